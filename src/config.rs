@@ -1,0 +1,5 @@
+//! The configuration file as a whole.
+
+pub mod model;
+
+pub use model::Config;

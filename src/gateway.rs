@@ -1,0 +1,4 @@
+//! The edge: sockets and HTTP.
+
+pub mod listener;
+pub mod websocket;

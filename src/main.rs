@@ -1,0 +1,3 @@
+//! The program: an exit code around the command line.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Sums tallies at scrape; the only file that names the prometheus crate.

@@ -1,0 +1,1 @@
+//! Plain counters of one worker, written by it alone, read at scrape.

@@ -1,0 +1,1 @@
+//! Protocols: bytes to values and back. No I/O, no clock, no allocation on the way in.
