@@ -1,5 +1,7 @@
 //! Passive recorders: counters of a worker, log lines, the exposition. Nobody is called back.
 
+mod counter;
+mod histogram;
 pub mod journal;
 pub mod prometheus;
 pub mod tally;

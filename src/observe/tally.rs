@@ -1,1 +1,274 @@
 //! Plain counters of one worker, written by it alone, read at scrape.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use super::{
+    counter::{Counter, LabelCounters},
+    histogram::Histogram,
+};
+use crate::event_names::EventSlot;
+
+/// Event slots there are.
+const SLOTS: usize = 513;
+
+/// Upper bounds of the heartbeat's round trip, in milliseconds. The brief's grades of quality (100, 250, 500) are among them.
+const RTT_BOUNDS_MS: [u64; 11] = [5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000];
+/// Upper bounds of a batch's time in the gate, in microseconds.
+const TRANSIT_BOUNDS_US: [u64; 12] = [10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 100_000];
+
+/// Which way a packet went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Read from the client leg.
+    FromClient,
+    /// Written to the client leg.
+    ToClient,
+}
+
+/// Everything one worker thread counts.
+///
+/// Only that thread may call the methods that count; any thread may read. Counting takes no lock and no locked
+/// instruction, and allocates once per event name that is ever acknowledged.
+#[derive(Debug)]
+pub struct Tally {
+    pub(super) received: Box<[Counter]>,
+    pub(super) sent: Box<[Counter]>,
+    pub(super) latency: Box<[OnceLock<Box<Histogram>>]>,
+    latency_bounds: Arc<[Duration]>,
+
+    pub(super) opened: Counter,
+    pub(super) ended: LabelCounters<&'static str>,
+    pub(super) authenticated: Counter,
+    pub(super) left: Counter,
+    pub(super) errors: LabelCounters<&'static str>,
+
+    pub(super) from_client: Volume,
+    pub(super) to_client: Volume,
+    /// Rule and action.
+    pub(super) verdicts: LabelCounters<(u8, &'static str)>,
+    /// Stage and reason.
+    pub(super) refused: LabelCounters<(&'static str, &'static str)>,
+    pub(super) accept_errors: Counter,
+    pub(super) rtt: Histogram,
+    pub(super) transit: Histogram,
+
+    pub(super) dials_ok: Counter,
+    pub(super) dials_failed: Counter,
+    /// `0` before the first dial, then `(tick + 1) * 2`, plus one where it went well.
+    last_dial: AtomicU64,
+    upstream_open: AtomicI64,
+    /// By hundreds of the status; index 0 is everything that is no status.
+    pub(super) http: [Counter; 6],
+    last_tick_ms: AtomicU64,
+}
+
+/// Frames of one direction.
+#[derive(Debug, Default)]
+pub(super) struct Volume {
+    pub(super) frames: Counter,
+    pub(super) bytes: Counter,
+}
+
+impl Tally {
+    /// Counters at zero. `latency_buckets_ms`: upper bounds in milliseconds, ascending.
+    #[must_use]
+    pub fn new(latency_buckets_ms: &[u32]) -> Arc<Self> {
+        let per_event = || (0..SLOTS).map(|_| Counter::default()).collect();
+        Arc::new(Self {
+            received: per_event(),
+            sent: per_event(),
+            latency: (0..SLOTS).map(|_| OnceLock::new()).collect(),
+            latency_bounds: latency_buckets_ms.iter().map(|ms| Duration::from_millis((*ms).into())).collect(),
+            opened: Counter::default(),
+            ended: LabelCounters::new(),
+            authenticated: Counter::default(),
+            left: Counter::default(),
+            errors: LabelCounters::new(),
+            from_client: Volume::default(),
+            to_client: Volume::default(),
+            verdicts: LabelCounters::new(),
+            refused: LabelCounters::new(),
+            accept_errors: Counter::default(),
+            rtt: Histogram::new(RTT_BOUNDS_MS.map(Duration::from_millis).into()),
+            transit: Histogram::new(TRANSIT_BOUNDS_US.map(Duration::from_micros).into()),
+            dials_ok: Counter::default(),
+            dials_failed: Counter::default(),
+            last_dial: AtomicU64::new(0),
+            upstream_open: AtomicI64::new(0),
+            http: Default::default(),
+            last_tick_ms: AtomicU64::new(0),
+        })
+    }
+
+    /// An event or plain message from a client.
+    pub fn received(&self, slot: EventSlot) {
+        self.received[slot.index()].add(1);
+    }
+
+    /// An event or plain message to a client.
+    pub fn sent(&self, slot: EventSlot) {
+        self.sent[slot.index()].add(1);
+    }
+
+    /// A WebSocket frame of so many bytes, its header included.
+    pub fn packets(&self, direction: Direction, bytes: u64) {
+        let volume = match direction {
+            Direction::FromClient => &self.from_client,
+            Direction::ToClient => &self.to_client,
+        };
+        volume.frames.add(1);
+        volume.bytes.add(bytes);
+    }
+
+    /// The time from a client's packet to its ack.
+    pub fn latency(&self, slot: EventSlot, took: Duration) {
+        self.latency[slot.index()]
+            .get_or_init(|| Box::new(Histogram::new(Arc::clone(&self.latency_bounds))))
+            .observe(took);
+    }
+
+    /// A connection was upgraded. Each is [`ended`](Self::ended) once.
+    pub fn opened(&self) {
+        self.opened.add(1);
+    }
+
+    /// A session is now known to be a user's. Each is followed by one [`left_authenticated`](Self::left_authenticated).
+    pub fn authenticated(&self) {
+        self.authenticated.add(1);
+    }
+
+    /// An authenticated session is over.
+    pub fn left_authenticated(&self) {
+        self.left.add(1);
+    }
+
+    /// A connection is over, and why.
+    pub fn ended(&self, reason: &'static str) {
+        self.ended.bump(reason);
+    }
+
+    /// Something went wrong on a connection: `rate_limit`, `auth`, `protocol`, …
+    pub fn error(&self, kind: &'static str) {
+        self.errors.bump(kind);
+    }
+
+    /// A rate limit, counted from 0, did not forward a packet: `reply`, `drop`, `delay` or `close`.
+    pub fn verdict(&self, rule: u8, action: &'static str) {
+        self.verdicts.bump((rule, action));
+    }
+
+    /// A heartbeat came back.
+    pub fn rtt(&self, took: Duration) {
+        self.rtt.observe(took);
+    }
+
+    /// The time a batch of frames spent in the gate. Callers sample.
+    pub fn transit(&self, took: Duration) {
+        self.transit.observe(took);
+    }
+
+    /// A connection to the service was tried, with its handshake.
+    pub fn dial(&self, ok: bool) {
+        if ok { &self.dials_ok } else { &self.dials_failed }.add(1);
+        self.last_dial.store((self.last_tick() + 1) * 2 + u64::from(ok), Relaxed);
+    }
+
+    /// Connections to the service were opened (above zero) or closed (below).
+    pub fn upstream_open(&self, delta: i64) {
+        self.upstream_open.store(self.upstreams() + delta, Relaxed);
+    }
+
+    /// An ordinary HTTP request was forwarded, and what it was answered.
+    pub fn http(&self, status: u16) {
+        let class = usize::from(status / 100);
+        self.http.get(class).unwrap_or(&self.http[0]).add(1);
+    }
+
+    /// A request never became a session: where it was refused, and why.
+    pub fn refused(&self, stage: &'static str, reason: &'static str) {
+        self.refused.bump((stage, reason));
+    }
+
+    /// `accept` failed.
+    pub fn accept_error(&self) {
+        self.accept_errors.add(1);
+    }
+
+    /// The worker is alive. To be called at least every second, with the milliseconds since the process started.
+    pub fn tick(&self, ms_since_start: u64) {
+        self.last_tick_ms.store(ms_since_start, Relaxed);
+    }
+
+    /// When the worker was last known to be alive, in milliseconds since the process started.
+    #[must_use]
+    pub fn last_tick(&self) -> u64 {
+        self.last_tick_ms.load(Relaxed)
+    }
+
+    /// Connections to the service that are open now. Below zero where one was opened by another worker.
+    pub(super) fn upstreams(&self) -> i64 {
+        self.upstream_open.load(Relaxed)
+    }
+
+    /// The tick of the last dial, and whether it went well.
+    fn last_dial(&self) -> Option<(u64, bool)> {
+        let last = self.last_dial.load(Relaxed);
+        (last > 0).then_some((last / 2, last % 2 == 1))
+    }
+}
+
+/// Whether the last dial of any worker reached the service; `None` before the first.
+#[must_use]
+pub fn upstream_up(tallies: &[Arc<Tally>]) -> Option<bool> {
+    tallies.iter().filter_map(|tally| tally.last_dial()).max().map(|(_, ok)| ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_kept_by_event() {
+        let tally = Tally::new(&[1, 5]);
+        tally.received(EventSlot::OTHER);
+        tally.received(EventSlot::OTHER);
+        tally.sent(EventSlot::OTHER);
+        assert_eq!(tally.received[0].get(), 2);
+        assert_eq!(tally.sent[0].get(), 1);
+        assert_eq!(tally.received.len(), SLOTS);
+    }
+
+    #[test]
+    fn a_latency_histogram_exists_once_its_event_was_acknowledged() {
+        let tally = Tally::new(&[1, 5]);
+        assert!(tally.latency[0].get().is_none());
+        tally.latency(EventSlot::OTHER, Duration::from_millis(3));
+        assert!(tally.latency[0].get().is_some());
+    }
+
+    #[test]
+    fn statuses_are_counted_by_class() {
+        let tally = Tally::new(&[]);
+        for status in [200, 204, 404, 999] {
+            tally.http(status);
+        }
+        assert_eq!(tally.http.each_ref().map(Counter::get), [1, 0, 2, 0, 1, 0]);
+    }
+
+    #[test]
+    fn the_service_is_up_or_down_by_the_latest_dial_of_all_workers() {
+        let tallies = [Tally::new(&[]), Tally::new(&[])];
+        assert_eq!(upstream_up(&tallies), None);
+        tallies[0].dial(true);
+        assert_eq!(upstream_up(&tallies), Some(true));
+        tallies[1].tick(1000);
+        tallies[1].dial(false);
+        assert_eq!(upstream_up(&tallies), Some(false));
+    }
+}
