@@ -3,7 +3,9 @@
 mod counter;
 mod histogram;
 pub mod journal;
+mod line_limit;
 pub mod prometheus;
+mod stderr;
 pub mod tally;
 
 use schemars::JsonSchema;

@@ -1,7 +1,23 @@
 //! The log lines: two per session, and the few of the process. Plain fields in.
+//!
+//! No line holds a token, a payload or a query string, and none makes the thread that writes it wait.
+
+use std::{
+    io,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tracing::{Subscriber, info, level_filters::LevelFilter};
+use tracing_subscriber::{Layer, Registry, fmt::MakeWriter, layer::SubscriberExt, reload};
+
+use super::{line_limit::LineLimit, stderr::Stderr};
+
+/// Bytes of one field that are written of what a client or a token says; the rest is cut off.
+const FIELD_BYTES_MAX: usize = 256;
 
 /// `[log]`: the log, on standard error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -31,9 +47,9 @@ pub enum LogLevel {
     Error,
     /// What somebody should look at.
     Warn,
-    /// Sessions and the life of the process.
+    /// Sessions, refused handshakes and the life of the process.
     Info,
-    /// Refusals and retries one by one.
+    /// Retries one by one.
     Debug,
     /// Everything.
     Trace,
@@ -44,3 +60,181 @@ impl Default for LogTable {
         Self { format: LogFormat::Json, level: LogLevel::Info }
     }
 }
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// No thread for writing it.
+    #[error("cannot start the thread that writes the log: {0}; raise the limit of threads of this user or container")]
+    Thread(#[source] io::Error),
+    /// Called twice.
+    #[error("the log is set up already; set it up once per process")]
+    AlreadySetUp,
+}
+
+/// The running log. Lines are written by the functions of this module; this changes and ends it.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    level: reload::Handle<LevelFilter, Registry>,
+    stderr: Stderr,
+}
+
+/// Sets up the log of the process, once.
+///
+/// # Errors
+/// The thread that writes could not be started, or the log is set up already.
+pub fn init(table: &LogTable) -> Result<Journal, JournalError> {
+    let stderr = Stderr::start().map_err(JournalError::Thread)?;
+    let line_writer = stderr.clone();
+    let (level, handle) = reload::Layer::new(LevelFilter::from(table.level));
+    tracing::subscriber::set_global_default(subscriber(table.format, level, move || line_writer.clone()))
+        .map_err(|_| JournalError::AlreadySetUp)?;
+    Ok(Journal { level: handle, stderr })
+}
+
+impl Journal {
+    /// From now on lines less severe than `level` are not written.
+    pub fn set_level(&self, level: LogLevel) {
+        // Fails only when the subscriber is gone, and with it every line.
+        let _ = self.level.reload(LevelFilter::from(level));
+    }
+
+    /// Waits until the lines so far are written, but no longer than `patience`: standard error may stand still.
+    pub fn flush(&self, patience: Duration) {
+        self.stderr.flush(patience);
+    }
+
+    /// Lines lost because standard error was not read quickly enough.
+    #[must_use]
+    pub fn lines_lost(&self) -> u64 {
+        self.stderr.lost()
+    }
+}
+
+/// A session that has opened.
+#[derive(Debug, Clone)]
+pub struct Opened<'a> {
+    /// The number of the session in this process.
+    pub id: u64,
+    /// The Engine.IO session id; none on a plain WebSocket route.
+    pub sid: Option<&'a str>,
+    /// Who, by the verified token.
+    pub user: Option<&'a str>,
+    /// The client's address.
+    pub peer: IpAddr,
+    /// `websocket`.
+    pub transport: &'static str,
+    /// Namespaces joined so far.
+    pub namespaces: &'a [String],
+}
+
+/// A session that is over.
+#[derive(Debug, Clone)]
+pub struct Ended<'a> {
+    /// What it was when it opened, with the namespaces it joined since.
+    pub session: Opened<'a>,
+    /// How long it was open.
+    pub duration: Duration,
+    /// Packets from the client.
+    pub packets_received: u64,
+    /// Packets to the client.
+    pub packets_sent: u64,
+    /// Packets from the client that a policy did not forward.
+    pub packets_refused: u64,
+    /// Why it ended; the label `reason` of `websocket_disconnections_total`.
+    pub cause: &'a str,
+    /// Who ended it: the client, the service, the gate or the network.
+    pub fault: &'a str,
+}
+
+/// A request that did not become a session.
+#[derive(Debug, Clone)]
+pub struct RefusedHandshake<'a> {
+    /// The client's address.
+    pub peer: IpAddr,
+    /// Where it was refused; the label `stage` of `tidegate_refused_total`.
+    pub stage: &'static str,
+    /// Why; the label `reason` of `tidegate_refused_total`.
+    pub reason: &'static str,
+    /// The page it came from, by the `Origin` header.
+    pub origin: Option<&'a str>,
+}
+
+/// The first of the two lines of a session.
+pub fn session_opened(opened: &Opened<'_>) {
+    info!(
+        id = opened.id,
+        sid = opened.sid.map(clip),
+        user = opened.user.map(clip),
+        peer = %opened.peer,
+        transport = opened.transport,
+        namespaces = clip(&opened.namespaces.join(",")),
+        "session opened"
+    );
+}
+
+/// The second of the two lines of a session.
+pub fn session_ended(ended: &Ended<'_>) {
+    info!(
+        id = ended.session.id,
+        sid = ended.session.sid.map(clip),
+        user = ended.session.user.map(clip),
+        peer = %ended.session.peer,
+        transport = ended.session.transport,
+        namespaces = clip(&ended.session.namespaces.join(",")),
+        duration_seconds = ended.duration.as_millis() as f64 / 1000.0,
+        packets_received = ended.packets_received,
+        packets_sent = ended.packets_sent,
+        packets_refused = ended.packets_refused,
+        cause = ended.cause,
+        fault = ended.fault,
+        "session ended"
+    );
+}
+
+/// A line for a refused handshake, at most ten a second for one reason; the next one says how many were left out.
+pub fn refused_handshake(refused: &RefusedHandshake<'_>) {
+    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
+    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit(refused.reason, Instant::now());
+    let Some(suppressed) = admitted else { return };
+    info!(
+        peer = %refused.peer,
+        stage = refused.stage,
+        reason = refused.reason,
+        origin = refused.origin.map(clip),
+        suppressed = (suppressed > 0).then_some(suppressed),
+        "handshake refused"
+    );
+}
+
+fn clip(text: &str) -> &str {
+    &text[..text.floor_char_boundary(FIELD_BYTES_MAX)]
+}
+
+fn subscriber<W>(format: LogFormat, level: reload::Layer<LevelFilter, Registry>, lines: W) -> impl Subscriber
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    // Without this a failed write is reported by `eprintln!`, which panics when standard error is closed.
+    let layer = tracing_subscriber::fmt::layer().log_internal_errors(false).with_target(false).with_writer(lines);
+    let layer = match format {
+        LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Text => layer.with_ansi(false).boxed(),
+    };
+    Registry::default().with(level).with(layer)
+}
+
+impl From<LogLevel> for LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! So many log lines a second for one reason, so that a flood of refusals is no flood of lines.
+
+use std::time::{Duration, Instant};
+
+/// Lines written in one [`WINDOW`] for one reason.
+const LINES_PER_WINDOW: u32 = 10;
+const WINDOW: Duration = Duration::from_secs(1);
+/// Reasons told apart. They are few and stand in the code; beyond it a line is not written.
+const REASONS_MAX: usize = 64;
+
+/// What was written and left out, by reason.
+#[derive(Debug)]
+pub(super) struct LineLimit {
+    reasons: Vec<Reason>,
+}
+
+#[derive(Debug)]
+struct Reason {
+    name: &'static str,
+    window: Instant,
+    written: u32,
+    suppressed: u64,
+}
+
+impl LineLimit {
+    pub(super) const fn new() -> Self {
+        Self { reasons: Vec::new() }
+    }
+
+    /// Whether to write a line, and how many were left out before it.
+    pub(super) fn admit(&mut self, name: &'static str, now: Instant) -> Option<u64> {
+        let reason = self.reason(name, now)?;
+        if now.saturating_duration_since(reason.window) >= WINDOW {
+            (reason.window, reason.written) = (now, 0);
+        }
+        if reason.written == LINES_PER_WINDOW {
+            reason.suppressed += 1;
+            return None;
+        }
+        reason.written += 1;
+        Some(std::mem::take(&mut reason.suppressed))
+    }
+
+    fn reason(&mut self, name: &'static str, now: Instant) -> Option<&mut Reason> {
+        let index = match self.reasons.iter().position(|reason| reason.name == name) {
+            Some(index) => index,
+            None if self.reasons.len() == REASONS_MAX => return None,
+            None => {
+                self.reasons.push(Reason { name, window: now, written: 0, suppressed: 0 });
+                self.reasons.len() - 1
+            }
+        };
+        self.reasons.get_mut(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_lines_a_second_for_each_reason() {
+        let (mut limit, now) = (LineLimit::new(), Instant::now());
+        let written = |limit: &mut LineLimit, reason| (0..15).filter(|_| limit.admit(reason, now).is_some()).count();
+        assert_eq!(written(&mut limit, "origin"), 10);
+        assert_eq!(written(&mut limit, "auth.missing"), 10);
+    }
+
+    #[test]
+    fn the_next_line_says_how_many_were_left_out() {
+        let (mut limit, now) = (LineLimit::new(), Instant::now());
+        for _ in 0..25 {
+            limit.admit("origin", now);
+        }
+        assert_eq!(limit.admit("origin", now + WINDOW), Some(15));
+        assert_eq!(limit.admit("origin", now + WINDOW), Some(0));
+    }
+}
