@@ -1,0 +1,281 @@
+//! The walls of the house: who may import whom, and what a layer must not name.
+//!
+//! `docs/architecture.md` says why. A wall is moved by changing `LAYERS`, on purpose and in sight.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A module of the crate's root, with all that is below it.
+struct Layer {
+    name: &'static str,
+    /// The other layers it may import.
+    imports: &'static [&'static str],
+    /// Identifiers, paths and macros that must not appear in its code.
+    must_not_name: &'static [&'static [&'static str]],
+}
+
+/// Neither does anything nor asks what time it is: an `Instant` as an argument is fine.
+const PURE: &[&str] = &["tokio::", "hyper::", "socket2::", "std::net::Tcp", "Instant::now", "SystemTime::now"];
+/// Outcomes are values; `observe::journal` alone writes them down.
+const LOGS: &[&str] = &["tracing::", "log::", "println!", "eprintln!", "print!", "eprint!", "dbg!"];
+const TLS: &[&str] = &["rustls::", "tokio_rustls::", "hyper_rustls::"];
+const REDIS: &[&str] = &["redis::"];
+const PROMETHEUS: &[&str] = &["prometheus::"];
+const SOCKETS: &[&str] = &["hyper::", "socket2::", "TcpStream", "TcpListener"];
+const RUNTIME: &[&str] = &["tokio::", "hyper::"];
+
+/// From the ground up. A layer imports from above itself in this list, never from below.
+const LAYERS: &[Layer] = &[
+    Layer { name: "wire", imports: &[], must_not_name: &[PURE, LOGS, REDIS, PROMETHEUS] },
+    Layer { name: "units", imports: &[], must_not_name: &[PURE, LOGS, REDIS, PROMETHEUS] },
+    Layer { name: "event_names", imports: &[], must_not_name: &[PURE, LOGS, REDIS, PROMETHEUS] },
+    Layer {
+        name: "observe",
+        imports: &["event_names", "units"],
+        must_not_name: &[RUNTIME, LOGS, REDIS, PROMETHEUS],
+    },
+    Layer { name: "policy", imports: &["wire", "units", "event_names"], must_not_name: &[PURE, LOGS, REDIS, PROMETHEUS] },
+    Layer {
+        name: "session",
+        imports: &["policy", "wire", "units", "event_names"],
+        must_not_name: &[PURE, LOGS, REDIS, PROMETHEUS],
+    },
+    Layer {
+        name: "relay",
+        imports: &["session", "policy", "wire", "units", "event_names", "observe"],
+        must_not_name: &[LOGS, REDIS, TLS, PROMETHEUS],
+    },
+    Layer {
+        name: "gateway",
+        imports: &["relay", "session", "policy", "wire", "units", "event_names", "observe"],
+        must_not_name: &[LOGS, REDIS, PROMETHEUS],
+    },
+    Layer {
+        name: "admin",
+        imports: &["relay", "session", "policy", "wire", "units", "event_names", "observe"],
+        must_not_name: &[LOGS, REDIS, PROMETHEUS],
+    },
+    Layer {
+        name: "config",
+        imports: &["gateway", "admin", "relay", "session", "policy", "units", "observe"],
+        must_not_name: &[SOCKETS, LOGS, REDIS, PROMETHEUS],
+    },
+    Layer {
+        name: "start",
+        imports: &[
+            "config",
+            "gateway",
+            "admin",
+            "relay",
+            "session",
+            "policy",
+            "wire",
+            "units",
+            "event_names",
+            "observe",
+        ],
+        must_not_name: &[LOGS, PROMETHEUS],
+    },
+    Layer { name: "cli", imports: &["start", "config", "units", "observe"], must_not_name: &[PROMETHEUS] },
+];
+
+/// Files that may name what the rest of their layer must not.
+const EXCEPT: &[(&str, &[&str])] =
+    &[("src/observe/journal.rs", &["tracing::"]), ("src/observe/prometheus.rs", PROMETHEUS)];
+
+/// A file's lines, its tests apart. Beyond it, ask what the second thing in the file is.
+const FILE_LINES_MAX: usize = 500;
+
+/// One source file without comments and without the tests at its end.
+struct Source {
+    path: String,
+    text: String,
+    code: String,
+    /// Lines before the tests.
+    lines: usize,
+}
+
+impl Source {
+    fn read(path: &Path) -> Self {
+        let text = fs::read_to_string(path).unwrap();
+        let before_tests = text.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default();
+        let lines = before_tests.lines().count();
+        let code = before_tests.lines().map(without_comment).collect::<Vec<_>>().join("\n");
+        let path = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+        Self { path, text, code, lines }
+    }
+
+    /// `src/session/acks.rs` and `src/session.rs` are in `session`.
+    fn layer(&self) -> &str {
+        let below = self.path.trim_start_matches("src/").trim_end_matches(".rs");
+        below.split('/').next().unwrap_or_default()
+    }
+
+    /// Whether a word, macro or path stands in the code: `log::` is the crate, not the end of `catalog::` or `x::log::`.
+    fn names(&self, name: &str) -> bool {
+        let open = name.ends_with(is_identifier);
+        self.code.match_indices(name).any(|(at, _)| {
+            let continues = open && self.code[at + name.len()..].starts_with(is_identifier);
+            !continues && !self.code[..at].ends_with(|c| is_identifier(c) || (c == ':' && !open))
+        })
+    }
+
+    /// The first segments after `crate::`, in imports and in the middle of code alike.
+    fn imports(&self) -> BTreeSet<&str> {
+        let mut found = BTreeSet::new();
+        for (at, marker) in self.code.match_indices("crate::") {
+            let path = &self.code[at + marker.len()..];
+            match path.strip_prefix('{') {
+                None => found.extend(first_segment(path)),
+                Some(group) => found.extend(members(group).filter_map(first_segment)),
+            }
+        }
+        found
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn is_identifier(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn without_comment(line: &str) -> &str {
+    let code = line.trim_start();
+    if code.starts_with("//") { "" } else { line.split(" // ").next().unwrap_or_default() }
+}
+
+fn first_segment(path: &str) -> Option<&str> {
+    let path = path.trim_start();
+    let end = path.find(|c| !is_identifier(c)).unwrap_or(path.len());
+    Some(&path[..end]).filter(|segment| !segment.is_empty())
+}
+
+/// The members of a `use` group, without those of groups within it.
+fn members(group: &str) -> impl Iterator<Item = &str> {
+    let (mut depth, mut start, mut found) = (0, 0, Vec::new());
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            ',' if depth == 0 => {
+                found.push(&group[start..at]);
+                start = at + 1;
+            }
+            '}' if depth == 0 => {
+                found.push(&group[start..at]);
+                break;
+            }
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    found.into_iter()
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The sources of the crate, without files that are tests as a whole.
+fn sources() -> Vec<Source> {
+    let mut paths = Vec::new();
+    rust_files(&root().join("src"), &mut paths);
+    paths.sort();
+    paths.iter().filter(|path| !path.ends_with("tests.rs")).map(|path| Source::read(path)).collect()
+}
+
+fn layer(name: &str) -> Option<&'static Layer> {
+    LAYERS.iter().find(|layer| layer.name == name)
+}
+
+/// Fails with all complaints at once, so that a move is mended in one round.
+fn assert_none(complaints: &[String]) {
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn every_module_of_the_root_is_a_layer() {
+    let mut complaints = Vec::new();
+    for source in sources() {
+        if !["lib", "main"].contains(&source.layer()) && layer(source.layer()).is_none() {
+            complaints.push(format!(
+                "{}: belongs to no layer; give `{}` a place in LAYERS",
+                source.path,
+                source.layer()
+            ));
+        }
+    }
+    for (place, layer) in LAYERS.iter().enumerate() {
+        for import in layer.imports {
+            let from_above = LAYERS[..place].iter().any(|other| other.name == *import);
+            if !from_above {
+                complaints
+                    .push(format!("LAYERS: `{}` may import `{import}`, which does not stand before it", layer.name));
+            }
+        }
+    }
+    assert_none(&complaints);
+}
+
+#[test]
+fn imports_point_down() {
+    let mut complaints = Vec::new();
+    for source in sources() {
+        let Some(layer) = layer(source.layer()) else { continue };
+        for import in source.imports() {
+            let is_layer = LAYERS.iter().any(|other| other.name == import);
+            if is_layer && import != layer.name && !layer.imports.contains(&import) {
+                complaints.push(format!(
+                    "{}: `{}` must not import `{import}`, only {:?}",
+                    source.path, layer.name, layer.imports
+                ));
+            }
+        }
+        if source.names("super::super") {
+            complaints
+                .push(format!("{}: write `crate::…` instead of `super::super`, so that the layer shows", source.path));
+        }
+    }
+    assert_none(&complaints);
+}
+
+#[test]
+fn a_layer_names_nothing_that_is_not_its_business() {
+    let mut complaints = Vec::new();
+    for source in sources() {
+        let Some(layer) = layer(source.layer()) else { continue };
+        let excepted = EXCEPT.iter().find(|(path, _)| *path == source.path).map_or(&[][..], |(_, words)| *words);
+        for word in layer.must_not_name.iter().copied().flatten() {
+            if !excepted.contains(word) && source.names(word) {
+                complaints.push(format!("{}: `{}` must not name `{word}`", source.path, layer.name));
+            }
+        }
+    }
+    assert_none(&complaints);
+}
+
+#[test]
+fn every_file_opens_with_what_it_is_for_and_is_short() {
+    let mut complaints = Vec::new();
+    for source in sources() {
+        if !source.text.starts_with("//! ") {
+            complaints.push(format!("{}: the first line must be `//! ` and what the file is for", source.path));
+        }
+        if source.lines > FILE_LINES_MAX {
+            complaints.push(format!("{}: {} lines, {FILE_LINES_MAX} at most; split it", source.path, source.lines));
+        }
+    }
+    assert_none(&complaints);
+}
