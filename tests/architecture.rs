@@ -117,18 +117,32 @@ impl Source {
         })
     }
 
-    /// The first segments after `crate::`, in imports and in the middle of code alike.
+    /// The modules of the root that are named after `crate::`, in imports and in the middle of code alike.
     fn imports(&self) -> BTreeSet<&str> {
-        let mut found = BTreeSet::new();
-        for (at, marker) in self.code.match_indices("crate::") {
-            let path = &self.code[at + marker.len()..];
-            match path.strip_prefix('{') {
-                None => found.extend(first_segment(path)),
-                Some(group) => found.extend(members(group).filter_map(first_segment)),
-            }
-        }
-        found
+        self.code.match_indices("crate::").flat_map(|(at, found)| roots(&self.code[at + found.len()..])).collect()
     }
+}
+
+/// `a::b` begins at `a`; `{a::{b, c}, d}` at `a` and `d`.
+fn roots(path: &str) -> Vec<&str> {
+    let Some(group) = path.strip_prefix('{') else { return vec![first_word(path)] };
+    let deeper = |c| i32::from(c == '{') - i32::from(c == '}');
+    let mut depth = 1;
+    let end = group.find(|c| {
+        depth += deeper(c);
+        depth == 0
+    });
+    group[..end.unwrap_or(group.len())]
+        .split(|c| {
+            depth += deeper(c);
+            c == ',' && depth == 0
+        })
+        .map(first_word)
+        .collect()
+}
+
+fn first_word(path: &str) -> &str {
+    path.trim_start().split(|c| !is_identifier(c)).next().unwrap_or_default()
 }
 
 fn root() -> &'static Path {
@@ -142,33 +156,6 @@ fn is_identifier(c: char) -> bool {
 fn without_comment(line: &str) -> &str {
     let code = line.trim_start();
     if code.starts_with("//") { "" } else { line.split(" // ").next().unwrap_or_default() }
-}
-
-fn first_segment(path: &str) -> Option<&str> {
-    let path = path.trim_start();
-    let end = path.find(|c| !is_identifier(c)).unwrap_or(path.len());
-    Some(&path[..end]).filter(|segment| !segment.is_empty())
-}
-
-/// The members of a `use` group, without those of groups within it.
-fn members(group: &str) -> impl Iterator<Item = &str> {
-    let (mut depth, mut start, mut found) = (0, 0, Vec::new());
-    for (at, c) in group.char_indices() {
-        match c {
-            '{' => depth += 1,
-            ',' if depth == 0 => {
-                found.push(&group[start..at]);
-                start = at + 1;
-            }
-            '}' if depth == 0 => {
-                found.push(&group[start..at]);
-                break;
-            }
-            '}' => depth -= 1,
-            _ => {}
-        }
-    }
-    found.into_iter()
 }
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
