@@ -11,7 +11,7 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tracing::{Subscriber, info, level_filters::LevelFilter};
+use tracing::{Subscriber, debug, error, info, level_filters::LevelFilter, trace, warn};
 use tracing_subscriber::{Layer, Registry, fmt::MakeWriter, layer::SubscriberExt, reload};
 
 use super::{line_limit::LineLimit, stderr::Stderr};
@@ -205,6 +205,18 @@ pub fn refused_handshake(refused: &RefusedHandshake<'_>) {
         suppressed = (suppressed > 0).then_some(suppressed),
         "handshake refused"
     );
+}
+
+/// A line about the process: a sentence, as precise as its reader needs. Line ends in it become blanks.
+pub fn line(level: LogLevel, sentence: &str) {
+    let sentence = sentence.replace(char::is_control, " ");
+    match level {
+        LogLevel::Error => error!("{sentence}"),
+        LogLevel::Warn => warn!("{sentence}"),
+        LogLevel::Info => info!("{sentence}"),
+        LogLevel::Debug => debug!("{sentence}"),
+        LogLevel::Trace => trace!("{sentence}"),
+    }
 }
 
 fn clip(text: &str) -> &str {

@@ -112,3 +112,13 @@ fn the_level_can_be_changed_while_running() {
     });
     assert_eq!(written.len(), 1);
 }
+
+#[test]
+fn a_sentence_about_the_process_is_one_line() {
+    let written = lines(LogFormat::Text, |_| {
+        line(LogLevel::Warn, "tidegate.toml:3: unknown field\nthe configuration in force is kept");
+        line(LogLevel::Debug, "not at this level");
+    });
+    assert_eq!(written.len(), 1);
+    assert!(written[0].ends_with("WARN tidegate.toml:3: unknown field the configuration in force is kept"));
+}
