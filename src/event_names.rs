@@ -1,5 +1,22 @@
 //! Event names as small numbers, capped, so that counters and rules are arrays and nothing looks a label up by string.
 
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+};
+
+/// Cells of the table; a power of two.
+const CELLS: usize = 512;
+
+/// Cells looked at before a name counts as unknown. A flood of names that share a hash costs no more than this.
+const PROBES_MIN: usize = 32;
+
+/// A longer name makes no label. As long as the longest event name that a client may send.
+const NAME_BYTES_MAX: usize = 128;
+
+/// The label of [`EventSlot::OTHER`].
+const OTHER_NAME: &str = "other";
+
 /// The number of an event name. [`EventSlot::OTHER`] stands for every name beyond the cap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventSlot(u16);
@@ -12,5 +29,231 @@ impl EventSlot {
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
+    }
+}
+
+/// The event names of the process. Readers and writers share it without a lock: a name once in stays where it is.
+///
+/// An open-addressed table. Nothing is ever removed, so a name sits in the first cell on its probe path that was empty
+/// when it came, and whoever looks for it meets it before any empty cell.
+#[derive(Debug)]
+pub struct EventNames {
+    cells: Box<[OnceLock<Box<str>>]>,
+    /// How far a look-up goes: [`PROBES_MIN`], or further where a configured name needed it.
+    probes: usize,
+    cap: usize,
+    from_clients: AtomicUsize,
+    folded: AtomicU64,
+}
+
+impl EventNames {
+    /// How many values [`EventSlot::index`] has: one for each cell, and [`EventSlot::OTHER`].
+    pub const SLOTS: usize = CELLS + 1;
+
+    /// Holds the `configured` names for good, and at most `cap` more as they are seen.
+    ///
+    /// A configured name that can be no label (empty, over 128 bytes, with control characters, or `other`) has no slot
+    /// of its own, nor have those beyond the 512th.
+    #[must_use]
+    pub fn new<'a>(cap: usize, configured: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut names = Self {
+            cells: (0..CELLS).map(|_| OnceLock::new()).collect(),
+            probes: PROBES_MIN,
+            cap,
+            from_clients: AtomicUsize::new(0),
+            folded: AtomicU64::new(0),
+        };
+        for name in configured.into_iter().filter(|name| makes_a_label(name)) {
+            names.place(name);
+        }
+        names
+    }
+
+    /// The slot of `name`, which is given one if it has none and the cap allows; else [`EventSlot::OTHER`].
+    pub fn slot(&self, name: &str) -> EventSlot {
+        if name == OTHER_NAME {
+            return EventSlot::OTHER;
+        }
+        let slot = if makes_a_label(name) { self.find_or_add(name) } else { None };
+        slot.unwrap_or_else(|| {
+            self.folded.fetch_add(1, Relaxed);
+            EventSlot::OTHER
+        })
+    }
+
+    /// The slot of `name` if it has one of its own. Adds and counts nothing.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<EventSlot> {
+        for cell in self.path(name) {
+            if self.held(cell)? == name {
+                return Some(slot_of(cell));
+            }
+        }
+        None
+    }
+
+    /// The name in `slot`, fit to be a metric label. `other` for [`EventSlot::OTHER`].
+    #[must_use]
+    pub fn name(&self, slot: EventSlot) -> &str {
+        slot.index().checked_sub(1).and_then(|cell| self.held(cell)).unwrap_or(OTHER_NAME)
+    }
+
+    /// How many calls of [`EventNames::slot`] ended in [`EventSlot::OTHER`] because a name was unfit or one too many.
+    #[must_use]
+    pub fn folded(&self) -> u64 {
+        self.folded.load(Relaxed)
+    }
+
+    fn find_or_add(&self, name: &str) -> Option<EventSlot> {
+        for cell in self.path(name) {
+            let held = match self.held(cell) {
+                Some(held) => held,
+                None => self.add(cell, name)?,
+            };
+            if held == name {
+                return Some(slot_of(cell));
+            }
+        }
+        None
+    }
+
+    /// What `cell` holds in the end: `name`, or what somebody else put there first. None at the cap.
+    fn add(&self, cell: usize, name: &str) -> Option<&str> {
+        let below_cap = |count: usize| (count < self.cap).then_some(count + 1);
+        self.from_clients.fetch_update(Relaxed, Relaxed, below_cap).ok()?;
+        if self.cells[cell].set(name.into()).is_err() {
+            self.from_clients.fetch_sub(1, Relaxed);
+        }
+        self.held(cell)
+    }
+
+    /// Puts a configured name in, and has every look-up go as far as it takes to find it.
+    fn place(&mut self, name: &str) {
+        let home = hash(name);
+        for probe in 0..CELLS {
+            let cell = &self.cells[(home + probe) % CELLS];
+            if **cell.get_or_init(|| name.into()) == *name {
+                self.probes = self.probes.max(probe + 1);
+                return;
+            }
+        }
+    }
+
+    fn held(&self, cell: usize) -> Option<&str> {
+        self.cells[cell].get().map(|name| &**name)
+    }
+
+    fn path(&self, name: &str) -> impl Iterator<Item = usize> + use<> {
+        let home = hash(name);
+        (0..self.probes).map(move |probe| (home + probe) % CELLS)
+    }
+}
+
+fn slot_of(cell: usize) -> EventSlot {
+    EventSlot(u16::try_from(cell + 1).unwrap_or_default())
+}
+
+fn makes_a_label(name: &str) -> bool {
+    !name.is_empty() && name.len() <= NAME_BYTES_MAX && name != OTHER_NAME && !name.chars().any(char::is_control)
+}
+
+/// FxHash over eight bytes at a time, folded to a cell: quick, and no more is needed because probes are bounded.
+fn hash(name: &str) -> usize {
+    const SEED: u64 = 0x517c_c1b7_2722_0a95;
+    let mix = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(SEED);
+    let (words, tail) = name.as_bytes().as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..tail.len()].copy_from_slice(tail);
+    let hash = words.iter().fold(name.len() as u64, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    (mix(hash, u64::from_le_bytes(last)) >> 55) as usize
+}
+
+const _: () = assert!(CELLS == 1 << (64 - 55), "the hash's top nine bits choose a cell");
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashSet, thread};
+
+    use super::*;
+
+    #[test]
+    fn a_name_keeps_its_slot_and_the_slot_its_name() {
+        let names = EventNames::new(200, ["lesson:join"]);
+        let join = names.find("lesson:join").expect("a configured name is there from the start");
+        assert_eq!(names.slot("lesson:join"), join);
+        assert_eq!(names.find("chat"), None);
+        let chat = names.slot("chat");
+        assert_ne!(chat, join);
+        assert_eq!((names.slot("chat"), names.find("chat")), (chat, Some(chat)));
+        assert_eq!((names.name(join), names.name(chat)), ("lesson:join", "chat"));
+        assert_eq!(names.folded(), 0);
+    }
+
+    #[test]
+    fn names_beyond_the_cap_are_other_and_configured_ones_do_not_count() {
+        let names = EventNames::new(2, ["a", "b", "c"]);
+        let known: HashSet<_> = ["a", "b", "c", "x", "y"].map(|name| names.slot(name)).into();
+        assert_eq!(known.len(), 5);
+        assert!(!known.contains(&EventSlot::OTHER));
+        assert_eq!(names.slot("z"), EventSlot::OTHER);
+        assert_eq!(names.slot("z"), EventSlot::OTHER);
+        assert_eq!(names.folded(), 2);
+        assert_ne!(names.slot("x"), EventSlot::OTHER, "those within the cap stay");
+    }
+
+    #[test]
+    fn what_is_unfit_for_a_label_is_other() {
+        let names = EventNames::new(10, ["other", "", "two\nlines"]);
+        let long = "n".repeat(129);
+        for unfit in ["", "two\nlines", "\u{7f}", "\u{85}", &long] {
+            assert_eq!(names.slot(unfit), EventSlot::OTHER, "{unfit:?}");
+            assert_eq!(names.find(unfit), None, "{unfit:?}");
+        }
+        assert_eq!(names.folded(), 5);
+        assert_ne!(names.slot(&"n".repeat(128)), EventSlot::OTHER);
+        assert_ne!(names.slot("naïve \"quoted\""), EventSlot::OTHER);
+    }
+
+    #[test]
+    fn a_client_who_says_other_makes_no_second_series_of_that_name() {
+        let names = EventNames::new(10, []);
+        assert_eq!(names.slot("other"), EventSlot::OTHER);
+        assert_eq!(names.name(EventSlot::OTHER), "other");
+        assert_eq!(names.folded(), 0);
+    }
+
+    #[test]
+    fn every_configured_name_is_found_even_in_a_full_table() {
+        let configured: Vec<String> = (0..CELLS).map(|n| format!("event:{n}")).collect();
+        let names = EventNames::new(200, configured.iter().map(String::as_str));
+        let slots: HashSet<_> = configured.iter().filter_map(|name| names.find(name)).collect();
+        assert_eq!(slots.len(), CELLS);
+        assert!(slots.iter().all(|slot| slot.index() < EventNames::SLOTS));
+        assert_eq!(names.slot("one more"), EventSlot::OTHER);
+    }
+
+    #[test]
+    fn the_default_cap_is_reached_before_probes_run_out() {
+        let names = EventNames::new(200, []);
+        let slots: HashSet<_> = (0..200).map(|n| names.slot(&format!("tutor:event:{n}"))).collect();
+        assert_eq!((slots.len(), names.folded()), (200, 0));
+    }
+
+    #[test]
+    fn threads_agree_on_every_slot_and_hold_the_cap() {
+        let names = EventNames::new(100, []);
+        let seen: Vec<Vec<EventSlot>> = thread::scope(|scope| {
+            let ask = || (0..150).map(|n| names.slot(&format!("e{n}"))).collect();
+            let asked: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+            asked.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        for n in 0..150 {
+            let name = format!("e{n}");
+            let slots: HashSet<_> =
+                seen.iter().map(|slots| slots[n]).filter(|slot| *slot != EventSlot::OTHER).collect();
+            assert!(slots.len() <= 1, "{name} has {slots:?}");
+            assert!(slots.iter().all(|slot| names.name(*slot) == name));
+        }
+        assert!(names.from_clients.load(Relaxed) <= 100);
     }
 }
