@@ -1,1 +1,3 @@
 //! Protocols: bytes to values and back. No I/O, no clock, no allocation on the way in.
+
+pub mod websocket;
