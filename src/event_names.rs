@@ -98,6 +98,13 @@ impl EventNames {
         slot.index().checked_sub(1).and_then(|cell| self.held(cell)).unwrap_or(OTHER_NAME)
     }
 
+    /// Every slot in use with its name, [`EventSlot::OTHER`] first.
+    pub fn iter(&self) -> impl Iterator<Item = (EventSlot, &str)> {
+        let cells = self.cells.iter().enumerate();
+        let named = cells.filter_map(|(cell, name)| Some((slot_of(cell), name.get()?.as_ref())));
+        std::iter::once((EventSlot::OTHER, OTHER_NAME)).chain(named)
+    }
+
     /// How many calls of [`EventNames::slot`] ended in [`EventSlot::OTHER`] because a name was unfit or one too many.
     #[must_use]
     pub fn folded(&self) -> u64 {
@@ -187,6 +194,16 @@ mod tests {
         assert_eq!((names.slot("chat"), names.find("chat")), (chat, Some(chat)));
         assert_eq!((names.name(join), names.name(chat)), ("lesson:join", "chat"));
         assert_eq!(names.folded(), 0);
+    }
+
+    #[test]
+    fn every_name_in_use_is_listed_once() {
+        let names = EventNames::new(1, ["lesson:join"]);
+        let (chat, _) = (names.slot("chat"), names.slot("one too many"));
+        let listed: HashSet<_> = names.iter().collect();
+        let join = names.slot("lesson:join");
+        assert_eq!(listed, HashSet::from([(EventSlot::OTHER, "other"), (join, "lesson:join"), (chat, "chat")]));
+        assert_eq!(names.iter().count(), 3);
     }
 
     #[test]

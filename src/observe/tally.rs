@@ -12,10 +12,7 @@ use super::{
     counter::{Counter, LabelCounters},
     histogram::Histogram,
 };
-use crate::event_names::EventSlot;
-
-/// Event slots there are.
-const SLOTS: usize = 513;
+use crate::event_names::{EventNames, EventSlot};
 
 /// Upper bounds of the heartbeat's round trip, in milliseconds. The brief's grades of quality (100, 250, 500) are among them.
 const RTT_BOUNDS_MS: [u64; 11] = [5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000];
@@ -79,11 +76,11 @@ impl Tally {
     /// Counters at zero. `latency_buckets_ms`: upper bounds in milliseconds, ascending.
     #[must_use]
     pub fn new(latency_buckets_ms: &[u32]) -> Arc<Self> {
-        let per_event = || (0..SLOTS).map(|_| Counter::default()).collect();
+        let per_event = || (0..EventNames::SLOTS).map(|_| Counter::default()).collect();
         Arc::new(Self {
             received: per_event(),
             sent: per_event(),
-            latency: (0..SLOTS).map(|_| OnceLock::new()).collect(),
+            latency: (0..EventNames::SLOTS).map(|_| OnceLock::new()).collect(),
             latency_bounds: latency_buckets_ms.iter().map(|ms| Duration::from_millis((*ms).into())).collect(),
             opened: Counter::default(),
             ended: LabelCounters::new(),
@@ -241,7 +238,7 @@ mod tests {
         tally.sent(EventSlot::OTHER);
         assert_eq!(tally.received[0].get(), 2);
         assert_eq!(tally.sent[0].get(), 1);
-        assert_eq!(tally.received.len(), SLOTS);
+        assert_eq!(tally.received.len(), EventNames::SLOTS);
     }
 
     #[test]
