@@ -1,12 +1,17 @@
 //! Passive recorders: counters of a worker, log lines, the exposition. Nobody is called back.
 
+mod catalog;
 mod counter;
+pub mod gauges;
 mod histogram;
 pub mod journal;
 mod line_limit;
+mod process;
 pub mod prometheus;
 mod stderr;
 pub mod tally;
+
+pub use self::prometheus::Exposition;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -28,7 +28,7 @@ impl Histogram {
 }
 
 /// The same histogram of several threads, added up.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct HistogramTotal {
     pub(super) bounds: Arc<[Duration]>,
     /// One per bound, and one for what is above the last; not cumulative.
@@ -40,13 +40,11 @@ impl HistogramTotal {
     /// The total of histograms with equal bounds; `None` of none.
     pub(super) fn of<'a>(mut parts: impl Iterator<Item = &'a Histogram>) -> Option<Self> {
         let mut total = Self::from(parts.next()?);
-        parts.for_each(|part| total.add(&Self::from(part)));
+        for part in parts {
+            total.buckets.iter_mut().zip(&part.buckets).for_each(|(bucket, more)| *bucket += more.get());
+            total.seconds += part.seconds.get();
+        }
         Some(total)
-    }
-
-    pub(super) fn add(&mut self, part: &Self) {
-        self.buckets.iter_mut().zip(&part.buckets).for_each(|(bucket, more)| *bucket += more);
-        self.seconds += part.seconds;
     }
 }
 

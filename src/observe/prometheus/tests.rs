@@ -1,0 +1,95 @@
+//! The page as a whole, and the rules its names keep.
+
+use super::*;
+use crate::observe::tally::Direction;
+
+/// Names that break Prometheus' rules because the brief fixed them.
+const NAMES_OF_THE_BRIEF: [&str; 8] = [
+    "websocket_connections_total",
+    "websocket_connections_count",
+    "websocket_disconnections_total",
+    "websocket_messages_sent_total",
+    "websocket_messages_received_total",
+    "websocket_message_latency_ms",
+    "websocket_errors_total",
+    "websocket_active_sessions",
+];
+
+/// Two workers who have seen one of everything.
+fn exposition() -> Exposition {
+    let names = Arc::new(EventNames::new(10, ["agent:learning", "agent:tutor"]));
+    let tallies = vec![Tally::new(&[1, 5, 10]), Tally::new(&[1, 5, 10])];
+    for tally in &tallies {
+        tally.opened();
+        tally.authenticated();
+        tally.received(names.slot("agent:learning"));
+        tally.latency(names.slot("agent:learning"), Duration::from_millis(4));
+        tally.sent(names.slot("say \"hi\""));
+        tally.packets(Direction::FromClient, 40);
+        tally.packets(Direction::ToClient, 25);
+        tally.rtt(Duration::from_millis(30));
+        tally.transit(Duration::from_micros(30));
+        tally.dial(true);
+        tally.upstream_open(1);
+        tally.http(200);
+    }
+    let first = &tallies[0];
+    first.ended("client_closed");
+    first.left_authenticated();
+    first.error("rate_limit");
+    first.verdict(0, "reply");
+    first.refused("origin", "origin.refused");
+    first.accept_error();
+    let gauges = Arc::new(Gauges::new());
+    gauges.jwks_fetched(false);
+    Exposition::new(tallies, names, gauges, None)
+}
+
+/// What is on the page: a golden file, without what depends on the machine and the hour.
+#[test]
+fn the_page_is_as_recorded() {
+    let page = exposition().render();
+    let stable = |line: &&str| !line.contains("process_") && !line.starts_with("tidegate_config_last_reload");
+    let stable: String = page.lines().filter(stable).flat_map(|line| [line, "\n"]).collect();
+    let version = concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"");
+    assert_eq!(stable.replace(version, "version=\"0.0.0\""), include_str!("golden.txt"));
+}
+
+#[test]
+fn a_page_without_traffic_has_the_metrics_of_the_brief_that_need_no_label() {
+    let page =
+        Exposition::new(vec![Tally::new(&[1])], Arc::new(EventNames::new(10, [])), Arc::default(), None).render();
+    for line in [
+        "websocket_connections_total 0",
+        "websocket_connections_count 0",
+        "websocket_active_sessions 0",
+        "websocket_messages_sent_total{event=\"other\"} 0",
+        "websocket_messages_received_total{event=\"other\"} 0",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
+    }
+}
+
+/// <https://prometheus.io/docs/practices/naming/>: counters alone end in `_total`, and units are base units.
+#[test]
+fn our_own_names_keep_the_rules_of_prometheus() {
+    let page = exposition().render();
+    let types: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+    assert!(types.len() > 25, "{types:?}");
+    for (name, kind) in types {
+        if NAMES_OF_THE_BRIEF.contains(&name) {
+            continue;
+        }
+        assert!(name.starts_with("tidegate_") || name.starts_with("process_"), "{name}");
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
+        assert!(
+            !["_ms", "_micro", "_milli", "_kb", "_count", "_sum", "_bucket"].iter().any(|unit| name.contains(unit))
+        );
+    }
+}
+
+#[test]
+fn bounds_read_as_they_were_configured() {
+    assert_eq!(Unit::Milliseconds.of(Duration::from_millis(1001)).to_string(), "1001");
+    assert_eq!(Unit::Seconds.of(Duration::from_micros(25)).to_string(), "0.000025");
+}
