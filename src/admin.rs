@@ -1,11 +1,52 @@
 //! The operator's side: metrics, health, sessions.
 
-use std::net::SocketAddr;
+mod access;
+mod answer;
+mod exposition;
+pub mod health;
+mod sessions;
 
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use hyper::{
+    HeaderMap, Method, Request, StatusCode, Uri,
+    body::Incoming,
+    header::{ALLOW, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use zeroize::Zeroizing;
 
-use crate::units::SecretSource;
+use self::{access::Access, answer::Answer, health::Health};
+use crate::{observe::prometheus::Exposition, relay::registry::Registry, units::SecretSource};
+
+/// Connections to the operator's address at once; further ones wait.
+const CONNECTIONS_MAX: usize = 64;
+/// How long a request head may take.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may take with its one request and answer.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How large a request head may be.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// The pause after a failed `accept`, so that a lack of descriptors does not become a lack of processor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+const INDEX: &str = "\
+Tidegate, the operator's address.
+
+/metrics              figures for Prometheus; /metrics/prometheus is the same
+/livez                200 while every worker is alive
+/readyz               200 while new clients can be served, and why not
+/sessions?limit=100   who is connected, page by page: &after=ID, the `next` of the page before
+";
 
 /// `[admin]`: the operator's address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,3 +64,85 @@ impl Default for AdminTable {
         Self { address: SocketAddr::from(([127, 0, 0, 1], 9464)), token: None }
     }
 }
+
+/// What the operator's address shows.
+pub struct Admin {
+    /// `/metrics`.
+    pub exposition: Arc<Exposition>,
+    /// `/livez` and `/readyz`.
+    pub health: Arc<Health>,
+    /// `/sessions`.
+    pub registry: Registry,
+    /// The bearer token of operators, read from [`AdminTable::token`].
+    pub token: Option<Zeroizing<Vec<u8>>>,
+}
+
+/// Everything an answer is made from.
+struct Desk {
+    exposition: Arc<Exposition>,
+    health: Arc<Health>,
+    registry: Registry,
+    access: Access,
+}
+
+/// Answers on `listener` until `stop`; what is then under way is cut off.
+pub async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output = ()>) {
+    let loopback = listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+    let Admin { exposition, health, registry, token } = admin;
+    let desk = Arc::new(Desk { exposition, health, registry, access: Access { token, loopback } });
+    let mut connections = JoinSet::new();
+    let mut stop = pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => return,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+                Ok((stream, _)) => drop(connections.spawn(connection(stream, Arc::clone(&desk)))),
+                Err(_) => sleep(ACCEPT_PAUSE).await,
+            },
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, desk: Arc<Desk>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let desk = Arc::clone(&desk);
+        async move { Ok::<_, Infallible>(desk.answer(request.method(), request.uri(), request.headers()).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEADER_BYTES_MAX)
+        // One request a connection: scrapes are seconds apart, and an idle connection would hold a place.
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    // A client that goes away, or is too slow, is its own business.
+    let _ = timeout(CONNECTION_TIMEOUT, connection).await;
+}
+
+impl Desk {
+    async fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Answer {
+        if let Err(denial) = self.access.host(headers) {
+            return denial.into();
+        }
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut refusal = answer::refusal(StatusCode::METHOD_NOT_ALLOWED, "method", "Use GET or HEAD.");
+            refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return refusal;
+        }
+        match uri.path() {
+            "/" => answer::text(StatusCode::OK, INDEX),
+            "/metrics" | "/metrics/prometheus" => exposition::metrics(&self.exposition),
+            "/livez" => health::livez(&self.health),
+            "/readyz" => health::readyz(&self.health),
+            "/sessions" => match self.access.users(headers) {
+                Ok(()) => sessions::sessions(&self.registry, uri.query().unwrap_or_default()).await,
+                Err(denial) => denial.into(),
+            },
+            _ => answer::refusal(StatusCode::NOT_FOUND, "path", "There is no such page; / lists those there are."),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! Who may ask the operator's address what. Pure: headers in, a refusal out.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use hyper::{
+    HeaderMap, StatusCode,
+    header::{AUTHORIZATION, HOST, HeaderValue, WWW_AUTHENTICATE},
+};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::answer::{self, Answer};
+
+/// The rules of one operator's address.
+pub(super) struct Access {
+    /// The bearer token of operators.
+    pub(super) token: Option<Zeroizing<Vec<u8>>>,
+    /// Only this machine can reach the address.
+    pub(super) loopback: bool,
+}
+
+/// Why a request is not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Denial {
+    /// It came for a name that may be anybody's.
+    Host,
+    /// It lacks the operators' token.
+    Token,
+    /// Nobody could have a token, and the address is not this machine's alone.
+    Off,
+}
+
+impl Access {
+    /// Whether the request may be heard at all.
+    ///
+    /// A web page can point its own name at this address (DNS rebinding) and have the browser of somebody nearby read
+    /// what is here. The browser then sends that name as `Host`; whoever knows the token is no such page.
+    pub(super) fn host(&self, headers: &HeaderMap) -> Result<(), Denial> {
+        let mut hosts = headers.get_all(HOST).iter();
+        let known = match (hosts.next(), hosts.next()) {
+            // HTTP/1.0, which browsers do not speak.
+            (None, _) => true,
+            (Some(host), None) => is_literal(host),
+            _ => false,
+        };
+        if known || self.token_presented(headers) { Ok(()) } else { Err(Denial::Host) }
+    }
+
+    /// Whether the request may read about users.
+    pub(super) fn users(&self, headers: &HeaderMap) -> Result<(), Denial> {
+        match self.token {
+            Some(_) if self.token_presented(headers) => Ok(()),
+            Some(_) => Err(Denial::Token),
+            None if self.loopback => Ok(()),
+            None => Err(Denial::Off),
+        }
+    }
+
+    fn token_presented(&self, headers: &HeaderMap) -> bool {
+        let (Some(token), Some(credentials)) = (&self.token, headers.get(AUTHORIZATION)) else { return false };
+        // RFC 6750 §2.1; RFC 9110 §11.1: the scheme's case does not matter.
+        let Some((scheme, presented)) = credentials.as_bytes().split_at_checked("Bearer ".len()) else { return false };
+        scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(token.as_slice().ct_eq(presented))
+    }
+}
+
+impl From<Denial> for Answer {
+    fn from(denial: Denial) -> Self {
+        let (status, code, message) = match denial {
+            Denial::Host => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "host",
+                "Use an IP address or localhost, or set admin.token and send it as a bearer token.",
+            ),
+            Denial::Token => {
+                (StatusCode::UNAUTHORIZED, "token", "Send the token of admin.token: `Authorization: Bearer TOKEN`.")
+            }
+            Denial::Off => (
+                StatusCode::NOT_FOUND,
+                "off",
+                "Sessions are shown beyond this machine only with a token: set admin.token.",
+            ),
+        };
+        let mut answer = answer::refusal(status, code, message);
+        if denial == Denial::Token {
+            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        answer
+    }
+}
+
+/// An IP address or `localhost`, with or without a port.
+fn is_literal(host: &HeaderValue) -> bool {
+    let Ok(host) = host.to_str() else { return false };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bracketed = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    match bracketed {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(token: Option<&str>, loopback: bool) -> Access {
+        Access { token: token.map(|token| Zeroizing::new(token.into())), loopback }
+    }
+
+    fn headers(pairs: &[(hyper::header::HeaderName, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn a_host_is_an_address_or_localhost() {
+        for (host, known) in [
+            ("127.0.0.1:9464", true),
+            ("10.1.2.3", true),
+            ("[::1]:9464", true),
+            ("[::1]", true),
+            ("localhost:9464", true),
+            ("LOCALHOST", true),
+            ("rebind.example:9464", false),
+            ("127.0.0.1.rebind.example", false),
+            ("localhost.rebind.example", false),
+            ("evil@127.0.0.1", false),
+            ("", false),
+        ] {
+            let admitted = access(None, true).host(&headers(&[(HOST, host)])).is_ok();
+            assert_eq!(admitted, known, "{host}");
+        }
+    }
+
+    #[test]
+    fn two_hosts_are_none() {
+        let mut headers = headers(&[(HOST, "127.0.0.1")]);
+        headers.append(HOST, HeaderValue::from_static("localhost"));
+        assert!(access(None, true).host(&headers).is_err());
+    }
+
+    #[test]
+    fn a_name_is_good_with_the_token() {
+        let headers = headers(&[(HOST, "gate.example"), (AUTHORIZATION, "bearer s3cret")]);
+        assert!(access(Some("s3cret"), false).host(&headers).is_ok());
+        assert!(access(Some("another"), false).host(&headers).is_err());
+        assert!(access(None, false).host(&headers).is_err());
+    }
+
+    #[test]
+    fn users_are_shown_to_operators_alone() {
+        let none = headers(&[]);
+        let right = headers(&[(AUTHORIZATION, "Bearer s3cret")]);
+        for (access, headers, expected) in [
+            (access(Some("s3cret"), true), &right, Ok(())),
+            (access(Some("s3cret"), true), &none, Err(Denial::Token)),
+            (access(Some("s3cre"), true), &right, Err(Denial::Token)),
+            (access(Some("s3cret"), false), &headers(&[(AUTHORIZATION, "Basic s3cret")]), Err(Denial::Token)),
+            (access(Some("s3cret"), false), &headers(&[(AUTHORIZATION, "Be")]), Err(Denial::Token)),
+            (access(None, true), &none, Ok(())),
+            (access(None, false), &none, Err(Denial::Off)),
+            (access(None, false), &right, Err(Denial::Off)),
+        ] {
+            assert_eq!(access.users(headers), expected);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The operator's address over a real socket.
+
+use std::time::Instant;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::oneshot,
+};
+
+use super::*;
+use crate::{
+    event_names::EventNames,
+    observe::{gauges::Gauges, tally::Tally},
+};
+
+struct Operator {
+    address: SocketAddr,
+    health: Arc<Health>,
+    tally: Arc<Tally>,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Operator {
+    async fn start(bind: &str, token: Option<&str>) -> Self {
+        let listener = TcpListener::bind(bind).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let tally = Tally::new(&[1, 5]);
+        let health = Arc::new(Health::new(Instant::now(), vec![Arc::clone(&tally)]));
+        let names = Arc::new(EventNames::new(10, []));
+        let exposition = Arc::new(Exposition::new(vec![Arc::clone(&tally)], names, Arc::new(Gauges::new()), None));
+        let admin = Admin {
+            exposition,
+            health: Arc::clone(&health),
+            registry: Registry::default(),
+            token: token.map(|token| Zeroizing::new(token.into())),
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        tokio::spawn(serve(listener, admin, async move { drop(stopped.await) }));
+        Self { address: SocketAddr::from(([127, 0, 0, 1], port)), health, tally, _stop: stop }
+    }
+
+    /// Sends `request` with a blank line behind it, and reads until the end.
+    async fn ask(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(format!("{request}\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer
+    }
+
+    async fn get(&self, path: &str) -> String {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: {}", self.address)).await
+    }
+}
+
+fn status(answer: &str) -> u16 {
+    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status in {answer:?}"))
+}
+
+#[tokio::test]
+async fn both_paths_of_the_metrics_give_the_same_page() {
+    let operator = Operator::start("127.0.0.1:0", None).await;
+    operator.tally.opened();
+    for path in ["/metrics", "/metrics/prometheus", "/metrics?name[]=up"] {
+        let answer = operator.get(path).await;
+        assert_eq!(status(&answer), 200);
+        assert!(answer.contains("content-type: text/plain; version=0.0.4\r\n"), "{answer}");
+        assert!(answer.contains("\nwebsocket_connections_count 1\n"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn readiness_says_what_is_missing() {
+    let operator = Operator::start("127.0.0.1:0", None).await;
+    operator.health.set_keys(false, "the key set could not be fetched");
+    let answer = operator.get("/readyz").await;
+    assert_eq!(status(&answer), 503);
+    assert!(answer.contains("\"why\":\"the key set could not be fetched\""), "{answer}");
+    operator.health.set_keys(true, "");
+    operator.health.set_listening(true);
+    let answer = operator.get("/readyz").await;
+    assert_eq!(status(&answer), 200);
+    assert!(answer.contains("{\"ready\":true,\"conditions\":[{\"name\":\"listening\",\"ok\":true,"), "{answer}");
+    assert_eq!(status(&operator.get("/livez").await), 200);
+}
+
+#[tokio::test]
+async fn sessions_are_open_on_loopback_unless_there_is_a_token() {
+    let open = Operator::start("127.0.0.1:0", None).await;
+    let answer = open.get("/sessions?limit=5").await;
+    assert!(answer.ends_with("{\"sessions\":[],\"next\":null}"), "{answer}");
+    assert_eq!(status(&open.get("/sessions?limit=5000").await), 400);
+
+    let closed = Operator::start("127.0.0.1:0", Some("s3cret")).await;
+    assert_eq!(status(&closed.get("/sessions").await), 401);
+    let request = "GET /sessions HTTP/1.1\r\nHost: gate.example\r\nAuthorization: Bearer s3cret";
+    assert_eq!(status(&closed.ask(request).await), 200);
+    assert_eq!(status(&closed.get("/metrics").await), 200);
+}
+
+#[tokio::test]
+async fn sessions_beyond_loopback_need_a_token() {
+    let operator = Operator::start("0.0.0.0:0", None).await;
+    let answer = operator.get("/sessions").await;
+    assert_eq!(status(&answer), 404);
+    assert!(answer.contains("set admin.token"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_not_a_get_of_a_page_is_refused() {
+    let operator = Operator::start("127.0.0.1:0", None).await;
+    for (request, expected) in [
+        ("HEAD /metrics HTTP/1.1\r\nHost: localhost", 200),
+        ("GET / HTTP/1.0", 200),
+        ("POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0", 405),
+        ("GET /metrics/ HTTP/1.1\r\nHost: localhost", 404),
+        ("GET /metrics HTTP/1.1\r\nHost: rebind.example", 421),
+    ] {
+        assert_eq!(status(&operator.ask(request).await), expected, "{request}");
+    }
+    let head = operator.ask("HEAD / HTTP/1.1\r\nHost: localhost").await;
+    assert!(head.ends_with("\r\n\r\n"), "a HEAD has no body: {head}");
+}
+
+#[tokio::test]
+async fn a_head_that_never_ends_is_cut_off() {
+    let operator = Operator::start("127.0.0.1:0", None).await;
+    let mut stream = TcpStream::connect(operator.address).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost:").await.unwrap();
+    let began = Instant::now();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(began.elapsed() <= HEADER_TIMEOUT + Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn idle_connections_beyond_the_bound_wait_and_do_no_harm() {
+    let operator = Operator::start("127.0.0.1:0", None).await;
+    let mut idle = Vec::new();
+    for _ in 0..CONNECTIONS_MAX {
+        idle.push(TcpStream::connect(operator.address).await.unwrap());
+    }
+    let asked = timeout(Duration::from_millis(200), operator.get("/livez")).await;
+    assert!(asked.is_err(), "all places are taken");
+    idle.pop();
+    assert_eq!(status(&operator.get("/livez").await), 200);
+}
