@@ -1,7 +1,14 @@
 //! Decisions: packets and handshakes to verdicts. Pure: time and identity come in as arguments.
 
 pub mod auth;
+pub mod compile_error;
 pub mod connections;
+pub mod identity;
+pub mod namespaces;
+pub mod network;
 pub mod origin;
+pub mod pattern;
+pub mod policies;
 pub mod rate_limit;
+pub mod token_source;
 pub mod verdict;

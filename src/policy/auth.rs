@@ -1,11 +1,51 @@
 //! Is this token good, whose is it, and until when: key set, claims, expiry.
 
-use std::{collections::BTreeMap, path::PathBuf};
+mod claims;
+mod compile;
+mod jws;
+pub mod key_set;
+pub mod shared_keys;
+mod strict_json;
 
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::SystemTime};
+
+use http::HeaderName;
+use jsonwebtoken::Algorithm;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use compile::{SECRET_MIN_BYTES, key_server};
+
+use self::{
+    claims::{Claims, Expected, Unfit},
+    jws::Jws,
+    key_set::{Key, KeySet, Lookup},
+    shared_keys::SharedKeys,
+};
+use super::{
+    identity::Identity,
+    token_source::Token,
+    verdict::{Refusal, RefusalKind},
+};
 use crate::units::{Period, SecretSource};
+
+/// No token came, and one is needed.
+pub const MISSING: Refusal = unauthenticated("auth.missing", "Authentication token required");
+/// The token is not good, was not found in the one place it should be in, or there are two. Why is not told.
+pub const INVALID: Refusal = unauthenticated("auth.invalid", "Invalid authentication token");
+/// The token was good.
+pub const EXPIRED: Refusal = unauthenticated("auth.expired", "Invalid authentication token");
+/// We have no keys to verify a token with, and cannot get them now.
+pub const KEYS_UNAVAILABLE: Refusal = Refusal {
+    kind: RefusalKind::Unavailable,
+    code: "auth.keys_unavailable",
+    message: "Authentication is unavailable. Please try again later.",
+    rule: None,
+};
+
+const fn unauthenticated(code: &'static str, message: &'static str) -> Refusal {
+    Refusal { kind: RefusalKind::Unauthenticated, code, message, rule: None }
+}
 
 /// `[auth]`: who may open a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -58,5 +98,97 @@ impl Default for AuthTable {
             user_claim: vec!["userId".to_owned(), "sub".to_owned()],
             forward_claims: BTreeMap::new(),
         }
+    }
+}
+
+/// Verifies tokens as the table says.
+#[derive(Debug)]
+pub struct Auth {
+    required: bool,
+    keys: Keys,
+    algorithms: Vec<Algorithm>,
+    expected: Expected,
+    user_claim: Vec<String>,
+    forward_claims: Vec<(HeaderName, String)>,
+}
+
+/// Where the keys come from.
+#[derive(Debug)]
+enum Keys {
+    /// There are none: tokens are not looked at.
+    None,
+    /// From the configuration.
+    Configured(KeySet),
+    /// From the issuer.
+    Published(Arc<SharedKeys>),
+}
+
+/// Why a token opens no session, or not yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthError {
+    /// It does not, for this reason.
+    Refused(Refusal),
+    /// Its key is unknown, and the issuer is being asked. Ask again in a moment; the answer is there within seconds.
+    KeysPending,
+}
+
+impl From<Refusal> for AuthError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Auth {
+    /// Whose session is it?
+    ///
+    /// # Errors
+    /// [`MISSING`], [`INVALID`], [`EXPIRED`], [`KEYS_UNAVAILABLE`], or [`AuthError::KeysPending`].
+    pub fn authenticate(&self, token: Option<&Token>, now: SystemTime) -> Result<Identity, AuthError> {
+        match (token, &self.keys) {
+            (None, _) if self.required => Err(MISSING.into()),
+            (None, _) | (_, Keys::None) => Ok(Identity::anonymous()),
+            (Some(token), _) => self.verify(token, now),
+        }
+    }
+
+    /// The headers that claims are forwarded in, to be stripped from what clients send.
+    pub fn forward_header_names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.forward_claims.iter().map(|(name, _)| name)
+    }
+
+    fn verify(&self, token: &Token, now: SystemTime) -> Result<Identity, AuthError> {
+        let jws = Jws::parse(token.as_str()).ok_or(INVALID)?;
+        if !self.algorithms.contains(&jws.algorithm) {
+            return Err(INVALID.into());
+        }
+        let key = self.key(&jws)?;
+        let claims = Claims(jws.verified(&key).ok_or(INVALID)?);
+        let expires_at = claims.check(&self.expected, now)?;
+        let user = claims.user(&self.user_claim)?;
+        if self.required && user.is_none() {
+            return Err(INVALID.into());
+        }
+        Ok(Identity::verified(user, expires_at, claims.headers(&self.forward_claims)))
+    }
+
+    fn key(&self, jws: &Jws<'_>) -> Result<Arc<Key>, AuthError> {
+        let kid = jws.kid.as_deref();
+        match &self.keys {
+            Keys::Published(shared) => shared.find(kid, jws.algorithm),
+            Keys::Configured(set) => match set.find(kid, jws.algorithm) {
+                Lookup::Found(key) => Ok(key),
+                Lookup::Unfit | Lookup::Unknown => Err(INVALID.into()),
+            },
+            Keys::None => Err(INVALID.into()),
+        }
+    }
+}
+
+impl From<Unfit> for AuthError {
+    fn from(unfit: Unfit) -> Self {
+        Self::Refused(match unfit {
+            Unfit::Invalid => INVALID,
+            Unfit::Expired => EXPIRED,
+        })
     }
 }

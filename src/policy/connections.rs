@@ -1,8 +1,18 @@
 //! How many connections, in all and per address, and the bounds of one.
 
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{
+    network::Network,
+    verdict::{Refusal, RefusalKind},
+};
 use crate::units::{ByteSize, Period};
 
 /// `[limits]`: the bounds of one node.
@@ -36,5 +46,160 @@ impl Default for LimitsTable {
             send_buffer: ByteSize(1_000_000),
             shutdown_grace: Period::from_secs(30),
         }
+    }
+}
+
+/// Counts the connections of the process. Asked once for each, when it is accepted, so one lock will do.
+#[derive(Debug)]
+pub struct Connections {
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug)]
+struct Counts {
+    limit: u32,
+    limit_per_ip: u32,
+    open: u32,
+    /// Networks without a connection have no entry, so there are never more entries than connections.
+    open_per_network: HashMap<Network, u32>,
+}
+
+/// Leave for one connection to be open; it ends when this is dropped.
+#[derive(Debug)]
+#[must_use = "the connection counts as closed as soon as this is dropped"]
+pub struct Permit {
+    connections: Arc<Connections>,
+    network: Network,
+}
+
+impl Connections {
+    /// No connection is open yet.
+    #[must_use]
+    pub fn new(limits: &LimitsTable) -> Arc<Self> {
+        let counts = Counts {
+            limit: limits.connections,
+            limit_per_ip: limits.connections_per_ip,
+            open: 0,
+            open_per_network: HashMap::new(),
+        };
+        Arc::new(Self { counts: Mutex::new(counts) })
+    }
+
+    /// May one more connection from `ip` be open?
+    ///
+    /// # Errors
+    /// `limit.connections` (unavailable) when the node is full, else `limit.connections_per_ip` (too many) when the
+    /// address, or the IPv6 /64 around it, has its share.
+    pub fn admit(self: &Arc<Self>, ip: IpAddr) -> Result<Permit, Refusal> {
+        const FULL: Refusal = Refusal {
+            kind: RefusalKind::Unavailable,
+            code: "limit.connections",
+            message: "Too many connections. Please try again later.",
+            rule: None,
+        };
+        const SHARE_TAKEN: Refusal = Refusal {
+            kind: RefusalKind::TooMany,
+            code: "limit.connections_per_ip",
+            message: "Too many connections from your address.",
+            rule: None,
+        };
+        let network = Network::from(ip);
+        let mut counts = self.counts();
+        if counts.open >= counts.limit {
+            return Err(FULL);
+        }
+        let from_network = counts.open_per_network.get(&network).copied().unwrap_or(0);
+        if from_network >= counts.limit_per_ip {
+            return Err(SHARE_TAKEN);
+        }
+        counts.open += 1;
+        counts.open_per_network.insert(network, from_network + 1);
+        Ok(Permit { connections: Arc::clone(self), network })
+    }
+
+    /// From now on these limits hold. Connections open beyond them stay.
+    pub fn set_limits(&self, limits: &LimitsTable) {
+        let mut counts = self.counts();
+        counts.limit = limits.connections;
+        counts.limit_per_ip = limits.connections_per_ip;
+    }
+
+    /// How many are open.
+    #[must_use]
+    pub fn open(&self) -> u32 {
+        self.counts().open
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut counts = self.connections.counts();
+        counts.open -= 1;
+        match counts.open_per_network.get_mut(&self.network) {
+            Some(more @ 2..) => *more -= 1,
+            _ => drop(counts.open_per_network.remove(&self.network)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(connections: u32, connections_per_ip: u32) -> LimitsTable {
+        LimitsTable { connections, connections_per_ip, ..LimitsTable::default() }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_full_node_admits_again_when_a_connection_closes() {
+        let connections = Connections::new(&limits(2, 2));
+        let first = connections.admit(ip("192.0.2.1")).unwrap();
+        let _second = connections.admit(ip("192.0.2.2")).unwrap();
+        assert_eq!(connections.admit(ip("192.0.2.3")).unwrap_err().code, "limit.connections");
+        drop(first);
+        assert!(connections.admit(ip("192.0.2.3")).is_ok());
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_share_a_limit() {
+        let connections = Connections::new(&limits(10, 2));
+        let _first = connections.admit(ip("2001:db8::1")).unwrap();
+        let second = connections.admit(ip("2001:db8::2")).unwrap();
+        let refusal = connections.admit(ip("2001:db8::3")).unwrap_err();
+        assert_eq!((refusal.kind, refusal.code), (RefusalKind::TooMany, "limit.connections_per_ip"));
+        assert!(connections.admit(ip("2001:db8:0:1::1")).is_ok());
+        drop(second);
+        assert!(connections.admit(ip("2001:db8::3")).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_closed_connections() {
+        let connections = Connections::new(&limits(1000, 10));
+        let permits: Vec<_> =
+            (0..=255).map(|last| connections.admit(ip(&format!("192.0.2.{last}"))).unwrap()).collect();
+        assert_eq!(connections.open(), 256);
+        drop(permits);
+        assert_eq!(connections.open(), 0);
+        assert!(connections.counts().open_per_network.is_empty());
+    }
+
+    #[test]
+    fn new_limits_hold_at_once_for_new_connections() {
+        let connections = Connections::new(&limits(2, 2));
+        let _first = connections.admit(ip("192.0.2.1")).unwrap();
+        let _second = connections.admit(ip("192.0.2.1")).unwrap();
+        connections.set_limits(&limits(1, 1));
+        assert_eq!(connections.open(), 2);
+        assert!(connections.admit(ip("192.0.2.2")).is_err());
+        connections.set_limits(&limits(3, 3));
+        assert!(connections.admit(ip("192.0.2.1")).is_ok());
     }
 }

@@ -1,9 +1,43 @@
 //! How many packets: rules by scope and event pattern, counted with GCRA.
 
+mod limiter;
+mod shared_meters;
+
+use std::{
+    net::IpAddr,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::Period;
+use self::{
+    limiter::{Limiter, Quota},
+    shared_meters::{Counted, SharedMeters},
+};
+use super::{
+    compile_error::CompileError,
+    network::Network,
+    pattern::Patterns,
+    verdict::{Refusal, RefusalKind, Verdict},
+};
+use crate::{
+    event_names::{EventNames, EventSlot},
+    units::Period,
+};
+
+/// A rule beyond it is a mistake: no session sends so much.
+pub const MESSAGES_MAX: u32 = 1_000_000;
+/// One bit each in a mask of 32, which has one more to say that it is known.
+const RULES_MAX: usize = 31;
+const KNOWN: u32 = 1 << RULES_MAX;
+const PER_MIN: Duration = Duration::from_millis(1);
+const PER_MAX: Duration = Duration::from_hours(24);
 
 /// One `[[rate_limit]]`: so many packets at once, then one more each `per / messages`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -55,6 +89,157 @@ impl Default for RateLimitTable {
             messages: 100,
             per: Period::from_secs(60),
             exceeded: Exceeded::Reply,
+        }
+    }
+}
+
+/// All `[[rate_limit]]` rules, in the order of judging.
+#[derive(Debug)]
+pub struct RateLimits {
+    rules: Box<[Rule]>,
+    /// Which rules count the event of a slot: a bit each, found out when the slot is first seen. Two threads may find
+    /// out at once; they find the same.
+    by_slot: Box<[AtomicU32]>,
+    shared: SharedMeters,
+}
+
+#[derive(Debug)]
+struct Rule {
+    scope: Scope,
+    events: Patterns,
+    quota: Quota,
+    per: Duration,
+    exceeded: Exceeded,
+    refusal: Refusal,
+}
+
+/// What one session has used of each rule. It belongs to the [`RateLimits`] that opened it, so after a reload a
+/// session opens new ones, and starts with nothing used.
+#[derive(Debug)]
+pub struct Meters(Box<[Meter]>);
+
+#[derive(Debug)]
+enum Meter {
+    Own(Limiter),
+    Shared(Arc<Limiter>),
+}
+
+impl RateLimits {
+    /// Reads the rules.
+    ///
+    /// # Errors
+    /// [`CompileError`] for more than 31 rules, and for a rule that counts no event or has a value out of bounds.
+    pub fn compile(tables: &[RateLimitTable]) -> Result<Self, CompileError> {
+        if tables.len() > RULES_MAX {
+            return Err(CompileError::TooManyRules { count: tables.len(), max: RULES_MAX });
+        }
+        let rules: Box<[_]> =
+            (0..).zip(tables).map(|(at, table)| Rule::compile(at, table)).collect::<Result<_, _>>()?;
+        let by_slot = std::iter::repeat_with(AtomicU32::default).take(EventNames::SLOTS).collect();
+        let shared = SharedMeters::new(rules.len());
+        Ok(Self { rules, by_slot, shared })
+    }
+
+    /// The meters of a new session. Those of a user or an address are shared with its other sessions; where nobody is
+    /// known, a limit per user is one per session.
+    #[must_use]
+    pub fn open(&self, user: Option<&str>, ip: IpAddr, now: Instant) -> Meters {
+        let meter = |(at, rule): (usize, &Rule)| {
+            let counted = match (rule.scope, user) {
+                (Scope::User, Some(user)) => Counted::User(user.into()),
+                (Scope::Ip, _) => Counted::Network(Network::from(ip)),
+                (Scope::Connection, _) | (Scope::User, None) => return Meter::Own(Limiter::new(rule.quota, now)),
+            };
+            Meter::Shared(self.shared.get(at, counted, rule.quota, now))
+        };
+        Meters(self.rules.iter().enumerate().map(meter).collect())
+    }
+
+    /// May this packet go on? All rules that count its event are asked in order, and the first to refuse ends it.
+    ///
+    /// What the rules before it have counted stays counted: a packet over a later limit is a packet all the same, and
+    /// giving it back would let a sender probe one limit for free on the account of another.
+    ///
+    /// # Panics
+    /// Where `meters` were opened by other rules than these.
+    #[must_use]
+    pub fn judge(&self, meters: &Meters, slot: EventSlot, event: &str, now: Instant) -> Verdict {
+        let mut counting = self.counting(slot, event);
+        while counting != 0 {
+            let at = counting.trailing_zeros() as usize;
+            counting &= counting - 1;
+            let checked = match &meters.0[at] {
+                Meter::Own(limiter) => limiter.check(now),
+                Meter::Shared(limiter) => limiter.check(now),
+            };
+            if let Err(until) = checked {
+                return self.rules[at].verdict(until);
+            }
+        }
+        Verdict::Forward
+    }
+
+    /// Forgets users and addresses without a session, once their limits would be full again. Call it every 10 s or so.
+    pub fn sweep(&self, now: Instant) {
+        self.shared.sweep(now, |rule| self.rules[rule].per);
+    }
+
+    /// The rules that count this event, a bit each.
+    fn counting(&self, slot: EventSlot, event: &str) -> u32 {
+        if slot == EventSlot::OTHER {
+            return self.matching(event);
+        }
+        let cell = &self.by_slot[slot.index()];
+        let mut mask = cell.load(Relaxed);
+        if mask & KNOWN == 0 {
+            mask = self.matching(event) | KNOWN;
+            cell.store(mask, Relaxed);
+        }
+        mask & !KNOWN
+    }
+
+    fn matching(&self, event: &str) -> u32 {
+        let bit = |(at, rule): (usize, &Rule)| u32::from(rule.events.matches(event)) << at;
+        self.rules.iter().enumerate().map(bit).sum()
+    }
+}
+
+impl Rule {
+    fn compile(at: u8, table: &RateLimitTable) -> Result<Self, CompileError> {
+        let rule = usize::from(at);
+        let messages = NonZeroU32::new(table.messages).filter(|messages| messages.get() <= MESSAGES_MAX);
+        let messages = messages.ok_or(CompileError::RuleMessages { rule, messages: table.messages })?;
+        if !(PER_MIN..=PER_MAX).contains(&table.per.0) {
+            return Err(CompileError::RulePer(rule));
+        }
+        if table.events.is_empty() {
+            return Err(CompileError::RuleWithoutEvents(rule));
+        }
+        let events = Patterns::parse(&table.events).map_err(|(entry, error)| CompileError::Pattern {
+            key: format!("rate_limit[{rule}].events[{entry}]"),
+            error,
+        })?;
+        Ok(Self {
+            scope: table.scope,
+            events,
+            quota: Quota { messages, interval: table.per.0 / messages.get() },
+            per: table.per.0,
+            exceeded: table.exceeded,
+            refusal: Refusal {
+                kind: RefusalKind::TooMany,
+                code: "rate_limit",
+                message: "Rate limit exceeded. Please slow down.",
+                rule: Some(at),
+            },
+        })
+    }
+
+    fn verdict(&self, until: Instant) -> Verdict {
+        match self.exceeded {
+            Exceeded::Reply => Verdict::Reply { refusal: self.refusal, once_per: self.per },
+            Exceeded::Drop => Verdict::Drop(self.refusal),
+            Exceeded::Delay => Verdict::Delay { until },
+            Exceeded::Close => Verdict::Close(self.refusal),
         }
     }
 }

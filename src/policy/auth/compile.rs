@@ -1,0 +1,163 @@
+//! From the table to what verifies: reads the key, and refuses a configuration that would let the wrong ones in.
+
+use std::{env, fs, io, net::IpAddr, sync::Arc, time::Duration};
+
+use http::{HeaderName, Uri, header};
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use zeroize::Zeroizing;
+
+use super::{
+    Auth, AuthTable, Expected, Keys,
+    key_set::{Key, KeySet},
+    shared_keys::SharedKeys,
+};
+use crate::{policy::compile_error::CompileError, units::SecretSource};
+
+/// RFC 7518 §3.2: a shared secret is at least as long as the hash, which is 32 bytes for HS256.
+pub const SECRET_MIN_BYTES: usize = 32;
+/// The largest difference between two clocks that a leeway may cover.
+const LEEWAY_MAX: Duration = Duration::from_secs(60);
+/// Headers with a meaning of their own between us and the service.
+const NOT_FOR_CLAIMS: [HeaderName; 10] = [
+    header::HOST,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::TE,
+    header::TRAILER,
+    header::COOKIE,
+    header::ORIGIN,
+    header::EXPECT,
+];
+
+impl Auth {
+    /// Reads the key from where the table says. `published` are the keys of `auth.jwks_url`, fetched or not yet.
+    ///
+    /// # Errors
+    /// [`CompileError`]: a key that is missing, unreadable, too weak or unfit for the algorithms; a value out of
+    /// bounds.
+    pub fn compile(table: &AuthTable, published: &Arc<SharedKeys>) -> Result<Self, CompileError> {
+        let algorithms = algorithms(table)?;
+        let keys = keys(table, &algorithms, published)?;
+        if table.required && matches!(keys, Keys::None) {
+            return Err(CompileError::NoKey);
+        }
+        if table.leeway.0 > LEEWAY_MAX {
+            return Err(CompileError::Leeway(table.leeway.0.as_secs()));
+        }
+        if table.required && table.user_claim.is_empty() {
+            return Err(CompileError::NoUserClaim);
+        }
+        Ok(Self {
+            required: table.required,
+            keys,
+            algorithms,
+            expected: Expected {
+                issuer: table.issuer.clone(),
+                audience: table.audience.clone(),
+                leeway: table.leeway.0,
+            },
+            user_claim: table.user_claim.clone(),
+            forward_claims: forward_claims(table)?,
+        })
+    }
+}
+
+/// The address of `auth.jwks_url`: `https`, or `http` where nobody else is on the way.
+///
+/// # Errors
+/// [`CompileError::KeyServer`] for any other.
+pub fn key_server(url: &str) -> Result<Uri, CompileError> {
+    let wrong = || CompileError::KeyServer(url.to_owned());
+    let uri: Uri = url.parse().map_err(|_| wrong())?;
+    let host = uri.host().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    let credentials = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    match uri.scheme_str() {
+        _ if host.is_empty() || credentials => Err(wrong()),
+        Some("https") => Ok(uri),
+        Some("http") if loopback => Ok(uri),
+        _ => Err(wrong()),
+    }
+}
+
+fn algorithms(table: &AuthTable) -> Result<Vec<Algorithm>, CompileError> {
+    if table.algorithms.is_empty() {
+        return Err(CompileError::NoAlgorithm);
+    }
+    let known = |name: &String| name.parse().map_err(|_| CompileError::UnknownAlgorithm(name.clone()));
+    table.algorithms.iter().map(known).collect()
+}
+
+fn keys(table: &AuthTable, algorithms: &[Algorithm], published: &Arc<SharedKeys>) -> Result<Keys, CompileError> {
+    let configured = |key: Key, setting| {
+        fit(algorithms, key.algorithms(), setting)?;
+        Ok(Keys::Configured(KeySet::configured(key)))
+    };
+    match (&table.secret, &table.public_key, &table.jwks_url) {
+        (None, None, None) => Ok(Keys::None),
+        (Some(source), None, None) => {
+            let secret = read(source).map_err(CompileError::Secret)?;
+            let length = secret.len();
+            if length == 0 || (length < SECRET_MIN_BYTES && !table.allow_weak_secret) {
+                return Err(CompileError::WeakSecret(length));
+            }
+            configured(Key::secret(&secret), "auth.secret")
+        }
+        (None, Some(path), None) => {
+            let unreadable = |error| CompileError::PublicKeyUnreadable { path: path.clone(), error };
+            let pem = fs::read(path).map_err(unreadable)?;
+            let key = Key::from_pem(&pem).ok_or_else(|| CompileError::PublicKeyUnknown { path: path.clone() })?;
+            configured(key, "auth.public_key")
+        }
+        (None, None, Some(url)) => {
+            key_server(url)?;
+            let public = [AlgorithmFamily::Rsa, AlgorithmFamily::Ec, AlgorithmFamily::Ed];
+            let usable: Vec<_> = public.iter().flat_map(|family| family.algorithms()).copied().collect();
+            fit(algorithms, &usable, "auth.jwks_url")?;
+            Ok(Keys::Published(Arc::clone(published)))
+        }
+        _ => Err(CompileError::ManyKeys),
+    }
+}
+
+/// The bytes of a secret; a file's one line end is not part of it.
+fn read(source: &SecretSource) -> io::Result<Zeroizing<Vec<u8>>> {
+    match source {
+        SecretSource::Env(name) => match env::var_os(name) {
+            Some(value) => Ok(Zeroizing::new(value.into_encoded_bytes())),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, format!("the environment variable {name} is not set"))),
+        },
+        SecretSource::File(path) => {
+            let mut bytes = Zeroizing::new(fs::read(path)?);
+            let text =
+                bytes.strip_suffix(b"\n").map_or(bytes.len(), |text| text.strip_suffix(b"\r").unwrap_or(text).len());
+            bytes.truncate(text);
+            Ok(bytes)
+        }
+    }
+}
+
+/// An algorithm the key has no use for is a misunderstanding, and HS beside a public key is an open door.
+fn fit(configured: &[Algorithm], usable: &[Algorithm], key: &'static str) -> Result<(), CompileError> {
+    match configured.iter().find(|algorithm| !usable.contains(algorithm)) {
+        None => Ok(()),
+        Some(&algorithm) => Err(CompileError::WrongAlgorithm { algorithm, key, usable: usable.to_vec() }),
+    }
+}
+
+fn forward_claims(table: &AuthTable) -> Result<Vec<(HeaderName, String)>, CompileError> {
+    let mut headers = Vec::<(HeaderName, String)>::new();
+    for (text, claim) in &table.forward_claims {
+        let wrong = || CompileError::ForwardHeader(text.clone());
+        let name: HeaderName = text.parse().map_err(|_| wrong())?;
+        let reserved = NOT_FOR_CLAIMS.contains(&name) || name.as_str().starts_with("sec-");
+        if reserved || headers.iter().any(|(earlier, _)| *earlier == name) {
+            return Err(wrong());
+        }
+        headers.push((name, claim.clone()));
+    }
+    Ok(headers)
+}

@@ -1,0 +1,60 @@
+//! A token taken apart, before anything in it is believed: RFC 7515 compact serialization.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, crypto};
+use serde_json::{Map, Value};
+
+use super::{key_set::Key, strict_json};
+
+/// The longest name of a key, in bytes.
+const KID_MAX_BYTES: usize = 256;
+/// Header members that change what a token means in ways we do not follow: extensions that have to be understood
+/// (RFC 7515 §4.1.11), a payload that is not encoded (RFC 7797), a compressed one (RFC 7516 §4.1.3).
+const UNSUPPORTED: [&str; 3] = ["crit", "b64", "zip"];
+
+/// The three parts of a token. Keys and addresses of keys in the header (`jwk`, `jku`, `x5u`, `x5c`) are not read.
+#[derive(Debug)]
+pub(super) struct Jws<'a> {
+    signed: &'a str,
+    claims: &'a str,
+    signature: &'a str,
+    /// What the token says it is signed with. The key decides whether that is allowed.
+    pub(super) algorithm: Algorithm,
+    /// What the token calls its key.
+    pub(super) kid: Option<String>,
+}
+
+impl<'a> Jws<'a> {
+    /// None for what is no signed token, or one of a kind we do not take.
+    pub(super) fn parse(token: &'a str) -> Option<Self> {
+        let (signed, signature) = token.rsplit_once('.')?;
+        let (header, claims) = signed.split_once('.')?;
+        if header.is_empty() || claims.is_empty() || signature.is_empty() || claims.contains('.') {
+            return None;
+        }
+        let header = object(header)?;
+        if UNSUPPORTED.iter().any(|&member| header.contains_key(member)) {
+            return None;
+        }
+        // `none` is no name that this reads.
+        let algorithm = header.get("alg")?.as_str()?.parse().ok()?;
+        let kid = match header.get("kid") {
+            None => None,
+            Some(Value::String(kid)) if kid.len() <= KID_MAX_BYTES => Some(kid.clone()),
+            Some(_) => return None,
+        };
+        Some(Self { signed, claims, signature, algorithm, kid })
+    }
+
+    /// The claims, if `key` signed them with the token's algorithm.
+    pub(super) fn verified(&self, key: &Key) -> Option<Map<String, Value>> {
+        let allowed = key.algorithms().contains(&self.algorithm);
+        let signed = || crypto::verify(self.signature, self.signed.as_bytes(), key.decoding(), self.algorithm);
+        if allowed && signed().unwrap_or(false) { object(self.claims) } else { None }
+    }
+}
+
+/// The object a part of a token is. Base64 that could be written in another way is refused.
+fn object(part: &str) -> Option<Map<String, Value>> {
+    strict_json::object(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+}

@@ -1,0 +1,60 @@
+//! A verified user; only `auth` can make one.
+
+use std::time::SystemTime;
+
+use http::{HeaderName, HeaderValue};
+
+/// Whose session it is, by the verified token. A function that needs a verified user takes one of these.
+///
+/// It lives as long as the session, so it keeps what is needed of the token and not the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    user: Option<Box<str>>,
+    expires_at: Option<SystemTime>,
+    forward_headers: Box<[(HeaderName, HeaderValue)]>,
+}
+
+impl Identity {
+    /// Nobody in particular: `auth.required` is false, and no token came.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self { user: None, expires_at: None, forward_headers: Box::default() }
+    }
+
+    /// The user a verified token names. Called by `auth` alone, after every check.
+    pub(super) fn verified(
+        user: Option<Box<str>>,
+        expires_at: SystemTime,
+        forward_headers: Box<[(HeaderName, HeaderValue)]>,
+    ) -> Self {
+        Self { user, expires_at: Some(expires_at), forward_headers }
+    }
+
+    /// The user, from the first of `auth.user_claim` that the token has.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// When the session has to end: the token's `exp` and the leeway. Never for an anonymous one.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.expires_at
+    }
+
+    /// The request headers for the service, filled from claims as `auth.forward_claims` says.
+    #[must_use]
+    pub fn forward_headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.forward_headers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_small_because_every_session_has_one() {
+        assert!(size_of::<Identity>() <= 48);
+    }
+}

@@ -1,0 +1,174 @@
+//! Names with `*` for any run of characters: how rules name events and namespaces.
+
+/// The longest pattern, in bytes. Names of events and namespaces are shorter.
+pub const PATTERN_MAX_BYTES: usize = 256;
+
+/// A name, or a pattern in which each `*` stands for any characters, also none.
+///
+/// There is no other special character. Matching takes time linear in the name, whatever the pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pattern {
+    /// `*`: every name.
+    Any,
+    /// Without `*`: this name alone.
+    Exact(Box<str>),
+    /// What stands before the first `*`, between them in order, and after the last.
+    Wildcard {
+        /// How the name begins.
+        prefix: Box<str>,
+        /// What it has further on, each part behind the one before.
+        middle: Box<[Box<str>]>,
+        /// How it ends.
+        suffix: Box<str>,
+    },
+}
+
+/// Why a text is no pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// Nothing at all would match it.
+    #[error("is empty; write a name, or \"*\" for every name")]
+    Empty,
+    /// Longer than [`PATTERN_MAX_BYTES`].
+    #[error("has {0} bytes; a pattern has at most {PATTERN_MAX_BYTES}")]
+    TooLong(usize),
+}
+
+impl Pattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// [`PatternError`] for a text that is empty or too long.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        if text.is_empty() {
+            return Err(PatternError::Empty);
+        }
+        if text.len() > PATTERN_MAX_BYTES {
+            return Err(PatternError::TooLong(text.len()));
+        }
+        let Some((prefix, rest)) = text.split_once('*') else {
+            return Ok(Self::Exact(text.into()));
+        };
+        let (middle, suffix) = rest.rsplit_once('*').unwrap_or(("", rest));
+        let middle: Box<[_]> = middle.split('*').filter(|part| !part.is_empty()).map(Box::from).collect();
+        if prefix.is_empty() && middle.is_empty() && suffix.is_empty() {
+            return Ok(Self::Any);
+        }
+        Ok(Self::Wildcard { prefix: prefix.into(), middle, suffix: suffix.into() })
+    }
+
+    /// Is `name` meant?
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(only) => **only == *name,
+            Self::Wildcard { prefix, middle, suffix } => {
+                let inner = name.strip_prefix(&**prefix).and_then(|rest| rest.strip_suffix(&**suffix));
+                let Some(mut inner) = inner else { return false };
+                // The leftmost place is as good as any, so nothing is ever tried twice.
+                middle.iter().all(|part| match inner.find(&**part) {
+                    Some(at) => {
+                        inner = &inner[at + part.len()..];
+                        true
+                    }
+                    None => false,
+                })
+            }
+        }
+    }
+}
+
+/// Several patterns, of which one has to match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patterns(Box<[Pattern]>);
+
+impl Patterns {
+    /// Reads each of `texts`.
+    ///
+    /// # Errors
+    /// The first text that is no pattern: its place in the list, and why.
+    pub fn parse(texts: &[String]) -> Result<Self, (usize, PatternError)> {
+        let one = |(at, text): (usize, &String)| Pattern::parse(text).map_err(|error| (at, error));
+        texts.iter().enumerate().map(one).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Does one of them match?
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        self.0.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// Does every name match?
+    #[must_use]
+    pub fn match_all(&self) -> bool {
+        self.0.contains(&Pattern::Any)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The definition, taken literally. Exponential, for short texts only.
+    fn naive(pattern: &[u8], name: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => name.is_empty(),
+            Some((b'*', rest)) => (0..=name.len()).any(|skip| naive(rest, &name[skip..])),
+            Some((byte, rest)) => name.split_first().is_some_and(|(first, tail)| first == byte && naive(rest, tail)),
+        }
+    }
+
+    #[test]
+    fn a_star_stands_for_any_characters() {
+        for (pattern, name, expected) in [
+            ("*", "", true),
+            ("*", "anything", true),
+            ("**", "anything", true),
+            ("chat", "chat", true),
+            ("chat", "chat2", false),
+            ("chat", "Chat", false),
+            ("agent:*", "agent:learning", true),
+            ("agent:*", "agent:", true),
+            ("agent:*", "agent", false),
+            ("*:join", "lesson:join", true),
+            ("a*a", "a", false),
+            ("a*a", "aa", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c-b", false),
+            ("é*", "etat", false),
+            ("é*", "été", true),
+            ("/tenant-*", "/tenant-7", true),
+        ] {
+            assert_eq!(Pattern::parse(pattern).unwrap().matches(name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_has_bounds() {
+        assert_eq!(Pattern::parse(""), Err(PatternError::Empty));
+        assert_eq!(Pattern::parse(&"a".repeat(257)), Err(PatternError::TooLong(257)));
+        assert!(Pattern::parse(&"a".repeat(256)).is_ok());
+    }
+
+    #[test]
+    fn a_hostile_name_costs_linear_time() {
+        let pattern = Pattern::parse(&"a*".repeat(128)).unwrap();
+        let name = "a".repeat(120) + &"b".repeat(1_000_000);
+        let start = std::time::Instant::now();
+        assert!(!pattern.matches(&name));
+        assert!(start.elapsed() < std::time::Duration::from_secs(1));
+    }
+
+    proptest! {
+        #[test]
+        fn it_matches_what_the_definition_says(pattern in "[ab*]{1,8}", name in "[ab]{0,10}") {
+            prop_assert_eq!(
+                Pattern::parse(&pattern).unwrap().matches(&name),
+                naive(pattern.as_bytes(), name.as_bytes())
+            );
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! One allowance, counted with GCRA by governor, on the caller's clock.
+
+use std::{
+    cell::Cell,
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
+
+use governor::{
+    RateLimiter,
+    clock::Clock,
+    middleware::NoOpMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
+
+/// So many packets at once, then one more after each interval.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Quota {
+    pub(super) messages: NonZeroU32,
+    /// At least a nanosecond.
+    pub(super) interval: Duration,
+}
+
+/// One allowance. It may be used from several threads.
+#[derive(Debug)]
+pub(super) struct Limiter(RateLimiter<NotKeyed, InMemoryState, CallersClock, NoOpMiddleware<Instant>>);
+
+impl Limiter {
+    /// Nothing is used yet.
+    pub(super) fn new(quota: Quota, now: Instant) -> Self {
+        CallersClock::set(now);
+        let quota = governor::Quota::with_period(quota.interval)
+            .expect("per is at least 1 ms and messages at most a million, so the interval is not 0")
+            .allow_burst(quota.messages);
+        Self(RateLimiter::direct_with_clock(quota, CallersClock))
+    }
+
+    /// Uses one, or says when there will be one.
+    pub(super) fn check(&self, now: Instant) -> Result<(), Instant> {
+        CallersClock::set(now);
+        self.0.check().map_err(|not_until| not_until.earliest_possible())
+    }
+}
+
+/// governor asks a clock and takes no time as an argument. This one says what its caller has just told it.
+#[derive(Debug, Clone, Copy)]
+struct CallersClock;
+
+thread_local! {
+    static NOW: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+impl CallersClock {
+    fn set(now: Instant) {
+        NOW.set(Some(now));
+    }
+}
+
+impl Clock for CallersClock {
+    type Instant = Instant;
+
+    fn now(&self) -> Instant {
+        NOW.get().expect("every call of governor is behind a call of set")
+    }
+}

@@ -1,0 +1,274 @@
+//! Where a token may stand in a request or a CONNECT packet, and how it is taken from there.
+
+use std::{fmt, str::FromStr};
+
+use http::{
+    HeaderMap,
+    header::{AUTHORIZATION, COOKIE, HeaderName, SEC_WEBSOCKET_PROTOCOL},
+    request::Parts,
+};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use zeroize::Zeroizing;
+
+use super::{auth::INVALID, compile_error::CompileError, verdict::Refusal};
+
+/// The longest token that is looked at, in bytes.
+pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
+
+/// The subprotocol entry whose next neighbour is a token.
+const SUBPROTOCOL_MARK: &str = "bearer";
+/// What a subprotocol entry begins with that is a token itself.
+const SUBPROTOCOL_PREFIX: &str = "tidegate.bearer.";
+
+/// A token as it came: neither verified nor looked into. Never shown, and wiped when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(Zeroizing<String>);
+
+impl Token {
+    /// None where the text is empty: clients write `token: ""` when they have none.
+    fn read(text: &str) -> Result<Option<Self>, Refusal> {
+        match text.len() {
+            0 => Ok(None),
+            1..=TOKEN_MAX_BYTES => Ok(Some(Self(Zeroizing::new(text.to_owned())))),
+            _ => Err(INVALID),
+        }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Token([redacted])")
+    }
+}
+
+/// One entry of `auth.token_from`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenSource {
+    /// `connect:FIELD`: a field of the object a Socket.IO client sends in CONNECT (its `auth` option).
+    Connect(String),
+    /// `header`: `Authorization: Bearer TOKEN` (RFC 6750 §2.1).
+    Header,
+    /// `query:NAME`: a parameter of the request's query.
+    Query(String),
+    /// `cookie:NAME`: a cookie.
+    Cookie(String),
+    /// `subprotocol`: in `Sec-WebSocket-Protocol`, for browsers, which can set no other header on a WebSocket. Either
+    /// the entry behind an entry `bearer` (`chat, bearer, TOKEN`), or one entry `tidegate.bearer.TOKEN`.
+    Subprotocol,
+}
+
+impl FromStr for TokenSource {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        // Names of these bytes need no escaping in a query or a cookie, so there is one way to write them.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        let name = |name: &str| (!name.is_empty() && name.bytes().all(plain)).then(|| name.to_owned()).ok_or(());
+        match text.split_once(':') {
+            Some(("connect", field)) if !field.is_empty() => Ok(Self::Connect(field.to_owned())),
+            Some(("query", key)) => name(key).map(Self::Query),
+            Some(("cookie", cookie)) => name(cookie).map(Self::Cookie),
+            None if text == "header" => Ok(Self::Header),
+            None if text == "subprotocol" => Ok(Self::Subprotocol),
+            _ => Err(()),
+        }
+    }
+}
+
+/// All places where a token may stand. One in any of them will do; two different ones are refused.
+#[derive(Debug, Clone)]
+pub struct TokenSources(Box<[TokenSource]>);
+
+impl TokenSources {
+    /// Reads `auth.token_from`.
+    ///
+    /// # Errors
+    /// [`CompileError::TokenSource`] for an entry that is no source.
+    pub fn compile(texts: &[String]) -> Result<Self, CompileError> {
+        let source = |(at, text): (usize, &String)| {
+            text.parse().map_err(|()| CompileError::TokenSource { at, text: text.clone() })
+        };
+        texts.iter().enumerate().map(source).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The token in the head of a request.
+    ///
+    /// # Errors
+    /// `auth.invalid` where a place is there twice (two `Authorization` headers, a cookie or query parameter
+    /// repeated), where two places have different tokens, and for a token longer than [`TOKEN_MAX_BYTES`].
+    pub fn from_request(&self, request: &Parts) -> Result<Option<Token>, Refusal> {
+        self.0.iter().try_fold(None, |found, source| {
+            let token = match source {
+                TokenSource::Connect(_) => None,
+                TokenSource::Header => authorization(&request.headers)?,
+                TokenSource::Query(name) => query(request.uri.query().unwrap_or(""), name)?,
+                TokenSource::Cookie(name) => cookie(&request.headers, name)?,
+                TokenSource::Subprotocol => subprotocol(&request.headers)?,
+            };
+            Self::same(found, token)
+        })
+    }
+
+    /// The token in the payload of a CONNECT packet, which is a JSON object or empty.
+    ///
+    /// # Errors
+    /// `auth.invalid` where a token's field is repeated or neither text nor null, where two fields have different
+    /// tokens, for a token longer than [`TOKEN_MAX_BYTES`], and for what is no JSON object.
+    pub fn from_connect(&self, auth_json: &[u8]) -> Result<Option<Token>, Refusal> {
+        if auth_json.is_empty() || !self.0.iter().any(|source| matches!(source, TokenSource::Connect(_))) {
+            return Ok(None);
+        }
+        let mut reader = serde_json::Deserializer::from_slice(auth_json);
+        let texts = reader.deserialize_map(ConnectFields(self)).map_err(|_| INVALID)?;
+        reader.end().map_err(|_| INVALID)?;
+        texts.iter().try_fold(None, |found, (_, text)| Self::same(found, Token::read(text)?))
+    }
+
+    /// The token of a session whose request and CONNECT packet may both have one.
+    ///
+    /// # Errors
+    /// `auth.invalid` for two different tokens: the service might believe the other one.
+    pub fn same(one: Option<Token>, other: Option<Token>) -> Result<Option<Token>, Refusal> {
+        match (one, other) {
+            (Some(one), Some(other)) if one != other => Err(INVALID),
+            (one, other) => Ok(one.or(other)),
+        }
+    }
+
+    /// The query parameters that may be a token and are to be taken out of what is forwarded.
+    pub fn query_keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|source| if let TokenSource::Query(name) = source { Some(&**name) } else { None })
+    }
+
+    /// The cookies that may be a token and are to be taken out of what is forwarded.
+    pub fn cookie_names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|source| if let TokenSource::Cookie(name) = source { Some(&**name) } else { None })
+    }
+
+    /// The subprotocols a client offers, in its order, without those that are a token or mark one. The service may be
+    /// told these, and one of these may be selected.
+    #[must_use]
+    pub fn subprotocols<'a>(&self, headers: &'a HeaderMap) -> Vec<&'a str> {
+        if !self.0.contains(&TokenSource::Subprotocol) {
+            return list(headers, &SEC_WEBSOCKET_PROTOCOL, ',').collect();
+        }
+        let protocol = |entry| if let Subprotocol::Protocol(name) = entry { Some(name) } else { None };
+        offered(headers).filter_map(protocol).collect()
+    }
+}
+
+fn authorization(headers: &HeaderMap) -> Result<Option<Token>, Refusal> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(INVALID);
+    }
+    let text = value.to_str().map_err(|_| INVALID)?;
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Token::read(token.trim_matches(' ')),
+        _ => Ok(None),
+    }
+}
+
+fn query(query: &str, name: &str) -> Result<Option<Token>, Refusal> {
+    let parameters = query.split('&').map(|parameter| parameter.split_once('=').unwrap_or((parameter, "")));
+    only(parameters.filter(|(key, _)| percent_decoded(key).eq(name.bytes())).map(|(_, value)| value))
+}
+
+fn cookie(headers: &HeaderMap, name: &str) -> Result<Option<Token>, Refusal> {
+    let pairs = list(headers, &COOKIE, ';').filter_map(|pair| pair.split_once('='));
+    only(pairs.filter(|(key, _)| key.trim_end() == name).map(|(_, value)| value.trim_start()))
+}
+
+fn subprotocol(headers: &HeaderMap) -> Result<Option<Token>, Refusal> {
+    only(offered(headers).filter_map(|entry| if let Subprotocol::Token(text) = entry { Some(text) } else { None }))
+}
+
+/// An entry of `Sec-WebSocket-Protocol` where tokens may stand in it.
+enum Subprotocol<'a> {
+    Protocol(&'a str),
+    Mark,
+    Token(&'a str),
+}
+
+fn offered(headers: &HeaderMap) -> impl Iterator<Item = Subprotocol<'_>> {
+    let mut behind_mark = false;
+    list(headers, &SEC_WEBSOCKET_PROTOCOL, ',').map(move |entry| {
+        if std::mem::take(&mut behind_mark) {
+            return Subprotocol::Token(entry);
+        }
+        behind_mark = entry == SUBPROTOCOL_MARK;
+        match entry.strip_prefix(SUBPROTOCOL_PREFIX) {
+            _ if behind_mark => Subprotocol::Mark,
+            Some(token) => Subprotocol::Token(token),
+            None => Subprotocol::Protocol(entry),
+        }
+    })
+}
+
+/// The token in `texts`, if it is the only one: two of a kind are refused even where they are equal.
+fn only<'a>(mut texts: impl Iterator<Item = &'a str>) -> Result<Option<Token>, Refusal> {
+    match (texts.next(), texts.next()) {
+        (None, _) => Ok(None),
+        (Some(text), None) => Token::read(text),
+        (Some(_), Some(_)) => Err(INVALID),
+    }
+}
+
+/// The entries of a header that is a list, over all its lines. A line that is not text has none.
+fn list<'a>(headers: &'a HeaderMap, name: &HeaderName, separator: char) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(move |line| line.split(separator)).map(str::trim).filter(|entry| !entry.is_empty())
+}
+
+/// The bytes `text` stands for in a query. `t%6Fken` is `token` to the service, so it is to us.
+fn percent_decoded(text: &str) -> impl Iterator<Item = u8> {
+    let mut rest = text.as_bytes();
+    std::iter::from_fn(move || {
+        let hex = |digit: u8| char::from(digit).to_digit(16);
+        let (byte, tail) = match *rest {
+            [b'%', high, low, ref tail @ ..] => match (hex(high), hex(low)) {
+                (Some(high), Some(low)) => (u8::try_from(high * 16 + low).ok()?, tail),
+                _ => (b'%', &rest[1..]),
+            },
+            [byte, ref tail @ ..] => (byte, tail),
+            [] => return None,
+        };
+        rest = tail;
+        Some(byte)
+    })
+}
+
+/// Picks from an object the fields that are token sources, each with its text.
+struct ConnectFields<'a>(&'a TokenSources);
+
+impl<'de> Visitor<'de> for ConnectFields<'_> {
+    type Value = Vec<(String, Zeroizing<String>)>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the object of a CONNECT packet")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut found = Self::Value::new();
+        while let Some(name) = members.next_key::<String>()? {
+            let is_source = |source: &TokenSource| matches!(source, TokenSource::Connect(field) if *field == name);
+            if !self.0.0.iter().any(is_source) {
+                members.next_value::<IgnoredAny>()?;
+            } else if found.iter().any(|(earlier, _)| *earlier == name) {
+                return Err(Error::custom("a token's field is repeated"));
+            } else {
+                let text = members.next_value::<Option<String>>()?.unwrap_or_default();
+                found.push((name, Zeroizing::new(text)));
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! Every place a token may stand in, and every way to have two of them.
+
+use http::Request;
+
+use super::*;
+
+fn sources(texts: &[&str]) -> TokenSources {
+    TokenSources::compile(&texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>()).unwrap()
+}
+
+fn request(uri: &str, headers: &[(&str, &str)]) -> Parts {
+    let request = headers.iter().fold(Request::get(uri), |request, (name, value)| request.header(*name, *value));
+    request.body(()).unwrap().into_parts().0
+}
+
+/// `Some(text)`: this token. `None`: none. `Err`: refused.
+fn found(result: Result<Option<Token>, Refusal>) -> Result<Option<String>, &'static str> {
+    result.map(|token| token.map(|token| token.as_str().to_owned())).map_err(|refusal| refusal.code)
+}
+
+const NONE: Result<Option<&str>, &str> = Ok(None);
+const REFUSED: Result<Option<&str>, &str> = Err("auth.invalid");
+
+#[test]
+fn a_token_is_found_where_the_configuration_says() {
+    for (source, uri, headers, expected) in [
+        ("header", "/", &[("authorization", "Bearer abc")][..], Ok(Some("abc"))),
+        ("header", "/", &[("authorization", "bearer  abc ")], Ok(Some("abc"))),
+        ("header", "/", &[("authorization", "Basic abc")], NONE),
+        ("header", "/", &[("authorization", "Bearer ")], NONE),
+        ("header", "/", &[("authorization", "abc")], NONE),
+        ("header", "/?token=abc", &[("cookie", "token=abc")], NONE),
+        ("header", "/", &[("authorization", "Bearer a"), ("authorization", "Bearer a")], REFUSED),
+        ("header", "/", &[("authorization", "Bearer \u{e9}")], REFUSED),
+        ("query:token", "/?EIO=4&token=abc", &[], Ok(Some("abc"))),
+        ("query:token", "/?t%6Fken=abc", &[], Ok(Some("abc"))),
+        ("query:token", "/?Token=abc&tokens=x&xtoken=y", &[], NONE),
+        ("query:token", "/?token=", &[], NONE),
+        ("query:token", "/?token", &[], NONE),
+        ("query:token", "/", &[], NONE),
+        ("query:token", "/?token=a&token=a", &[], REFUSED),
+        ("query:token", "/?token=a&%74oken=b", &[], REFUSED),
+        ("query:token", "/?token=&token=b", &[], REFUSED),
+        ("cookie:session", "/", &[("cookie", "a=b; session=abc; c=d")], Ok(Some("abc"))),
+        ("cookie:session", "/", &[("cookie", "a=b;session = abc")], Ok(Some("abc"))),
+        ("cookie:session", "/", &[("cookie", "Session=abc; xsession=abc")], NONE),
+        ("cookie:session", "/", &[("cookie", "session=a; session=a")], REFUSED),
+        ("cookie:session", "/", &[("cookie", "session=a"), ("cookie", "session=b")], REFUSED),
+        ("subprotocol", "/", &[("sec-websocket-protocol", "chat, bearer, abc")], Ok(Some("abc"))),
+        ("subprotocol", "/", &[("sec-websocket-protocol", "tidegate.bearer.abc,chat")], Ok(Some("abc"))),
+        ("subprotocol", "/", &[("sec-websocket-protocol", "bearer"), ("sec-websocket-protocol", "a")], Ok(Some("a"))),
+        ("subprotocol", "/", &[("sec-websocket-protocol", "chat, bearer")], NONE),
+        ("subprotocol", "/", &[("sec-websocket-protocol", "bearer, bearer")], Ok(Some("bearer"))),
+        ("subprotocol", "/", &[("sec-websocket-protocol", "bearer, a, tidegate.bearer.a")], REFUSED),
+        ("connect:token", "/?token=abc", &[("authorization", "Bearer abc")], NONE),
+    ] {
+        let result = found(sources(&[source]).from_request(&request(uri, headers)));
+        assert_eq!(result, expected.map(|text| text.map(str::to_owned)), "{source} {uri} {headers:?}");
+    }
+}
+
+#[test]
+fn a_token_is_found_in_connect() {
+    for (payload, expected) in [
+        (r#"{"token":"abc"}"#, Ok(Some("abc"))),
+        (r#"{"a":{"token":"x"},"token":"abc","b":[1]}"#, Ok(Some("abc"))),
+        (r#"{"\u0074oken":"a\u0062c"}"#, Ok(Some("abc"))),
+        (r#"{"a":{"token":"x"}}"#, NONE),
+        (r#"{"token":null}"#, NONE),
+        (r#"{"token":""}"#, NONE),
+        ("{}", NONE),
+        ("", NONE),
+        (r#"{"token":"a","token":"a"}"#, REFUSED),
+        (r#"{"token":null,"token":"a"}"#, REFUSED),
+        (r#"{"token":"a","\u0074oken":"b"}"#, REFUSED),
+        (r#"{"token":1}"#, REFUSED),
+        (r#"{"token":["a"]}"#, REFUSED),
+        (r#"{"token":"a"} x"#, REFUSED),
+        (r#"["token"]"#, REFUSED),
+        (r#"{"token":"a""#, REFUSED),
+    ] {
+        let result = found(sources(&["connect:token", "header"]).from_connect(payload.as_bytes()));
+        assert_eq!(result, expected.map(|text| text.map(str::to_owned)), "{payload}");
+    }
+    assert_eq!(found(sources(&["header"]).from_connect(br#"{"token":"abc"}"#)), Ok(None));
+}
+
+#[test]
+fn two_tokens_are_refused_unless_they_are_the_same() {
+    let sources = sources(&["header", "query:token", "connect:a", "connect:b"]);
+    let bearer = [("authorization", "Bearer abc")];
+    assert_eq!(found(sources.from_request(&request("/?token=abc", &bearer))), Ok(Some("abc".to_owned())));
+    assert_eq!(found(sources.from_request(&request("/?token=x", &bearer))), Err("auth.invalid"));
+    assert_eq!(found(sources.from_connect(br#"{"a":"x","b":"x"}"#)), Ok(Some("x".to_owned())));
+    assert_eq!(found(sources.from_connect(br#"{"a":"x","b":"y"}"#)), Err("auth.invalid"));
+    let token = |text| Token::read(text).unwrap();
+    assert_eq!(TokenSources::same(token("x"), token("y")), Err(INVALID));
+    assert_eq!(TokenSources::same(token("x"), token("x")), Ok(token("x")));
+    assert_eq!(TokenSources::same(None, token("x")), Ok(token("x")));
+}
+
+#[test]
+fn a_token_has_a_bound() {
+    let sources = sources(&["query:token"]);
+    let with = |bytes: usize| sources.from_request(&request(&format!("/?token={}", "a".repeat(bytes)), &[]));
+    assert!(with(TOKEN_MAX_BYTES).unwrap().is_some());
+    assert_eq!(with(TOKEN_MAX_BYTES + 1), Err(INVALID));
+}
+
+#[test]
+fn a_token_is_never_shown() {
+    let token = Token::read("canary").unwrap();
+    assert!(!format!("{token:?}").contains("canary"));
+}
+
+#[test]
+fn the_token_is_no_subprotocol() {
+    for (source, offered, left) in [
+        ("subprotocol", "chat, bearer, abc, v2", &["chat", "v2"][..]),
+        ("subprotocol", "tidegate.bearer.abc, chat", &["chat"]),
+        ("subprotocol", "bearer, bearer, chat", &["chat"]),
+        ("subprotocol", "bearer, tidegate.bearer.a, chat", &["chat"]),
+        ("subprotocol", "chat, bearer", &["chat"]),
+        ("header", "bearer, abc", &["bearer", "abc"]),
+    ] {
+        let request = request("/", &[("sec-websocket-protocol", offered)]);
+        assert_eq!(sources(&[source]).subprotocols(&request.headers), left, "{source} {offered}");
+    }
+}
+
+#[test]
+fn the_forwarder_learns_what_to_take_out() {
+    let sources = sources(&["connect:token", "query:token", "cookie:session", "query:jwt"]);
+    assert_eq!(sources.query_keys().collect::<Vec<_>>(), ["token", "jwt"]);
+    assert_eq!(sources.cookie_names().collect::<Vec<_>>(), ["session"]);
+}
+
+#[test]
+fn a_source_that_is_none_is_an_error() {
+    for text in ["", "token", "query", "query:", "connect:", "header:x", "cookie:a b", "query:a%62", "Header"] {
+        let list = ["header".to_owned(), text.to_owned()];
+        assert!(matches!(TokenSources::compile(&list), Err(CompileError::TokenSource { at: 1, .. })), "{text}");
+    }
+}
