@@ -1,3 +1,5 @@
 //! Protocols: bytes to values and back. No I/O, no clock, no allocation on the way in.
 
+pub mod json;
+pub mod socketio;
 pub mod websocket;

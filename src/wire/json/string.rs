@@ -1,0 +1,115 @@
+//! One JSON string where it stands in the text: where it ends, and what it says.
+
+use std::borrow::Cow;
+
+/// The bytes hold no JSON string: RFC 8259 §7 is broken.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::wire) struct NotAString;
+
+/// A JSON string as it was written. Its escapes are well-formed; whether it is UTF-8 is told by [`StringToken::decode`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::wire) struct StringToken<'a> {
+    /// With its quotes.
+    quoted: &'a [u8],
+    escaped: bool,
+}
+
+impl<'a> StringToken<'a> {
+    /// Reads the string at the start of `bytes`, which begin with its quote. None: it is longer than `bytes`.
+    pub(in crate::wire) fn read(bytes: &'a [u8]) -> Result<Option<Self>, NotAString> {
+        if bytes.first() != Some(&b'"') {
+            return Err(NotAString);
+        }
+        let mut at = 1;
+        let mut escaped = false;
+        loop {
+            match bytes.get(at) {
+                None => return Ok(None),
+                Some(b'"') => return Ok(Some(Self { quoted: &bytes[..=at], escaped })),
+                Some(b'\\') => {
+                    escaped = true;
+                    let Some(escape_len) = escape_len(&bytes[at + 1..])? else { return Ok(None) };
+                    at += 1 + escape_len;
+                }
+                Some(0..0x20) => return Err(NotAString),
+                Some(_) => at += 1,
+            }
+        }
+    }
+
+    /// How many bytes it takes in the text, its quotes included.
+    pub(in crate::wire) const fn written_len(self) -> usize {
+        self.quoted.len()
+    }
+
+    /// What it says. None: it is not UTF-8, or an escape stands for half a surrogate pair, which is no character.
+    ///
+    /// Allocates where there are escapes, and only there.
+    pub(in crate::wire) fn decode(self) -> Option<Cow<'a, str>> {
+        if self.escaped {
+            return serde_json::from_slice(self.quoted).ok().map(Cow::Owned);
+        }
+        std::str::from_utf8(&self.quoted[1..self.quoted.len() - 1]).ok().map(Cow::Borrowed)
+    }
+}
+
+/// How many bytes follow the backslash of an escape. None: more than there are.
+fn escape_len(after: &[u8]) -> Result<Option<usize>, NotAString> {
+    match after.first() {
+        None => Ok(None),
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(Some(1)),
+        Some(b'u') => {
+            let digits = &after[1..after.len().min(5)];
+            if !digits.iter().all(u8::is_ascii_hexdigit) {
+                return Err(NotAString);
+            }
+            Ok((digits.len() == 4).then_some(5))
+        }
+        Some(_) => Err(NotAString),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_string_ends_at_its_quote_and_says_what_its_escapes_say() {
+        let rows: &[(&[u8], usize, Option<&str>)] = &[
+            (br#""join","#, 6, Some("join")),
+            (br#""""#, 2, Some("")),
+            ("\"é\"".as_bytes(), 4, Some("é")),
+            (br#""\u006a\u006fin""#, 16, Some("join")),
+            (br#""\"\\\/\b\f\n\r\t""#, 18, Some("\"\\/\u{8}\u{c}\n\r\t")),
+            (br#""\ud83d\ude00""#, 14, Some("😀")),
+            // JSON.parse of Node takes these; they are no characters.
+            (br#""\ud800""#, 8, None),
+            (b"\"\xff\"", 3, None),
+        ];
+        for (bytes, len, says) in rows {
+            let token = StringToken::read(bytes).unwrap().unwrap();
+            assert_eq!((token.written_len(), token.decode().as_deref()), (*len, *says));
+        }
+    }
+
+    #[test]
+    fn what_is_no_string() {
+        for bytes in [&b""[..], b"1", b"'a'", b"\"a\nb\"", b"\"\\x\"", b"\"\\u12g4\"", b"\"\\u1\""] {
+            assert_eq!(StringToken::read(bytes), Err(NotAString), "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_serde_json_writes_comes_back_and_any_shorter_part_is_not_enough(says in any::<String>()) {
+            let written = serde_json::to_vec(&says).unwrap();
+            let token = StringToken::read(&written).unwrap().unwrap();
+            prop_assert_eq!(token.decode(), Some(Cow::Borrowed(says.as_str())));
+            for end in 1..written.len() {
+                prop_assert_eq!(StringToken::read(&written[..end]), Ok(None));
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The packets that the gate itself says to a client. Each is appended as text with the Engine.IO `4` before it.
+
+use std::io::Write as _;
+
+use serde_json::Value;
+
+use super::packet::PacketType;
+
+/// The namespace was not joined: `44/ns,{"message":"…","data":{"code":"…"}}`. Official clients stop at it.
+pub fn connect_error(namespace: &str, message: &str, code: &str, out: &mut Vec<u8>) {
+    head(PacketType::ConnectError, namespace, out);
+    text(out, format_args!(r#"{{"message":{},"data":{{"code":{}}}}}"#, Value::from(message), Value::from(code)));
+}
+
+/// The answer to the event that asked for it by `id`, with one argument that is JSON already: `43/ns,7[…]`.
+pub fn ack(namespace: &str, id: u64, json_arg: &str, out: &mut Vec<u8>) {
+    head(PacketType::Ack, namespace, out);
+    text(out, format_args!("{id}[{json_arg}]"));
+}
+
+/// An event with one argument that is JSON already: `42/ns,["name",…]`.
+pub fn event(namespace: &str, name: &str, json_arg: &str, out: &mut Vec<u8>) {
+    head(PacketType::Event, namespace, out);
+    text(out, format_args!("[{},{json_arg}]", Value::from(name)));
+}
+
+/// Out of the namespace: `41/ns,`. Official clients do not come back by themselves.
+pub fn disconnect(namespace: &str, out: &mut Vec<u8>) {
+    head(PacketType::Disconnect, namespace, out);
+}
+
+fn head(kind: PacketType, namespace: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[b'4', kind.digit()]);
+    if namespace != "/" {
+        out.extend_from_slice(namespace.as_bytes());
+        out.push(b',');
+    }
+}
+
+fn text(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("writing to a Vec cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn packets_are_written_as_stock_clients_expect_them() {
+        let rows: &[(String, &str)] = &[
+            // DESIGN.md §5.
+            (
+                written(|out| connect_error("/", "Authentication token required", "auth.missing", out)),
+                r#"44{"message":"Authentication token required","data":{"code":"auth.missing"}}"#,
+            ),
+            (
+                written(|out| connect_error("/chat", "say \"no\"\n", "forbidden", out)),
+                r#"44/chat,{"message":"say \"no\"\n","data":{"code":"forbidden"}}"#,
+            ),
+            (written(|out| ack("/", 12, r#"{"rateLimited":true}"#, out)), r#"4312[{"rateLimited":true}]"#),
+            (written(|out| ack("/chat", 0, "null", out)), "43/chat,0[null]"),
+            (written(|out| event("/", "rate_limited", "{}", out)), r#"42["rate_limited",{}]"#),
+            (written(|out| event("/chat", "a\"b", "1", out)), r#"42/chat,["a\"b",1]"#),
+            // wire-formats.md §2.3.
+            (written(|out| disconnect("/", out)), "41"),
+            (written(|out| disconnect("/chat", out)), "41/chat,"),
+        ];
+        for (written, expected) in rows {
+            assert_eq!(written, expected);
+        }
+    }
+}
