@@ -1,4 +1,6 @@
 //! The edge: sockets and HTTP.
 
+pub mod head_guard;
 pub mod listener;
+pub mod reply;
 pub mod websocket;
