@@ -3,4 +3,5 @@
 pub mod head_guard;
 pub mod listener;
 pub mod reply;
+pub mod router;
 pub mod websocket;

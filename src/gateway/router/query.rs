@@ -1,0 +1,118 @@
+//! The query of a URL as Node reads it (WHATWG `URLSearchParams`), and as it stands.
+
+use std::borrow::Cow;
+
+use http::Uri;
+
+/// A raw query string, without the question mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Query<'a>(&'a str);
+
+impl<'a> Query<'a> {
+    /// The query of a URI; empty where it has none.
+    #[must_use]
+    pub fn of(uri: &'a Uri) -> Self {
+        Self(uri.query().unwrap_or_default())
+    }
+
+    /// A query as it stands behind the question mark.
+    #[must_use]
+    pub const fn new(raw: &'a str) -> Self {
+        Self(raw)
+    }
+
+    /// Key and value of every pair, still encoded, in order.
+    pub fn pairs(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.pieces().filter(|piece| !piece.is_empty()).map(split_pair)
+    }
+
+    /// The value of the first pair with this key, decoded.
+    #[must_use]
+    pub fn get(self, key: &str) -> Option<Cow<'a, str>> {
+        self.pairs().find(|(name, _)| decode(name) == key).map(|(_, value)| decode(value))
+    }
+
+    /// Whether a pair has this key.
+    #[must_use]
+    pub fn has(self, key: &str) -> bool {
+        self.pairs().any(|(name, _)| decode(name) == key)
+    }
+
+    /// Whether more than one pair has this key.
+    #[must_use]
+    pub fn is_repeated(self, key: &str) -> bool {
+        self.pairs().filter(|(name, _)| decode(name) == key).nth(1).is_some()
+    }
+
+    /// The query without the pairs that have one of these keys; the others byte for byte and in order.
+    #[must_use]
+    pub fn without(self, keys: &[&str]) -> String {
+        let kept = self.pieces().filter(|piece| !keys.contains(&decode(split_pair(piece).0).as_ref()));
+        kept.collect::<Vec<_>>().join("&")
+    }
+
+    fn pieces(self) -> impl Iterator<Item = &'a str> {
+        self.0.split('&')
+    }
+}
+
+fn split_pair(piece: &str) -> (&str, &str) {
+    piece.split_once('=').unwrap_or((piece, ""))
+}
+
+/// WHATWG URL §5.1: plus is a space, a malformed escape stands for itself, what is not UTF-8 becomes U+FFFD.
+fn decode(raw: &str) -> Cow<'_, str> {
+    if !raw.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Cow::Borrowed(raw);
+    }
+    let mut decoded = Vec::with_capacity(raw.len());
+    let mut rest = raw.as_bytes();
+    while let [byte, tail @ ..] = rest {
+        let escaped = match (byte, tail) {
+            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)),
+            _ => None,
+        };
+        let (byte, tail) = match (escaped, byte) {
+            (Some((high, low)), _) => (high << 4 | low, &tail[2..]),
+            (None, b'+') => (b' ', tail),
+            (None, byte) => (*byte, tail),
+        };
+        decoded.push(byte);
+        rest = tail;
+    }
+    Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_values_are_read_decoded() {
+        let query = Query::new("%45IO=4&token=a%2Bb+c%&empty&x=1=2");
+        assert_eq!(query.get("EIO").as_deref(), Some("4"));
+        assert_eq!(query.get("token").as_deref(), Some("a+b c%"));
+        assert_eq!(query.get("empty").as_deref(), Some(""));
+        assert_eq!(query.get("x").as_deref(), Some("1=2"));
+        assert_eq!(query.get("eio"), None);
+    }
+
+    #[test]
+    fn a_key_is_repeated_whatever_its_spelling() {
+        assert!(Query::new("sid=1&s%69d=2").is_repeated("sid"));
+        assert!(Query::new("sid&sid").is_repeated("sid"));
+        assert!(!Query::new("sid=1&id=2&&").is_repeated("sid"));
+    }
+
+    #[test]
+    fn the_other_pairs_stay_as_they_are() {
+        let query = Query::new("b=%41&token=t&&a=1&t%6Fken=u&c");
+        assert_eq!(query.without(&["token"]), "b=%41&&a=1&c");
+        assert_eq!(Query::new("token=t").without(&["token"]), "");
+        assert_eq!(query.without(&[]), "b=%41&token=t&&a=1&t%6Fken=u&c");
+    }
+}
