@@ -2,6 +2,7 @@
 
 pub mod head_guard;
 pub mod listener;
+pub mod peer;
 pub mod reply;
 pub mod router;
 pub mod websocket;
