@@ -1,5 +1,6 @@
 //! The edge: sockets and HTTP.
 
+pub mod forward;
 pub mod head_guard;
 pub mod listener;
 pub mod peer;

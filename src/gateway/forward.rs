@@ -1,0 +1,118 @@
+//! Everything else over HTTP goes to the service as it is, streamed both ways; only what ends at this hop is taken out.
+
+mod upload;
+
+use std::{error::Error, time::Duration};
+
+use http::{HeaderName, Request, Response, StatusCode, Uri, Version, uri};
+use http_body_util::Either;
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{self, Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+
+use self::upload::Upload;
+use super::{
+    peer::{Peer, clean_request, strip_hop_by_hop},
+    reply::{self, Body},
+};
+use crate::relay::dial::UpstreamTable;
+
+/// Node closes idle connections after 5 s by default: those about to be closed are not used again.
+const POOL_IDLE: Duration = Duration::from_secs(4);
+/// Idle connections that one worker keeps.
+const POOL_IDLE_CONNECTIONS: usize = 32;
+
+/// Forwards ordinary HTTP requests to the service, over connections of its own. One per worker.
+#[derive(Debug, Clone)]
+pub struct Forward {
+    client: Client<HttpConnector, Upload>,
+    service: uri::Authority,
+    response_timeout: Duration,
+}
+
+/// Why nothing can be forwarded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ForwardError {
+    /// Not a URL of the service.
+    #[error("upstream.url is not \"http://host:port\", for example \"http://127.0.0.1:4003\"")]
+    Url,
+}
+
+impl Forward {
+    /// # Errors
+    /// If `upstream.url` is not scheme `http`, a host and perhaps a port.
+    pub fn new(upstream: &UpstreamTable) -> Result<Self, ForwardError> {
+        let url: Uri = upstream.url.parse().map_err(|_| ForwardError::Url)?;
+        let bare = url.path_and_query().is_none_or(|path| path.as_str() == "/");
+        let service = match (url.scheme_str(), url.authority()) {
+            (Some("http"), Some(service)) if bare && !service.as_str().contains('@') => service.clone(),
+            _ => return Err(ForwardError::Url),
+        };
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(upstream.connect_timeout.0));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_max_idle_per_host(POOL_IDLE_CONNECTIONS)
+            .build(connector);
+        Ok(Self { client, service, response_timeout: upstream.response_timeout.0 })
+    }
+
+    /// The service's answer to `request`, or ours if there is none. `identity` are the headers that only we may fill.
+    pub async fn forward(&self, request: Request<Incoming>, peer: &Peer, identity: &[HeaderName]) -> Response<Body> {
+        let (mut parts, body) = request.into_parts();
+        if let Err(nominated) = clean_request(&mut parts.headers, identity) {
+            return reply::closing(reply::json(StatusCode::BAD_REQUEST, "http_connection", nominated));
+        }
+        peer.set_forwarded(&mut parts.headers);
+        parts.uri = match self.uri(&parts.uri) {
+            Ok(uri) => uri,
+            Err(_) => return reply::json(StatusCode::BAD_REQUEST, "http_syntax", "The request target is not valid"),
+        };
+        parts.version = Version::HTTP_11;
+        let (upload, progress) = Upload::new(body);
+        let answer = self.client.request(Request::from_parts(parts, upload));
+        tokio::select! {
+            answer = answer => answer.map_or_else(|error| failed(&error), answered),
+            () = progress.stalled(self.response_timeout) => {
+                reply::json(StatusCode::GATEWAY_TIMEOUT, "upstream.timeout", "The service did not answer in time")
+            }
+        }
+    }
+
+    /// The same path and query, byte for byte, at the service.
+    fn uri(&self, uri: &Uri) -> Result<Uri, http::Error> {
+        let target = uri.path_and_query().map_or("/", uri::PathAndQuery::as_str);
+        Uri::builder().scheme("http").authority(self.service.clone()).path_and_query(target).build()
+    }
+}
+
+fn answered(answer: Response<Incoming>) -> Response<Body> {
+    let (mut parts, body) = answer.into_parts();
+    // Nobody asked for another protocol: `Upgrade` was taken out.
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        return broken();
+    }
+    strip_hop_by_hop(&mut parts.headers);
+    parts.version = Version::HTTP_11;
+    Response::from_parts(parts, Either::Right(body))
+}
+
+fn failed(error: &legacy::Error) -> Response<Body> {
+    if error.is_connect() {
+        return reply::json(StatusCode::BAD_GATEWAY, "upstream.unreachable", "The service cannot be reached");
+    }
+    // The client's own body broke off; a guard that did that has the better answer.
+    let cause = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
+    if cause.is_some_and(hyper::Error::is_user) {
+        return reply::closing(reply::json(StatusCode::BAD_REQUEST, "http_framing", "The request body broke off"));
+    }
+    broken()
+}
+
+fn broken() -> Response<Body> {
+    reply::json(StatusCode::BAD_GATEWAY, "upstream.broken", "The service broke off before it answered")
+}
