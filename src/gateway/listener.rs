@@ -1,10 +1,31 @@
 //! Accepts connections: one listener per worker, back-off when descriptors run out.
 
-use std::net::SocketAddr;
+use std::{
+    fs::File,
+    future::{Future, poll_fn},
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
 
 use ipnet::IpNet;
+use nix::{
+    errno::Errno,
+    sys::resource::{Resource, getrlimit, setrlimit},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Connections that the kernel holds for us while we are busy; `net.core.somaxconn` may lower it.
+const BACKLOG: i32 = 4096;
+/// How long a client may leave what we have sent unacknowledged, or its window shut.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long we accept nobody after descriptors or memory ran out.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
 /// `[listen]`: where clients connect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -22,5 +43,114 @@ pub struct ListenTable {
 impl Default for ListenTable {
     fn default() -> Self {
         Self { address: SocketAddr::from(([0, 0, 0, 0], 8443)), trusted_proxies: Vec::new(), workers: 0 }
+    }
+}
+
+/// Binds a listener whose port others of this process may share, not blocking.
+///
+/// # Errors
+/// As `bind(2)` and `listen(2)`.
+pub fn bind(address: SocketAddr) -> io::Result<StdListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Binds one listener for each worker to the same address; the kernel spreads connections over them. With port 0 the
+/// first one's port is everybody's.
+///
+/// # Errors
+/// As [`bind`].
+pub fn bind_all(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
+    let first = bind(address)?;
+    let address = first.local_addr()?;
+    let others = (1..workers).map(|_| bind(address));
+    std::iter::once(Ok(first)).chain(others).collect()
+}
+
+/// Accepts connections until `stop`. Each is set to send at once and to give up on a client that has vanished.
+///
+/// When descriptors or memory run out, `on_exhausted` is told, and the oldest waiting client is closed rather than left
+/// to wait; then nobody is accepted for 50 ms. A client that has gone again before it was accepted is nobody's fault.
+pub async fn accept(
+    listener: TcpListener,
+    stop: impl Future<Output = ()>,
+    mut on_connection: impl FnMut(TcpStream, SocketAddr),
+    mut on_exhausted: impl FnMut(&io::Error),
+) {
+    let mut stop = pin!(stop);
+    let mut spare = Spare::default();
+    loop {
+        // Returns to the reactor only when nobody waits or tokio's budget for one wake is spent.
+        let accepted = tokio::select! {
+            biased;
+            () = &mut stop => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                // A connection that has just died fails here too; whoever reads from it will see.
+                let _ = prepare(&stream);
+                on_connection(stream, peer);
+            }
+            Err(error) if is_exhausted(&error) => {
+                on_exhausted(&error);
+                spare.turn_one_away(&listener).await;
+                tokio::select! {
+                    () = &mut stop => return,
+                    () = tokio::time::sleep(EXHAUSTED_PAUSE) => {}
+                }
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Raises the soft limit of open descriptors to the hard one. A session needs two. Returns the soft limit before and
+/// after.
+///
+/// # Errors
+/// As `setrlimit(2)`.
+pub fn raise_descriptor_limit() -> io::Result<(u64, u64)> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok((soft, hard))
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_user_timeout(Some(USER_TIMEOUT))
+}
+
+fn is_exhausted(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
+}
+
+/// A descriptor kept back, so that one connection can be accepted, and closed, when there are no others.
+struct Spare(Option<File>);
+
+impl Default for Spare {
+    fn default() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+}
+
+impl Spare {
+    async fn turn_one_away(&mut self, listener: &TcpListener) {
+        self.0 = None;
+        // Once: if even that fails, the client waits in the backlog.
+        poll_fn(|cx| {
+            drop(listener.poll_accept(cx));
+            Poll::Ready(())
+        })
+        .await;
+        *self = Self::default();
     }
 }
