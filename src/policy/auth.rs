@@ -192,3 +192,6 @@ impl From<Unfit> for AuthError {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -243,3 +243,6 @@ impl Rule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ pub struct Token(Zeroizing<String>);
 
 impl Token {
     /// None where the text is empty: clients write `token: ""` when they have none.
-    fn read(text: &str) -> Result<Option<Self>, Refusal> {
+    pub(super) fn read(text: &str) -> Result<Option<Self>, Refusal> {
         match text.len() {
             0 => Ok(None),
             1..=TOKEN_MAX_BYTES => Ok(Some(Self(Zeroizing::new(text.to_owned())))),

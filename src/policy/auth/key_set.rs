@@ -241,3 +241,6 @@ fn bits(big_endian: &[u8]) -> usize {
     let Some(first) = big_endian.iter().position(|&byte| byte != 0) else { return 0 };
     (big_endian.len() - first) * 8 - big_endian[first].leading_zeros() as usize
 }
+
+#[cfg(test)]
+mod tests;

@@ -144,3 +144,88 @@ impl fmt::Debug for SharedKeys {
         formatter.debug_struct("SharedKeys").field("keys", &self.read().keys).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::policy::auth::tests::support::P256;
+
+    fn set(kid: &str) -> KeySet {
+        KeySet::from_jwks(json!({ "keys": [P256.jwk(kid)] }).to_string().as_bytes()).unwrap()
+    }
+
+    fn outcome(keys: &SharedKeys, kid: &str) -> Result<(), AuthError> {
+        keys.find(Some(kid), Algorithm::ES256).map(drop)
+    }
+
+    const UNAVAILABLE: Result<(), AuthError> = Err(AuthError::Refused(KEYS_UNAVAILABLE));
+    const REFUSED: Result<(), AuthError> = Err(AuthError::Refused(INVALID));
+    const PENDING: Result<(), AuthError> = Err(AuthError::KeysPending);
+
+    #[test]
+    fn before_the_first_set_tokens_wait_and_are_never_called_invalid() {
+        let keys = SharedKeys::default();
+        assert_eq!(outcome(&keys, "a"), PENDING);
+        keys.refresh_begins();
+        assert_eq!(outcome(&keys, "a"), PENDING);
+        keys.failed();
+        assert_eq!(outcome(&keys, "a"), UNAVAILABLE);
+        keys.refresh_begins();
+        assert_eq!(outcome(&keys, "a"), UNAVAILABLE);
+        assert!(!keys.ready());
+        keys.loaded(set("a"));
+        assert_eq!(outcome(&keys, "a"), Ok(()));
+        assert!(keys.ready());
+    }
+
+    #[test]
+    fn an_unknown_key_is_asked_for_once_and_then_refused_until_rested() {
+        let woken = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&woken);
+        let keys = SharedKeys::new(Box::new(move || _ = count.fetch_add(1, Relaxed)));
+        keys.loaded(set("a"));
+        assert!(!keys.refresh_wanted());
+        for number in 0..10_000 {
+            assert_eq!(outcome(&keys, &format!("made up {number}")), PENDING);
+        }
+        assert_eq!(woken.load(Relaxed), 1);
+        assert!(keys.refresh_wanted() && !keys.refresh_wanted());
+        assert_eq!(outcome(&keys, "b"), PENDING, "the fetch is under way");
+        keys.loaded(set("a"));
+        assert_eq!(outcome(&keys, "b"), REFUSED, "the fetch has answered without it");
+        assert_eq!(woken.load(Relaxed), 1);
+        keys.rested();
+        assert_eq!(outcome(&keys, "b"), PENDING);
+        assert_eq!(woken.load(Relaxed), 2);
+        assert!(keys.refresh_wanted());
+        keys.loaded(set("b"));
+        assert_eq!(outcome(&keys, "b"), Ok(()));
+        assert_eq!(outcome(&keys, "a"), REFUSED, "a removed key is gone at once");
+    }
+
+    #[test]
+    fn while_the_issuer_is_away_known_keys_hold_and_unknown_ones_are_not_judged() {
+        let keys = SharedKeys::default();
+        keys.loaded(set("a"));
+        assert_eq!(outcome(&keys, "b"), PENDING);
+        assert!(keys.refresh_wanted());
+        keys.failed();
+        assert_eq!(outcome(&keys, "b"), UNAVAILABLE);
+        assert_eq!(outcome(&keys, "a"), Ok(()));
+        keys.forget();
+        assert_eq!(outcome(&keys, "a"), UNAVAILABLE);
+    }
+
+    #[test]
+    fn a_fetch_that_nobody_wanted_is_followed_by_one_that_somebody_wants() {
+        let keys = SharedKeys::default();
+        keys.refresh_begins();
+        keys.loaded(set("a"));
+        assert_eq!(outcome(&keys, "b"), PENDING);
+        assert!(keys.refresh_wanted());
+    }
+}

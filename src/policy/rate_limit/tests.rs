@@ -1,0 +1,191 @@
+//! Rules as sessions meet them, on a clock of our own.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn rule(messages: u32, per_secs: u64) -> RateLimitTable {
+    RateLimitTable { messages, per: Period::from_secs(per_secs), ..RateLimitTable::default() }
+}
+
+fn limits(tables: &[RateLimitTable]) -> RateLimits {
+    RateLimits::compile(tables).unwrap()
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// How many of `attempts` packets at one moment are forwarded.
+fn forwarded(limits: &RateLimits, meters: &Meters, attempts: u32, now: Instant) -> u32 {
+    let judge = |_| limits.judge(meters, EventSlot::OTHER, "chat", now) == Verdict::Forward;
+    (0..attempts).map(judge).map(u32::from).sum()
+}
+
+#[test]
+fn a_hundred_packets_pass_and_the_next_one_is_told_so() {
+    let (limits, now) = (limits(&[RateLimitTable::default()]), Instant::now());
+    let meters = limits.open(None, ip("192.0.2.1"), now);
+    assert_eq!(forwarded(&limits, &meters, 100, now), 100);
+    let refusal = Refusal {
+        kind: RefusalKind::TooMany,
+        code: "rate_limit",
+        message: "Rate limit exceeded. Please slow down.",
+        rule: Some(0),
+    };
+    let verdict = limits.judge(&meters, EventSlot::OTHER, "chat", now);
+    assert_eq!(verdict, Verdict::Reply { refusal, once_per: Duration::from_secs(60) });
+}
+
+#[test]
+fn one_more_passes_after_each_interval_and_all_after_the_window() {
+    let (limits, start) = (limits(&[rule(100, 60)]), Instant::now());
+    let meters = limits.open(None, ip("192.0.2.1"), start);
+    let after = |millis| start + Duration::from_millis(millis);
+    assert_eq!(forwarded(&limits, &meters, 200, start), 100);
+    assert_eq!(forwarded(&limits, &meters, 5, after(599)), 0);
+    assert_eq!(forwarded(&limits, &meters, 5, after(600)), 1);
+    assert_eq!(forwarded(&limits, &meters, 5, after(1800)), 2);
+    assert_eq!(forwarded(&limits, &meters, 200, after(1800 + 60_000)), 100);
+    assert_eq!(forwarded(&limits, &meters, 200, after(1800)), 0, "a clock that went back gives nothing");
+}
+
+#[test]
+fn each_rule_says_what_becomes_of_the_packet() {
+    let now = Instant::now();
+    for exceeded in [Exceeded::Reply, Exceeded::Drop, Exceeded::Delay, Exceeded::Close] {
+        let limits = limits(&[RateLimitTable { exceeded, ..rule(2, 10) }]);
+        let meters = limits.open(None, ip("192.0.2.1"), now);
+        assert_eq!(forwarded(&limits, &meters, 2, now), 2);
+        match (exceeded, limits.judge(&meters, EventSlot::OTHER, "chat", now)) {
+            (Exceeded::Reply, Verdict::Reply { .. })
+            | (Exceeded::Drop, Verdict::Drop(_))
+            | (Exceeded::Close, Verdict::Close(_)) => {}
+            (Exceeded::Delay, Verdict::Delay { until }) => {
+                assert_eq!(until, now + Duration::from_secs(5));
+                assert_eq!(forwarded(&limits, &meters, 1, until - Duration::from_nanos(1)), 0);
+                assert_eq!(forwarded(&limits, &meters, 1, until), 1);
+            }
+            (_, verdict) => panic!("{exceeded:?} became {verdict:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_rule_counts_the_events_it_names_and_the_first_to_refuse_answers() {
+    let names = EventNames::new(10, ["agent:learn", "chat"]);
+    let agent = RateLimitTable { events: vec!["agent:*".to_owned(), "tutor".to_owned()], ..rule(1, 60) };
+    let (limits, now) = (limits(&[agent, rule(3, 60)]), Instant::now());
+    let meters = limits.open(None, ip("192.0.2.1"), now);
+    let judge = |event: &str| match limits.judge(&meters, names.find(event).unwrap_or(EventSlot::OTHER), event, now) {
+        Verdict::Forward => None,
+        Verdict::Reply { refusal, .. } => refusal.rule,
+        verdict => panic!("{verdict:?}"),
+    };
+    assert_eq!(judge("agent:learn"), None);
+    assert_eq!(judge("agent:learn"), Some(0));
+    assert_eq!(judge("agent:unlisted"), Some(0), "a name without a slot is matched by itself");
+    assert_eq!(judge("tutor"), Some(0));
+    assert_eq!(judge("chat"), None);
+    assert_eq!(judge(""), None);
+    assert_eq!(judge("chat"), Some(1));
+    assert_eq!(judge("agent:learn"), Some(0), "the rule that is written first");
+}
+
+#[test]
+fn users_and_addresses_share_a_limit_over_their_sessions() {
+    let now = Instant::now();
+    let at = [ip("192.0.2.1"), ip("192.0.2.2"), ip("::ffff:192.0.2.1"), ip("2001:db8::1"), ip("2001:db8::2")];
+    let (ada, bob, nobody) = (Some("ada"), Some("bob"), None);
+    for (scope, one, other, shared) in [
+        (Scope::Connection, (ada, at[0]), (ada, at[0]), false),
+        (Scope::User, (ada, at[0]), (ada, at[1]), true),
+        (Scope::User, (ada, at[0]), (bob, at[0]), false),
+        (Scope::User, (nobody, at[0]), (nobody, at[0]), false),
+        (Scope::Ip, (ada, at[0]), (bob, at[0]), true),
+        (Scope::Ip, (ada, at[0]), (ada, at[1]), false),
+        (Scope::Ip, (ada, at[0]), (ada, at[2]), true),
+        (Scope::Ip, (ada, at[3]), (ada, at[4]), true),
+    ] {
+        let limits = limits(&[RateLimitTable { scope, ..rule(10, 60) }]);
+        let [one_session, other_session] = [one, other].map(|(user, ip)| limits.open(user, ip, now));
+        assert_eq!(forwarded(&limits, &one_session, 7, now), 7);
+        let left = if shared { 3 } else { 10 };
+        assert_eq!(forwarded(&limits, &other_session, 20, now), left, "{scope:?} {one:?} {other:?}");
+    }
+}
+
+#[test]
+fn who_comes_again_within_the_window_finds_the_limit_as_it_was() {
+    let (limits, now) = (limits(&[RateLimitTable { scope: Scope::User, ..rule(10, 60) }]), Instant::now());
+    let meters = limits.open(Some("ada"), ip("192.0.2.1"), now);
+    assert_eq!(forwarded(&limits, &meters, 20, now), 10);
+    drop(meters);
+    limits.sweep(now);
+    let later = now + Duration::from_secs(6);
+    limits.sweep(later);
+    let meters = limits.open(Some("ada"), ip("192.0.2.1"), later);
+    assert_eq!(forwarded(&limits, &meters, 20, later), 1);
+}
+
+#[test]
+fn without_rules_everything_passes() {
+    let (limits, now) = (limits(&[]), Instant::now());
+    let meters = limits.open(Some("ada"), ip("192.0.2.1"), now);
+    assert_eq!(forwarded(&limits, &meters, 10_000, now), 10_000);
+}
+
+#[test]
+fn a_meter_is_small_because_every_session_has_some() {
+    assert!(size_of::<Meter>() <= 48);
+}
+
+#[test]
+fn rules_have_bounds() {
+    let compile = |table: RateLimitTable| RateLimits::compile(&[table]).map(drop);
+    for messages in [0, MESSAGES_MAX + 1] {
+        assert!(matches!(compile(rule(messages, 60)), Err(CompileError::RuleMessages { rule: 0, .. })), "{messages}");
+    }
+    for per in [Period::OFF, Period(Duration::from_micros(999)), Period::from_secs(86_401)] {
+        assert!(matches!(compile(RateLimitTable { per, ..rule(1, 1) }), Err(CompileError::RulePer(0))), "{per:?}");
+    }
+    assert!(compile(RateLimitTable { per: Period(PER_MIN), ..rule(MESSAGES_MAX, 1) }).is_ok());
+    let events = |events: &[&str]| RateLimitTable {
+        events: events.iter().map(|&event| event.to_owned()).collect(),
+        ..RateLimitTable::default()
+    };
+    assert!(matches!(compile(events(&[])), Err(CompileError::RuleWithoutEvents(0))));
+    assert!(
+        matches!(compile(events(&["a", ""])), Err(CompileError::Pattern { key, .. }) if key == "rate_limit[0].events[1]")
+    );
+    assert!(RateLimits::compile(&vec![rule(1, 1); 31]).is_ok());
+    assert!(matches!(RateLimits::compile(&vec![rule(1, 1); 32]), Err(CompileError::TooManyRules { count: 32, .. })));
+}
+
+proptest! {
+    /// In any span of time, however packets, sessions and pauses follow one another, no more than `messages` pass at
+    /// once and one for each interval.
+    #[test]
+    fn never_more_pass_than_the_rule_says(
+        messages in 1_u32..20,
+        per_millis in 1_u64..5000,
+        steps in prop::collection::vec((0_u64..400, 0_usize..3, 1_u32..5), 1..100),
+    ) {
+        let table = RateLimitTable { scope: Scope::User, per: Period(Duration::from_millis(per_millis)), ..rule(messages, 1) };
+        let (limits, start) = (limits(&[table]), Instant::now());
+        let sessions = [(); 3].map(|()| limits.open(Some("ada"), ip("192.0.2.1"), start));
+        let interval = Duration::from_millis(per_millis) / messages;
+        let (mut now, mut passed) = (start, Vec::new());
+        for (pause, session, attempts) in steps {
+            now += Duration::from_millis(pause);
+            let count = forwarded(&limits, &sessions[session], attempts, now);
+            passed.extend(std::iter::repeat_n(now, count as usize));
+        }
+        for (first, &from) in passed.iter().enumerate() {
+            for (last, &to) in passed.iter().enumerate().skip(first) {
+                let most = u128::from(messages) + (to - from).as_nanos() / interval.as_nanos();
+                prop_assert!((last - first + 1) as u128 <= most, "{} in {:?}", last - first + 1, to - from);
+            }
+        }
+    }
+}
