@@ -1,3 +1,242 @@
 //! JSON, as little of it as the gate must read: one field of an object, by a scanner that is bounded and keeps nothing.
 
 pub(in crate::wire) mod string;
+
+use self::string::StringToken;
+use super::socketio::packet::EventName;
+
+/// How deep objects and arrays may be nested. `JSON.parse` of Node ends in a stack overflow somewhere beyond 5,000.
+pub const DEPTH_MAX: u32 = u64::BITS;
+
+/// What became of looking for a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// The text is something else than an object.
+    NotAnObject,
+    /// The object has no such field.
+    Absent,
+    /// The field's value is this string.
+    String(EventName<'a>),
+    /// The field's value is something else than a string, or a string that is no text (half a surrogate pair).
+    Other,
+    /// The field is there twice. Parsers differ in which one they take, so neither is said.
+    Repeated,
+    /// The text is not JSON, or nested deeper than [`DEPTH_MAX`].
+    Malformed,
+}
+
+/// The value of one field at the top level of a JSON object, when it is a string.
+///
+/// The whole text is read, so that what follows the field cannot change its meaning. Names of fields are compared after
+/// un-escaping. Nothing is allocated but for strings with escapes: names at the top level, and the value.
+#[must_use]
+pub fn top_level_string<'a>(text: &'a [u8], field: &str) -> Found<'a> {
+    let mut scanner = Scanner { text, at: 0 };
+    scanner.skip_space();
+    if scanner.peek() != Some(b'{') {
+        return Found::NotAnObject;
+    }
+    scanner.find(field).unwrap_or(Found::Malformed)
+}
+
+struct Scanner<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+/// Each step is None where the text is malformed.
+impl<'a> Scanner<'a> {
+    fn find(&mut self, field: &str) -> Option<Found<'a>> {
+        let mut found = Found::Absent;
+        self.expect(b'{')?;
+        if !self.ends_at_once(b'}') {
+            loop {
+                let name = self.name()?;
+                let begin = self.at;
+                self.skip_value()?;
+                if name.decode().as_deref() == Some(field) {
+                    found = match found {
+                        Found::Absent => string_or_other(&self.text[begin..self.at])?,
+                        _ => Found::Repeated,
+                    };
+                }
+                self.skip_space();
+                match self.next()? {
+                    b',' => self.skip_space(),
+                    b'}' => break,
+                    _ => return None,
+                }
+            }
+        }
+        self.skip_space();
+        (self.at == self.text.len()).then_some(found)
+    }
+
+    /// A field's name, its colon, and the space around it.
+    fn name(&mut self) -> Option<StringToken<'a>> {
+        let name = self.string()?;
+        self.skip_space();
+        self.expect(b':')?;
+        self.skip_space();
+        Some(name)
+    }
+
+    fn string(&mut self) -> Option<StringToken<'a>> {
+        let token = StringToken::read(&self.text[self.at..]).ok()??;
+        self.at += token.written_len();
+        Some(token)
+    }
+
+    /// Passes over one value and all that is in it.
+    fn skip_value(&mut self) -> Option<()> {
+        let mut nesting = Nesting::default();
+        loop {
+            if self.skip_scalar_or_enter(&mut nesting)? {
+                continue;
+            }
+            while !nesting.is_empty() {
+                self.skip_space();
+                match (self.next()?, nesting.in_object()) {
+                    (b',', in_object) => {
+                        self.skip_space();
+                        if in_object {
+                            self.name()?;
+                        }
+                        break;
+                    }
+                    (b'}', true) | (b']', false) => nesting.leave(),
+                    _ => return None,
+                }
+            }
+            if nesting.is_empty() {
+                return Some(());
+            }
+        }
+    }
+
+    /// True: it entered an object or array and stands before the first value in it. False: it stands behind a value.
+    fn skip_scalar_or_enter(&mut self, nesting: &mut Nesting) -> Option<bool> {
+        match self.peek()? {
+            b'{' => {
+                self.at += 1;
+                if self.ends_at_once(b'}') {
+                    return Some(false);
+                }
+                nesting.enter(true)?;
+                self.name()?;
+                return Some(true);
+            }
+            b'[' => {
+                self.at += 1;
+                if self.ends_at_once(b']') {
+                    return Some(false);
+                }
+                nesting.enter(false)?;
+                return Some(true);
+            }
+            b'"' => drop(self.string()?),
+            b't' => self.literal(b"true")?,
+            b'f' => self.literal(b"false")?,
+            b'n' => self.literal(b"null")?,
+            _ => self.number()?,
+        }
+        Some(false)
+    }
+
+    fn literal(&mut self, literal: &[u8]) -> Option<()> {
+        self.text[self.at..].starts_with(literal).then(|| self.at += literal.len())
+    }
+
+    /// RFC 8259 §6.
+    fn number(&mut self) -> Option<()> {
+        self.take(b'-');
+        if !self.take(b'0') {
+            self.digits()?;
+        }
+        if self.take(b'.') {
+            self.digits()?;
+        }
+        if self.take(b'e') || self.take(b'E') {
+            let _ = self.take(b'+') || self.take(b'-');
+            self.digits()?;
+        }
+        Some(())
+    }
+
+    fn digits(&mut self) -> Option<()> {
+        let digits = self.text[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += digits;
+        (digits > 0).then_some(())
+    }
+
+    /// Passes over space, and over `end` if that comes next: the object or array is empty.
+    fn ends_at_once(&mut self, end: u8) -> bool {
+        self.skip_space();
+        self.take(end)
+    }
+
+    fn skip_space(&mut self) {
+        let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+        self.at += self.text[self.at..].iter().take_while(is_space).count();
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let taken = self.peek() == Some(byte);
+        self.at += usize::from(taken);
+        taken
+    }
+
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        self.take(byte).then_some(())
+    }
+}
+
+fn string_or_other(value: &[u8]) -> Option<Found<'_>> {
+    if value.first() != Some(&b'"') {
+        return Some(Found::Other);
+    }
+    let token = StringToken::read(value).ok()??;
+    Some(EventName::from_json(token).map_or(Found::Other, Found::String))
+}
+
+/// The objects and arrays around a place, as a stack of bits: 1 for an object.
+#[derive(Default)]
+struct Nesting {
+    bits: u64,
+    depth: u32,
+}
+
+impl Nesting {
+    /// None: too deep. The object at the top level counts, and is not in here.
+    fn enter(&mut self, object: bool) -> Option<()> {
+        self.depth += 1;
+        self.bits = self.bits << 1 | u64::from(object);
+        (self.depth < DEPTH_MAX).then_some(())
+    }
+
+    const fn leave(&mut self) {
+        self.depth -= 1;
+        self.bits >>= 1;
+    }
+
+    const fn in_object(&self) -> bool {
+        self.bits & 1 == 1
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.depth == 0
+    }
+}
+
+#[cfg(test)]
+mod tests;
