@@ -1,9 +1,40 @@
 //! One conversation as a state machine: no socket, no clock, no log, no metric.
 
+//!
+//! A [`Session`] has four kinds of method: getters; `client_*` and `service_*` for what happened; commands
+//! ([`drain`](Session::drain)); [`poll_action`](Session::poll_action) and [`next_deadline`](Session::next_deadline)
+//! for what must be done. After any of the first three kinds the caller polls actions until there are none.
+
+pub mod acks;
+pub mod answer;
+pub mod control_rate;
+pub mod ended;
+pub mod heartbeat;
+pub mod namespaces;
+pub mod plain;
+pub mod socketio;
+
+use std::{
+    borrow::Cow,
+    collections::VecDeque,
+    time::{Duration, Instant, SystemTime},
+};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::{ByteSize, Period};
+use crate::{
+    policy::{identity::Identity, policies::Policies, rate_limit::Meters},
+    session::{
+        control_rate::ControlRate,
+        ended::Ended,
+        heartbeat::{Beat, Heartbeat},
+        plain::Plain,
+        socketio::SocketIo,
+    },
+    units::{ByteSize, Period},
+    wire::websocket::close::CloseCode,
+};
 
 /// `[socketio]`: the Socket.IO endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -46,3 +77,284 @@ impl Default for SocketioTable {
         }
     }
 }
+
+/// The times a session keeps, as configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Between two pings.
+    pub ping_interval: Duration,
+    /// For the answer to one.
+    pub ping_timeout: Duration,
+    /// For the first namespace.
+    pub connect_timeout: Duration,
+    /// Without a packet from either side; none: no limit.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// What must be done. The relay does it, in this order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Connect to the service; what was forwarded meanwhile follows once it is open.
+    Dial,
+    /// Send this text message to the client, between two packets of the service.
+    SendClient(Cow<'static, [u8]>),
+    /// Send a WebSocket ping to the client.
+    PingClient,
+    /// Answer the client's WebSocket ping.
+    PongClient(Box<[u8]>),
+    /// Answer the service's WebSocket ping.
+    PongService(Box<[u8]>),
+    /// Send this text message to the service, between two messages of the client.
+    SendService(Cow<'static, [u8]>),
+    /// The user is known now.
+    Authenticated,
+    /// Close both legs.
+    End(Ended),
+}
+
+/// One conversation.
+#[derive(Debug)]
+pub struct Session {
+    /// What is spoken on it.
+    pub dialect: Dialect,
+    common: Common,
+}
+
+/// What is spoken on a session.
+#[derive(Debug)]
+pub enum Dialect {
+    /// Socket.IO v5 inside Engine.IO v4.
+    SocketIo(SocketIo),
+    /// Messages of a plain WebSocket route.
+    Plain(Plain),
+}
+
+/// What both dialects have.
+#[derive(Debug)]
+pub(crate) struct Common {
+    pub(crate) identity: Option<Identity>,
+    pub(crate) peer: std::net::IpAddr,
+    pub(crate) meters: Meters,
+    pub(crate) expires: Option<Instant>,
+    pub(crate) actions: VecDeque<Action>,
+    heartbeat: Heartbeat,
+    control_rate: ControlRate,
+    last_packet: Instant,
+    told: Option<Instant>,
+    ended: bool,
+}
+
+impl Session {
+    /// A session of a client at `peer` that has yet to join a namespace.
+    #[must_use]
+    pub fn socketio(
+        peer: std::net::IpAddr,
+        socketio: SocketIo,
+        policies: &Policies,
+        terms: &Terms,
+        now: Instant,
+    ) -> Self {
+        let meters = policies.open_meters(&Identity::anonymous(), peer, now);
+        Self { dialect: Dialect::SocketIo(socketio), common: Common::new(peer, meters, terms, now) }
+    }
+
+    /// A session on a plain WebSocket route, whose user is known from the handshake.
+    #[must_use]
+    pub fn plain(
+        peer: std::net::IpAddr,
+        plain: Plain,
+        identity: Identity,
+        policies: &Policies,
+        terms: &Terms,
+        wall: SystemTime,
+        now: Instant,
+    ) -> Self {
+        let meters = policies.open_meters(&identity, peer, now);
+        let mut common = Common::new(peer, meters, terms, now);
+        common.know(identity, wall, now);
+        Self { dialect: Dialect::Plain(plain), common }
+    }
+
+    /// The verified user, from the first accepted CONNECT or the handshake on.
+    #[must_use]
+    pub const fn identity(&self) -> Option<&Identity> {
+        self.common.identity.as_ref()
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub const fn peer(&self) -> std::net::IpAddr {
+        self.common.peer
+    }
+
+    /// The last heartbeat's round trip.
+    #[must_use]
+    pub const fn rtt(&self) -> Option<Duration> {
+        self.common.heartbeat.rtt()
+    }
+
+    /// The rules were changed: count anew by the new ones.
+    pub fn adopt(&mut self, policies: &Policies, now: Instant) {
+        let anonymous = Identity::anonymous();
+        let identity = self.common.identity.as_ref().unwrap_or(&anonymous);
+        self.common.meters = policies.open_meters(identity, self.common.peer, now);
+    }
+
+    /// Anything whole came from the client.
+    pub fn client_heard(&mut self, terms: &Terms, now: Instant) {
+        self.common.heartbeat.heard(now, terms.ping_timeout);
+        self.common.last_packet = now;
+    }
+
+    /// Anything but a heartbeat came from the service.
+    pub const fn service_heard(&mut self, now: Instant) {
+        self.common.last_packet = now;
+    }
+
+    /// The client answered a ping: the round trip. An answer that nobody asked for means nothing.
+    pub fn client_pong(&mut self, terms: &Terms, now: Instant) -> Option<Duration> {
+        self.common.heartbeat.answered(now, terms.ping_interval)
+    }
+
+    /// The client sent a control frame that is no Close; too many of them end the session.
+    pub fn client_control(&mut self, now: Instant) -> bool {
+        let admitted = self.common.control_rate.admits(now);
+        if !admitted {
+            self.common.end(Ended::ClientFrame(CloseCode::POLICY, "control_rate"));
+        }
+        admitted
+    }
+
+    /// The client sent a WebSocket ping.
+    pub fn client_pinged(&mut self, payload: &[u8], now: Instant) {
+        if self.client_control(now) {
+            self.common.actions.push_back(Action::PongClient(payload.into()));
+        }
+    }
+
+    /// The service sent a WebSocket ping.
+    pub fn service_pinged(&mut self, payload: &[u8]) {
+        self.common.actions.push_back(Action::PongService(payload.into()));
+    }
+
+    /// Time has come to [`next_deadline`](Self::next_deadline).
+    pub fn handle_timeout(&mut self, terms: &Terms, now: Instant) {
+        if self.common.expires.is_some_and(|at| now >= at) {
+            self.common.end(Ended::TokenExpired);
+        }
+        if let Dialect::SocketIo(socketio) = &self.dialect
+            && socketio.connect_by().is_some_and(|at| now >= at)
+        {
+            self.common.end(Ended::ConnectTimeout);
+        }
+        if self.common.idle_until(terms).is_some_and(|at| now >= at) {
+            self.common.end(Ended::IdleTimeout);
+        }
+        match self.common.heartbeat.beat(now, terms.ping_timeout) {
+            Beat::Wait => {}
+            Beat::Dead => self.common.end(Ended::PingTimeout),
+            Beat::Ping => self.common.actions.push_back(match self.dialect {
+                Dialect::SocketIo(_) => Action::SendClient(Cow::Borrowed(b"2")),
+                Dialect::Plain(_) => Action::PingClient,
+            }),
+        }
+    }
+
+    /// The service sent an Engine.IO ping.
+    pub fn service_beat(&mut self) {
+        self.common.actions.push_back(Action::SendService(Cow::Borrowed(b"3")));
+    }
+
+    /// One side broke a rule, or closed.
+    pub fn end(&mut self, ended: Ended) {
+        self.common.end(ended);
+    }
+
+    /// This node goes away: send the client elsewhere.
+    pub fn drain(&mut self) {
+        self.common.end(Ended::Drained);
+    }
+
+    /// What must be done next, without taking it.
+    #[must_use]
+    pub fn next_action(&self) -> Option<&Action> {
+        self.common.actions.front()
+    }
+
+    /// What must be done next, until there is nothing.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        let action = self.common.actions.pop_front();
+        if self.common.actions.is_empty() && self.common.actions.capacity() > 0 {
+            self.common.actions = VecDeque::new();
+        }
+        action
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    #[must_use]
+    pub fn next_deadline(&self, terms: &Terms) -> Instant {
+        let connect_by = match &self.dialect {
+            Dialect::SocketIo(socketio) => socketio.connect_by(),
+            Dialect::Plain(_) => None,
+        };
+        let others = [self.common.expires, connect_by, self.common.idle_until(terms)];
+        others.into_iter().flatten().fold(self.common.heartbeat.due(), Instant::min)
+    }
+
+    pub(crate) const fn parts(&mut self) -> (&mut Dialect, &mut Common) {
+        (&mut self.dialect, &mut self.common)
+    }
+}
+
+impl Common {
+    fn new(peer: std::net::IpAddr, meters: Meters, terms: &Terms, now: Instant) -> Self {
+        Self {
+            identity: None,
+            peer,
+            meters,
+            expires: None,
+            actions: VecDeque::new(),
+            heartbeat: Heartbeat::new(now, terms.ping_interval),
+            control_rate: ControlRate::new(now),
+            last_packet: now,
+            told: None,
+            ended: false,
+        }
+    }
+
+    /// A token was verified. The earliest end of several holds.
+    pub(crate) fn know(&mut self, identity: Identity, wall: SystemTime, now: Instant) {
+        if let Some(end) = identity.expires_at() {
+            let at = now + end.duration_since(wall).unwrap_or_default();
+            self.expires = Some(self.expires.map_or(at, |earlier| earlier.min(at)));
+        }
+        if self.identity.is_none() {
+            self.identity = Some(identity);
+            self.actions.push_back(Action::Authenticated);
+        }
+    }
+
+    /// The first end counts.
+    pub(crate) fn end(&mut self, ended: Ended) {
+        if !self.ended {
+            self.ended = true;
+            self.actions.push_back(Action::End(ended));
+        }
+    }
+
+    /// May the client be told again of refused packets that have no ack?
+    pub(crate) fn may_tell(&mut self, once_per: Duration, now: Instant) -> bool {
+        let may = self.told.is_none_or(|at| now.saturating_duration_since(at) >= once_per);
+        if may {
+            self.told = Some(now);
+        }
+        may
+    }
+
+    fn idle_until(&self, terms: &Terms) -> Option<Instant> {
+        terms.idle_timeout.map(|idle| self.last_packet + idle)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -159,6 +159,14 @@ impl TokenSources {
         let protocol = |entry| if let Subprotocol::Protocol(name) = entry { Some(name) } else { None };
         offered(headers).filter_map(protocol).collect()
     }
+
+    /// The subprotocol to answer a client with for which the service chose none: a browser drops a connection whose
+    /// offer is not taken up, so the mark of its token is.
+    #[must_use]
+    pub fn answered_subprotocol(&self, headers: &HeaderMap) -> Option<&'static str> {
+        let marked = || offered(headers).any(|entry| matches!(entry, Subprotocol::Mark));
+        (self.0.contains(&TokenSource::Subprotocol) && marked()).then_some(SUBPROTOCOL_MARK)
+    }
 }
 
 fn authorization(headers: &HeaderMap) -> Result<Option<Token>, Refusal> {

@@ -1,0 +1,77 @@
+//! What each side hears of a refusal or an end: one table.
+
+use crate::{
+    policy::verdict::{Refusal, RefusalKind},
+    session::ended::Ended,
+    wire::websocket::close::CloseCode,
+};
+
+/// A WebSocket Close: the code, or none for a Close without a body, and the reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Close {
+    /// RFC 6455 §7.4; none: a Close without a body, which the peer reads as 1005.
+    pub code: Option<CloseCode>,
+    /// At most 123 bytes.
+    pub reason: &'static str,
+}
+
+impl Close {
+    const fn new(code: CloseCode, reason: &'static str) -> Self {
+        Self { code: Some(code), reason }
+    }
+
+    /// What one side said in its Close, passed on to the other.
+    const fn passed_on(code: CloseCode) -> Self {
+        if code.may_be_sent() { Self::new(code, "") } else { Self { code: None, reason: "" } }
+    }
+}
+
+/// What the client hears.
+#[must_use]
+pub const fn to_client(ended: Ended) -> Close {
+    match ended {
+        Ended::ClientClosed(code) | Ended::ServiceClosed(code) => Close::passed_on(code),
+        Ended::ClientLost => Close { code: None, reason: "" },
+        Ended::ClientFrame(code, rule) => Close::new(code, rule),
+        Ended::ClientPacket(rule) => Close::new(CloseCode::POLICY, rule),
+        Ended::Refused(refusal) => Close::new(refusal_code(refusal), refusal.code),
+        Ended::TokenExpired => Close::new(CloseCode::POLICY, "token expired"),
+        Ended::PingTimeout | Ended::ConnectTimeout | Ended::IdleTimeout => Close::new(CloseCode::POLICY, ended.cause()),
+        Ended::SlowReader => Close::new(CloseCode::TRY_AGAIN, "slow_reader"),
+        Ended::ServiceLost | Ended::ServiceUnreachable | Ended::ServiceSlow => {
+            Close::new(CloseCode::RESTART, "service unavailable")
+        }
+        Ended::ServiceFault(_) => Close::new(CloseCode::BAD_GATEWAY, "bad answer from the service"),
+        Ended::Drained => Close::new(CloseCode::GOING_AWAY, "draining"),
+        Ended::Panicked => Close::new(CloseCode::INTERNAL, "internal error"),
+    }
+}
+
+/// What the service hears.
+#[must_use]
+pub const fn to_service(ended: Ended) -> Close {
+    match ended {
+        Ended::ClientClosed(code) | Ended::ServiceClosed(code) => Close::passed_on(code),
+        Ended::ServiceFault(rule) => Close::new(CloseCode::PROTOCOL, rule),
+        Ended::Panicked => Close::new(CloseCode::GOING_AWAY, "proxy error"),
+        _ => Close::new(CloseCode::GOING_AWAY, ended.cause()),
+    }
+}
+
+const fn refusal_code(refusal: Refusal) -> CloseCode {
+    match refusal.kind {
+        RefusalKind::Unauthenticated | RefusalKind::Forbidden | RefusalKind::TooMany => CloseCode::POLICY,
+        RefusalKind::Malformed => CloseCode::PROTOCOL,
+        RefusalKind::Unavailable => CloseCode::TRY_AGAIN,
+    }
+}
+
+/// The body of every rate-limit refusal, as the service's team defined it.
+pub const RATE_LIMITED: &str = r#"{"error":"Rate limit exceeded. Please slow down.","rateLimited":true}"#;
+
+/// The event that tells a Socket.IO client of a refused packet for which it asked no ack.
+pub const RATE_LIMITED_EVENT: &str = "rate_limited";
+
+/// The same for a plain WebSocket client.
+pub const RATE_LIMITED_TEXT: &str =
+    r#"{"type":"error","error":"Rate limit exceeded. Please slow down.","rateLimited":true}"#;

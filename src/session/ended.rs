@@ -1,0 +1,126 @@
+//! Why a session ended, and whose doing it was.
+
+use crate::{policy::verdict::Refusal, wire::websocket::close::CloseCode};
+
+/// Whose doing it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The client left, broke a rule, or was not heard any more.
+    Client,
+    /// The service closed, broke a rule, or could not be reached.
+    Service,
+    /// The operator drains this node.
+    Operator,
+    /// A defect of Tidegate.
+    Us,
+}
+
+/// Why a session ended. Every end is one value of this, from which the answer to each side, the log line and the
+/// metric label are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The client closed, with this code.
+    ClientClosed(CloseCode),
+    /// The client's connection broke.
+    ClientLost,
+    /// The client broke a rule of WebSocket (RFC 6455).
+    ClientFrame(CloseCode, &'static str),
+    /// The client sent what no official client sends: Engine.IO, Socket.IO.
+    ClientPacket(&'static str),
+    /// A policy closes the session.
+    Refused(Refusal),
+    /// The token ran out.
+    TokenExpired,
+    /// No answer to a ping.
+    PingTimeout,
+    /// No namespace joined in time.
+    ConnectTimeout,
+    /// No packet from either side for `idle_timeout`.
+    IdleTimeout,
+    /// The client reads too slowly.
+    SlowReader,
+    /// The service closed, with this code.
+    ServiceClosed(CloseCode),
+    /// The service's connection broke.
+    ServiceLost,
+    /// The service could not be reached, or did not upgrade.
+    ServiceUnreachable,
+    /// The service broke a rule of WebSocket or Engine.IO.
+    ServiceFault(&'static str),
+    /// The service reads too slowly.
+    ServiceSlow,
+    /// This node is drained.
+    Drained,
+    /// A defect of ours; the panic is in the log.
+    Panicked,
+}
+
+impl Ended {
+    /// The label `reason` of `websocket_disconnections_total`, and the field `cause` of the log.
+    #[must_use]
+    pub const fn cause(self) -> &'static str {
+        match self {
+            Self::ClientClosed(_) => "client_closed",
+            Self::ClientLost => "client_lost",
+            Self::ClientFrame(_, rule) | Self::ClientPacket(rule) | Self::ServiceFault(rule) => rule,
+            Self::Refused(refusal) => refusal.code,
+            Self::TokenExpired => "auth.expired",
+            Self::PingTimeout => "ping_timeout",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::IdleTimeout => "idle_timeout",
+            Self::SlowReader => "slow_reader",
+            Self::ServiceClosed(_) => "service_closed",
+            Self::ServiceLost => "service_lost",
+            Self::ServiceUnreachable => "service_unreachable",
+            Self::ServiceSlow => "service_slow",
+            Self::Drained => "drained",
+            Self::Panicked => "panic",
+        }
+    }
+
+    /// Whose doing it was.
+    #[must_use]
+    pub const fn fault(self) -> Fault {
+        match self {
+            Self::ClientClosed(_)
+            | Self::ClientLost
+            | Self::ClientFrame(..)
+            | Self::ClientPacket(_)
+            | Self::Refused(_)
+            | Self::TokenExpired
+            | Self::PingTimeout
+            | Self::ConnectTimeout
+            | Self::IdleTimeout
+            | Self::SlowReader => Fault::Client,
+            Self::ServiceClosed(_)
+            | Self::ServiceLost
+            | Self::ServiceUnreachable
+            | Self::ServiceFault(_)
+            | Self::ServiceSlow => Fault::Service,
+            Self::Drained => Fault::Operator,
+            Self::Panicked => Fault::Us,
+        }
+    }
+
+    /// Is it a fault to be counted in `websocket_errors_total`, and not an ordinary end?
+    #[must_use]
+    pub const fn is_error(self) -> bool {
+        !matches!(
+            self,
+            Self::ClientClosed(_) | Self::ClientLost | Self::ServiceClosed(_) | Self::Drained | Self::TokenExpired
+        )
+    }
+}
+
+impl Fault {
+    /// The field `fault` of the log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Service => "service",
+            Self::Operator => "operator",
+            Self::Us => "tidegate",
+        }
+    }
+}

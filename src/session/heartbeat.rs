@@ -1,0 +1,103 @@
+//! Heartbeat towards the client, on our own clock: Engine.IO v4 `2` and `3`, or WebSocket ping and pong.
+
+use std::time::{Duration, Instant};
+
+/// When the next ping is due, or the answer to the last one.
+#[derive(Debug)]
+pub struct Heartbeat {
+    /// The next ping where none is unanswered, else when the answer must be there.
+    due: Instant,
+    asked_at: Option<Instant>,
+    rtt: Option<Duration>,
+}
+
+/// What a heartbeat wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beat {
+    /// Nothing yet.
+    Wait,
+    /// Send a ping.
+    Ping,
+    /// The client did not answer.
+    Dead,
+}
+
+impl Heartbeat {
+    /// The first ping comes an interval after the start, as engine.io does.
+    #[must_use]
+    pub fn new(now: Instant, interval: Duration) -> Self {
+        Self { due: now + interval, asked_at: None, rtt: None }
+    }
+
+    /// When [`beat`](Self::beat) has something to say.
+    #[must_use]
+    pub const fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// What is to be done now.
+    pub fn beat(&mut self, now: Instant, timeout: Duration) -> Beat {
+        if now < self.due {
+            return Beat::Wait;
+        }
+        if self.asked_at.is_some() {
+            return Beat::Dead;
+        }
+        self.asked_at = Some(now);
+        self.due = now + timeout;
+        Beat::Ping
+    }
+
+    /// The client sent something: while an answer is awaited, it has that much longer.
+    pub fn heard(&mut self, now: Instant, timeout: Duration) {
+        if self.asked_at.is_some() {
+            self.due = now + timeout;
+        }
+    }
+
+    /// The client answered a ping: how long it took. None where nothing was asked.
+    pub fn answered(&mut self, now: Instant, interval: Duration) -> Option<Duration> {
+        let rtt = now.saturating_duration_since(self.asked_at.take()?);
+        self.due = now + interval;
+        self.rtt = Some(rtt);
+        Some(rtt)
+    }
+
+    /// The last round trip.
+    #[must_use]
+    pub const fn rtt(&self) -> Option<Duration> {
+        self.rtt
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(25);
+    const TIMEOUT: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn an_answered_ping_is_followed_by_the_next() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(start, INTERVAL);
+        assert_eq!(heartbeat.beat(start + INTERVAL - Duration::from_millis(1), TIMEOUT), Beat::Wait);
+        let pinged = start + INTERVAL;
+        assert_eq!(heartbeat.beat(pinged, TIMEOUT), Beat::Ping);
+        let answered = pinged + Duration::from_millis(40);
+        assert_eq!(heartbeat.answered(answered, INTERVAL), Some(Duration::from_millis(40)));
+        assert_eq!(heartbeat.due(), answered + INTERVAL);
+        assert_eq!(heartbeat.answered(answered, INTERVAL), None, "an unasked answer is none");
+    }
+
+    #[test]
+    fn a_client_that_says_nothing_is_dead_and_one_that_talks_is_not() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(start, INTERVAL);
+        let pinged = start + INTERVAL;
+        assert_eq!(heartbeat.beat(pinged, TIMEOUT), Beat::Ping);
+        heartbeat.heard(pinged + TIMEOUT / 2, TIMEOUT);
+        assert_eq!(heartbeat.beat(pinged + TIMEOUT, TIMEOUT), Beat::Wait);
+        assert_eq!(heartbeat.beat(pinged + TIMEOUT / 2 + TIMEOUT, TIMEOUT), Beat::Dead);
+    }
+}
