@@ -3,7 +3,7 @@
 //! No line holds a token, a payload or a query string, and none makes the thread that writes it wait.
 
 use std::{
-    io,
+    fmt, io,
     net::IpAddr,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -205,6 +205,15 @@ pub fn refused_handshake(refused: &RefusedHandshake<'_>) {
         suppressed = (suppressed > 0).then_some(suppressed),
         "handshake refused"
     );
+}
+
+/// A line for a connection to the service that could not be made, at most ten a second; the next one says how many were
+/// left out.
+pub fn dial_failed(why: &dyn fmt::Display) {
+    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
+    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit("dial", Instant::now());
+    let Some(suppressed) = admitted else { return };
+    warn!(suppressed = (suppressed > 0).then_some(suppressed), "{why}");
 }
 
 /// A line about the process: a sentence, as precise as its reader needs. Line ends in it become blanks.

@@ -1,9 +1,21 @@
 //! Connects to the service and upgrades.
 
+use std::{future::Future, io, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Uri, header, uri::Authority};
+use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::Period;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+
+use crate::{
+    units::Period,
+    wire::websocket::handshake::{self, AnswerError},
+};
 
 /// `[upstream]`: the service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -25,4 +37,148 @@ impl Default for UpstreamTable {
             response_timeout: Period::from_secs(60),
         }
     }
+}
+
+/// How to reach the service.
+#[derive(Debug, Clone)]
+pub struct Dialler {
+    authority: Authority,
+    address: String,
+    connect_timeout: Duration,
+}
+
+/// What the service shall hear at its handshake.
+#[derive(Debug)]
+pub struct DialRequest {
+    /// Path and query.
+    pub target: String,
+    /// The client's headers, as far as they may pass, and ours.
+    pub headers: HeaderMap,
+    /// The subprotocols the client offers.
+    pub protocols: Vec<String>,
+}
+
+/// A connection to the service, upgraded.
+#[derive(Debug)]
+pub struct Dialled {
+    /// The connection.
+    pub io: TcpStream,
+    /// What came behind the service's answer already.
+    pub read_ahead: Bytes,
+    /// The subprotocol the service chose.
+    pub protocol: Option<String>,
+}
+
+/// Why there is no connection to the service.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// No connection.
+    #[error("cannot connect to the service at {address}: {source}{}", mend(.source))]
+    Connect {
+        /// Of the service.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It took longer than `upstream.connect_timeout`.
+    #[error("the service at {address} did not complete the handshake within {within:?}")]
+    Timeout {
+        /// Of the service.
+        address: String,
+        /// `upstream.connect_timeout`.
+        within: Duration,
+    },
+    /// The service does not speak HTTP.
+    #[error("the service did not answer the handshake: {0}")]
+    Http(#[from] hyper::Error),
+    /// The service does not upgrade, or not as RFC 6455 says.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+    /// The client's own request cannot be passed on.
+    #[error("the client's handshake cannot be passed on: {0}")]
+    Request(#[from] http::Error),
+    /// The connection broke after the service's answer.
+    #[error("the service's connection broke during the handshake")]
+    Lost,
+}
+
+fn mend(source: &io::Error) -> &'static str {
+    if source.kind() == io::ErrorKind::AddrNotAvailable {
+        "; every local port towards this address is in use, about 28,000 per address"
+    } else {
+        ""
+    }
+}
+
+/// Why a table cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("upstream.url is {url:?}; expected http://HOST[:PORT], for example \"http://127.0.0.1:4003\"")]
+pub struct UpstreamUrlError {
+    url: String,
+}
+
+impl Dialler {
+    /// For the service of this table.
+    ///
+    /// # Errors
+    /// The URL is none, or not one of an HTTP service.
+    pub fn compile(table: &UpstreamTable) -> Result<Self, UpstreamUrlError> {
+        let refuse = || UpstreamUrlError { url: table.url.clone() };
+        let uri: Uri = table.url.parse().map_err(|_| refuse())?;
+        let authority = uri.authority().cloned().ok_or_else(refuse)?;
+        if uri.scheme_str() != Some("http") || !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err(refuse());
+        }
+        let address = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80));
+        Ok(Self { authority, address, connect_timeout: table.connect_timeout.0 })
+    }
+
+    /// Connects and upgrades, within `upstream.connect_timeout`.
+    pub fn dial(&self, request: DialRequest) -> impl Future<Output = Result<Dialled, DialError>> + use<> {
+        let Self { authority, address, connect_timeout } = self.clone();
+        async move {
+            tokio::time::timeout(connect_timeout, upgrade(&authority, &address, request))
+                .await
+                .unwrap_or(Err(DialError::Timeout { address, within: connect_timeout }))
+        }
+    }
+}
+
+async fn upgrade(authority: &Authority, address: &str, request: DialRequest) -> Result<Dialled, DialError> {
+    let refused = |source| DialError::Connect { address: address.to_owned(), source };
+    let stream = TcpStream::connect(address).await.map_err(refused)?;
+    stream.set_nodelay(true).map_err(refused)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    // Ends with the upgrade, or with the connection where there is none.
+    tokio::task::spawn_local(connection.with_upgrades());
+    let key = generate_key();
+    let mut answer = sender.send_request(handshake_request(authority, &key, &request)?).await?;
+    let protocol = handshake::check_answer(&key, &request.protocols, answer.status(), answer.headers())?;
+    let upgraded = hyper::upgrade::on(&mut answer).await?;
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>().map_err(|_| DialError::Lost)?;
+    Ok(Dialled { io: parts.io.into_inner(), read_ahead: parts.read_buf, protocol })
+}
+
+fn handshake_request(
+    authority: &Authority,
+    key: &str,
+    request: &DialRequest,
+) -> Result<Request<Empty<Bytes>>, http::Error> {
+    let mut handshake = Request::builder().uri(&request.target).body(Empty::new())?;
+    let headers = handshake.headers_mut();
+    headers.clone_from(&request.headers);
+    if !headers.contains_key(header::HOST)
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        headers.insert(header::HOST, host);
+    }
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    headers.insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_str(key)?);
+    if !request.protocols.is_empty() {
+        let offered = HeaderValue::from_str(&request.protocols.join(", "))?;
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, offered);
+    }
+    Ok(handshake)
 }

@@ -1,0 +1,411 @@
+//! The task of one session: one poll function for both directions.
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    observe::{
+        journal::{self, Ended as EndedLine, Opened},
+        tally::Direction,
+    },
+    policy::connections::Permit,
+    relay::{
+        closing::Closing,
+        dial::{DialRequest, Dialler},
+        inflow::Inflow,
+        leg::{upstream::UpstreamLeg, websocket::WebSocketLeg},
+        registry,
+        scratch::Scratch,
+        worker::{Rules, SessionCell, Worker},
+    },
+    session::{Action, Dialect, Session, answer, ended::Ended},
+    wire::websocket::frame::{OpCode, Sender},
+};
+
+/// So many receives from each side before other sessions of the thread get their turn.
+const ROUNDS: usize = 8;
+
+/// A side that takes nothing for so long is given up.
+const STALL: Duration = Duration::from_secs(10);
+
+/// While more than this waits for a client, the service is not read.
+const SEND_HIGH_WATER: usize = 64 * 1024;
+
+/// The largest message a service may send. Far above Socket.IO's own limit, and still bounded.
+pub const SERVICE_PAYLOAD_MAX: u64 = 16 * 1024 * 1024;
+
+/// One batch in so many has its time in the gate measured.
+const TRANSIT_SAMPLE: u32 = 64;
+
+/// Drives one session until it ends.
+#[derive(Debug)]
+pub struct Driver<S> {
+    pub(super) worker: Rc<Worker>,
+    pub(super) cell: Rc<SessionCell>,
+    pub(super) rules: Arc<Rules>,
+    pub(super) client: WebSocketLeg<S>,
+    pub(super) upstream: UpstreamLeg,
+    /// The client's next packet waits until then.
+    pub(super) paused_until: Option<Instant>,
+    route: Option<Box<Route>>,
+    closing: Option<Closing>,
+    authenticated: bool,
+    batches: u32,
+    _permit: Option<Permit>,
+}
+
+/// How to reach the service, until it has been dialled.
+#[derive(Debug)]
+pub struct Route {
+    /// Where.
+    pub dialler: Dialler,
+    /// With what.
+    pub request: DialRequest,
+}
+
+/// What one poll works with.
+pub(super) struct Turn<'a> {
+    pub(super) session: &'a mut Session,
+    pub(super) now: Instant,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    /// For a client that has been upgraded. `upstream` is idle where the session has yet to say that it may be dialled.
+    #[must_use]
+    pub fn new(
+        worker: Rc<Worker>,
+        cell: Rc<SessionCell>,
+        client: WebSocketLeg<S>,
+        upstream: UpstreamLeg,
+        route: Option<Route>,
+        permit: Option<Permit>,
+    ) -> Self {
+        let rules = worker.rules();
+        Self {
+            worker,
+            cell,
+            rules,
+            client,
+            upstream,
+            paused_until: None,
+            route: route.map(Box::new),
+            closing: None,
+            authenticated: false,
+            batches: 0,
+            _permit: permit,
+        }
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let worker = Rc::clone(&self.worker);
+        let cell = Rc::clone(&self.cell);
+        let mut scratch = worker.scratch.borrow_mut();
+        let mut session = cell.session.borrow_mut();
+        let mut turn = Turn { session: &mut session, now: Instant::now() };
+        cell.woken_by(cx);
+        if self.closing.is_none() {
+            match self.relay(&mut turn, &mut scratch, cx) {
+                Poll::Pending => {
+                    cell.deadline.set(self.next_deadline(&turn));
+                    return Poll::Pending;
+                }
+                Poll::Ready(ended) => self.end(&turn, ended),
+            }
+        }
+        let Some(closing) = &mut self.closing else { return Poll::Ready(()) };
+        cell.deadline.set(closing.until());
+        closing.poll(&mut self.client, &mut self.upstream, &mut scratch.read, turn.now, cx)
+    }
+
+    /// Both directions, until nothing more can be done now.
+    fn relay(&mut self, turn: &mut Turn<'_>, scratch: &mut Scratch, cx: &mut Context<'_>) -> Poll<Ended> {
+        if let Err(ended) = self.keep_time(turn) {
+            return Poll::Ready(ended);
+        }
+        for _ in 0..ROUNDS {
+            match self.round(turn, scratch, cx) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(ended) => return Poll::Ready(ended),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// One receive from each side. True: there may be more.
+    fn round(&mut self, turn: &mut Turn<'_>, scratch: &mut Scratch, cx: &mut Context<'_>) -> Result<bool, Ended> {
+        let mut more = false;
+        if let Poll::Ready(opened) = self.poll_dial(turn, cx) {
+            opened?;
+            more = true;
+        }
+        self.obey(turn)?;
+        self.flush(turn, cx)?;
+        if self.paused_until.is_none() && self.upstream.takes() {
+            if let Poll::Ready(pumped) = self.pump_client(turn, scratch, cx) {
+                pumped?;
+                more = true;
+            }
+        }
+        if self.client.waiting() <= SEND_HIGH_WATER {
+            if let Poll::Ready(pumped) = self.pump_service(turn, scratch, cx) {
+                pumped?;
+                more = true;
+            }
+        }
+        if more {
+            self.obey(turn)?;
+            self.flush(turn, cx)?;
+            self.sample_transit(turn);
+        }
+        Ok(more)
+    }
+
+    /// What time alone brings about: pings, limits, a drain, changed rules.
+    fn keep_time(&mut self, turn: &mut Turn<'_>) -> Result<(), Ended> {
+        if !self.worker.still_obeys(&self.rules) {
+            self.rules = self.worker.rules();
+            turn.session.adopt(&self.rules.policies, turn.now);
+        }
+        if turn.now < self.cell.deadline.get() && !self.cell.drains(turn.now) {
+            return Ok(());
+        }
+        if self.cell.drains(turn.now) {
+            turn.session.drain();
+        }
+        turn.session.handle_timeout(&self.rules.terms, turn.now);
+        self.paused_until = self.paused_until.filter(|until| turn.now < *until);
+        if self.client.stalled_since().is_some_and(|since| turn.now >= since + STALL) {
+            return Err(Ended::SlowReader);
+        }
+        match &self.upstream {
+            UpstreamLeg::Open(leg) if leg.stalled_since().is_some_and(|since| turn.now >= since + STALL) => {
+                Err(Ended::ServiceSlow)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn next_deadline(&self, turn: &Turn<'_>) -> Instant {
+        let upstream_stalled = match &self.upstream {
+            UpstreamLeg::Open(leg) => leg.stalled_since(),
+            UpstreamLeg::Idle { .. } | UpstreamLeg::Dialling { .. } => None,
+        };
+        let stalls = [self.client.stalled_since(), upstream_stalled].into_iter().flatten().map(|since| since + STALL);
+        let deadline = stalls.fold(turn.session.next_deadline(&self.rules.terms), Instant::min);
+        self.paused_until.map_or(deadline, |until| deadline.min(until))
+    }
+
+    /// Does what the session wants done.
+    fn obey(&mut self, turn: &mut Turn<'_>) -> Result<(), Ended> {
+        while self.may_be_obeyed(turn.session) {
+            let Some(action) = turn.session.poll_action() else { break };
+            match action {
+                Action::Dial => self.dial(turn),
+                Action::SendClient(text) => self.client.say(OpCode::Text, &text, turn.now),
+                Action::PingClient => self.client.say(OpCode::Ping, b"", turn.now),
+                Action::PongClient(payload) => self.client.say(OpCode::Pong, &payload, turn.now),
+                Action::SendService(text) => {
+                    if let UpstreamLeg::Open(leg) = &mut self.upstream {
+                        leg.say(OpCode::Text, &text, turn.now);
+                    }
+                }
+                Action::PongService(payload) => {
+                    if let UpstreamLeg::Open(leg) = &mut self.upstream {
+                        leg.say(OpCode::Pong, &payload, turn.now);
+                    }
+                }
+                Action::Authenticated => self.authenticated(turn),
+                Action::End(ended) => return Err(ended),
+            }
+        }
+        if self.client.waiting() > self.rules.send_buffer { Err(Ended::SlowReader) } else { Ok(()) }
+    }
+
+    /// What we say ourselves must tear neither a frame nor a packet with attachments that is passing. An end waits for
+    /// neither.
+    fn may_be_obeyed(&self, session: &Session) -> bool {
+        let service_between_frames = match &self.upstream {
+            UpstreamLeg::Open(leg) => leg.inflow.between_frames(),
+            UpstreamLeg::Idle { .. } | UpstreamLeg::Dialling { .. } => true,
+        };
+        match session.next_action() {
+            Some(Action::SendClient(text)) => {
+                let between_packets = match &session.dialect {
+                    Dialect::SocketIo(socketio) => !socketio.service_in_packet() || !text.starts_with(b"4"),
+                    Dialect::Plain(_) => true,
+                };
+                service_between_frames && between_packets
+            }
+            Some(Action::PingClient | Action::PongClient(_)) => service_between_frames,
+            Some(Action::SendService(_) | Action::PongService(_)) => self.client.inflow.between_frames(),
+            Some(Action::Dial | Action::Authenticated | Action::End(_)) => true,
+            None => false,
+        }
+    }
+
+    fn flush(&mut self, turn: &Turn<'_>, cx: &mut Context<'_>) -> Result<(), Ended> {
+        if let Poll::Ready(Err(_)) = self.client.flush(turn.now, cx) {
+            return Err(Ended::ClientLost);
+        }
+        if let UpstreamLeg::Open(leg) = &mut self.upstream
+            && let Poll::Ready(Err(_)) = leg.flush(turn.now, cx)
+        {
+            return Err(Ended::ServiceLost);
+        }
+        Ok(())
+    }
+
+    fn dial(&mut self, turn: &Turn<'_>) {
+        let Some(route) = self.route.take() else { return };
+        let Route { dialler, mut request } = *route;
+        if let Some(identity) = turn.session.identity() {
+            for (name, value) in identity.forward_headers() {
+                request.headers.insert(name.clone(), value.clone());
+            }
+        }
+        self.upstream.dial(Box::pin(dialler.dial(request)));
+    }
+
+    fn poll_dial(&mut self, turn: &Turn<'_>, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        let (outcome, waiting) = ready!(self.upstream.poll_dial(cx));
+        self.worker.tally.dial(outcome.is_ok());
+        let dialled = match outcome {
+            Ok(dialled) => dialled,
+            Err(error) => {
+                journal::dial_failed(&error);
+                return Poll::Ready(Err(Ended::ServiceUnreachable));
+            }
+        };
+        let inflow = Inflow::new(Sender::Service, SERVICE_PAYLOAD_MAX, false);
+        let mut leg = WebSocketLeg::new(dialled.io, Sender::Client, inflow, &dialled.read_ahead);
+        // Nothing is said to an Engine.IO server before its OPEN.
+        leg.cork(waiting, turn.now);
+        self.worker.tally.upstream_open(1);
+        self.upstream = UpstreamLeg::Open(Box::new(leg));
+        Poll::Ready(Ok(()))
+    }
+
+    fn authenticated(&mut self, turn: &Turn<'_>) {
+        self.authenticated = true;
+        self.worker.tally.authenticated();
+        let sid = sid_of(turn.session);
+        journal::session_opened(&self.opened(turn.session, sid.as_deref(), &[]));
+    }
+
+    fn opened<'a>(&self, session: &'a Session, sid: Option<&'a str>, namespaces: &'a [String]) -> Opened<'a> {
+        let user = session.identity().and_then(|identity| identity.user());
+        Opened { id: self.cell.id, sid, user, peer: session.peer(), transport: registry::WEBSOCKET, namespaces }
+    }
+
+    fn sample_transit(&mut self, turn: &Turn<'_>) {
+        self.batches = self.batches.wrapping_add(1);
+        if self.batches % TRANSIT_SAMPLE == 1 {
+            self.worker.tally.transit(turn.now.elapsed());
+        }
+    }
+
+    /// Both sides are told, where a frame of ours does not tear one of theirs.
+    fn end(&mut self, turn: &Turn<'_>, ended: Ended) {
+        let service_between_frames = match &self.upstream {
+            UpstreamLeg::Open(leg) => leg.inflow.between_frames(),
+            UpstreamLeg::Idle { .. } | UpstreamLeg::Dialling { .. } => true,
+        };
+        if service_between_frames && ended != Ended::ClientLost {
+            self.client.say_close(answer::to_client(ended), turn.now);
+        }
+        if let UpstreamLeg::Open(leg) = &mut self.upstream
+            && self.client.inflow.between_frames()
+        {
+            leg.say_close(answer::to_service(ended), turn.now);
+        }
+        self.closing = Some(Closing::new(ended, turn.now));
+        self.record_end(turn, ended);
+    }
+
+    fn record_end(&self, turn: &Turn<'_>, ended: Ended) {
+        let tally = &self.worker.tally;
+        tally.ended(ended.cause());
+        if ended.is_error() {
+            tally.error(ended.cause());
+        }
+        if self.authenticated {
+            tally.left_authenticated();
+        }
+        if matches!(self.upstream, UpstreamLeg::Open(_)) {
+            tally.upstream_open(-1);
+        }
+        if !self.authenticated {
+            // Its refusals were logged when they were said.
+            return;
+        }
+        let namespaces: Vec<String> = match &turn.session.dialect {
+            Dialect::SocketIo(socketio) => socketio.namespaces.names().map(str::to_owned).collect(),
+            Dialect::Plain(_) => Vec::new(),
+        };
+        let sid = sid_of(turn.session);
+        let (packets_received, packets_sent) = self.cell.packets.get();
+        journal::session_ended(&EndedLine {
+            session: self.opened(turn.session, sid.as_deref(), &namespaces),
+            duration: turn.now.saturating_duration_since(self.cell.opened),
+            packets_received,
+            packets_sent,
+            packets_refused: self.cell.refused.get(),
+            cause: ended.cause(),
+            fault: ended.fault().name(),
+        });
+    }
+
+    pub(super) fn count(&self, direction: Direction, bytes: u64) {
+        self.worker.tally.packets(direction, bytes);
+        let (received, sent) = self.cell.packets.get();
+        self.cell.packets.set(match direction {
+            Direction::FromClient => (received + 1, sent),
+            Direction::ToClient => (received, sent + 1),
+        });
+    }
+}
+
+fn sid_of(session: &Session) -> Option<String> {
+    match &session.dialect {
+        Dialect::SocketIo(socketio) => Some(socketio.sid.to_string()),
+        Dialect::Plain(_) => None,
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
+    type Output = ();
+
+    /// A panic ends this session and touches no other.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        if let Ok(poll) = catch_unwind(AssertUnwindSafe(|| this.drive(cx))) {
+            return poll;
+        }
+        if this.closing.is_some() {
+            return Poll::Ready(());
+        }
+        let cell = Rc::clone(&this.cell);
+        let Ok(mut session) = cell.session.try_borrow_mut() else { return Poll::Ready(()) };
+        let turn = Turn { session: &mut session, now: Instant::now() };
+        this.end(&turn, Ended::Panicked);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<S> Drop for Driver<S> {
+    fn drop(&mut self) {
+        self.worker.forget(self.cell.id);
+    }
+}

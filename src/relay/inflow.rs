@@ -1,0 +1,286 @@
+//! What comes in on one leg: frames found in a batch, messages put together where they must be.
+
+use crate::{
+    relay::batch::Batch,
+    wire::{
+        socketio::packet::PEEK_BYTES,
+        websocket::{
+            frame::{FrameError, FrameHeader, OpCode, Sender},
+            mask,
+            reassembly::Reassembly,
+            scan::FrameScan,
+            utf8::Utf8Check,
+        },
+    },
+};
+
+/// The receiving half of a leg. Between two reads it keeps the state of the frame in progress and, of a frame whose
+/// head is still incomplete, the few bytes that came.
+#[derive(Debug)]
+pub struct Inflow {
+    scan: FrameScan,
+    frame: FrameInProgress,
+    gathering: Option<Box<Reassembly>>,
+    gathered: Option<Box<(OpCode, Vec<u8>)>>,
+    carry: Vec<u8>,
+    utf8: Option<Utf8Check>,
+    /// A message is judged only when it is whole.
+    whole: bool,
+    /// Bytes were put back: judge them again before reading on.
+    again: bool,
+}
+
+/// A frame whose head was judged and whose payload is still coming.
+#[derive(Debug, Clone, Copy)]
+struct FrameInProgress {
+    remaining: u64,
+    offset: usize,
+    mask: Option<[u8; 4]>,
+    fate: Fate,
+    text: bool,
+    fin: bool,
+}
+
+/// What becomes of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes onward as it came.
+    Keep,
+    /// It does not.
+    Cut,
+    /// It is put together with what follows until the message is whole.
+    Gather,
+}
+
+/// What the next bytes are.
+#[derive(Debug)]
+pub enum Found {
+    /// A control frame, already cut; the first `len` bytes of the peek buffer are its payload.
+    Control {
+        /// Close, Ping or Pong.
+        opcode: OpCode,
+        /// Of the payload.
+        len: usize,
+    },
+    /// A message in one frame, still ahead in the batch: [`Inflow::decide`] it. The first `len` bytes of the peek buffer
+    /// are its beginning.
+    Head {
+        /// To be handed back to [`Inflow::decide`].
+        header: FrameHeader,
+        /// Of what can be seen of it.
+        len: usize,
+        /// Is that the whole message?
+        complete: bool,
+    },
+    /// A message that was put together; its frames are cut.
+    Message {
+        /// Text or Binary.
+        opcode: OpCode,
+        /// Unmasked.
+        payload: Vec<u8>,
+    },
+}
+
+impl Inflow {
+    /// What `sender` sends, with messages of at most `payload_max` bytes. `whole`: show only whole messages.
+    #[must_use]
+    pub fn new(sender: Sender, payload_max: u64, whole: bool) -> Self {
+        let nothing = FrameInProgress { remaining: 0, offset: 0, mask: None, fate: Fate::Cut, text: false, fin: true };
+        Self {
+            scan: FrameScan::new(sender, payload_max),
+            frame: nothing,
+            gathering: None,
+            gathered: None,
+            carry: Vec::new(),
+            // The service is believed to send UTF-8, and the client checks it.
+            utf8: (sender == Sender::Client).then(Utf8Check::default),
+            whole,
+            again: false,
+        }
+    }
+
+    /// May something else be said to the other side now, without tearing a frame that goes onward?
+    #[must_use]
+    pub const fn between_frames(&self) -> bool {
+        self.frame.remaining == 0 || !matches!(self.frame.fate, Fate::Keep)
+    }
+
+    /// How many bytes of an earlier read precede the next one.
+    #[must_use]
+    pub const fn carried(&self) -> usize {
+        self.carry.len()
+    }
+
+    /// Puts the carried bytes at the front of `buffer`.
+    pub fn take_carry(&mut self, buffer: &mut [u8]) {
+        if !self.carry.is_empty() {
+            buffer[..self.carry.len()].copy_from_slice(&self.carry);
+            self.carry = Vec::new();
+        }
+        self.again = false;
+    }
+
+    /// Are there bytes to be judged again before anything is read?
+    #[must_use]
+    pub const fn has_put_back(&self) -> bool {
+        self.again
+    }
+
+    /// Bytes that were read with the handshake come before everything.
+    pub fn put_in_front(&mut self, bytes: &[u8]) {
+        self.carry = bytes.to_vec();
+        self.again = true;
+    }
+
+    /// What is ahead in the batch is to be judged again, later.
+    pub fn put_back(&mut self, batch: &mut Batch<'_>) {
+        self.carry_rest(batch);
+        self.again = true;
+    }
+
+    /// A message that was put together is to be judged again, later, and with it what is ahead in the batch.
+    pub fn put_back_message(&mut self, opcode: OpCode, payload: Vec<u8>, batch: &mut Batch<'_>) {
+        self.gathered = Some(Box::new((opcode, payload)));
+        self.put_back(batch);
+    }
+
+    /// The next thing in the batch. None: it is used up, and what is incomplete is carried to the next one.
+    ///
+    /// # Errors
+    /// The rule of RFC 6455 that the sender broke.
+    pub fn next(&mut self, batch: &mut Batch<'_>, peek: &mut [u8; PEEK_BYTES]) -> Result<Option<Found>, FrameError> {
+        loop {
+            if let Some(message) = self.gathered.take() {
+                let (opcode, payload) = *message;
+                return Ok(Some(Found::Message { opcode, payload }));
+            }
+            if self.frame.remaining > 0 {
+                self.pass_on(batch)?;
+                if self.frame.remaining > 0 {
+                    return Ok(None);
+                }
+                continue;
+            }
+            let Some(header) = self.scan.header(batch.ahead())? else {
+                self.carry_rest(batch);
+                return Ok(None);
+            };
+            let payload = &batch.ahead()[header.header_len..];
+            let payload_len = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
+            let needed = payload_len.min(PEEK_BYTES);
+            let gather = !header.fin || self.scan.in_message();
+            if payload.len() < needed && !(gather && !header.opcode.is_control()) {
+                self.carry_rest(batch);
+                return Ok(None);
+            }
+            if header.opcode.is_control() {
+                unmask(&payload[..needed], &header, &mut peek[..needed]);
+                self.scan.accept(&header);
+                batch.cut(header.header_len + payload_len);
+                return Ok(Some(Found::Control { opcode: header.opcode, len: needed }));
+            }
+            if gather || (self.whole && payload_len > PEEK_BYTES) {
+                self.take(&header, batch, Fate::Gather, false)?;
+                continue;
+            }
+            unmask(&payload[..needed], &header, &mut peek[..needed]);
+            let complete = payload_len == needed;
+            if complete
+                && header.opcode == OpCode::Text
+                && let Some(utf8) = &mut self.utf8
+            {
+                utf8.feed(&peek[..needed])?;
+                utf8.finish()?;
+            }
+            return Ok(Some(Found::Head { header, len: needed, complete }));
+        }
+    }
+
+    /// Decides the frame that [`next`](Self::next) showed.
+    ///
+    /// # Errors
+    /// The rule of RFC 6455 that the sender broke.
+    pub fn decide(&mut self, header: &FrameHeader, batch: &mut Batch<'_>, fate: Fate) -> Result<(), FrameError> {
+        self.take(header, batch, fate, header.payload_len <= PEEK_BYTES as u64)
+    }
+
+    fn take(
+        &mut self,
+        header: &FrameHeader,
+        batch: &mut Batch<'_>,
+        fate: Fate,
+        utf8_checked: bool,
+    ) -> Result<(), FrameError> {
+        if fate == Fate::Keep {
+            batch.keep(header.header_len);
+        } else {
+            batch.cut(header.header_len);
+        }
+        let text = self.scan.message().unwrap_or(header.opcode) == OpCode::Text;
+        if fate == Fate::Gather && self.gathering.is_none() {
+            self.gathering = Some(Box::new(Reassembly::new(header.opcode)));
+        }
+        self.frame = FrameInProgress {
+            remaining: header.payload_len,
+            offset: 0,
+            mask: header.mask,
+            fate,
+            text: text && !utf8_checked,
+            fin: header.fin,
+        };
+        self.scan.accept(header);
+        self.pass_on(batch)
+    }
+
+    /// The payload of the frame in progress, as far as it is here.
+    fn pass_on(&mut self, batch: &mut Batch<'_>) -> Result<(), FrameError> {
+        let frame = &mut self.frame;
+        let here = batch.ahead().len().min(usize::try_from(frame.remaining).unwrap_or(usize::MAX));
+        let payload = &batch.ahead()[..here];
+        if frame.text
+            && let Some(utf8) = &mut self.utf8
+        {
+            match frame.mask {
+                Some(mask) => utf8.feed_masked(payload, mask, frame.offset)?,
+                None => utf8.feed(payload)?,
+            }
+        }
+        if let (Fate::Gather, Some(message)) = (frame.fate, &mut self.gathering) {
+            message.push(payload, frame.mask, frame.offset);
+        }
+        if frame.fate == Fate::Keep {
+            batch.keep(here);
+        } else {
+            batch.cut(here);
+        }
+        frame.remaining -= here as u64;
+        frame.offset = frame.offset.wrapping_add(here);
+        if frame.remaining == 0 && frame.fin {
+            if frame.text
+                && let Some(utf8) = &mut self.utf8
+            {
+                utf8.finish()?;
+            }
+            if let (Fate::Gather, Some(message)) = (frame.fate, self.gathering.take()) {
+                self.gathered = Some(Box::new(message.finish()));
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_rest(&mut self, batch: &mut Batch<'_>) {
+        let ahead = batch.ahead();
+        if !ahead.is_empty() {
+            self.carry = ahead.to_vec();
+            let len = ahead.len();
+            batch.cut(len);
+        }
+    }
+}
+
+fn unmask(payload: &[u8], header: &FrameHeader, into: &mut [u8]) {
+    match header.mask {
+        Some(key) => mask::copy_unmasked(payload, key, 0, into),
+        None => into.copy_from_slice(payload),
+    }
+}

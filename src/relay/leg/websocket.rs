@@ -1,0 +1,178 @@
+//! One WebSocket connection: receives into the worker's buffer, sends from it, keeps only what the peer would not take.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::{
+    relay::inflow::Inflow,
+    session::answer::Close,
+    wire::websocket::{
+        close,
+        frame::{FrameHeader, OpCode, Sender},
+        mask,
+    },
+};
+
+/// One WebSocket connection after its handshake.
+#[derive(Debug)]
+pub struct WebSocketLeg<S> {
+    io: S,
+    /// What comes in.
+    pub inflow: Inflow,
+    /// As whom we speak: towards the service we are the client, and mask.
+    speaker: Sender,
+    leftover: Vec<u8>,
+    leftover_at: usize,
+    stalled_since: Option<Instant>,
+    /// Nothing may leave yet.
+    corked: bool,
+    shut: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
+    /// Over `io`, of which `read_ahead` was read already.
+    pub fn new(io: S, speaker: Sender, mut inflow: Inflow, read_ahead: &[u8]) -> Self {
+        if !read_ahead.is_empty() {
+            inflow.put_in_front(read_ahead);
+        }
+        Self {
+            io,
+            inflow,
+            speaker,
+            leftover: Vec::new(),
+            leftover_at: 0,
+            stalled_since: None,
+            corked: false,
+            shut: false,
+        }
+    }
+
+    /// Receives into `buffer`, behind what was carried over. 0: the peer has ended.
+    pub fn fill(&mut self, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let carried = self.inflow.carried();
+        let mut received = 0;
+        if !self.inflow.has_put_back() {
+            let mut into = ReadBuf::new(&mut buffer[carried..]);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut into))?;
+            received = into.filled().len();
+            if received == 0 {
+                return Poll::Ready(Ok(0));
+            }
+        }
+        self.inflow.take_carry(buffer);
+        Poll::Ready(Ok(carried + received))
+    }
+
+    /// Sends whole frames, or parts of one that follow each other. What the socket does not take is kept.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn send(&mut self, mut bytes: &[u8], now: Instant, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.leftover.is_empty() && !self.corked {
+            while !bytes.is_empty() {
+                match Pin::new(&mut self.io).poll_write(cx, bytes) {
+                    Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                    Poll::Ready(Ok(written)) => bytes = &bytes[written..],
+                    Poll::Ready(Err(error)) => return Err(error),
+                    Poll::Pending => break,
+                }
+            }
+        }
+        if !bytes.is_empty() {
+            self.stalled_since.get_or_insert(now);
+            self.leftover.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    /// Queues one frame of our own; [`flush`](Self::flush) sends it. Only between two frames that go onward.
+    pub fn say(&mut self, opcode: OpCode, payload: &[u8], now: Instant) {
+        let key = match self.speaker {
+            Sender::Client => Some(rand::random::<[u8; 4]>()),
+            Sender::Service => None,
+        };
+        FrameHeader::encode(opcode, payload.len() as u64, key, &mut self.leftover);
+        let payload_at = self.leftover.len();
+        self.leftover.extend_from_slice(payload);
+        if let Some(key) = key {
+            mask::apply(&mut self.leftover[payload_at..], key, 0);
+        }
+        self.stalled_since.get_or_insert(now);
+    }
+
+    /// Queues a Close.
+    pub fn say_close(&mut self, close: Close, now: Instant) {
+        let mut payload = Vec::new();
+        close::encode_close(close.code, close.reason, &mut payload);
+        self.say(OpCode::Close, &payload, now);
+    }
+
+    /// Sends what was kept.
+    pub fn flush(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.leftover.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.corked {
+            return Poll::Pending;
+        }
+        while self.leftover_at < self.leftover.len() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.leftover[self.leftover_at..]))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.leftover_at += written;
+            self.stalled_since = Some(now);
+        }
+        self.leftover = Vec::new();
+        self.leftover_at = 0;
+        self.stalled_since = None;
+        Poll::Ready(Ok(()))
+    }
+
+    /// How many bytes the peer has yet to take.
+    #[must_use]
+    pub const fn waiting(&self) -> usize {
+        self.leftover.len() - self.leftover_at
+    }
+
+    /// Since when it has taken nothing although there is something.
+    #[must_use]
+    pub const fn stalled_since(&self) -> Option<Instant> {
+        self.stalled_since
+    }
+
+    /// Holds back everything until [`uncork`](Self::uncork), beginning with `leftover`.
+    pub fn cork(&mut self, leftover: Vec<u8>, now: Instant) {
+        self.corked = true;
+        self.stalled_since = Some(now);
+        self.leftover = leftover;
+    }
+
+    /// What was held back may leave.
+    pub const fn uncork(&mut self) {
+        self.corked = false;
+    }
+
+    /// The end: sends what is left, says no more, and reads until the peer has ended too.
+    pub fn end(&mut self, buffer: &mut [u8], now: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.shut {
+            self.corked = false;
+            ready!(self.flush(now, cx))?;
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            self.shut = true;
+        }
+        loop {
+            let mut into = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut into))?;
+            if into.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
