@@ -1,9 +1,13 @@
 //! The edge: sockets and HTTP.
 
+pub mod drain;
+pub mod edge;
+mod engineio;
 pub mod forward;
 pub mod head_guard;
 pub mod listener;
 pub mod peer;
 pub mod reply;
 pub mod router;
+mod upgrade;
 pub mod websocket;

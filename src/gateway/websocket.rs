@@ -1,7 +1,43 @@
 //! The plain WebSocket endpoint: a `[[websocket]]` route, its handshake, then the same relay.
 
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use http::{Response, StatusCode, request::Parts};
+use hyper::upgrade::OnUpgrade;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::{
+    gateway::{
+        edge::{Edge, EdgeRules},
+        peer::Peer,
+        reply::{self, Body},
+        upgrade::{self, Client},
+    },
+    policy::{
+        auth::{Auth, AuthError, KEYS_UNAVAILABLE},
+        connections::Permit,
+        identity::Identity,
+        token_source::Token,
+        verdict::Refusal,
+    },
+    relay::{
+        dial::{DialError, DialRequest, Dialled},
+        driver::{Driver, SERVICE_PAYLOAD_MAX},
+        inflow::Inflow,
+        leg::{upstream::UpstreamLeg, websocket::WebSocketLeg},
+    },
+    session::{Session, plain::Plain},
+    wire::websocket::frame::Sender,
+};
+
+/// How long a handshake waits for a key that is being fetched, and how often it asks again.
+const KEYS_PATIENCE: Duration = Duration::from_secs(5);
+const KEYS_RETRY: Duration = Duration::from_millis(50);
 
 /// One `[[websocket]]`: a plain WebSocket route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -12,4 +48,114 @@ pub struct WebsocketTable {
     /// The field of a JSON message that names the event, for limits and metrics. Without it every message is `message`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_field: Option<String>,
+}
+
+/// Answers the handshake of a plain route: the token first, then the service, then the client.
+pub(super) async fn open(
+    edge: &Rc<Edge>,
+    rules: Arc<EdgeRules>,
+    parts: &Parts,
+    on_upgrade: OnUpgrade,
+    peer: Peer,
+    permit: Option<Permit>,
+    route: usize,
+) -> Response<Body> {
+    let offer = match upgrade::offered(parts) {
+        Ok(offer) => offer,
+        Err(answer) => return answer,
+    };
+    let session_rules = edge.worker.rules();
+    let (auth, sources) = (&session_rules.policies.auth, &session_rules.policies.token_sources);
+    let identity = match sources.from_request(parts) {
+        Ok(token) => identify(auth, token.as_ref()).await,
+        Err(refusal) => Err(refusal),
+    };
+    let identity = match identity {
+        Ok(identity) => identity,
+        Err(refusal) => return edge.refuse("handshake", refusal, peer.address),
+    };
+    let mut request = match upgrade::dial_request(parts, &rules, sources, &peer) {
+        Ok(request) => request,
+        Err(nominated) => return upgrade::refused_header(&nominated),
+    };
+    for (name, value) in identity.forward_headers() {
+        request.headers.insert(name.clone(), value.clone());
+    }
+    let dialled = match dial_service(edge, &rules, request).await {
+        Ok(dialled) => dialled,
+        Err(answer) => return answer,
+    };
+    let protocol = dialled.protocol.as_deref().or_else(|| sources.answered_subprotocol(&parts.headers));
+    let answer = upgrade::switching_protocols(&offer, protocol);
+    let plain = Plain::new(rules.websocket.get(route).and_then(|table| table.event_field.as_deref()).map(Arc::from));
+    let edge = Rc::clone(edge);
+    tokio::task::spawn_local(async move {
+        if let Some(client) = upgrade::completed(on_upgrade).await {
+            relay(&edge, &rules, client, dialled, (plain, identity), &peer, permit);
+        }
+    });
+    answer
+}
+
+fn relay(
+    edge: &Edge,
+    rules: &EdgeRules,
+    client: Client,
+    dialled: Dialled,
+    (plain, identity): (Plain, Identity),
+    peer: &Peer,
+    permit: Option<Permit>,
+) {
+    let now = Instant::now();
+    let worker = &edge.worker;
+    let session_rules = worker.rules();
+    let whole = plain.reads_messages();
+    let session = Session::plain(
+        peer.address,
+        plain,
+        identity,
+        &session_rules.policies,
+        &session_rules.terms,
+        SystemTime::now(),
+        now,
+    );
+    let inflow = Inflow::new(Sender::Client, rules.max_payload, whole);
+    let client_leg = WebSocketLeg::new(client.io, Sender::Service, inflow, &client.read_ahead);
+    let inflow = Inflow::new(Sender::Service, SERVICE_PAYLOAD_MAX, whole);
+    let upstream = WebSocketLeg::new(dialled.io, Sender::Client, inflow, &dialled.read_ahead);
+    worker.tally.upstream_open(1);
+    worker.spawn(session, now, |cell| {
+        Driver::new(Rc::clone(worker), cell, client_leg, UpstreamLeg::Open(Box::new(upstream)), None, permit)
+    });
+}
+
+async fn identify(auth: &Auth, token: Option<&Token>) -> Result<Identity, Refusal> {
+    let started = Instant::now();
+    loop {
+        match auth.authenticate(token, SystemTime::now()) {
+            Ok(identity) => return Ok(identity),
+            Err(AuthError::Refused(refusal)) => return Err(refusal),
+            Err(AuthError::KeysPending) if started.elapsed() > KEYS_PATIENCE => return Err(KEYS_UNAVAILABLE),
+            Err(AuthError::KeysPending) => tokio::time::sleep(KEYS_RETRY).await,
+        }
+    }
+}
+
+async fn dial_service(edge: &Edge, rules: &EdgeRules, request: DialRequest) -> Result<Dialled, Response<Body>> {
+    let outcome = rules.dialler.dial(request).await;
+    edge.worker.tally.dial(outcome.is_ok());
+    outcome.map_err(|error| {
+        crate::observe::journal::dial_failed(&error);
+        match error {
+            DialError::Timeout { .. } => {
+                reply::json(StatusCode::GATEWAY_TIMEOUT, "upstream.timeout", "The service did not answer in time")
+            }
+            DialError::Connect { .. } | DialError::Http(_) | DialError::Lost => {
+                reply::json(StatusCode::BAD_GATEWAY, "upstream.unreachable", "The service cannot be reached")
+            }
+            DialError::Answer(_) | DialError::Request(_) => {
+                reply::json(StatusCode::BAD_GATEWAY, "upstream.refused", "The service refused the connection")
+            }
+        }
+    })
 }
