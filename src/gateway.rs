@@ -5,6 +5,7 @@ pub mod edge;
 mod engineio;
 pub mod forward;
 pub mod head_guard;
+pub mod jwks;
 pub mod listener;
 pub mod peer;
 pub mod reply;

@@ -1,0 +1,194 @@
+//! Fetches the key set that an issuer publishes, and keeps it fresh in `policy::auth`.
+
+mod fetch;
+
+use std::{
+    error::Error,
+    hash::{BuildHasher, RandomState},
+    io,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
+use self::fetch::{FetchError, Fetcher};
+use crate::{
+    observe::{
+        gauges::Gauges,
+        journal::{self, LogLevel},
+    },
+    policy::{
+        auth::{
+            key_server,
+            key_set::{IgnoredKey, KeySet},
+            shared_keys::SharedKeys,
+        },
+        compile_error::CompileError,
+    },
+};
+
+/// When the set is fetched.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// A good set is fetched again after so long, a tenth more or less, so that nodes do not all come at once.
+    refresh: Duration,
+    /// A token with an unknown key makes it fetch at once, but no more often than this.
+    rest: Duration,
+    /// After a failure: the first wait, which doubles with each further failure.
+    retry_first: Duration,
+    /// After many failures.
+    retry_max: Duration,
+    /// Without an answer for so long the last good set is no longer believed.
+    stale_after: Duration,
+}
+
+const PACE: Pace = Pace {
+    refresh: Duration::from_mins(10),
+    rest: Duration::from_secs(30),
+    retry_first: Duration::from_secs(1),
+    retry_max: Duration::from_secs(30),
+    stale_after: Duration::from_hours(24),
+};
+
+/// Why there can be no fetching at all.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyServerError {
+    /// The address is not one that keys may come from.
+    #[error(transparent)]
+    Address(#[from] CompileError),
+    /// The trust anchors of this machine cannot be read.
+    #[error("the trusted certificates of this machine cannot be read, without which auth.jwks_url is of no use: {0}")]
+    TrustAnchors(#[source] io::Error),
+}
+
+/// The task that fetches one key set. When `auth.jwks_url` changes, end it and make another.
+#[derive(Debug)]
+pub struct KeyServer {
+    fetcher: Fetcher,
+    keys: Arc<SharedKeys>,
+    wanted: Arc<Notify>,
+    gauges: Arc<Gauges>,
+    pace: Pace,
+}
+
+/// What the task remembers from one fetch to the next.
+struct Course {
+    due: Instant,
+    retry: Duration,
+    rest_ends: Option<Instant>,
+    last_good: Option<Instant>,
+    failing: bool,
+    ignored: Vec<IgnoredKey>,
+}
+
+impl KeyServer {
+    /// For the key set at `url`. `gauges` are told of every fetch.
+    ///
+    /// # Errors
+    /// [`KeyServerError`]: an address that is neither `https` nor loopback, or no trust anchors on this machine.
+    pub fn new(url: &str, gauges: Arc<Gauges>) -> Result<Self, KeyServerError> {
+        let fetcher = Fetcher::new(key_server(url)?).map_err(KeyServerError::TrustAnchors)?;
+        let wanted = Arc::new(Notify::new());
+        let wake = Arc::clone(&wanted);
+        let keys = Arc::new(SharedKeys::new(Box::new(move || wake.notify_one())));
+        Ok(Self { fetcher, keys, wanted, gauges, pace: PACE })
+    }
+
+    /// The keys as they are fetched, for [`Policies::compile`](crate::policy::policies::Policies::compile).
+    #[must_use]
+    pub fn keys(&self) -> Arc<SharedKeys> {
+        Arc::clone(&self.keys)
+    }
+
+    /// Fetches now, and then whenever it is time. Never returns.
+    pub async fn run(self) {
+        let mut course = Course {
+            due: Instant::now(),
+            retry: self.pace.retry_first,
+            rest_ends: None,
+            last_good: None,
+            failing: false,
+            ignored: Vec::new(),
+        };
+        loop {
+            let rest_ends = course.rest_ends;
+            tokio::select! {
+                () = sleep_until(course.due) => self.keys.refresh_begins(),
+                () = self.wanted.notified() => {
+                    if !self.keys.refresh_wanted() {
+                        continue;
+                    }
+                    course.rest_ends = Some(Instant::now() + self.pace.rest);
+                }
+                () = sleep_until(rest_ends.unwrap_or(course.due)), if rest_ends.is_some() => {
+                    self.keys.rested();
+                    course.rest_ends = None;
+                    continue;
+                }
+            }
+            match self.fetcher.fetch().await {
+                Ok(set) => self.fetched(&mut course, set),
+                Err(error) => self.failed(&mut course, &error),
+            }
+        }
+    }
+
+    fn fetched(&self, course: &mut Course, set: KeySet) {
+        let now = Instant::now();
+        if course.failing || course.last_good.is_none() {
+            let sentence = format!("the key set of {} was fetched: {} keys", self.fetcher.address(), set.len());
+            journal::line(LogLevel::Info, &sentence);
+        }
+        if course.ignored != set.ignored() {
+            for IgnoredKey { kid, reason } in set.ignored() {
+                let kid = kid.as_deref().unwrap_or_default();
+                journal::line(LogLevel::Warn, &format!("the published key {kid:?} is not used: {reason}"));
+            }
+            course.ignored = set.ignored().to_vec();
+        }
+        self.keys.loaded(set);
+        self.gauges.jwks_fetched(true);
+        course.last_good = Some(now);
+        course.failing = false;
+        course.retry = self.pace.retry_first;
+        course.due = now + about(self.pace.refresh);
+    }
+
+    fn failed(&self, course: &mut Course, error: &FetchError) {
+        let now = Instant::now();
+        // One line for an outage, not one for each attempt: the counter tells how many.
+        if !course.failing {
+            let sentence = format!("the key set of {} was not fetched: {}", self.fetcher.address(), causes(error));
+            journal::line(LogLevel::Warn, &sentence);
+        }
+        self.keys.failed();
+        self.gauges.jwks_fetched(false);
+        if course.last_good.is_some_and(|last_good| now - last_good >= self.pace.stale_after) {
+            self.keys.forget();
+            course.last_good = None;
+            journal::line(LogLevel::Error, "the key set is too old and no longer used; tokens cannot be verified");
+        }
+        course.failing = true;
+        course.due = now + about(course.retry);
+        course.retry = (course.retry * 2).min(self.pace.retry_max);
+    }
+}
+
+/// `duration`, a tenth more or less.
+fn about(duration: Duration) -> Duration {
+    let percent = 90 + RandomState::new().hash_one(duration) % 21;
+    duration * u32::try_from(percent).unwrap_or(100) / 100
+}
+
+/// An error with what led to it, in one sentence.
+fn causes(error: &dyn Error) -> String {
+    std::iter::successors(error.source(), |&cause| cause.source())
+        .fold(error.to_string(), |sentence, cause| format!("{sentence}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests;
