@@ -133,3 +133,29 @@ pub enum CompileError {
     #[error("rate_limit[{0}].per has to be between 1ms and 1d")]
     RulePer(usize),
 }
+
+impl CompileError {
+    /// The key that is wrong, as a path into the configuration: `rate_limit[0].per`. A file's line is found by it.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::NoKey => "auth.required".to_owned(),
+            Self::ManyKeys => "auth".to_owned(),
+            Self::Secret(_) | Self::WeakSecret(_) => "auth.secret".to_owned(),
+            Self::PublicKeyUnreadable { .. } | Self::PublicKeyUnknown { .. } => "auth.public_key".to_owned(),
+            Self::KeyServer(_) => "auth.jwks_url".to_owned(),
+            Self::NoAlgorithm | Self::UnknownAlgorithm(_) | Self::WrongAlgorithm { .. } => "auth.algorithms".to_owned(),
+            Self::Leeway(_) => "auth.leeway".to_owned(),
+            Self::NoUserClaim => "auth.user_claim".to_owned(),
+            Self::TokenSource { at, .. } => format!("auth.token_from[{at}]"),
+            Self::ForwardHeader(_) => "auth.forward_claims".to_owned(),
+            Self::Origin { at, .. } => format!("origins.allow[{at}]"),
+            Self::Namespace { at, .. } => format!("socketio.namespaces[{at}]"),
+            Self::Pattern { key, .. } => key.clone(),
+            Self::TooManyRules { .. } => "rate_limit".to_owned(),
+            Self::RuleWithoutEvents(rule) => format!("rate_limit[{rule}].events"),
+            Self::RuleMessages { rule, .. } => format!("rate_limit[{rule}].messages"),
+            Self::RulePer(rule) => format!("rate_limit[{rule}].per"),
+        }
+    }
+}

@@ -114,3 +114,60 @@ impl Policies {
         self.rate_limits.judge(meters, asked.slot, asked.event, asked.now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+    use crate::policy::origin::Origins;
+
+    fn policies(namespaces: &[&str], rate_limit: &[RateLimitTable]) -> Policies {
+        let namespaces: Vec<_> = namespaces.iter().map(|&name| name.to_owned()).collect();
+        let tables = PolicyTables {
+            auth: &AuthTable { required: false, ..AuthTable::default() },
+            origins: &OriginsTable::default(),
+            namespaces: &namespaces,
+            rate_limit,
+        };
+        Policies::compile(&tables, &Arc::default(), 1).unwrap()
+    }
+
+    #[test]
+    fn a_page_of_another_origin_is_not_admitted() {
+        let policies = policies(&["*"], &[]);
+        let admit =
+            |origin: &str| policies.admit(&Request::get("/").header("origin", origin).body(()).unwrap().into_parts().0);
+        assert_eq!(admit("http://localhost:3000"), Ok(()));
+        assert_eq!(admit("http://evil.test"), Err(Origins::REFUSAL));
+    }
+
+    #[test]
+    fn a_packet_is_judged_by_its_namespace_and_then_by_the_limits() {
+        let policies = policies(&["/"], &[RateLimitTable { messages: 1, ..RateLimitTable::default() }]);
+        let now = Instant::now();
+        let meters = policies.open_meters(&Identity::anonymous(), IpAddr::from([192, 0, 2, 1]), now);
+        let judge =
+            |namespace| policies.judge(&Asked { namespace, slot: EventSlot::OTHER, event: "chat", now }, &meters);
+        assert_eq!(judge("/admin"), Verdict::Close(Namespaces::REFUSAL));
+        assert_eq!(judge("/"), Verdict::Forward, "what was refused before counts nowhere");
+        assert!(matches!(judge("/"), Verdict::Reply { .. }));
+        assert!(matches!(judge(""), Verdict::Reply { .. }), "a plain WebSocket route has no namespace to refuse");
+    }
+
+    #[test]
+    fn the_first_table_that_is_wrong_is_named() {
+        let tables = PolicyTables {
+            auth: &AuthTable::default(),
+            origins: &OriginsTable::default(),
+            namespaces: &[],
+            rate_limit: &[],
+        };
+        let error = Policies::compile(&tables, &Arc::default(), 1).unwrap_err();
+        assert_eq!(error.key(), "auth.required");
+        let tables = PolicyTables { auth: &AuthTable { required: false, ..AuthTable::default() }, ..tables };
+        let rules = [RateLimitTable::default(), RateLimitTable { messages: 0, ..RateLimitTable::default() }];
+        let error = Policies::compile(&PolicyTables { rate_limit: &rules, ..tables }, &Arc::default(), 1).unwrap_err();
+        assert_eq!(error.key(), "rate_limit[1].messages");
+    }
+}
