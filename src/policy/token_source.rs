@@ -57,7 +57,8 @@ pub enum TokenSource {
     /// `cookie:NAME`: a cookie.
     Cookie(String),
     /// `subprotocol`: in `Sec-WebSocket-Protocol`, for browsers, which can set no other header on a WebSocket. Either
-    /// the entry behind an entry `bearer` (`chat, bearer, TOKEN`), or one entry `tidegate.bearer.TOKEN`.
+    /// the entry behind an entry `bearer` (`chat, bearer, TOKEN`), or one entry `tidegate.bearer.TOKEN`. A browser
+    /// wants one of its entries answered, so the second form stands beside a subprotocol that the service knows.
     Subprotocol,
 }
 
@@ -153,18 +154,19 @@ impl TokenSources {
     /// told these, and one of these may be selected.
     #[must_use]
     pub fn subprotocols<'a>(&self, headers: &'a HeaderMap) -> Vec<&'a str> {
-        if !self.0.contains(&TokenSource::Subprotocol) {
-            return list(headers, &SEC_WEBSOCKET_PROTOCOL, ',').collect();
-        }
-        let protocol = |entry| if let Subprotocol::Protocol(name) = entry { Some(name) } else { None };
-        offered(headers).filter_map(protocol).collect()
+        let tokens_too = self.0.contains(&TokenSource::Subprotocol);
+        let protocol = |entry| match entry {
+            Subprotocol::Protocol(name) => Some(name),
+            Subprotocol::Mark(name) | Subprotocol::Token { entry: name, .. } => (!tokens_too).then_some(name),
+        };
+        offered(headers).filter_map(protocol).filter_map(|name| std::str::from_utf8(name).ok()).collect()
     }
 
     /// The subprotocol to answer a client with for which the service chose none: a browser drops a connection whose
     /// offer is not taken up, so the mark of its token is.
     #[must_use]
     pub fn answered_subprotocol(&self, headers: &HeaderMap) -> Option<&'static str> {
-        let marked = || offered(headers).any(|entry| matches!(entry, Subprotocol::Mark));
+        let marked = || offered(headers).any(|entry| matches!(entry, Subprotocol::Mark(_)));
         (self.0.contains(&TokenSource::Subprotocol) && marked()).then_some(SUBPROTOCOL_MARK)
     }
 }
@@ -184,53 +186,58 @@ fn authorization(headers: &HeaderMap) -> Result<Option<Token>, Refusal> {
 
 fn query(query: &str, name: &str) -> Result<Option<Token>, Refusal> {
     let parameters = query.split('&').map(|parameter| parameter.split_once('=').unwrap_or((parameter, "")));
-    only(parameters.filter(|(key, _)| percent_decoded(key).eq(name.bytes())).map(|(_, value)| value))
+    only(parameters.filter(|(key, _)| percent_decoded(key).eq(name.bytes())).map(|(_, value)| value.as_bytes()))
 }
 
 fn cookie(headers: &HeaderMap, name: &str) -> Result<Option<Token>, Refusal> {
-    let pairs = list(headers, &COOKIE, ';').filter_map(|pair| pair.split_once('='));
-    only(pairs.filter(|(key, _)| key.trim_end() == name).map(|(_, value)| value.trim_start()))
+    only(list(headers, &COOKIE, b';').filter_map(|pair| {
+        let equals = pair.iter().position(|&byte| byte == b'=')?;
+        (pair[..equals].trim_ascii_end() == name.as_bytes()).then(|| pair[equals + 1..].trim_ascii_start())
+    }))
 }
 
 fn subprotocol(headers: &HeaderMap) -> Result<Option<Token>, Refusal> {
-    only(offered(headers).filter_map(|entry| if let Subprotocol::Token(text) = entry { Some(text) } else { None }))
+    let token = |entry| if let Subprotocol::Token { token, .. } = entry { Some(token) } else { None };
+    only(offered(headers).filter_map(token))
 }
 
 /// An entry of `Sec-WebSocket-Protocol` where tokens may stand in it.
 enum Subprotocol<'a> {
-    Protocol(&'a str),
-    Mark,
-    Token(&'a str),
+    Protocol(&'a [u8]),
+    Mark(&'a [u8]),
+    Token { entry: &'a [u8], token: &'a [u8] },
 }
 
 fn offered(headers: &HeaderMap) -> impl Iterator<Item = Subprotocol<'_>> {
     let mut behind_mark = false;
-    list(headers, &SEC_WEBSOCKET_PROTOCOL, ',').map(move |entry| {
+    list(headers, &SEC_WEBSOCKET_PROTOCOL, b',').map(move |entry| {
         if std::mem::take(&mut behind_mark) {
-            return Subprotocol::Token(entry);
+            return Subprotocol::Token { entry, token: entry };
         }
-        behind_mark = entry == SUBPROTOCOL_MARK;
-        match entry.strip_prefix(SUBPROTOCOL_PREFIX) {
-            _ if behind_mark => Subprotocol::Mark,
-            Some(token) => Subprotocol::Token(token),
+        behind_mark = entry == SUBPROTOCOL_MARK.as_bytes();
+        match entry.strip_prefix(SUBPROTOCOL_PREFIX.as_bytes()) {
+            _ if behind_mark => Subprotocol::Mark(entry),
+            Some(token) => Subprotocol::Token { entry, token },
             None => Subprotocol::Protocol(entry),
         }
     })
 }
 
 /// The token in `texts`, if it is the only one: two of a kind are refused even where they are equal.
-fn only<'a>(mut texts: impl Iterator<Item = &'a str>) -> Result<Option<Token>, Refusal> {
+fn only<'a>(mut texts: impl Iterator<Item = &'a [u8]>) -> Result<Option<Token>, Refusal> {
     match (texts.next(), texts.next()) {
         (None, _) => Ok(None),
-        (Some(text), None) => Token::read(text),
+        (Some(text), None) => Token::read(std::str::from_utf8(text).map_err(|_| INVALID)?),
         (Some(_), Some(_)) => Err(INVALID),
     }
 }
 
-/// The entries of a header that is a list, over all its lines. A line that is not text has none.
-fn list<'a>(headers: &'a HeaderMap, name: &HeaderName, separator: char) -> impl Iterator<Item = &'a str> {
-    let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(move |line| line.split(separator)).map(str::trim).filter(|entry| !entry.is_empty())
+/// The entries of a header that is a list, over all its lines. They are bytes: a stray one in somebody else's cookie
+/// must not hide the token beside it.
+fn list<'a>(headers: &'a HeaderMap, name: &HeaderName, separator: u8) -> impl Iterator<Item = &'a [u8]> {
+    let lines = headers.get_all(name).iter();
+    let entries = lines.flat_map(move |line| line.as_bytes().split(move |&byte| byte == separator));
+    entries.map(<[u8]>::trim_ascii).filter(|entry| !entry.is_empty())
 }
 
 /// The bytes `text` stands for in a query. `t%6Fken` is `token` to the service, so it is to us.

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse},
 };
 use serde::Deserialize;
 use serde_json::Value;
-
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 /// More keys than any issuer rotates through.
 const PUBLISHED_KEYS_MAX: usize = 100;
@@ -106,7 +105,7 @@ impl Key {
         if !public.iter().any(|begin| text.contains(begin)) || text.matches("-----BEGIN").count() != 1 {
             return None;
         }
-        // A PKCS#1 file is taken for RSA by the first of them; a PKCS#8 file is for the family its own OID names.
+        // RSA last: its reader does not look whether a PKCS#1 file is one of RSA.
         let decoding = DecodingKey::from_ec_pem(pem)
             .or_else(|_| DecodingKey::from_ed_pem(pem))
             .or_else(|_| DecodingKey::from_rsa_pem(pem))

@@ -43,6 +43,9 @@ fn a_token_is_found_where_the_configuration_says() {
         ("query:token", "/?token=&token=b", &[], REFUSED),
         ("cookie:session", "/", &[("cookie", "a=b; session=abc; c=d")], Ok(Some("abc"))),
         ("cookie:session", "/", &[("cookie", "a=b;session = abc")], Ok(Some("abc"))),
+        ("cookie:session", "/", &[("cookie", "name=Zo\u{eb}; session=abc")], Ok(Some("abc"))),
+        ("cookie:session", "/", &[("cookie", "session=\u{eb}"), ("cookie", "session=abc")], REFUSED),
+        ("cookie:session", "/", &[("cookie", "session; session=abc")], Ok(Some("abc"))),
         ("cookie:session", "/", &[("cookie", "Session=abc; xsession=abc")], NONE),
         ("cookie:session", "/", &[("cookie", "session=a; session=a")], REFUSED),
         ("cookie:session", "/", &[("cookie", "session=a"), ("cookie", "session=b")], REFUSED),
@@ -125,6 +128,20 @@ fn the_token_is_no_subprotocol() {
     ] {
         let request = request("/", &[("sec-websocket-protocol", offered)]);
         assert_eq!(sources(&[source]).subprotocols(&request.headers), left, "{source} {offered}");
+    }
+}
+
+#[test]
+fn a_browser_that_offers_only_a_token_has_its_mark_answered() {
+    for (source, offered, answered) in [
+        ("subprotocol", "bearer, abc", Some("bearer")),
+        ("subprotocol", "chat, bearer, abc", Some("bearer")),
+        ("subprotocol", "chat, tidegate.bearer.abc", None),
+        ("subprotocol", "chat", None),
+        ("header", "bearer, abc", None),
+    ] {
+        let request = request("/", &[("sec-websocket-protocol", offered)]);
+        assert_eq!(sources(&[source]).answered_subprotocol(&request.headers), answered, "{source} {offered}");
     }
 }
 
