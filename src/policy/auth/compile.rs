@@ -131,7 +131,8 @@ fn read(source: &SecretSource) -> io::Result<Zeroizing<Vec<u8>>> {
             None => Err(io::Error::new(io::ErrorKind::NotFound, format!("the environment variable {name} is not set"))),
         },
         SecretSource::File(path) => {
-            let mut bytes = Zeroizing::new(fs::read(path)?);
+            let unreadable = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+            let mut bytes = Zeroizing::new(fs::read(path).map_err(unreadable)?);
             let text =
                 bytes.strip_suffix(b"\n").map_or(bytes.len(), |text| text.strip_suffix(b"\r").unwrap_or(text).len());
             bytes.truncate(text);
