@@ -1,16 +1,18 @@
 //! How humans write values in the configuration: durations, sizes, secrets. Once, for every table.
 
-use std::{path::PathBuf, time::Duration};
+use std::{env, fmt, fs, io, path::PathBuf, str::FromStr, time::Duration};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use zeroize::Zeroizing;
 
-/// A span of time, written `"250ms"`, `"30s"`, `"5m"`, `"2h"` or `"1d"`. `"0s"` means off where a table says so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+/// A span of time, written `"250ms"`, `"30s"`, `"5m"`, `"2h"`, `"1d"` or `"1m30s"`. `"0s"` means off where a table says
+/// so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub Duration);
 
 /// A number of bytes, written `"512B"`, `"16KB"`, `"1MB"` (powers of 1000) or `"64KiB"`, `"1MiB"` (powers of 1024).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
 /// Where a secret is to be read from. The secret itself never stands in the configuration.
@@ -23,6 +25,43 @@ pub enum SecretSource {
     File(PathBuf),
 }
 
+/// A secret that was read. It is wiped from memory when dropped, and never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+/// Why a secret cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The variable is not set.
+    #[error("the environment variable {0} is not set; set it to the secret")]
+    Unset(String),
+    /// The file cannot be read.
+    #[error("the secret file {path} cannot be read: {source}", path = .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// There is nothing in it.
+    #[error("the secret in {0} is empty")]
+    Empty(String),
+}
+
+/// Units from long to short, with their length in milliseconds.
+const PERIOD_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+
+/// Units with their size in bytes; from large to small, thousands first.
+const SIZE_UNITS: [(&str, u64); 7] = [
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("KB", 1000),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
+
 impl Period {
     /// The setting is off.
     pub const OFF: Self = Self(Duration::ZERO);
@@ -31,5 +70,251 @@ impl Period {
     #[must_use]
     pub const fn from_secs(secs: u64) -> Self {
         Self(Duration::from_secs(secs))
+    }
+}
+
+impl FromStr for Period {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("is {text:?}; a duration needs a unit, for example \"60s\" (ms, s, m, h, d)");
+        let mut rest = text;
+        let mut millis = 0_u64;
+        while !rest.is_empty() {
+            let (number, behind) = leading_number(rest).ok_or_else(wrong)?;
+            let unit_len = behind.find(|c: char| c.is_ascii_digit()).unwrap_or(behind.len());
+            let (unit, behind) = behind.split_at(unit_len);
+            let (_, factor) = PERIOD_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+            millis = number.checked_mul(*factor).and_then(|part| millis.checked_add(part)).ok_or_else(wrong)?;
+            rest = behind;
+        }
+        if text.is_empty() { Err(wrong()) } else { Ok(Self(Duration::from_millis(millis))) }
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        if millis == 0 {
+            return f.write_str("0s");
+        }
+        // One unit where it comes out even: people write "90s" and "24h".
+        let even = PERIOD_UNITS.iter().find(|(_, factor)| millis.is_multiple_of(*factor));
+        if let Some((unit, factor)) = even {
+            return write!(f, "{}{unit}", millis / factor);
+        }
+        for (unit, factor) in PERIOD_UNITS {
+            if millis >= factor {
+                write!(f, "{}{unit}", millis / factor)?;
+                millis %= factor;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("is {text:?}; a size needs a unit, for example \"16KB\" (B, KB, MB, GB, KiB, MiB, GiB)");
+        let (number, unit) = leading_number(text).ok_or_else(wrong)?;
+        let (_, factor) = SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+        number.checked_mul(*factor).map(Self).ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let even = SIZE_UNITS.iter().find(|(_, factor)| self.0 > 0 && self.0.is_multiple_of(*factor));
+        let (unit, factor) = even.unwrap_or(&("B", 1));
+        write!(f, "{}{unit}", self.0 / factor)
+    }
+}
+
+fn leading_number(text: &str) -> Option<(u64, &str)> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, rest) = text.split_at(digits);
+    Some((number.parse().ok()?, rest))
+}
+
+/// Reads what `FromStr` reads, and says of a bare number that it lacks a unit.
+struct WithUnit<T>(std::marker::PhantomData<T>);
+
+impl<T: FromStr<Err = String>> de::Visitor<'_> for WithUnit<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number with a unit, in quotes")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+        number.to_string().parse().map_err(E::custom)
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
+        number.to_string().parse().map_err(E::custom)
+    }
+}
+
+macro_rules! written_with_a_unit {
+    ($type:ident, $pattern:literal, $example:literal) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(WithUnit(std::marker::PhantomData))
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "pattern": $pattern, "examples": [$example] })
+            }
+        }
+    };
+}
+
+written_with_a_unit!(Period, r"^([0-9]+(ms|s|m|h|d))+$", "60s");
+written_with_a_unit!(ByteSize, r"^[0-9]+(B|KB|MB|GB|KiB|MiB|GiB)$", "16KB");
+
+impl SecretSource {
+    /// Reads the secret.
+    ///
+    /// # Errors
+    /// It is not there, cannot be read, or is empty.
+    pub fn read(&self) -> Result<Secret, SecretError> {
+        let bytes = match self {
+            Self::Env(name) => {
+                use std::os::unix::ffi::OsStringExt as _;
+                env::var_os(name).ok_or_else(|| SecretError::Unset(name.clone()))?.into_vec()
+            }
+            Self::File(path) => {
+                let mut bytes = fs::read(path).map_err(|source| SecretError::File { path: path.clone(), source })?;
+                if bytes.ends_with(b"\n") {
+                    bytes.pop();
+                    if bytes.ends_with(b"\r") {
+                        bytes.pop();
+                    }
+                }
+                bytes
+            }
+        };
+        if bytes.is_empty() { Err(SecretError::Empty(self.to_string())) } else { Ok(Secret(Zeroizing::new(bytes))) }
+    }
+}
+
+impl fmt::Display for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "the environment variable {name}"),
+            Self::File(path) => write!(f, "the file {}", path.display()),
+        }
+    }
+}
+
+impl Secret {
+    /// The secret itself. What is made of it must not be shown either.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The secret itself, still wiped when dropped.
+    #[must_use]
+    pub fn into_bytes(self) -> Zeroizing<Vec<u8>> {
+        self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_as_humans_write_them() {
+        for (text, millis, written) in [
+            ("250ms", 250, "250ms"),
+            ("30s", 30_000, "30s"),
+            ("90s", 90_000, "90s"),
+            ("1m30s", 90_000, "90s"),
+            ("24h", 86_400_000, "1d"),
+            ("0s", 0, "0s"),
+            ("1s500ms", 1500, "1500ms"),
+        ] {
+            let period: Period = text.parse().unwrap();
+            assert_eq!(period.0, Duration::from_millis(millis), "{text}");
+            assert_eq!(period.to_string(), written);
+        }
+        for (text, bytes, written) in [
+            ("512B", 512, "512B"),
+            ("16KB", 16_000, "16KB"),
+            ("1MB", 1_000_000, "1MB"),
+            ("1000KB", 1_000_000, "1MB"),
+            ("64KiB", 65_536, "64KiB"),
+            ("0B", 0, "0B"),
+        ] {
+            let size: ByteSize = text.parse().unwrap();
+            assert_eq!(size.0, bytes, "{text}");
+            assert_eq!(size.to_string(), written);
+        }
+    }
+
+    #[test]
+    fn what_has_no_unit_is_told_so() {
+        for text in ["60", "", "s", "60 s", "-1s", "1.5s", "60sec", "99999999999999999999s", "9999999999999999999d"] {
+            let error = text.parse::<Period>().unwrap_err();
+            assert!(error.starts_with(&format!("is {text:?}; a duration needs a unit")), "{error}");
+        }
+        for text in ["16", "", "KB", "16 KB", "16kb", "1.5MB", "99999999999999GB"] {
+            assert!(text.parse::<ByteSize>().unwrap_err().contains("a size needs a unit"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_read_whole_and_never_shown() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), " 12345678 \r\n").unwrap();
+        let source = SecretSource::File(file.path().to_owned());
+        let secret = source.read().unwrap();
+        assert_eq!(secret.expose(), b" 12345678 ");
+        assert_eq!(format!("{secret:?}"), "[redacted]");
+        fs::write(file.path(), "\n").unwrap();
+        assert!(source.read().unwrap_err().to_string().ends_with("is empty"));
+        let unset = SecretSource::Env("TIDEGATE_TEST_NEVER_SET".to_owned());
+        assert!(unset.read().unwrap_err().to_string().contains("TIDEGATE_TEST_NEVER_SET is not set"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(millis in 0..u64::MAX / 2, bytes: u64) {
+            let period = Period(Duration::from_millis(millis));
+            prop_assert_eq!(period.to_string().parse::<Period>(), Ok(period));
+            prop_assert_eq!(ByteSize(bytes).to_string().parse::<ByteSize>(), Ok(ByteSize(bytes)));
+        }
     }
 }
