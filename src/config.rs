@@ -1,5 +1,9 @@
-//! The configuration file as a whole.
+//! The configuration file as a whole: its tables, reading it, checking it, noticing its change.
 
+mod check;
+pub mod error;
+pub mod load;
 pub mod model;
+pub mod watch;
 
 pub use model::Config;
