@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A bad head is answered in its turn, behind the answers to the good ones before it: in its place hyper reads a
-//! request with the reserved method [`REFUSED_METHOD`](head::REFUSED_METHOD), whose answer is [`Refused::answer`].
+//! request with the reserved method [`REFUSED_METHOD`](head::REFUSED_METHOD). So the service asks [`Refused::answer`]
+//! before anything else, and [`Refused::answer_in_body`] before it gives its own answer.
 
 pub mod body;
 mod error;
@@ -45,6 +46,8 @@ use crate::{
 
 /// How long a connection may stay without a request.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
+/// A body that comes at less than 1 KiB/s is cut off after this.
+const BODY_GRACE: Duration = Duration::from_secs(10);
 /// What is read at first, which most heads fit into.
 const READ_BYTES_MIN: usize = 2 * 1024;
 /// What is read at once of a body.
@@ -61,6 +64,8 @@ pub struct HeadLimits {
     pub head_bytes: usize,
     /// From the connection to the end of its first head, and from the first byte to the end of every other one.
     pub handshake_timeout: Duration,
+    /// How long a body may keep us waiting in all, where each KiB of it earns another second.
+    pub body_grace: Duration,
 }
 
 impl HeadLimits {
@@ -70,6 +75,7 @@ impl HeadLimits {
         Self {
             head_bytes: usize::try_from(table.header_bytes.0).unwrap_or(usize::MAX),
             handshake_timeout: table.handshake_timeout.0,
+            body_grace: BODY_GRACE,
         }
     }
 
@@ -143,7 +149,7 @@ impl<S> GuardedIo<S> {
         let guarded = Self {
             stream,
             limits,
-            patience: Patience::new(limits.handshake_timeout),
+            patience: Patience::new(limits.handshake_timeout, limits.body_grace),
             refused: refused.clone(),
             held: BytesMut::new(),
             judged: 0,
@@ -253,10 +259,13 @@ impl<S: AsyncRead + Unpin> GuardedIo<S> {
             self.held.reserve(if in_body { BODY_READ_BYTES } else { self.held.len().max(READ_BYTES_MIN) });
         }
         let read = pin!(self.stream.read_buf(&mut self.held)).poll(cx)?;
-        match read {
-            Poll::Ready(read) if in_body => self.patience.body_came(read),
-            Poll::Pending if self.held.is_empty() => self.held = BytesMut::new(),
-            _ => {}
+        if let Poll::Ready(read) = read
+            && in_body
+        {
+            self.patience.body_came(read);
+        }
+        if self.held.is_empty() {
+            self.held = BytesMut::new();
         }
         read.map(Ok)
     }
@@ -354,3 +363,6 @@ where
     // The guard held back everything behind the head, so hyper has read nothing that is missing here.
     Ok(parts.io.into_inner().into_parts())
 }
+
+#[cfg(test)]
+mod tests;

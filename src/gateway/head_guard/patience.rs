@@ -9,8 +9,6 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep};
 
-/// How long a body may keep us waiting at first, and the most it can earn again.
-const BODY_GRACE: Duration = Duration::from_secs(10);
 /// What a KiB of body earns: at less than 1 KiB/s the grace runs out.
 const GRACE_PER_KIB: Duration = Duration::from_secs(1);
 /// How long a client that was refused may take to read why, before the connection is cut under it.
@@ -20,6 +18,7 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(super) struct Patience {
     timer: Pin<Box<Sleep>>,
     head: Duration,
+    body_grace: Duration,
     waiting: Waiting,
 }
 
@@ -28,14 +27,14 @@ enum Waiting {
     Idle,
     /// Until the timer.
     Until,
-    /// For a body; `since` when nothing has come.
+    /// For a body, as long as `grace`; nothing has come `since`.
     Body { grace: Duration, since: Option<Instant> },
 }
 
 impl Patience {
-    /// A new connection: its first head must be complete within `head`.
-    pub(super) fn new(head: Duration) -> Self {
-        Self { timer: Box::pin(sleep(head)), head, waiting: Waiting::Until }
+    /// A new connection: its first head must be complete within `head`. A body may keep us waiting for `body_grace`.
+    pub(super) fn new(head: Duration, body_grace: Duration) -> Self {
+        Self { timer: Box::pin(sleep(head)), head, body_grace, waiting: Waiting::Until }
     }
 
     /// No request is being read.
@@ -52,15 +51,14 @@ impl Patience {
 
     /// A body follows.
     pub(super) fn body_began(&mut self) {
-        self.waiting = Waiting::Body { grace: BODY_GRACE, since: None };
+        self.waiting = Waiting::Body { grace: self.body_grace, since: None };
     }
 
     /// So many bytes of a body came.
     pub(super) fn body_came(&mut self, bytes: usize) {
         if let Waiting::Body { grace, since } = &mut self.waiting {
             let waited = since.take().map_or(Duration::ZERO, |since| since.elapsed());
-            let earned = GRACE_PER_KIB.mul_f64(bytes as f64 / 1024.0);
-            *grace = (grace.saturating_sub(waited) + earned).min(BODY_GRACE);
+            *grace = grace_after(*grace, waited, bytes).min(self.body_grace);
         }
     }
 
@@ -73,8 +71,7 @@ impl Patience {
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.waiting {
             Waiting::Idle => return Poll::Pending,
-            Waiting::Until => {}
-            Waiting::Body { since: Some(_), .. } => {}
+            Waiting::Until | Waiting::Body { since: Some(_), .. } => {}
             Waiting::Body { grace, since } => {
                 let now = Instant::now();
                 *since = Some(now);
@@ -87,5 +84,32 @@ impl Patience {
     fn wait(&mut self, time: Duration) {
         self.waiting = Waiting::Until;
         self.timer.as_mut().reset(Instant::now() + time);
+    }
+}
+
+/// What is left of a body's grace after it kept us waiting and then sent so many bytes.
+fn grace_after(grace: Duration, waited: Duration, bytes: usize) -> Duration {
+    grace.saturating_sub(waited) + GRACE_PER_KIB.mul_f64(bytes as f64 / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_earns_a_second_for_each_kib() {
+        let seconds = Duration::from_secs;
+        assert_eq!(grace_after(seconds(10), seconds(4), 0), seconds(6));
+        assert_eq!(grace_after(seconds(10), seconds(4), 2048), seconds(8));
+        assert_eq!(grace_after(seconds(1), seconds(4), 1024), seconds(1));
+    }
+
+    #[test]
+    fn a_trickle_of_a_byte_each_second_runs_out_of_grace() {
+        let mut grace = Duration::from_secs(10);
+        for _ in 0..11 {
+            grace = grace_after(grace, Duration::from_secs(1), 1).min(Duration::from_secs(10));
+        }
+        assert!(grace < Duration::from_secs(1), "{grace:?}");
     }
 }
