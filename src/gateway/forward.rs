@@ -41,6 +41,8 @@ pub enum ForwardError {
 }
 
 impl Forward {
+    /// A pool of connections to the service, empty as yet.
+    ///
     /// # Errors
     /// If `upstream.url` is not scheme `http`, a host and perhaps a port.
     pub fn new(upstream: &UpstreamTable) -> Result<Self, ForwardError> {
@@ -116,3 +118,6 @@ fn failed(error: &legacy::Error) -> Response<Body> {
 fn broken() -> Response<Body> {
     reply::json(StatusCode::BAD_GATEWAY, "upstream.broken", "The service broke off before it answered")
 }
+
+#[cfg(test)]
+mod tests;
