@@ -154,3 +154,102 @@ impl Spare {
         *self = Self::default();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, rc::Rc};
+
+    use tokio::{
+        io::AsyncReadExt,
+        sync::oneshot,
+        time::{sleep, timeout},
+    };
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    fn loopback() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    }
+
+    fn listener() -> (TcpListener, SocketAddr) {
+        let listener = bind(loopback()).unwrap();
+        let address = listener.local_addr().unwrap();
+        (TcpListener::from_std(listener).unwrap(), address)
+    }
+
+    #[test]
+    fn all_workers_listen_at_the_port_of_the_first() {
+        let listeners = bind_all(loopback(), 3).unwrap();
+        let ports: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+        assert_eq!(ports, [ports[0]; 3]);
+        assert_ne!(ports[0], 0);
+    }
+
+    #[tokio::test]
+    async fn each_connection_is_accepted_until_stop() {
+        let (listener, address) = listener();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let accepted = Rc::new(Cell::new(0));
+        let count = accepted.clone();
+        let accepting = accept(
+            listener,
+            async { drop(stopped.await) },
+            move |stream, _| {
+                assert!(stream.nodelay().unwrap());
+                assert_eq!(SockRef::from(&stream).tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+                count.set(count.get() + 1);
+            },
+            |error| panic!("{error}"),
+        );
+        let clients = async {
+            for _ in 0..200 {
+                TcpStream::connect(address).await.unwrap();
+            }
+            while accepted.get() < 200 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            stop.send(()).unwrap();
+        };
+        timeout(DEADLINE, async { tokio::join!(accepting, clients) }).await.unwrap();
+        assert!(TcpStream::connect(address).await.is_err(), "the listener is closed");
+    }
+
+    #[tokio::test]
+    async fn when_descriptors_run_out_one_client_is_turned_away() {
+        let (listener, address) = listener();
+        // The loop turns somebody away only after `accept` has found somebody waiting.
+        let first = TcpStream::connect(address).await.unwrap();
+        let accepted = timeout(DEADLINE, listener.accept()).await.unwrap().unwrap();
+        let mut second = TcpStream::connect(address).await.unwrap();
+        let mut spare = Spare::default();
+        spare.turn_one_away(&listener).await;
+        let read = timeout(DEADLINE, second.read(&mut [0])).await.unwrap();
+        assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+        assert!(spare.0.is_some(), "the descriptor is kept back again");
+        drop((first, accepted));
+    }
+
+    #[test]
+    fn only_what_is_ours_to_mend_makes_us_pause() {
+        for (errno, exhausted) in [
+            (Errno::EMFILE, true),
+            (Errno::ENFILE, true),
+            (Errno::ENOBUFS, true),
+            (Errno::ENOMEM, true),
+            (Errno::ECONNABORTED, false),
+            (Errno::EPERM, false),
+            (Errno::EPROTO, false),
+        ] {
+            assert_eq!(is_exhausted(&io::Error::from(errno)), exhausted, "{errno}");
+        }
+    }
+
+    #[test]
+    fn the_descriptor_limit_is_raised_to_the_hard_one() {
+        let (before, after) = raise_descriptor_limit().unwrap();
+        assert!(before <= after);
+        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (after, after));
+    }
+}
