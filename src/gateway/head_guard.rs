@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A bad head is answered in its turn, behind the answers to the good ones before it: in its place hyper reads a
-//! request with the reserved method [`REFUSED_METHOD`](head::REFUSED_METHOD). So the service asks [`Refused::answer`]
+//! request with the reserved method [`REFUSED_METHOD`]. So the service asks [`Refused::answer`]
 //! before anything else, and [`Refused::answer_in_body`] before it gives its own answer.
 
 pub mod body;
