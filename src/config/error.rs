@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, told to whoever wrote it: where, which key, what was found, what to write.
 
-use std::{fmt, io, path::PathBuf};
+use std::{fmt, io, path::Path};
 
 /// A configuration that cannot be used.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl ConfigError {
         Self { place: Place::Variable(variable), key, message: readable(message) }
     }
 
-    pub(super) fn unreadable(path: &PathBuf, source: &io::Error) -> Self {
+    pub(super) fn unreadable(path: &Path, source: &io::Error) -> Self {
         let message = format!("cannot be read: {source}");
         Self { place: Place::File(path.display().to_string()), key: String::new(), message }
     }

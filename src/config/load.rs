@@ -1,11 +1,7 @@
 //! Reads the configuration: defaults, then the file, then `TIDEGATE__TABLE__KEY`. Later ones win; unknown keys are
 //! refused wherever they stand.
 
-use std::{
-    env, fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{env, fs, net::SocketAddr, path::Path};
 
 use figment::{
     Figment, Metadata, Profile, Provider,
@@ -83,7 +79,7 @@ pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
 }
 
 fn read(path: &Path) -> Result<(String, String), ConfigError> {
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::unreadable(&PathBuf::from(path), &source))?;
+    let text = fs::read_to_string(path).map_err(|source| ConfigError::unreadable(path, &source))?;
     Ok((path.display().to_string(), text))
 }
 

@@ -22,7 +22,10 @@ use crate::{
     session::{Session, socketio::SocketIo},
     wire::{
         engineio::open::{Open, Sid},
-        websocket::frame::{OpCode, Sender},
+        websocket::{
+            frame::{OpCode, Sender},
+            handshake,
+        },
     },
 };
 
@@ -36,9 +39,9 @@ pub(super) fn open(
     peer: Peer,
     permit: Option<Permit>,
 ) -> Response<Body> {
-    let offer = match upgrade::offered(parts) {
+    let offer = match handshake::check_request(parts) {
         Ok(offer) => offer,
-        Err(answer) => return answer,
+        Err(error) => return upgrade::refused(&error),
     };
     let session_rules = edge.worker.rules();
     let sources = &session_rules.policies.token_sources;

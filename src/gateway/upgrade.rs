@@ -27,15 +27,14 @@ pub(super) struct Client {
     pub(super) read_ahead: Bytes,
 }
 
-/// The client's offer to upgrade, or the answer to what is none.
-pub(super) fn offered(parts: &Parts) -> Result<Upgrade, Response<Body>> {
-    handshake::check_request(parts).map_err(|error| {
-        let mut answer = reply::json(error.status(), "bad_handshake", &error);
-        if error == UpgradeError::Version {
-            answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        }
-        reply::closing(answer)
-    })
+/// The answer to what is no offer to upgrade.
+pub(super) fn refused(error: &UpgradeError) -> Response<Body> {
+    let mut answer = reply::json(error.status(), "bad_handshake", error);
+    if *error == UpgradeError::Version {
+        let version = HeaderValue::from_static(handshake::VERSION);
+        answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
+    }
+    reply::closing(answer)
 }
 
 /// 101.

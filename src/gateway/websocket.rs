@@ -32,7 +32,7 @@ use crate::{
         leg::{upstream::UpstreamLeg, websocket::WebSocketLeg},
     },
     session::{Session, plain::Plain},
-    wire::websocket::frame::Sender,
+    wire::websocket::{frame::Sender, handshake},
 };
 
 /// How long a handshake waits for a key that is being fetched, and how often it asks again.
@@ -60,9 +60,9 @@ pub(super) async fn open(
     permit: Option<Permit>,
     route: usize,
 ) -> Response<Body> {
-    let offer = match upgrade::offered(parts) {
+    let offer = match handshake::check_request(parts) {
         Ok(offer) => offer,
-        Err(answer) => return answer,
+        Err(error) => return upgrade::refused(&error),
     };
     let session_rules = edge.worker.rules();
     let (auth, sources) = (&session_rules.policies.auth, &session_rules.policies.token_sources);

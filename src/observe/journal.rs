@@ -207,11 +207,19 @@ pub fn refused_handshake(refused: &RefusedHandshake<'_>) {
     );
 }
 
-/// A line for a connection to the service that could not be made, at most ten a second; the next one says how many were
-/// left out.
+/// A line for a connection to the service that could not be made. Limited like a refused handshake.
 pub fn dial_failed(why: &dyn fmt::Display) {
+    repeated_warning("dial", why);
+}
+
+/// A line for connections that cannot be accepted. Limited like a refused handshake.
+pub fn accept_failed(why: &dyn fmt::Display) {
+    repeated_warning("accept", &format_args!("cannot accept connections: {why}"));
+}
+
+fn repeated_warning(kind: &'static str, why: &dyn fmt::Display) {
     static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
-    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit("dial", Instant::now());
+    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit(kind, Instant::now());
     let Some(suppressed) = admitted else { return };
     warn!(suppressed = (suppressed > 0).then_some(suppressed), "{why}");
 }

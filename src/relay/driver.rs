@@ -151,17 +151,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         self.obey(turn)?;
         self.flush(turn, cx)?;
-        if self.paused_until.is_none() && self.upstream.takes() {
-            if let Poll::Ready(pumped) = self.pump_client(turn, scratch, cx) {
-                pumped?;
-                more = true;
-            }
+        if self.paused_until.is_none()
+            && self.upstream.takes()
+            && let Poll::Ready(pumped) = self.pump_client(turn, scratch, cx)
+        {
+            pumped?;
+            more = true;
         }
-        if self.client.waiting() <= SEND_HIGH_WATER {
-            if let Poll::Ready(pumped) = self.pump_service(turn, scratch, cx) {
-                pumped?;
-                more = true;
-            }
+        if self.client.waiting() <= SEND_HIGH_WATER
+            && let Poll::Ready(pumped) = self.pump_service(turn, scratch, cx)
+        {
+            pumped?;
+            more = true;
         }
         if more {
             self.obey(turn)?;

@@ -169,7 +169,8 @@ impl Inflow {
             let payload_len = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
             let needed = payload_len.min(PEEK_BYTES);
             let gather = !header.fin || self.scan.in_message();
-            if payload.len() < needed && !(gather && !header.opcode.is_control()) {
+            let peeked_at = header.opcode.is_control() || !gather;
+            if peeked_at && payload.len() < needed {
                 self.carry_rest(batch);
                 return Ok(None);
             }
