@@ -5,6 +5,7 @@ use std::{io, path::PathBuf};
 use jsonwebtoken::Algorithm;
 
 use super::pattern::PatternError;
+use crate::units::SecretError;
 
 /// Why tables are no policy. Its text names the key and says how to mend it, and shows no secret.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +21,7 @@ pub enum CompileError {
     ManyKeys,
     /// The secret cannot be had.
     #[error("auth.secret: {0}")]
-    Secret(#[source] io::Error),
+    Secret(#[source] SecretError),
     /// A secret that can be guessed.
     #[error(
         "auth.secret has {0} bytes; it needs at least {min}, for example from \"openssl rand -base64 48\" (or set auth.allow_weak_secret = true to try things)",

@@ -1,17 +1,16 @@
 //! From the table to what verifies: reads the key, and refuses a configuration that would let the wrong ones in.
 
-use std::{env, fs, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{fs, net::IpAddr, sync::Arc, time::Duration};
 
 use http::{HeaderName, Uri, header};
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
-use zeroize::Zeroizing;
 
 use super::{
     Auth, AuthTable, Expected, Keys,
     key_set::{Key, KeySet},
     shared_keys::SharedKeys,
 };
-use crate::{policy::compile_error::CompileError, units::SecretSource};
+use crate::policy::compile_error::CompileError;
 
 /// RFC 7518 §3.2: a shared secret is at least as long as the hash, which is 32 bytes for HS256.
 pub const SECRET_MIN_BYTES: usize = 32;
@@ -99,12 +98,12 @@ fn keys(table: &AuthTable, algorithms: &[Algorithm], published: &Arc<SharedKeys>
     match (&table.secret, &table.public_key, &table.jwks_url) {
         (None, None, None) => Ok(Keys::None),
         (Some(source), None, None) => {
-            let secret = read(source).map_err(CompileError::Secret)?;
-            let length = secret.len();
-            if length == 0 || (length < SECRET_MIN_BYTES && !table.allow_weak_secret) {
+            let secret = source.read().map_err(CompileError::Secret)?;
+            let length = secret.expose().len();
+            if length < SECRET_MIN_BYTES && !table.allow_weak_secret {
                 return Err(CompileError::WeakSecret(length));
             }
-            configured(Key::secret(&secret), "auth.secret")
+            configured(Key::secret(secret.expose()), "auth.secret")
         }
         (None, Some(path), None) => {
             let unreadable = |error| CompileError::PublicKeyUnreadable { path: path.clone(), error };
@@ -120,24 +119,6 @@ fn keys(table: &AuthTable, algorithms: &[Algorithm], published: &Arc<SharedKeys>
             Ok(Keys::Published(Arc::clone(published)))
         }
         _ => Err(CompileError::ManyKeys),
-    }
-}
-
-/// The bytes of a secret; a file's one line end is not part of it.
-fn read(source: &SecretSource) -> io::Result<Zeroizing<Vec<u8>>> {
-    match source {
-        SecretSource::Env(name) => match env::var_os(name) {
-            Some(value) => Ok(Zeroizing::new(value.into_encoded_bytes())),
-            None => Err(io::Error::new(io::ErrorKind::NotFound, format!("the environment variable {name} is not set"))),
-        },
-        SecretSource::File(path) => {
-            let unreadable = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-            let mut bytes = Zeroizing::new(fs::read(path).map_err(unreadable)?);
-            let text =
-                bytes.strip_suffix(b"\n").map_or(bytes.len(), |text| text.strip_suffix(b"\r").unwrap_or(text).len());
-            bytes.truncate(text);
-            Ok(bytes)
-        }
     }
 }
 
