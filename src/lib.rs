@@ -27,6 +27,7 @@ pub mod observe;
 pub mod policy;
 pub mod relay;
 pub mod session;
+pub mod start;
 pub mod units;
 pub mod wire;
 

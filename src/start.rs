@@ -1,0 +1,232 @@
+//! Starts a node: the one place that knows all parts and joins them. No logic of its own.
+
+mod compile;
+mod control;
+mod thread;
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    admin::{Admin, health::Health},
+    config::{Config, error::ConfigError, load::Overrides},
+    gateway::{drain::Stage, forward::ForwardError, jwks::KeyServerError, listener},
+    observe::{
+        journal::{self, JournalError, LogLevel},
+        tally::Tally,
+    },
+    policy::compile_error::CompileError,
+    relay::{dial::UpstreamUrlError, registry::Registry},
+    start::{
+        compile::{Keys, Shared},
+        control::Control,
+        thread::Seed,
+    },
+    units::{Secret, SecretError, SecretSource},
+};
+
+/// How long the last log lines may take to be written.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration says something that cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The configuration cannot be put into effect.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The service's URL is none.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamUrlError),
+    /// The key server cannot be asked.
+    #[error(transparent)]
+    KeyServer(#[from] KeyServerError),
+    /// The admin token cannot be read.
+    #[error("admin.token: {0}")]
+    AdminToken(#[from] SecretError),
+    /// The service's URL is none, for ordinary HTTP.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} ({key}): {source}")]
+    Listen {
+        /// The key that names it.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The log cannot be written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The operating system gives no thread, or no watch on the file.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+impl StartError {
+    /// Is it the configuration that must be mended?
+    #[must_use]
+    pub const fn is_configuration(&self) -> bool {
+        matches!(
+            self,
+            Self::Config(_)
+                | Self::Compile(_)
+                | Self::Upstream(_)
+                | Self::Forward(_)
+                | Self::KeyServer(_)
+                | Self::AdminToken(_)
+        )
+    }
+}
+
+/// A node that runs. Dropped, it runs on.
+#[derive(Debug)]
+pub struct Running {
+    /// Where clients connect.
+    pub address: SocketAddr,
+    /// Where the operator connects.
+    pub admin: SocketAddr,
+    stage: watch::Sender<Stage>,
+    grace: Duration,
+    workers: Vec<JoinHandle<()>>,
+    control: JoinHandle<()>,
+    workers_done: oneshot::Sender<()>,
+}
+
+impl Running {
+    /// Stops accepting and sends the clients away within `limits.shutdown_grace`; returns when they are gone.
+    pub fn drain(self) {
+        self.stage.send_replace(Stage::Draining(self.grace));
+        self.wait();
+    }
+
+    /// Returns when the node has been drained, by a signal for example.
+    pub fn wait(self) {
+        for worker in self.workers {
+            // A thread that panicked has said so; the others are still to be waited for.
+            let _ = worker.join();
+        }
+        let _ = self.workers_done.send(());
+        let _ = self.control.join();
+    }
+}
+
+/// Starts a node and returns at once. Neither signals nor a file are watched: that is for [`run`].
+///
+/// # Errors
+/// See [`StartError`].
+pub fn start(config: Config) -> Result<Running, StartError> {
+    launch(config, None)
+}
+
+/// Runs a node until SIGTERM or SIGINT has drained it. SIGHUP and a changed file reload the configuration.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn run(config: Config, path: Option<PathBuf>, overrides: Overrides) -> Result<(), StartError> {
+    let journal = journal::init(&config.log)?;
+    let source = control::Source { path, overrides, journal: journal.clone() };
+    let running = launch(config, Some(source))?;
+    journal::line(LogLevel::Info, &format!("listening on {}, admin on {}", running.address, running.admin));
+    running.wait();
+    journal::line(LogLevel::Info, "stopped");
+    journal.flush(LOG_PATIENCE);
+    Ok(())
+}
+
+/// Would a node start with this configuration? Reads keys and secrets; opens no address.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn verify(config: &Config) -> Result<(), StartError> {
+    config.check()?;
+    let shared = Shared::new(config);
+    compile::compile(config, &Keys::of(config, &shared)?, 1)?;
+    admin_token(config)?;
+    Ok(())
+}
+
+fn launch(config: Config, source: Option<control::Source>) -> Result<Running, StartError> {
+    let started = Instant::now();
+    for warning in config.check()? {
+        journal::line(LogLevel::Warn, &warning.to_string());
+    }
+    if let Err(error) = listener::raise_descriptor_limit() {
+        journal::line(LogLevel::Warn, &format!("the limit of open descriptors could not be raised: {error}"));
+    }
+    let count = match config.listen.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        count => count,
+    };
+    let tallies: Vec<_> = (0..count).map(|_| Tally::new(&config.metrics.latency_buckets_ms)).collect();
+    let health = Arc::new(Health::new(started, tallies.clone()));
+    let shared = Arc::new(Shared::new(&config));
+    let keys = Keys::of(&config, &shared)?;
+    let settings = Arc::new(compile::compile(&config, &keys, 1)?);
+    let admin_token = admin_token(&config)?;
+
+    let address = config.listen.address;
+    let refused = |source| StartError::Listen { key: "listen.address", address, source };
+    let listeners = listener::bind_all(address, count).map_err(refused)?;
+    let address = listeners.first().map_or(Ok(address), TcpListener::local_addr)?;
+    let admin_listener = bind_admin(config.admin.address)?;
+    let admin_address = admin_listener.local_addr()?;
+
+    let (stage, stage_seen) = watch::channel(Stage::Serving);
+    let (current, current_seen) = watch::channel(settings);
+    let mut workers = Vec::with_capacity(count);
+    let mut listings = Vec::with_capacity(count);
+    for (index, (listener, tally)) in listeners.into_iter().zip(&tallies).enumerate() {
+        let (ask, asked) = mpsc::unbounded_channel();
+        listings.push(ask);
+        workers.push(thread::spawn(
+            index,
+            Seed {
+                listener,
+                tally: Arc::clone(tally),
+                shared: Arc::clone(&shared),
+                settings: current_seen.clone(),
+                stage: stage_seen.clone(),
+                listings: asked,
+                started,
+            },
+        )?);
+    }
+    health.set_listening(true);
+
+    let admin = Admin {
+        exposition: Arc::new(shared.exposition(tallies, source.as_ref().map(|source| source.journal.clone()))),
+        health: Arc::clone(&health),
+        registry: Registry::new(listings),
+        token: admin_token.map(Secret::into_bytes),
+    };
+    let grace = config.limits.shutdown_grace.0;
+    let (workers_done, done) = oneshot::channel();
+    let control =
+        Control { config, shared, keys, current, stage: stage.clone(), health, admin, admin_listener, source, done };
+    let control = control.spawn()?;
+    Ok(Running { address, admin: admin_address, stage, grace, workers, control, workers_done })
+}
+
+fn admin_token(config: &Config) -> Result<Option<Secret>, SecretError> {
+    config.admin.token.as_ref().map(SecretSource::read).transpose()
+}
+
+fn bind_admin(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let refused = |source| StartError::Listen { key: "admin.address", address, source };
+    let listener = TcpListener::bind(address).map_err(refused)?;
+    listener.set_nonblocking(true).map_err(refused)?;
+    Ok(listener)
+}

@@ -1,0 +1,113 @@
+//! From what the configuration says to what every thread obeys.
+
+use std::sync::Arc;
+
+use crate::{
+    config::Config,
+    event_names::EventNames,
+    gateway::{
+        edge::EdgeRules,
+        forward::Forward,
+        head_guard::HeadLimits,
+        jwks::{KeyServer, KeyServerError},
+        router::Routes,
+    },
+    observe::{Exposition, gauges::Gauges, journal::Journal, tally::Tally},
+    policy::{
+        auth::shared_keys::SharedKeys,
+        connections::Connections,
+        policies::{Policies, PolicyTables},
+    },
+    relay::{dial::Dialler, worker::Rules},
+    session::{Terms, plain},
+    start::StartError,
+    wire::engineio::open::{Open, Sid},
+};
+
+/// What every thread obeys, replaced as a whole by a reload.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) session: Arc<Rules>,
+    pub(super) edge: Arc<EdgeRules>,
+}
+
+/// What outlives a reload.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) names: Arc<EventNames>,
+    pub(super) connections: Arc<Connections>,
+    pub(super) gauges: Arc<Gauges>,
+}
+
+/// The keys that tokens are checked with, where they are published by a key server.
+pub(super) struct Keys {
+    pub(super) published: Arc<SharedKeys>,
+    pub(super) server: Option<KeyServer>,
+}
+
+impl Keys {
+    /// As `auth.jwks_url` says.
+    pub(super) fn of(config: &Config, shared: &Shared) -> Result<Self, KeyServerError> {
+        let Some(url) = &config.auth.jwks_url else { return Ok(Self { published: Arc::default(), server: None }) };
+        let server = KeyServer::new(url, Arc::clone(&shared.gauges))?;
+        Ok(Self { published: server.keys(), server: Some(server) })
+    }
+}
+
+impl Shared {
+    pub(super) fn new(config: &Config) -> Self {
+        let configured = config.rate_limit.iter().flat_map(|rule| &rule.events).filter(|event| !event.contains('*'));
+        let configured = configured.map(String::as_str).chain([plain::MESSAGE]);
+        Self {
+            names: Arc::new(EventNames::new(config.metrics.event_names, configured)),
+            connections: Connections::new(&config.limits),
+            gauges: Arc::new(Gauges::new()),
+        }
+    }
+
+    pub(super) fn exposition(&self, tallies: Vec<Arc<Tally>>, journal: Option<Journal>) -> Exposition {
+        Exposition::new(tallies, Arc::clone(&self.names), Arc::clone(&self.gauges), journal)
+    }
+}
+
+/// Puts a configuration into effect, or says why that cannot be.
+pub(super) fn compile(config: &Config, keys: &Keys, generation: u64) -> Result<Settings, StartError> {
+    let tables = PolicyTables {
+        auth: &config.auth,
+        origins: &config.origins,
+        namespaces: &config.socketio.namespaces,
+        rate_limit: &config.rate_limit,
+    };
+    let policies = Policies::compile(&tables, &keys.published, generation)?;
+    let identity_headers = policies.auth.forward_header_names().cloned().collect();
+    let token_keys = policies.token_sources.query_keys().map(str::to_owned).collect();
+    let terms = Terms {
+        ping_interval: config.socketio.ping_interval.0,
+        ping_timeout: config.socketio.ping_timeout.0,
+        connect_timeout: config.socketio.connect_timeout.0,
+        idle_timeout: Some(config.limits.idle_timeout.0).filter(|idle| !idle.is_zero()),
+    };
+    let open = Open {
+        sid: Sid::new([0; 15]),
+        ping_interval_ms: millis(terms.ping_interval),
+        ping_timeout_ms: millis(terms.ping_timeout),
+        max_payload: config.socketio.max_payload.0,
+    };
+    let edge = EdgeRules {
+        routes: Routes::new(&config.socketio, &config.websocket, token_keys),
+        websocket: config.websocket.clone(),
+        head: HeadLimits::new(&config.limits),
+        trusted_proxies: config.listen.trusted_proxies.clone(),
+        identity_headers,
+        open,
+        max_payload: config.socketio.max_payload.0,
+        dialler: Dialler::compile(&config.upstream)?,
+        forward: Forward::new(&config.upstream)?,
+    };
+    let send_buffer = usize::try_from(config.limits.send_buffer.0).unwrap_or(usize::MAX);
+    Ok(Settings { session: Arc::new(Rules { policies, terms, send_buffer }), edge: Arc::new(edge) })
+}
+
+fn millis(period: std::time::Duration) -> u64 {
+    u64::try_from(period.as_millis()).unwrap_or(u64::MAX)
+}

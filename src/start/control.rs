@@ -1,0 +1,239 @@
+//! The control thread: the operator's address, the key set, signals, reloads. No frame passes here.
+
+use std::{
+    io,
+    net::TcpListener,
+    path::PathBuf,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{oneshot, watch},
+    task::JoinHandle as Task,
+};
+
+use crate::{
+    admin::{self, Admin, health::Health},
+    config::{
+        Config,
+        load::{self, Overrides},
+        watch::Watch,
+    },
+    gateway::drain::Stage,
+    observe::journal::{self, Journal, LogLevel},
+    policy::auth::shared_keys::SharedKeys,
+    start::{
+        StartError,
+        compile::{self, Keys, Settings, Shared},
+    },
+};
+
+/// The grace of a second SIGTERM.
+const IMPATIENT_GRACE: Duration = Duration::from_secs(2);
+
+/// How often limits that nobody uses any more are forgotten.
+const TIDY_EVERY: Duration = Duration::from_secs(10);
+
+/// How often a node without keys looks whether it has some.
+const KEYS_LOOK: Duration = Duration::from_millis(100);
+
+/// Where the configuration came from, so that it can be read again.
+pub(super) struct Source {
+    pub(super) path: Option<PathBuf>,
+    pub(super) overrides: Overrides,
+    pub(super) journal: Journal,
+}
+
+/// What the control thread grows from.
+pub(super) struct Control {
+    pub(super) config: Config,
+    pub(super) shared: Arc<Shared>,
+    pub(super) keys: Keys,
+    pub(super) current: watch::Sender<Arc<Settings>>,
+    pub(super) stage: watch::Sender<Stage>,
+    pub(super) health: Arc<Health>,
+    pub(super) admin: Admin,
+    pub(super) admin_listener: TcpListener,
+    pub(super) source: Option<Source>,
+    pub(super) done: oneshot::Receiver<()>,
+}
+
+impl Control {
+    /// Starts the control thread; it ends when the workers have.
+    pub(super) fn spawn(self) -> io::Result<JoinHandle<()>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name("control".to_owned()).spawn(move || {
+            if let Err(error) = runtime.block_on(self.live()) {
+                journal::line(LogLevel::Error, &format!("the control thread stopped: {error}"));
+            }
+        })
+    }
+
+    async fn live(self) -> io::Result<()> {
+        let Self { config, shared, keys, current, stage, health, admin, admin_listener, source, done } = self;
+        let admin_listener = tokio::net::TcpListener::from_std(admin_listener)?;
+        let (_stop, stopped) = oneshot::channel::<()>();
+        tokio::spawn(admin::serve(admin_listener, admin, async {
+            let _ = stopped.await;
+        }));
+        let keys = KeyTask::spawn(keys, &health);
+        tokio::spawn(tidy(current.clone()));
+        tokio::spawn({
+            let (health, mut stage) = (Arc::clone(&health), stage.subscribe());
+            async move {
+                if stage.wait_for(Stage::is_draining).await.is_ok() {
+                    health.set_draining(true);
+                }
+            }
+        });
+        if let Some(source) = source {
+            let drain = Drain { stage, grace: config.limits.shutdown_grace.0 };
+            let term = signal(SignalKind::terminate())?;
+            let int = signal(SignalKind::interrupt())?;
+            tokio::spawn(drain.on_signals(term, int));
+            let watch = Watch::start(source.path.as_deref())?;
+            tokio::spawn(Reload { config, shared, current, health, keys, source, generation: 1 }.on_changes(watch));
+        }
+        let _ = done.await;
+        Ok(())
+    }
+}
+
+/// Forgets, now and then, the limits of users and addresses that are long gone.
+async fn tidy(current: watch::Sender<Arc<Settings>>) {
+    loop {
+        tokio::time::sleep(TIDY_EVERY).await;
+        let settings = Arc::clone(&current.borrow());
+        settings.session.policies.rate_limits.sweep(Instant::now());
+    }
+}
+
+/// Fetches keys, and lets the node be ready once it has some. Stops when dropped.
+struct KeyTask {
+    published: Arc<SharedKeys>,
+    tasks: Vec<Task<()>>,
+}
+
+impl KeyTask {
+    fn spawn(keys: Keys, health: &Arc<Health>) -> Self {
+        let Keys { published, server } = keys;
+        let mut tasks = Vec::new();
+        if let Some(server) = server {
+            health.set_keys(false, "no key set has been fetched from auth.jwks_url yet");
+            tasks.push(tokio::spawn(server.run()));
+            tasks.push(tokio::spawn({
+                let (published, health) = (Arc::clone(&published), Arc::clone(health));
+                async move {
+                    while !published.ready() {
+                        tokio::time::sleep(KEYS_LOOK).await;
+                    }
+                    health.set_keys(true, "");
+                }
+            }));
+        } else {
+            health.set_keys(true, "");
+        }
+        Self { published, tasks }
+    }
+}
+
+impl Drop for KeyTask {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+struct Drain {
+    stage: watch::Sender<Stage>,
+    grace: Duration,
+}
+
+impl Drain {
+    async fn on_signals(self, mut term: Signal, mut int: Signal) {
+        let mut graces = [self.grace, IMPATIENT_GRACE].into_iter().chain(std::iter::repeat(Duration::ZERO));
+        loop {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            let grace = graces.next().unwrap_or_default();
+            journal::line(LogLevel::Info, &format!("draining: clients are sent away within {grace:?}"));
+            self.stage.send_replace(Stage::Draining(grace));
+        }
+    }
+}
+
+/// Reads the configuration again. What cannot be put into effect changes nothing.
+struct Reload {
+    config: Config,
+    shared: Arc<Shared>,
+    current: watch::Sender<Arc<Settings>>,
+    health: Arc<Health>,
+    keys: KeyTask,
+    source: Source,
+    generation: u64,
+}
+
+impl Reload {
+    async fn on_changes(mut self, mut watch: Watch) {
+        loop {
+            watch.changed().await;
+            let started = Instant::now();
+            let outcome = self.reload();
+            self.shared.gauges.reloaded(outcome.is_ok());
+            match outcome {
+                Ok(()) => journal::line(LogLevel::Info, &format!("configuration reloaded in {:?}", started.elapsed())),
+                Err(error) => journal::line(
+                    LogLevel::Error,
+                    &format!("the configuration was not reloaded, the old one stays in force: {error}"),
+                ),
+            }
+        }
+    }
+
+    fn reload(&mut self) -> Result<(), StartError> {
+        let mut config = load::load(self.source.path.as_deref())?;
+        self.source.overrides.apply(&mut config);
+        for warning in config.check()? {
+            journal::line(LogLevel::Warn, &warning.to_string());
+        }
+        let other_server = self.config.auth.jwks_url != config.auth.jwks_url;
+        let keys = if other_server {
+            Keys::of(&config, &self.shared)?
+        } else {
+            Keys { published: Arc::clone(&self.keys.published), server: None }
+        };
+        let settings = compile::compile(&config, &keys, self.generation + 1)?;
+        for key in needs_restart(&self.config, &config) {
+            journal::line(LogLevel::Warn, &format!("{key} was changed: that takes effect at the next start"));
+        }
+        self.generation += 1;
+        self.shared.connections.set_limits(&config.limits);
+        self.source.journal.set_level(config.log.level);
+        if other_server {
+            self.keys = KeyTask::spawn(keys, &self.health);
+        }
+        self.current.send_replace(Arc::new(settings));
+        self.config = config;
+        Ok(())
+    }
+}
+
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    [
+        ("listen.address", old.listen.address != new.listen.address),
+        ("listen.workers", old.listen.workers != new.listen.workers),
+        ("admin", old.admin != new.admin),
+        ("metrics", old.metrics != new.metrics),
+        ("log.format", old.log.format != new.log.format),
+        ("limits.shutdown_grace", old.limits.shutdown_grace != new.limits.shutdown_grace),
+    ]
+    .into_iter()
+    .filter_map(|(key, changed)| changed.then_some(key))
+    .collect()
+}

@@ -1,0 +1,125 @@
+//! One worker thread: its runtime, its listener, its edge, from start to drained.
+
+use std::{
+    io,
+    net::TcpListener,
+    rc::Rc,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::{LocalSet, spawn_local},
+};
+
+use crate::{
+    gateway::{drain::Stage, edge::Edge, listener},
+    observe::{journal, tally::Tally},
+    relay::{registry::Listing, worker::Worker},
+    start::compile::{Settings, Shared},
+};
+
+/// The sweep's pace is a part of the shortest time that a session keeps, ...
+const TICKS_PER_PING: u32 = 20;
+
+/// ... within these bounds.
+const TICK_MIN: Duration = Duration::from_millis(10);
+const TICK_MAX: Duration = Duration::from_millis(250);
+
+/// After the grace, sessions have so long for their last bytes.
+const LAST_BYTES: Duration = Duration::from_secs(3);
+
+/// How often a draining thread looks whether its sessions are gone.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// What a worker thread grows from.
+pub(super) struct Seed {
+    pub(super) listener: TcpListener,
+    pub(super) tally: Arc<Tally>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) settings: watch::Receiver<Arc<Settings>>,
+    pub(super) stage: watch::Receiver<Stage>,
+    pub(super) listings: mpsc::UnboundedReceiver<Listing>,
+    pub(super) started: Instant,
+}
+
+/// Starts a worker thread; it ends when it has been drained.
+pub(super) fn spawn(index: usize, seed: Seed) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        LocalSet::new().block_on(&runtime, live(seed));
+    })
+}
+
+async fn live(seed: Seed) {
+    let Seed { listener, tally, shared, mut settings, mut stage, mut listings, started } = seed;
+    let current = Arc::clone(&settings.borrow_and_update());
+    let tick = (current.session.terms.ping_interval.min(current.session.terms.ping_timeout) / TICKS_PER_PING)
+        .clamp(TICK_MIN, TICK_MAX);
+    let worker = Worker::new(Arc::clone(&current.session), Arc::clone(&tally), Arc::clone(&shared.names));
+    let connections = Arc::clone(&shared.connections);
+    let edge = Edge::new(Rc::clone(&worker), connections, Arc::clone(&current.edge), stage.clone());
+
+    spawn_local({
+        let worker = Rc::clone(&worker);
+        async move { worker.sweep(started, tick).await }
+    });
+    spawn_local({
+        let worker = Rc::clone(&worker);
+        async move {
+            while let Some(Listing { after, limit, answer }) = listings.recv().await {
+                // Whoever asked may have gone.
+                let _ = answer.send(worker.list(after, limit));
+            }
+        }
+    });
+    spawn_local({
+        let (worker, edge) = (Rc::clone(&worker), Rc::clone(&edge));
+        async move {
+            while settings.changed().await.is_ok() {
+                let current = Arc::clone(&settings.borrow_and_update());
+                worker.adopt(Arc::clone(&current.session));
+                edge.adopt(Arc::clone(&current.edge));
+            }
+        }
+    });
+
+    let draining = {
+        let mut stage = stage.clone();
+        async move {
+            // An error says that whoever could drain us is gone, and with it the process.
+            let _ = stage.wait_for(Stage::is_draining).await;
+        }
+    };
+    if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
+        let on_connection = |stream, peer| {
+            spawn_local(Rc::clone(&edge).serve(stream, peer));
+        };
+        let on_exhausted = |error: &io::Error| {
+            tally.accept_error();
+            journal::accept_failed(error);
+        };
+        listener::accept(listener, draining, on_connection, on_exhausted).await;
+    }
+    drain(&worker, &mut stage).await;
+}
+
+async fn drain(worker: &Worker, stage: &mut watch::Receiver<Stage>) {
+    let mut until = Instant::now();
+    stage.mark_changed();
+    while !worker.is_empty() {
+        if stage.has_changed().unwrap_or(false) {
+            // A second signal shortens the grace.
+            if let Stage::Draining(grace) = *stage.borrow_and_update() {
+                worker.drain(grace);
+                until = Instant::now() + grace + LAST_BYTES;
+            }
+        }
+        if Instant::now() >= until {
+            break;
+        }
+        tokio::time::sleep(DRAIN_LOOK).await;
+    }
+}
