@@ -56,6 +56,7 @@ pub struct AdminTable {
     pub address: SocketAddr,
     /// The bearer token for what tells about users (`/sessions`). Without it that is off unless `address` is loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = SecretSource::Env("TIDEGATE_ADMIN_TOKEN".to_owned()))]
     pub token: Option<SecretSource>,
 }
 

@@ -4,6 +4,7 @@ mod check;
 pub mod error;
 pub mod load;
 pub mod model;
+pub mod schema;
 pub mod watch;
 
 pub use model::Config;

@@ -18,9 +18,9 @@ use crate::{
 pub struct Config {
     /// Where clients connect.
     pub listen: ListenTable,
-    /// The operator's address.
+    /// The operator's address: metrics, health, who is connected.
     pub admin: AdminTable,
-    /// The service.
+    /// The service behind Tidegate.
     pub upstream: UpstreamTable,
     /// The web pages that may connect.
     pub origins: OriginsTable,
@@ -28,15 +28,16 @@ pub struct Config {
     pub auth: AuthTable,
     /// The Socket.IO endpoint.
     pub socketio: SocketioTable,
-    /// Plain WebSocket routes.
+    /// Plain WebSocket routes, a table each; none by default.
     pub websocket: Vec<WebsocketTable>,
-    /// Limits on packets.
+    /// Limits on packets, a table each, judged in their order: so many at once, then one more each `per / messages`.
+    /// Tables that are written replace this one; `rate_limit = []` before the first table of the file turns limits off.
     pub rate_limit: Vec<RateLimitTable>,
     /// The bounds of one node.
     pub limits: LimitsTable,
-    /// What is measured.
+    /// What is measured, and how finely.
     pub metrics: MetricsTable,
-    /// The log.
+    /// The log, on standard error.
     pub log: LogTable,
 }
 

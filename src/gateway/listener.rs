@@ -34,7 +34,7 @@ pub struct ListenTable {
     /// Address and port.
     pub address: SocketAddr,
     /// The networks of proxies in front of Tidegate, whose `X-Forwarded-For` is believed.
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<String>", example = ["10.0.0.0/8"])]
     pub trusted_proxies: Vec<IpNet>,
     /// Worker threads; a connection stays on its thread. `0`: one per processor.
     pub workers: usize,

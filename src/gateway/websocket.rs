@@ -44,9 +44,11 @@ const KEYS_RETRY: Duration = Duration::from_millis(50);
 #[serde(deny_unknown_fields)]
 pub struct WebsocketTable {
     /// The path, exactly.
+    #[schemars(example = &"/ws")]
     pub path: String,
     /// The field of a JSON message that names the event, for limits and metrics. Without it every message is `message`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"type")]
     pub event_field: Option<String>,
 }
 

@@ -23,9 +23,9 @@ const FIELD_BYTES_MAX: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogTable {
-    /// One JSON object a line, or text for people.
+    /// How a line is written.
     pub format: LogFormat,
-    /// `error`, `warn`, `info`, `debug` or `trace`.
+    /// The least severe lines that are written.
     pub level: LogLevel,
 }
 
@@ -35,7 +35,7 @@ pub struct LogTable {
 pub enum LogFormat {
     /// One JSON object a line.
     Json,
-    /// For people.
+    /// Text for people.
     Text,
 }
 

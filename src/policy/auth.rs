@@ -51,34 +51,44 @@ const fn unauthenticated(code: &'static str, message: &'static str) -> Refusal {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthTable {
-    /// Refuse sessions without a valid token. With `true` and no key Tidegate does not start.
+    /// Refuse sessions without a valid token. With `true` and no key (one of `secret`, `public_key` and `jwks_url`)
+    /// Tidegate does not start.
     pub required: bool,
     /// The shared secret of HS256, HS384 or HS512 tokens: `{ env = "NAME" }` or `{ file = "PATH" }`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = SecretSource::Env("NEXTAUTH_SECRET".to_owned()))]
     pub secret: Option<SecretSource>,
     /// Accept a secret shorter than 32 bytes. For trying things only.
     pub allow_weak_secret: bool,
-    /// A PEM file with the public key of RS256, ES256 or EdDSA tokens.
+    /// A PEM file with the public key of RS, PS, ES or EdDSA tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/etc/tidegate/public.pem")]
     pub public_key: Option<PathBuf>,
     /// Where the public keys are published as a JSON Web Key Set. `https`, or `http` on loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"https://id.example.com/.well-known/jwks.json")]
     pub jwks_url: Option<String>,
-    /// The algorithms accepted. The key decides which of them a token may use, never the token.
+    /// The algorithms accepted, of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA. The
+    /// key decides which of them a token may use, never the token.
     pub algorithms: Vec<String>,
     /// The `iss` a token must have.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"https://id.example.com")]
     pub issuer: Option<String>,
     /// The `aud` a token must have, alone or among others.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"tutor")]
     pub audience: Option<String>,
     /// How far the clocks of the issuer and this machine may differ. At most 60s.
     pub leeway: Period,
-    /// Where a token may stand: `connect:FIELD`, `header`, `query:NAME`, `cookie:NAME`, `subprotocol`.
+    /// Where a token may stand: `connect:FIELD` (of the `auth` object of a Socket.IO client), `header` (`Authorization:
+    /// Bearer …`), `query:NAME`, `cookie:NAME`, `subprotocol` (behind an entry `bearer`). One in any
+    /// of them will do; two different ones are refused.
     pub token_from: Vec<String>,
     /// The claims that name the user; the first one present counts.
     pub user_claim: Vec<String>,
     /// Request headers for the service, each filled from a claim. The same headers are stripped from what clients send.
+    #[schemars(example = BTreeMap::from([("x-user-id", "sub")]))]
     pub forward_claims: BTreeMap<String, String>,
 }
 

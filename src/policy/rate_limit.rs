@@ -73,7 +73,7 @@ pub enum Scope {
 pub enum Exceeded {
     /// It is answered with an error, and the service does not see it.
     Reply,
-    /// It vanishes.
+    /// It vanishes, unanswered.
     Drop,
     /// It, and what follows it, waits its turn.
     Delay,

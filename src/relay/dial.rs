@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamTable {
-    /// Scheme, host and port of the service, `http://127.0.0.1:4003` for example.
+    /// Scheme, host and port of the service.
     pub url: String,
     /// How long a connection to the service, with its handshake, may take.
     pub connect_timeout: Period,

@@ -1,0 +1,138 @@
+//! What the types of the tables say of the configuration file: its JSON schema, the commented reference file, and how
+//! any configuration is written.
+
+mod text;
+
+use schemars::{Schema, schema_for};
+
+use self::text::{Comments, written};
+use super::Config;
+
+/// What the reference file begins with.
+const REFERENCE_HEAD: &str = "\
+# Tidegate's configuration: every table and key with its meaning and its default.
+# `tidegate check --reference` prints this file. Whatever is left out has the default.
+#
+# Defaults, this file, and environment variables TIDEGATE__TABLE__KEY count, the later over the
+# earlier; --listen and --upstream of the command line count over all of them. SIGHUP, or a change
+# of the file, reloads it; the log names a changed key that waits for a restart.
+#
+# A key right behind a `#`, without a space, is not set and shows an example.
+";
+
+/// The schema as text, as `tidegate check --schema` prints it.
+#[must_use]
+pub fn schema() -> String {
+    format!("{:#}", generate().as_value())
+}
+
+/// The reference file: every table and key, with its doc as a comment and its default as its value. Read as a
+/// configuration, it is the default one. The repository keeps it as `config/tidegate.toml`.
+#[must_use]
+pub fn reference() -> String {
+    let tables = written(&Config::default(), generate().as_value(), Comments::Docs);
+    format!("{REFERENCE_HEAD}\n{tables}")
+}
+
+/// A configuration as a file that says the same, every key that has a value written out. Of secrets it shows where they
+/// are read from, never more: that is all a configuration holds.
+#[must_use]
+pub fn effective(config: &Config) -> String {
+    written(config, generate().as_value(), Comments::None)
+}
+
+/// The schema as a value: tables and keys in the order in which they are written, with their docs as descriptions.
+fn generate() -> Schema {
+    schema_for!(Config)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs};
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{config::load::parse, gateway::websocket::WebsocketTable, units::SecretSource};
+
+    const REFERENCE_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/tidegate.toml");
+
+    fn keys(table: &Value) -> Vec<&str> {
+        table["properties"].as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    fn is_table(definition: &str) -> bool {
+        definition.ends_with("Table")
+    }
+
+    #[test]
+    fn the_tables_are_all_there_in_their_order() {
+        let schema = generate();
+        let tables = [
+            "listen",
+            "admin",
+            "upstream",
+            "origins",
+            "auth",
+            "socketio",
+            "websocket",
+            "rate_limit",
+            "limits",
+            "metrics",
+            "log",
+        ];
+        assert_eq!(keys(schema.as_value()), tables);
+    }
+
+    #[test]
+    fn every_key_is_described_and_no_other_is_allowed() {
+        let schema: Value = serde_json::from_str(&schema()).unwrap();
+        let tables = schema["$defs"].as_object().unwrap().iter().filter(|(name, _)| is_table(name));
+        for (name, table) in tables.chain([(&"Config".to_owned(), &schema)]) {
+            assert_eq!(table["additionalProperties"], false, "{name}");
+            for key in keys(table) {
+                assert!(table["properties"][key]["description"].is_string(), "{name}.{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_reference_file_is_as_the_types_say() {
+        if env::var_os("UPDATE_EXPECT").is_some() {
+            fs::write(REFERENCE_FILE, reference()).unwrap();
+        }
+        let found = fs::read_to_string(REFERENCE_FILE).unwrap_or_default();
+        assert!(
+            found == reference(),
+            "config/tidegate.toml is not what the docs and defaults of the tables say; \
+             UPDATE_EXPECT=1 cargo test --lib config::schema writes it anew"
+        );
+    }
+
+    #[test]
+    fn the_reference_read_is_the_default() {
+        assert_eq!(parse("reference", &reference()), Ok(Config::default()));
+    }
+
+    #[test]
+    fn every_key_is_in_the_reference() {
+        let (schema, reference) = (generate(), reference());
+        let lines: Vec<_> = reference.lines().map(|line| line.trim_start_matches('#')).collect();
+        for (name, table) in schema.as_value()["$defs"].as_object().unwrap().iter().filter(|(name, _)| is_table(name)) {
+            for key in keys(table) {
+                assert!(lines.iter().any(|line| line.starts_with(&format!("{key} = "))), "{name}.{key} has no example");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let mut config = Config::default();
+        config.auth.secret = Some(SecretSource::Env("NEXTAUTH_SECRET".to_owned()));
+        config.auth.forward_claims.insert("x-user-id".to_owned(), "sub".to_owned());
+        assert_eq!(parse("effective", &effective(&config)), Ok(config.clone()));
+        config.rate_limit.clear();
+        config.websocket.push(WebsocketTable { path: "/ws".to_owned(), event_field: None });
+        assert_eq!(parse("effective", &effective(&config)), Ok(config));
+    }
+}

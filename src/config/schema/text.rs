@@ -1,0 +1,163 @@
+//! Writes a configuration as TOML in the order of its schema: bare, or with every key's doc above it.
+
+use serde::Serialize as _;
+use serde_json::Value;
+use toml_edit::ser::ValueSerializer;
+
+use crate::config::Config;
+
+/// Columns of a comment; one more word would make it longer.
+const COMMENT_COLUMNS: usize = 100;
+
+/// Where the schema keeps what tables and keys have in common.
+const DEFINITION_PREFIX: &str = "#/$defs/";
+
+/// What is written above tables and keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Comments {
+    /// Nothing; keys without a value are left out.
+    None,
+    /// Their docs; keys without a value are there as an example, commented out.
+    Docs,
+}
+
+/// The whole of `config`.
+pub(super) fn written(config: &Config, schema: &Value, comments: Comments) -> String {
+    let config = serde_json::to_value(config).unwrap_or_default();
+    let mut text = Text { schema, comments, out: String::new() };
+    if comments == Comments::None {
+        text.empty_lists(&config);
+    }
+    for (name, property) in properties(schema) {
+        match &config[name] {
+            Value::Array(tables) if tables.is_empty() => text.example_table(name, property),
+            Value::Array(tables) => tables.iter().for_each(|table| text.table(&format!("[[{name}]]"), property, table)),
+            table => text.table(&format!("[{name}]"), property, table),
+        }
+    }
+    text.out
+}
+
+struct Text<'a> {
+    schema: &'a Value,
+    comments: Comments,
+    out: String,
+}
+
+impl<'a> Text<'a> {
+    /// Lists of tables that are empty are keys of the file as a whole, and so stand before the first table.
+    fn empty_lists(&mut self, config: &Value) {
+        for (name, _) in properties(self.schema) {
+            if config[name].as_array().is_some_and(Vec::is_empty) {
+                self.line(&format!("{name} = []"));
+            }
+        }
+    }
+
+    fn table(&mut self, header: &str, property: &'a Value, table: &Value) {
+        self.blank_line();
+        self.doc(property);
+        self.line(header);
+        for (key, property) in properties(self.definition(property)) {
+            match table.get(key) {
+                Some(value) => self.key("", key, property, value),
+                None => self.example_key(key, property),
+            }
+        }
+    }
+
+    fn example_table(&mut self, name: &str, property: &'a Value) {
+        if self.comments == Comments::None {
+            return;
+        }
+        self.blank_line();
+        self.doc(property);
+        self.line(&format!("#[[{name}]]"));
+        for (key, property) in properties(self.definition(property)) {
+            self.example_key(key, property);
+        }
+    }
+
+    fn key(&mut self, mark: &str, key: &str, property: &'a Value, value: &Value) {
+        if self.comments == Comments::Docs {
+            self.blank_line();
+            self.doc(property);
+            self.choices(property);
+            if let (true, Some(example)) = (is_empty(value), example(property)) {
+                self.comment("", &format!("Example: `{}`", inline(example)));
+            }
+        }
+        self.line(&format!("{mark}{key} = {}", inline(value)));
+    }
+
+    fn example_key(&mut self, key: &str, property: &'a Value) {
+        if let (Comments::Docs, Some(example)) = (self.comments, example(property)) {
+            self.key("#", key, property, example);
+        }
+    }
+
+    /// What a key may be where it is one of a few words.
+    fn choices(&mut self, property: &'a Value) {
+        let choices = self.definition(property)["oneOf"].as_array();
+        for choice in choices.into_iter().flatten().filter(|choice| choice["const"].is_string()) {
+            let meaning = choice["description"].as_str().unwrap_or_default();
+            self.comment("  ", &format!("{}: {meaning}", choice["const"]));
+        }
+    }
+
+    fn doc(&mut self, property: &'a Value) {
+        if let (Comments::Docs, Some(doc)) = (self.comments, property["description"].as_str()) {
+            self.comment("", doc);
+        }
+    }
+
+    fn comment(&mut self, indent: &str, text: &str) {
+        let mut line = format!("#{indent}");
+        let empty = line.len();
+        for word in text.split_whitespace() {
+            if line.len() > empty && line.len() + 1 + word.len() > COMMENT_COLUMNS {
+                self.line(&line);
+                line.truncate(empty);
+            }
+            line.push(' ');
+            line.push_str(word);
+        }
+        self.line(&line);
+    }
+
+    fn blank_line(&mut self) {
+        if !self.out.is_empty() {
+            self.out.push('\n');
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        self.out.push_str(line);
+        self.out.push('\n');
+    }
+
+    /// What a property, or each item of its list, is defined as.
+    fn definition(&self, property: &'a Value) -> &'a Value {
+        let definition = if property["items"].is_object() { &property["items"] } else { property };
+        let name = definition["$ref"].as_str().and_then(|reference| reference.strip_prefix(DEFINITION_PREFIX));
+        name.map_or(definition, |name| &self.schema["$defs"][name])
+    }
+}
+
+fn properties(definition: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let properties = definition["properties"].as_object();
+    properties.into_iter().flatten().map(|(name, property)| (name.as_str(), property))
+}
+
+fn example(property: &Value) -> Option<&Value> {
+    property["examples"].get(0)
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
+/// On one line, as TOML has it behind the equals sign.
+fn inline(value: &Value) -> String {
+    value.serialize(ValueSerializer::new()).map(|value| value.to_string()).unwrap_or_default()
+}
