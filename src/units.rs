@@ -16,7 +16,7 @@ pub struct Period(pub Duration);
 pub struct ByteSize(pub u64);
 
 /// Where a secret is to be read from. The secret itself never stands in the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum SecretSource {
     /// The name of an environment variable that holds it, byte for byte.
@@ -193,6 +193,56 @@ macro_rules! written_with_a_unit {
 
 written_with_a_unit!(Period, r"^([0-9]+(ms|s|m|h|d))+$", "60s");
 written_with_a_unit!(ByteSize, r"^[0-9]+(B|KB|MB|GB|KiB|MiB|GiB)$", "16KB");
+
+/// Reads the table of a source. What stands in its place may be the secret itself, so no error shows it.
+struct SourceTable;
+
+impl SourceTable {
+    const WANTED: &str = "is not written here; name where it is, { env = \"NAME\" } or { file = \"PATH\" }";
+}
+
+impl<'de> de::Visitor<'de> for SourceTable {
+    type Value = SecretSource;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{ env = \"NAME\" } or { file = \"PATH\" }")
+    }
+
+    fn visit_str<E: de::Error>(self, _: &str) -> Result<SecretSource, E> {
+        Err(E::custom(Self::WANTED))
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<SecretSource, E> {
+        Err(E::custom(Self::WANTED))
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<SecretSource, E> {
+        Err(E::custom(Self::WANTED))
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut table: A) -> Result<SecretSource, A::Error> {
+        let (mut env, mut file) = (None, None);
+        while let Some(key) = table.next_key::<String>()? {
+            match key.as_str() {
+                "env" => env = Some(table.next_value()?),
+                "file" => file = Some(table.next_value()?),
+                other => return Err(de::Error::unknown_field(other, &["env", "file"])),
+            }
+        }
+        match (env, file) {
+            (Some(name), None) => Ok(SecretSource::Env(name)),
+            (None, Some(path)) => Ok(SecretSource::File(path)),
+            (Some(_), Some(_)) => Err(de::Error::custom("has env and file; keep one of them")),
+            (None, None) => Err(de::Error::custom("needs env = \"NAME\" or file = \"PATH\"")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SourceTable)
+    }
+}
 
 impl SecretSource {
     /// Reads the secret.

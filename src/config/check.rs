@@ -46,18 +46,35 @@ impl Config {
         if listen == admin && listen.port() != 0 {
             return refuse("admin.address", format!("is {admin}, as listen.address; give the operator another port"));
         }
+        self.check_upstream_url()?;
+        above_zero("upstream.connect_timeout", self.upstream.connect_timeout.0.is_zero())?;
+        above_zero("upstream.response_timeout", self.upstream.response_timeout.0.is_zero())
+    }
+
+    fn check_upstream_url(&self) -> Checked {
+        const EXAMPLE: &str = "for example \"http://127.0.0.1:4003\"";
         let url = &self.upstream.url;
-        let wrong =
-            |why: &str| refuse("upstream.url", format!("is {url:?}; {why}, for example \"http://127.0.0.1:4003\""));
+        let wrong = |why: &str| refuse("upstream.url", format!("is {url:?}; {why}, {EXAMPLE}"));
         let Ok(uri) = url.parse::<Uri>() else { return wrong("it must be http://HOST:PORT") };
+        let Some(authority) = uri.authority() else { return wrong("it must be http://HOST:PORT") };
         match uri.scheme_str() {
-            Some("http") if uri.host().is_some() && matches!(uri.path(), "" | "/") && uri.query().is_none() => {}
-            Some("http") => return wrong("it must be http://HOST:PORT, without a path"),
+            Some("http") => {}
             Some("https") => return wrong("a service behind TLS is not supported; it must be http://HOST:PORT"),
             _ => return wrong("it must be http://HOST:PORT"),
         }
-        above_zero("upstream.connect_timeout", self.upstream.connect_timeout.0.is_zero())?;
-        above_zero("upstream.response_timeout", self.upstream.response_timeout.0.is_zero())
+        if authority.as_str().contains('@') {
+            let message =
+                format!("has a user name in it, which would be sent to nobody; it must be http://HOST:PORT, {EXAMPLE}");
+            return refuse("upstream.url", message);
+        }
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return wrong("it must be http://HOST:PORT, without a path");
+        }
+        let names_port = authority.as_str() != authority.host();
+        if names_port && authority.port_u16().is_none_or(|port| port == 0) {
+            return wrong("its port must be a number from 1 to 65535");
+        }
+        Ok(())
     }
 
     fn check_auth(&self) -> Checked {
@@ -108,9 +125,10 @@ impl Config {
 
     fn check_socketio(&self) -> Checked {
         let socketio = &self.socketio;
-        if !socketio.path.starts_with('/') || !socketio.path.ends_with('/') || socketio.path == "/" {
+        let path = &socketio.path;
+        if !is_path(path) || !path.ends_with('/') || path == "/" {
             let message =
-                format!("is {:?}; it begins and ends with a slash, for example \"/socket.io/\"", socketio.path);
+                format!("is {path:?}; it begins and ends with a slash and has no query, for example \"/socket.io/\"");
             return refuse("socketio.path", message);
         }
         if socketio.transports.is_empty() {
@@ -126,7 +144,7 @@ impl Config {
         let mut paths = BTreeSet::new();
         for (index, route) in self.websocket.iter().enumerate() {
             let key = format!("websocket[{index}].path");
-            if !route.path.starts_with('/') || route.path.contains(['?', '#']) {
+            if !is_path(&route.path) {
                 return refuse(key, format!("is {:?}; a path begins with a slash and has no query", route.path));
             }
             if route.path.starts_with(self.socketio.path.trim_end_matches('/')) {
@@ -205,11 +223,19 @@ impl Config {
         if self.origins.allow.iter().any(|origin| origin == "*") {
             warn("origins.allow", "has \"*\": every web page may connect as its visitor");
         }
+        if self.listen.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
+            warn("listen.trusted_proxies", "trusts every address: clients can claim any address in X-Forwarded-For");
+        }
         if !self.admin.address.ip().is_loopback() && self.admin.token.is_none() {
             warn("admin.address", "is not loopback and there is no admin.token: /sessions is off");
         }
         warnings
     }
+}
+
+/// Could a request have this path? A request's target has no spaces, and its query is not part of the path.
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.parse::<Uri>().is_ok_and(|uri| uri.path() == text)
 }
 
 fn refuse(key: impl Into<String>, message: impl Into<String>) -> Checked {

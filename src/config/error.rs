@@ -39,8 +39,8 @@ impl ConfigError {
         Self { place: Place::Everywhere, key: key.into(), message: message.into() }
     }
 
-    pub(super) fn in_variable(variable: String, key: String, message: &str) -> Self {
-        Self { place: Place::Variable(variable), key, message: readable(message) }
+    pub(super) fn in_variable(variable: &str, key: String, message: impl Into<String>) -> Self {
+        Self { place: Place::Variable(variable.to_owned()), key, message: message.into() }
     }
 
     pub(super) fn unreadable(path: &Path, source: &io::Error) -> Self {
@@ -48,9 +48,18 @@ impl ConfigError {
         Self { place: Place::File(path.display().to_string()), key: String::new(), message }
     }
 
-    pub(super) fn in_file(file: &str, line: Option<usize>, key: String, message: &str) -> Self {
+    pub(super) fn in_file(file: &str, line: Option<usize>, key: String, message: String) -> Self {
         let place = line.map_or_else(|| Place::File(file.to_owned()), |line| Place::Line(file.to_owned(), line));
-        Self { place, key, message: readable(message) }
+        Self { place, key, message }
+    }
+
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The same, caused by this environment variable.
+    pub(super) fn of_variable(self, variable: &str) -> Self {
+        Self { place: Place::Variable(variable.to_owned()), ..self }
     }
 
     /// The same in `file`, at the line that `line_of` knows for the key.
@@ -60,39 +69,6 @@ impl ConfigError {
             _ => self,
         }
     }
-}
-
-/// serde names Rust's types and every field there is; people want to know what they mistyped.
-fn readable(message: &str) -> String {
-    let message = message.trim().replace('\n', " ");
-    let Some(unknown) = message.strip_prefix("unknown field `") else { return message };
-    let mut names = unknown.split('`').step_by(2);
-    let found = names.next().unwrap_or_default();
-    unknown_key(found, &names.filter(|name| !name.is_empty()).collect::<Vec<_>>())
-}
-
-/// What to say of a key that is none of those known.
-pub(super) fn unknown_key(found: &str, known: &[&str]) -> String {
-    match known.iter().min_by_key(|name| distance(found, name)) {
-        Some(nearest) if distance(found, nearest) <= found.len().max(nearest.len()) / 2 => {
-            format!("is not a key here; did you mean {nearest:?}?")
-        }
-        _ => format!("is not a key here; the keys are {}", known.join(", ")),
-    }
-}
-
-/// How many characters must be changed, added or dropped (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in other.bytes().enumerate() {
-            let changed = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[other.len()]
 }
 
 impl fmt::Display for ConfigError {

@@ -1,26 +1,16 @@
 //! Reads the configuration: defaults, then the file, then `TIDEGATE__TABLE__KEY`. Later ones win; unknown keys are
 //! refused wherever they stand.
 
-use std::{env, fs, net::SocketAddr, path::Path};
+mod environment;
+mod plain;
 
-use figment::{
-    Figment, Metadata, Profile, Provider,
-    error::Kind,
-    providers::{Format as _, Toml},
-    value::{Dict, Map, Value},
-};
-use toml_edit::{ImDocument, Item};
+use std::{env, ffi::OsString, fs, net::SocketAddr, path::Path};
 
-use super::{
-    Config,
-    error::{ConfigError, unknown_key},
-};
+use serde::de::IntoDeserializer as _;
+use toml_edit::{DocumentMut, ImDocument, Item, TomlError};
 
-/// Two underscores: a Kubernetes Service named `tidegate` puts `TIDEGATE_PORT` into every pod of its namespace.
-const VARIABLE_PREFIX: &str = "TIDEGATE__";
-
-/// Between table and key.
-const VARIABLE_SEPARATOR: &str = "__";
+use self::{environment::Variable, plain::plain};
+use super::{Config, error::ConfigError};
 
 /// What the command line says over everything else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,17 +38,21 @@ impl Overrides {
 /// # Errors
 /// The first thing that is wrong, with its place.
 pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
-    let variables: Vec<_> =
-        env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect();
-    load_from(path, variables)
+    load_from(path, env::vars_os())
 }
 
-fn load_from(path: Option<&Path>, variables: Vec<(String, String)>) -> Result<Config, ConfigError> {
-    let file = path.map(read).transpose()?;
-    let (name, text) = file.unwrap_or_default();
+fn load_from(
+    path: Option<&Path>,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Config, ConfigError> {
+    let (name, text) = path.map(read).transpose()?.unwrap_or_default();
     parse(&name, &text)?;
-    let config = layered(&text, variables)?;
-    config.check().map_err(|error| error.located(&name, |key| line_of_key(&text, key)))?;
+    let mut variables = environment::variables(environment)?;
+    let config = layered(&text, &mut variables)?;
+    config.check().map_err(|error| match variables.iter().find(|variable| variable.concerns(error.key())) {
+        Some(variable) => error.of_variable(&variable.name),
+        None => error.located(&name, |key| Place::of(&text, key).line),
+    })?;
     Ok(config)
 }
 
@@ -67,15 +61,19 @@ fn load_from(path: Option<&Path>, variables: Vec<(String, String)>) -> Result<Co
 /// # Errors
 /// The first thing that is no configuration, with its line.
 pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
-    let line = |span: Option<std::ops::Range<usize>>| span.map(|span| line_at(text, span.start));
-    let deserializer = toml_edit::de::Deserializer::parse(text)
-        .map_err(|error| ConfigError::in_file(name, line(error.span()), String::new(), error.message()))?;
-    serde_path_to_error::deserialize(deserializer).map_err(|error| {
+    let document = ImDocument::parse(text).map_err(|error| no_toml(name, text, &error))?;
+    serde_path_to_error::deserialize(toml_edit::de::Deserializer::from(document)).map_err(|error| {
         let key = error.path().to_string();
         let cause = error.inner();
-        let line = line(cause.span()).or_else(|| line_of_key(text, &key));
-        ConfigError::in_file(name, line, key, cause.message())
+        let place = Place::of(text, &key);
+        let line = cause.span().map(|span| line_at(text, span.start)).or(place.line);
+        ConfigError::in_file(name, line, key, plain(cause.message(), place.value.as_deref()))
     })
+}
+
+fn no_toml(name: &str, text: &str, error: &TomlError) -> ConfigError {
+    let line = error.span().map(|span| line_at(text, span.start));
+    ConfigError::in_file(name, line, String::new(), error.message().trim().replace('\n', ", "))
 }
 
 fn read(path: &Path) -> Result<(String, String), ConfigError> {
@@ -83,81 +81,56 @@ fn read(path: &Path) -> Result<(String, String), ConfigError> {
     Ok((path.display().to_string(), text))
 }
 
-fn layered(text: &str, variables: Vec<(String, String)>) -> Result<Config, ConfigError> {
-    Figment::new().merge(Toml::string(text)).merge(Environment(variables)).extract().map_err(|error| {
-        let key = error.path.join(".");
-        let variable = format!("{VARIABLE_PREFIX}{}", error.path.join(VARIABLE_SEPARATOR).to_uppercase());
-        let message = match &error.kind {
-            Kind::UnknownField(found, known) => unknown_key(found, known),
-            other => other.to_string(),
+/// The file's text, which is known to be good alone, under the environment.
+fn layered(text: &str, variables: &mut [Variable]) -> Result<Config, ConfigError> {
+    // A variable's text is what it says, and TOML only where its key wants no text. Each round settles one of them.
+    loop {
+        let mut document: DocumentMut = text.parse().map_err(|error| no_toml("", text, &error))?;
+        environment::overlay(&mut document, variables);
+        let (key, message) = match serde_path_to_error::deserialize(document.into_deserializer()) {
+            Ok(config) => return Ok(config),
+            Err(error) => (error.path().to_string(), error.inner().message().to_owned()),
         };
-        ConfigError::in_variable(variable, key, &message)
-    })
-}
-
-/// The variables that begin with the prefix, as tables. figment's own would trim what is in them.
-struct Environment(Vec<(String, String)>);
-
-impl Provider for Environment {
-    fn metadata(&self) -> Metadata {
-        Metadata::named("environment")
-    }
-
-    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        let mut tables = Dict::new();
-        for (variable, text) in &self.0 {
-            let Some(path) = variable.strip_prefix(VARIABLE_PREFIX) else { continue };
-            let keys: Vec<String> = path.split(VARIABLE_SEPARATOR).map(str::to_lowercase).collect();
-            insert(&mut tables, &keys, typed(text));
-        }
-        Ok(Map::from([(Profile::Default, tables)]))
-    }
-}
-
-fn insert(table: &mut Dict, keys: &[String], value: Value) {
-    match keys {
-        [] => {}
-        [key] => {
-            table.insert(key.clone(), value);
-        }
-        [key, deeper @ ..] => {
-            let mut inner = match table.remove(key) {
-                Some(Value::Dict(_, inner)) => inner,
-                _ => Dict::new(),
-            };
-            insert(&mut inner, deeper, value);
-            table.insert(key.clone(), Value::from(inner));
+        let Some(variable) = variables.iter_mut().find(|variable| variable.concerns(&key)) else {
+            return Err(ConfigError::of_key(key, plain(&message, None)));
+        };
+        if !variable.read_as_toml() {
+            let found = format!("{:?}", variable.text);
+            return Err(ConfigError::in_variable(&variable.name, key, plain(&message, Some(&found))));
         }
     }
-}
-
-/// As TOML would read it; what is no TOML value is text.
-fn typed(text: &str) -> Value {
-    let read = Toml::string(&format!("value = {text}")).data().ok();
-    let value = read.and_then(|mut data| data.remove(&Profile::Default)?.remove("value"));
-    value.unwrap_or_else(|| Value::from(text))
 }
 
 fn line_at(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1
 }
 
-/// The line of a dotted key such as `rate_limit[0].per`, or of the last part of it that is there.
-fn line_of_key(text: &str, key: &str) -> Option<usize> {
-    let document = ImDocument::parse(text).ok()?;
-    let mut item: &Item = document.as_item();
-    let mut offset = None;
-    for part in key.split(['.', '[']).map(|part| part.trim_end_matches(']')) {
-        let next = match part.parse::<usize>() {
-            Ok(index) => item.get(index),
-            Err(_) => item.get(part),
-        };
-        let Some(next) = next else { break };
-        let key_span = item.as_table_like().and_then(|table| table.key(part)).and_then(toml_edit::Key::span);
-        offset = key_span.or_else(|| next.span()).map(|span| span.start).or(offset);
-        item = next;
+/// Where a dotted key such as `rate_limit[0].per` stands in the file.
+#[derive(Debug, Default)]
+struct Place {
+    /// The line of it, or of the last part of it that is there.
+    line: Option<usize>,
+    /// What is written there, where all of it is.
+    value: Option<String>,
+}
+
+impl Place {
+    fn of(text: &str, key: &str) -> Self {
+        let Ok(document) = ImDocument::parse(text) else { return Self::default() };
+        let mut item: &Item = document.as_item();
+        let mut line = None;
+        for part in key.split(['.', '[']).map(|part| part.trim_end_matches(']')) {
+            let next = match part.parse::<usize>() {
+                Ok(index) => item.get(index),
+                Err(_) => item.get(part),
+            };
+            let Some(next) = next else { return Self { line, value: None } };
+            let key_span = item.as_table_like().and_then(|table| table.key(part)).and_then(toml_edit::Key::span);
+            line = key_span.or_else(|| next.span()).map(|span| line_at(text, span.start)).or(line);
+            item = next;
+        }
+        Self { line, value: item.as_str().map(|value| format!("{value:?}")) }
     }
-    offset.map(|offset| line_at(text, offset))
 }
 
 #[cfg(test)]

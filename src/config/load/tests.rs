@@ -1,10 +1,10 @@
 //! Errors are for their reader: the texts are the product, so they are the tests.
 
 use super::*;
-use crate::units::{ByteSize, Period};
+use crate::units::{ByteSize, Period, SecretSource};
 
-fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+fn variables(pairs: &[(&str, &str)]) -> impl Iterator<Item = (OsString, OsString)> {
+    pairs.iter().map(|(key, value)| (key.into(), value.into()))
 }
 
 fn loaded(text: &str, pairs: &[(&str, &str)]) -> Result<Config, String> {
@@ -73,15 +73,42 @@ fn a_mistake_in_the_file_is_told_with_its_line() {
             "tidegate.toml:2: listen.adress is not a key here; did you mean \"address\"?",
         ),
         ("[lisen]\n", "tidegate.toml:1: lisen is not a key here; did you mean \"listen\"?"),
+        ("[auth]\nrequired = \"yes\"\n", "tidegate.toml:2: auth.required is \"yes\"; it must be true or false"),
         (
-            "[auth]\nrequired = \"yes\"\n",
-            "tidegate.toml:2: auth.required: invalid type: string \"yes\", expected a boolean",
+            "[listen]\naddress = \"nowhere\"\n",
+            "tidegate.toml:2: listen.address is \"nowhere\"; an address has a port, for example \"0.0.0.0:8443\"",
         ),
-        ("[listen]\naddress = \"nowhere\"\n", "tidegate.toml:2: listen.address: invalid socket address syntax"),
         (
             "[auth]\nsecret = \"in the clear\"\n",
-            "tidegate.toml:2: auth.secret: unknown variant `in the clear`, expected `env` or `file`",
+            "tidegate.toml:2: auth.secret is not written here; name where it is, { env = \"NAME\" } or { file = \"PATH\" }",
         ),
+        (
+            "[admin]\ntoken = 12345678\n",
+            "tidegate.toml:2: admin.token is not written here; name where it is, { env = \"NAME\" } or { file = \"PATH\" }",
+        ),
+        (
+            "[auth]\nsecret = { env = \"A\", file = \"B\" }\n",
+            "tidegate.toml:2: auth.secret has env and file; keep one of them",
+        ),
+        ("[auth]\nsecret = {}\n", "tidegate.toml:2: auth.secret needs env = \"NAME\" or file = \"PATH\""),
+        (
+            "[listen]\ntrusted_proxies = [\"::1/128\", \"lan\"]\n",
+            "tidegate.toml:2: listen.trusted_proxies[1] is \"lan\"; a network is written \"10.0.0.0/8\"",
+        ),
+        (
+            "[[rate_limit]]\nmessages = -1\n",
+            "tidegate.toml:2: rate_limit[0].messages is -1; it must be a whole number from 0 to 4294967295",
+        ),
+        (
+            "[[rate_limit]]\n\nscope = \"room\"\n",
+            "tidegate.toml:3: rate_limit[0].scope is \"room\"; it must be one of \"connection\", \"user\", \"ip\"",
+        ),
+        (
+            "[rate_limit]\n",
+            "tidegate.toml:1: rate_limit is a table; it must be a list, [ ] of values or [[ ]] of tables",
+        ),
+        ("log = 5\n", "tidegate.toml:1: log is 5; it must be a table"),
+        ("[[websocket]]\n", "tidegate.toml:1: websocket[0] needs \"path\""),
     ] {
         assert_eq!(loaded(text, &[]).unwrap_err(), told);
     }
@@ -107,6 +134,21 @@ fn a_combination_that_cannot_be_meant_is_told_with_its_line() {
              http://HOST:PORT, for example \"http://127.0.0.1:4003\"",
         ),
         (
+            format!("{KEY}[upstream]\nurl = \"http://a:99999\"\n"),
+            "tidegate.toml:4: upstream.url is \"http://a:99999\"; its port must be a number from 1 to 65535, for example \
+             \"http://127.0.0.1:4003\"",
+        ),
+        (
+            format!("{KEY}[upstream]\nurl = \"http://ada:password@a\"\n"),
+            "tidegate.toml:4: upstream.url has a user name in it, which would be sent to nobody; it must be \
+             http://HOST:PORT, for example \"http://127.0.0.1:4003\"",
+        ),
+        (
+            format!("{KEY}[socketio]\npath = \"/a b/\"\n"),
+            "tidegate.toml:4: socketio.path is \"/a b/\"; it begins and ends with a slash and has no query, for example \
+             \"/socket.io/\"",
+        ),
+        (
             format!("{KEY}[[websocket]]\npath = \"/ws\"\n[[websocket]]\npath = \"/socket.io/x\"\n"),
             "tidegate.toml:6: websocket[1].path is \"/socket.io/x\", which socketio.path \"/socket.io/\" takes",
         ),
@@ -122,20 +164,78 @@ fn a_combination_that_cannot_be_meant_is_told_with_its_line() {
 
 #[test]
 fn a_mistake_in_the_environment_names_the_variable() {
-    assert_eq!(
-        loaded(KEY, &[("TIDEGATE__LIMITS__HEADER_BYTE", "1KB")]).unwrap_err(),
-        "environment variable TIDEGATE__LIMITS__HEADER_BYTE: limits.header_byte is not a key here; did you mean \
-         \"header_bytes\"?"
-    );
-    assert_eq!(
-        loaded(KEY, &[("TIDEGATE__LIMITS__HANDSHAKE_TIMEOUT", "10")]).unwrap_err(),
-        "environment variable TIDEGATE__LIMITS__HANDSHAKE_TIMEOUT: limits.handshake_timeout is \"10\"; a duration \
-         needs a unit, for example \"60s\" (ms, s, m, h, d)"
-    );
+    let file = format!("{KEY}[limits]\nheader_bytes = \"16KB\"\n");
+    for (variable, text, told) in [
+        ("LIMITS__HEADER_BYTE", "1KB", "limits.header_byte is not a key here; did you mean \"header_bytes\"?"),
+        ("LIMIT__HEADER_BYTES", "1KB", "limit is not a key here; did you mean \"limits\"?"),
+        (
+            "LIMITS__HANDSHAKE_TIMEOUT",
+            "10",
+            "limits.handshake_timeout is \"10\"; a duration needs a unit, for example \"60s\" (ms, s, m, h, d)",
+        ),
+        ("LIMITS__HEADER_BYTES", "1B", "limits.header_bytes is 1B; it must be between 1KiB and 1MiB"),
+        ("LIMITS__CONNECTIONS", "-1", "limits.connections is -1; it must be a whole number from 0 to 4294967295"),
+        ("LISTEN__ADDRESS", "here", "listen.address is \"here\"; an address has a port, for example \"0.0.0.0:8443\""),
+        (
+            "AUTH__ALGORITHMS",
+            "HS256",
+            "auth.algorithms is \"HS256\"; it must be a list, [ ] of values or [[ ]] of tables",
+        ),
+        (
+            "RATE_LIMIT",
+            "[{ per = \"60\" }]",
+            "rate_limit[0].per is \"60\"; a duration needs a unit, for example \"60s\" (ms, s, m, h, d)",
+        ),
+        ("RATE_LIMIT__0__PER", "60s", "rate_limit is a table; it must be a list, [ ] of values or [[ ]] of tables"),
+        (
+            "AUTH__SECRET",
+            "in the clear",
+            "auth.secret is not written here; name where it is, { env = \"NAME\" } or { file = \"PATH\" }",
+        ),
+    ] {
+        let variable = format!("TIDEGATE__{variable}");
+        assert_eq!(
+            loaded(&file, &[(&variable, text)]).unwrap_err(),
+            format!("environment variable {variable}: {told}")
+        );
+    }
+    let both = [("TIDEGATE__AUTH__SECRET__ENV", "A"), ("TIDEGATE__AUTH__SECRET__FILE", "B")];
+    let told = "environment variable TIDEGATE__AUTH__SECRET__ENV: auth.secret has env and file; keep one of them";
+    assert_eq!(loaded(KEY, &both).unwrap_err(), told);
+}
+
+#[test]
+fn a_variable_is_text_to_a_key_that_wants_text() {
+    for text in ["12345", "true", "2026-11-23", " padded ", "\"quoted\"", "[list]", "1\nsecret = 2", "{curly}"] {
+        let config = loaded(KEY, &[("TIDEGATE__AUTH__ISSUER", text)]).unwrap();
+        assert_eq!(config.auth.issuer.as_deref(), Some(text));
+    }
+}
+
+#[test]
+fn a_source_of_a_secret_takes_the_place_of_the_other_one() {
+    let from_file = Some(SecretSource::File("/run/secret".into()));
+    for variable in
+        [("TIDEGATE__AUTH__SECRET__FILE", "/run/secret"), ("TIDEGATE__AUTH__SECRET", "{file='/run/secret'}")]
+    {
+        assert_eq!(loaded(KEY, &[variable]).unwrap().auth.secret, from_file);
+    }
+}
+
+#[test]
+fn a_variable_of_the_prefix_that_is_not_utf8_is_refused_and_others_are_nothing_to_us() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let load = |name: &str| {
+        let variable = (OsString::from(name), OsString::from_vec(b"\xff".to_vec()));
+        load_from(None, [("TIDEGATE__AUTH__REQUIRED".into(), "false".into()), variable].into_iter())
+    };
+    assert!(load("TIDEGATE_AUTH").is_ok());
+    let told = "environment variable TIDEGATE__AUTH__ISSUER: auth.issuer is not UTF-8; write it in UTF-8";
+    assert_eq!(load("TIDEGATE__AUTH__ISSUER").unwrap_err().to_string(), told);
 }
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let error = load_from(Some(Path::new("/nowhere/tidegate.toml")), Vec::new()).unwrap_err();
+    let error = load_from(Some(Path::new("/nowhere/tidegate.toml")), variables(&[])).unwrap_err();
     assert_eq!(error.to_string(), "/nowhere/tidegate.toml: cannot be read: No such file or directory (os error 2)");
 }
