@@ -1,2 +1,93 @@
-//! The demo.
-fn main() {}
+//! Tidegate in front of a Socket.IO service, in one process: `cargo run --release --example demo`.
+//!
+//! No network, no Node, no Redis, no configuration. The service and the page it serves know nothing of the gate.
+
+mod service;
+mod token;
+
+use std::{
+    error::Error,
+    io::{self, ErrorKind},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+};
+
+use tidegate::{
+    Config,
+    admin::AdminTable,
+    gateway::listener::ListenTable,
+    observe::journal::{LogFormat, LogLevel, LogTable},
+    policy::{auth::AuthTable, connections::LimitsTable, origin::OriginsTable},
+    relay::dial::UpstreamTable,
+    units::{Period, SecretSource},
+};
+
+use crate::{service::LEARNER, token::Secret};
+
+/// Where the service of the brief listens, and therefore where its clients look for it.
+const PORT: u16 = 4003;
+const ADMIN_PORT: u16 = 9464;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let secret = Secret::random()?;
+    let token = secret.token_for(LEARNER)?;
+    let secret_file = secret.to_file()?;
+    let service = service::start(secret)?;
+    let gate = config(service, secret_file.path())?;
+    let running = tidegate::start::start(gate)?;
+    // Read by now, and a Ctrl-C would leave it behind.
+    drop(secret_file);
+    println!("{}", welcome(running.address, running.admin, &token));
+    running.wait();
+    Ok(())
+}
+
+/// What a `tidegate.toml` would say.
+fn config(service: SocketAddr, secret: &Path) -> io::Result<Config> {
+    let address = loopback(PORT)?;
+    let port = address.port();
+    Ok(Config {
+        listen: ListenTable { address, ..ListenTable::default() },
+        admin: AdminTable { address: loopback(ADMIN_PORT)?, ..AdminTable::default() },
+        upstream: UpstreamTable { url: format!("http://{service}"), ..UpstreamTable::default() },
+        origins: OriginsTable { allow: vec![format!("http://127.0.0.1:{port}"), format!("http://localhost:{port}")] },
+        auth: AuthTable { secret: Some(SecretSource::File(secret.to_owned())), ..AuthTable::default() },
+        limits: LimitsTable { shutdown_grace: Period::OFF, ..LimitsTable::default() },
+        log: LogTable { format: LogFormat::Text, level: LogLevel::Warn },
+        ..Config::default()
+    })
+}
+
+/// This port on loopback, or a free one where somebody has it.
+fn loopback(port: u16) -> io::Result<SocketAddr> {
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+            println!("Port {port} is taken, so it is {} this time.", address.port());
+            Ok(address)
+        }
+        free => free?.local_addr(),
+    }
+}
+
+fn welcome(address: SocketAddr, admin: SocketAddr, token: &str) -> String {
+    format!(
+        "
+Tidegate stands in front of a Socket.IO service.
+
+  page     http://{address}/
+  metrics  http://{admin}/metrics/prometheus
+  token    {token}
+           (learner {LEARNER}, good for one hour; the page has one already)
+
+Three things to try:
+
+  1. Open the page and press \"Send 101 messages\": the service answers 100 of them, Tidegate the 101st.
+  2. Press \"Connect with a bad token\": the client hears why, and does not try again.
+  3. See what was counted:
+     curl -s http://{admin}/metrics/prometheus | grep ^websocket_
+
+Ctrl-C ends it.
+"
+    )
+}

@@ -1,0 +1,165 @@
+//! The service behind the gate: an ordinary Socket.IO server that knows nothing of Tidegate.
+//!
+//! It speaks the events of a tutoring service, checks no token and counts no message.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use socketioxide::{
+    SocketIo,
+    extract::{AckSender, Data, SocketRef, TryData},
+};
+use tokio::{net::TcpListener, time::sleep};
+
+use crate::token::Secret;
+
+/// The learner every visitor of the page is.
+pub(crate) const LEARNER: &str = "ada";
+
+const PAGE: &str = include_str!("assets/index.html");
+/// socket.io-client 4.8.4, `dist/socket.io.min.js`, as published.
+const CLIENT: &str = include_str!("assets/socket.io.min.js");
+/// Where the page wants its token.
+const TOKEN_PLACE: &str = "{{token}}";
+
+const QUALITY_EVERY: Duration = Duration::from_secs(5);
+const LESSON_ADAPTED_EVERY: u32 = 5;
+const BREAK_AFTER: u32 = 12;
+
+/// Starts the service on a free loopback port, on a thread of its own, and says where it listens.
+pub(crate) fn start(secret: Secret) -> io::Result<SocketAddr> {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name("service".to_owned()).spawn(move || {
+        if let Err(error) = runtime.block_on(serve(listener, secret)) {
+            eprintln!("the service of the demo has ended: {error}");
+        }
+    })?;
+    Ok(address)
+}
+
+async fn serve(listener: std::net::TcpListener, secret: Secret) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let pages = service_fn(move |request| {
+        let response = page(&request, &secret);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let (service, io) = SocketIo::builder().build_with_inner_svc(pages);
+    io.ns("/", connected);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service.clone());
+        tokio::spawn(connection.with_upgrades());
+    }
+}
+
+fn page(request: &Request<Incoming>, secret: &Secret) -> Response<Full<Bytes>> {
+    let (status, kind, body) = match request.uri().path() {
+        "/" => match secret.token_for(LEARNER) {
+            Ok(token) => (StatusCode::OK, "text/html; charset=utf-8", PAGE.replace(TOKEN_PLACE, &token).into()),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string().into()),
+        },
+        "/socket.io.min.js" => (StatusCode::OK, "text/javascript; charset=utf-8", CLIENT.into()),
+        _ => (StatusCode::NOT_FOUND, "text/plain", "no such page\n".into()),
+    };
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    response
+}
+
+#[derive(Default, Deserialize)]
+struct Auth {
+    #[serde(rename = "learnerId")]
+    learner_id: Option<String>,
+}
+
+async fn connected(socket: SocketRef, TryData(auth): TryData<Auth>) {
+    let learner = auth.unwrap_or_default().learner_id.unwrap_or_else(|| "somebody".to_owned());
+    let answers = Arc::new(AtomicU32::new(0));
+    socket.on("agent:learning", async move |socket: SocketRef, Data::<Value>(asked), ack: AckSender| {
+        learning(&socket, &asked, ack, &learner, &answers);
+    });
+    socket.on("agent:tutor", async |socket: SocketRef, Data::<Value>(asked), ack: AckSender| {
+        let input = asked["input"].as_str().unwrap_or_default();
+        emit(
+            &socket,
+            "tutor:message",
+            &json!({ "message": format!("You asked: {input} What do you think yourself?") }),
+        );
+        answer(ack, &json!({ "success": true }));
+    });
+    socket.on("agent:speech", async |Data::<Value>(asked), ack: AckSender| {
+        let characters = asked["audioBuffer"].as_str().map_or(0, str::len);
+        answer(ack, &json!({ "success": true, "transcript": "", "base64Characters": characters }));
+    });
+    tokio::spawn(watch_quality(socket));
+}
+
+fn learning(socket: &SocketRef, asked: &Value, ack: AckSender, learner: &str, answers: &AtomicU32) {
+    match asked["action"].as_str() {
+        Some("start_session") => {
+            answers.store(0, Ordering::Relaxed);
+            answer(ack, &json!({ "success": true, "session": { "learnerId": learner, "subject": asked["subject"] } }));
+            emit(socket, "tutor:message", &json!({ "message": format!("Welcome, {learner}. Shall we begin?") }));
+        }
+        Some("process_answer") => {
+            let count = answers.fetch_add(1, Ordering::Relaxed) + 1;
+            answer(ack, &json!({ "success": true, "answers": count }));
+            if count % LESSON_ADAPTED_EVERY == 0 {
+                emit(socket, "content:adapted", &json!({ "difficulty": 1 + count / LESSON_ADAPTED_EVERY }));
+            }
+            if count == BREAK_AFTER {
+                emit(socket, "break:suggested", &json!({ "minutes": 5, "because": format!("{count} answers") }));
+            }
+        }
+        Some("get_recommendation") => {
+            let next = 1 + answers.load(Ordering::Relaxed) / LESSON_ADAPTED_EVERY;
+            answer(ack, &json!({ "success": true, "recommendation": format!("fractions, level {next}") }));
+        }
+        _ => answer(ack, &json!({ "error": "action is one of start_session, process_answer, get_recommendation" })),
+    }
+}
+
+/// Tells the client, from time to time, how long its last answer took: an ack in the other direction.
+async fn watch_quality(socket: SocketRef) {
+    let mut latency_ms = None;
+    loop {
+        sleep(QUALITY_EVERY).await;
+        let asked = Instant::now();
+        let Ok(answered) = socket.emit_with_ack::<_, Value>("connection:quality", &json!({ "latencyMs": latency_ms }))
+        else {
+            return;
+        };
+        latency_ms = answered.await.ok().map(|_| asked.elapsed().as_micros() as f64 / 1e3);
+    }
+}
+
+fn answer(ack: AckSender, body: &Value) {
+    // Fails only where the client has left, and then nobody waits for it.
+    let _ = ack.send(body);
+}
+
+fn emit(socket: &SocketRef, event: &str, body: &Value) {
+    // As above.
+    let _ = socket.emit(event, body);
+}
