@@ -76,6 +76,13 @@ fn no_toml(name: &str, text: &str, error: &TomlError) -> ConfigError {
     ConfigError::in_file(name, line, String::new(), error.message().trim().replace('\n', ", "))
 }
 
+/// The line of a file, counted from 1, that says a dotted key such as `rate_limit[0].per`, or the last part of it that is
+/// there.
+#[must_use]
+pub fn line_of(path: &Path, key: &str) -> Option<usize> {
+    Place::of(&fs::read_to_string(path).ok()?, key).line
+}
+
 fn read(path: &Path) -> Result<(String, String), ConfigError> {
     let text = fs::read_to_string(path).map_err(|source| ConfigError::unreadable(path, &source))?;
     Ok((path.display().to_string(), text))
