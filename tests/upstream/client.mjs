@@ -1,0 +1,89 @@
+// Stock Socket.IO clients, driven by JSON lines.
+//
+// In:  {"call":N, "op":OP, …}     Out: {"call":N, "result":…} or {"call":N, "error":…}, once per call;
+//                                      {"id":ID, "event":NAME, "args":[…]} whenever something happens to socket ID.
+// Each socket has its own Manager, unless `with` names another socket whose connection it shares.
+
+import { createInterface } from "node:readline";
+import { Manager } from "socket.io-client";
+
+import { flood } from "./flood.mjs";
+import { fromJson, toJson } from "./seen.mjs";
+
+const sockets = new Map(); // id → {manager, socket, auth}
+
+const say = (line) => console.log(JSON.stringify(line));
+
+function report(id, event, ...args) {
+  say({ id, event, args: toJson(args) });
+}
+
+const operations = {
+  connect({ id, url, namespace = "/", auth = {}, options, with: shared }) {
+    const manager = shared ? sockets.get(shared).manager : new Manager(url, options);
+    const entry = { manager, auth, socket: undefined };
+    const socket = manager.socket(namespace, { auth: (give) => give(entry.auth) });
+    entry.socket = socket;
+    sockets.set(id, entry);
+    socket.on("connect", () => report(id, "connect", socket.id));
+    socket.on("connect_error", ({ message, data }) => report(id, "connect_error", message, data ?? null));
+    socket.on("disconnect", (reason) => report(id, "disconnect", reason));
+    socket.onAny((event, ...args) => report(id, event, ...args));
+    if (!shared) {
+      manager.on("reconnect_attempt", (attempt) => report(id, "reconnect_attempt", attempt));
+      manager.on("open", () => manager.engine.on("upgrade", () => report(id, "upgrade")));
+    }
+  },
+
+  /** What the next CONNECT packet says, as an application that fetches a fresh token does. */
+  auth({ id, auth }) {
+    sockets.get(id).auth = auth;
+  },
+
+  async emit({ id, event, args, ack, timeout = 15_000 }) {
+    const { socket } = sockets.get(id);
+    if (ack) return socket.timeout(timeout).emitWithAck(event, ...fromJson(args));
+    socket.emit(event, ...fromJson(args));
+  },
+
+  /** Answers every `event` from now on that asks for an ack. */
+  answer({ id, event, args }) {
+    sockets.get(id).socket.on(event, (...sent) => sent.pop()(...fromJson(args)));
+  },
+
+  state({ id }) {
+    const { socket, manager } = sockets.get(id);
+    return {
+      connected: socket.connected,
+      active: socket.active,
+      sid: socket.id ?? null,
+      transport: manager.engine?.transport?.name ?? null,
+    };
+  },
+
+  disconnect({ id }) {
+    sockets.get(id).socket.disconnect();
+  },
+
+  connectAgain({ id }) {
+    sockets.get(id).socket.connect();
+  },
+
+  /** The network is gone: no Socket.IO packet, no close frame. */
+  cut({ id }) {
+    sockets.get(id).manager.engine.transport.ws._socket.destroy();
+  },
+
+  flood,
+};
+
+createInterface({ input: process.stdin })
+  .on("line", async (line) => {
+    const { call, op, ...rest } = JSON.parse(line);
+    try {
+      say({ call, result: toJson((await operations[op](rest)) ?? null) });
+    } catch (error) {
+      say({ call, error: error.message });
+    }
+  })
+  .on("close", () => process.exit(0));

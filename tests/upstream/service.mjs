@@ -1,0 +1,140 @@
+// The stand-in for brain-orchestrator: Socket.IO 4 beside ordinary HTTP, with its own authentication and no knowledge
+// of a gate. `node service.mjs [PORT]` prints {"port":N} once it listens.
+//
+// AUTH=off leaves its own check of tokens out, NEXTAUTH_SECRET is the secret of that check.
+
+import { createServer } from "node:http";
+import jwt from "jsonwebtoken";
+import { Server } from "socket.io";
+
+import { listener } from "./http.mjs";
+import { Seen, fromJson } from "./seen.mjs";
+
+const seen = new Seen();
+
+const httpServer = createServer(
+  listener(seen, {
+    "POST /emit": ({ learnerId, event, args }) => {
+      io.to(`learner:${learnerId}`).emit(event, ...fromJson(args));
+    },
+    "POST /disconnect": ({ learnerId, close }) => {
+      io.in(`learner:${learnerId}`).disconnectSockets(close);
+    },
+  }),
+);
+httpServer.on("upgrade", (request) => seen.upgrade(request));
+
+const io = new Server(httpServer, {
+  transports: ["websocket", "polling"],
+  pingTimeout: 60_000,
+  pingInterval: 25_000,
+  cors: { origin: process.env.CORS_ORIGIN ?? "http://localhost:3000", methods: ["GET", "POST"], credentials: true },
+});
+io.engine.on("connection", (transport) => {
+  seen.transports += 1;
+  transport.on("close", (reason) => {
+    if (reason === "parse error") seen.faults.push(reason);
+  });
+});
+io.engine.on("connection_error", ({ message }) => seen.faults.push(message));
+
+function refusal(message, data) {
+  return Object.assign(new Error(message), data && { data });
+}
+
+io.use((socket, next) => {
+  const { token, learnerId } = socket.handshake.auth;
+  if (learnerId === "banned") return next(refusal("This learner is banned", { code: "banned", until: "2027" }));
+  socket.data.learnerId = learnerId;
+  if (process.env.AUTH === "off") return next();
+  if (!token) return next(refusal("Authentication token required"));
+  try {
+    const claims = jwt.verify(token, process.env.NEXTAUTH_SECRET, { algorithms: ["HS256"] });
+    socket.data.userId = claims.userId ?? claims.sub;
+    socket.data.learnerId ??= socket.data.userId;
+    return next();
+  } catch {
+    return next(refusal("Invalid authentication token"));
+  }
+});
+
+io.of("/chat").use((socket, next) =>
+  socket.handshake.auth.room === "private" ? next(refusal("No entry", { code: "room.private" })) : next(),
+);
+
+/** Notes everything of a socket in `seen`, before the handlers of its events run. */
+function observe(socket) {
+  const sid = socket.id;
+  const namespace = socket.nsp.name;
+  const { auth, headers } = socket.handshake;
+  seen.connections.push({ sid, namespace, auth, headers });
+  let lastSeq = -1;
+  socket.onAny((event, ...args) => {
+    seen.event(sid, namespace, event, args);
+    const seq = args[0]?.seq;
+    if (seq === undefined) return;
+    if (seq !== lastSeq + 1) seen.disordered += 1;
+    lastSeq = seq;
+  });
+  socket.onAnyOutgoing((event) => seen.sent(event));
+  socket.on("disconnect", (reason) => seen.disconnects.push({ sid, namespace, reason }));
+}
+
+const learning = {
+  start_session: (socket, { seq }) => {
+    socket.emit("content:adapted", { level: 1 });
+    return { success: true, sessionId: `session-${socket.id}`, seq };
+  },
+  process_answer: (socket, { answer, seq }) => {
+    if (answer === "tired") socket.emit("break:suggested", { minutes: 5 });
+    return { success: true, correct: answer === "42", seq };
+  },
+  get_recommendation: (_socket, { seq }) => ({ success: true, recommendation: "fractions", seq }),
+};
+
+io.on("connection", (socket) => {
+  observe(socket);
+  socket.join(`learner:${socket.data.learnerId}`);
+
+  socket.on("agent:learning", (data, ack) => {
+    const act = learning[data?.action];
+    const answer = act ? act(socket, data) : { error: `Unknown action: ${data?.action}` };
+    ack?.(answer);
+  });
+  socket.on("agent:tutor", (data, ack) => {
+    socket.emit("tutor:message", { text: `You said: ${data.input}` });
+    ack?.({ success: true });
+  });
+  socket.on("agent:speech", ({ audioBuffer }, ack) => {
+    const bytes = Buffer.isBuffer(audioBuffer) ? audioBuffer : Buffer.from(audioBuffer, "base64");
+    socket.emit("connection:quality", { heard: bytes.length });
+    ack?.({ success: true, bytes: bytes.length });
+  });
+
+  socket.on("echo", (...args) => {
+    if (typeof args.at(-1) === "function") args.pop()(...args);
+    else socket.emit("echo", ...args);
+  });
+  // Has no answer, ever.
+  socket.on("silence", () => {});
+  // Asks the client, and answers with what the client answered.
+  socket.on("ask", async (question, ack) => {
+    try {
+      ack({ answer: await socket.timeout(5000).emitWithAck("question", question) });
+    } catch (error) {
+      ack({ error: error.message });
+    }
+  });
+});
+
+io.of("/chat").on("connection", (socket) => {
+  observe(socket);
+  socket.on("say", (text, ack) => {
+    io.of("/chat").emit("said", text);
+    ack?.({ success: true });
+  });
+});
+
+httpServer.listen(Number(process.argv[2] ?? 0), "127.0.0.1", () => {
+  console.log(JSON.stringify({ port: httpServer.address().port }));
+});

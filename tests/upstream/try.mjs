@@ -1,0 +1,22 @@
+import { io } from "socket.io-client";
+import jwt from "jsonwebtoken";
+import fs from "fs";
+const secret = fs.readFileSync("/tmp/run/secret","utf8");
+const token = jwt.sign({ sub: "ada" }, secret, { expiresIn: 60 });
+const url = process.argv[2] ?? "http://127.0.0.1:18443";
+const s = io(url, { transports: ["websocket"], auth: { token } });
+s.on("connect_error", e => console.log("connect_error", e.message, e.data));
+s.on("disconnect", (r) => console.log("disconnect", r));
+s.on("connect", async () => {
+  console.log("connected", s.id);
+  let last; 
+  for (let i=0;i<101;i++) last = await s.timeout(3000).emitWithAck("agent:learning", { action: "start_session", seq: i });
+  console.log("101st", JSON.stringify(last));
+  s.disconnect();
+  const bad = io(url, { transports: ["websocket"], auth: { token: "x.y.z" }, forceNew: true });
+  bad.on("connect_error", e => { console.log("bad:", e.message, e.data, bad.active); });
+  const none = io(url, { transports: ["websocket"], forceNew: true });
+  none.on("connect_error", e => { console.log("none:", e.message, e.data, none.active); });
+  setTimeout(() => process.exit(0), 1500);
+});
+setTimeout(() => process.exit(1), 8000);
