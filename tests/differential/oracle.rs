@@ -1,0 +1,80 @@
+//! The official parsers in a Node process: `tests/upstream/oracle.mjs`.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Command, Stdio},
+    thread,
+};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/upstream");
+
+/// What a packet says before its payload.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// Socket.IO's number of its type.
+    pub(crate) kind: u8,
+    pub(crate) namespace: String,
+    /// `null` for what is no number, though Node believes it to be one.
+    pub(crate) ack_id: Option<Value>,
+    /// The name, of an event; none where it is no text.
+    pub(crate) event: Option<String>,
+    pub(crate) attachments: u64,
+}
+
+/// A packet as the official encoders write it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Encoded {
+    pub(crate) text: String,
+    pub(crate) attachments: u64,
+}
+
+pub(crate) struct Oracle;
+
+impl Oracle {
+    /// How Node reads each of these text messages. None: it refuses it, or it is no Socket.IO packet.
+    pub(crate) fn decode(texts: &[String]) -> Vec<Option<Reading>> {
+        let questions: Vec<Value> = texts.iter().map(|text| text.clone().into()).collect();
+        ask(&questions).iter().map(reading).collect()
+    }
+
+    /// The text, and the number of binary messages behind it, of each of these packets `{type,nsp,id,data}`.
+    pub(crate) fn encode(packets: &[Value]) -> Vec<Encoded> {
+        ask(packets).into_iter().map(|answer| serde_json::from_value(answer).unwrap()).collect()
+    }
+}
+
+fn reading(answer: &Value) -> Option<Reading> {
+    let packet = answer.get("packet").filter(|packet| !packet.is_null())?;
+    let kind = u8::try_from(packet["type"].as_u64().unwrap()).unwrap();
+    let is_event = matches!(kind, 2 | 5);
+    Some(Reading {
+        kind,
+        namespace: packet["namespace"].as_str().unwrap().to_owned(),
+        ack_id: packet.get("id").cloned(),
+        event: is_event.then(|| packet["event"].as_str().map(str::to_owned)).flatten(),
+        attachments: packet["attachments"].as_u64().unwrap(),
+    })
+}
+
+/// One answer for each question.
+fn ask(questions: &[Value]) -> Vec<Value> {
+    let mut node = Command::new("node")
+        .arg("oracle.mjs")
+        .current_dir(FOLDER)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start node: {error}"));
+    let mut stdin = node.stdin.take().unwrap();
+    let lines: String = questions.iter().map(|question| format!("{question}\n")).collect();
+    let writer = thread::spawn(move || stdin.write_all(lines.as_bytes()));
+    let output = BufReader::new(node.stdout.take().unwrap());
+    let answers: Vec<Value> = output.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    assert!(node.wait().unwrap().success(), "run `npm ci` in {FOLDER}, or scripts/test");
+    writer.join().unwrap().unwrap();
+    assert_eq!(answers.len(), questions.len());
+    answers
+}
