@@ -28,7 +28,7 @@ pub(super) struct Variable {
 /// Those that begin with the prefix.
 ///
 /// # Errors
-/// One of them is not UTF-8.
+/// One of them is not UTF-8, or sets what another one sets.
 pub(super) fn variables(all: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<Variable>, ConfigError> {
     let mut variables = Vec::new();
     for (name, value) in all {
@@ -40,8 +40,13 @@ pub(super) fn variables(all: impl Iterator<Item = (OsString, OsString)>) -> Resu
             .map_err(|_| ConfigError::in_variable(&name, keys.join("."), "is not UTF-8; write it in UTF-8"))?;
         variables.push(Variable { name, text, keys, value: None });
     }
-    // A table before its keys, so that these are not lost.
     variables.sort_by(|one, other| one.keys.cmp(&other.keys));
+    // Sorted, whatever sets a part of something comes right behind what sets the whole of it.
+    let twice = variables.windows(2).find(|pair| pair[1].keys.starts_with(&pair[0].keys));
+    if let Some([whole, part]) = twice {
+        let message = format!("is set by {} too; keep one of them", whole.name);
+        return Err(ConfigError::in_variable(&part.name, part.keys.join("."), message));
+    }
     Ok(variables)
 }
 

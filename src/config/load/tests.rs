@@ -205,6 +205,14 @@ fn a_mistake_in_the_environment_names_the_variable() {
 }
 
 #[test]
+fn two_variables_that_set_the_same_are_refused() {
+    let set = [("TIDEGATE__LISTEN__WORKERS", "2"), ("TIDEGATE__LOG__LEVEL", "warn"), ("TIDEGATE__LISTEN", "{}")];
+    let told = "environment variable TIDEGATE__LISTEN__WORKERS: listen.workers is set by TIDEGATE__LISTEN too; keep one \
+                of them";
+    assert_eq!(loaded(KEY, &set).unwrap_err(), told);
+}
+
+#[test]
 fn a_variable_is_text_to_a_key_that_wants_text() {
     for text in ["12345", "true", "2026-11-23", " padded ", "\"quoted\"", "[list]", "1\nsecret = 2", "{curly}"] {
         let config = loaded(KEY, &[("TIDEGATE__AUTH__ISSUER", text)]).unwrap();
