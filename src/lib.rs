@@ -20,6 +20,7 @@
 //! kept, as it came, in one call.
 
 pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod event_names;
 pub mod gateway;

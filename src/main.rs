@@ -1,3 +1,7 @@
 //! The program: an exit code around the command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidegate::cli::main().into()
+}

@@ -74,7 +74,7 @@ const LAYERS: &[Layer] = &[
         ],
         must_not_name: &[LOGS, PROMETHEUS],
     },
-    Layer { name: "cli", imports: &["start", "config", "units", "observe"], must_not_name: &[PROMETHEUS] },
+    Layer { name: "cli", imports: &["start", "config", "policy", "units", "observe"], must_not_name: &[PROMETHEUS] },
 ];
 
 /// Files that may name what the rest of their layer must not.

@@ -1,0 +1,45 @@
+//! `tidegate check`: would a node start with this configuration, and what does it come to?
+
+use std::path::PathBuf;
+
+use super::{Failure, complain, load, print};
+use crate::{config::schema, start};
+
+const EXAMPLES: &str = "\
+Examples:
+  tidegate check tidegate.toml
+  tidegate check --reference > tidegate.toml
+  tidegate check --schema > tidegate.schema.json
+
+Keys and secrets are read, as at a start, and never shown; no address is opened. Standard output
+is a TOML file that says the same as all sources together; warnings are on standard error.";
+
+/// Check the configuration and print what it comes to
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The configuration file [default: /etc/tidegate/tidegate.toml, if it exists]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Check nothing; print the JSON schema of the configuration file
+    #[arg(long, conflicts_with_all = ["file", "reference"])]
+    schema: bool,
+    /// Check nothing; print every table and key with its meaning and its default
+    #[arg(long, conflicts_with = "file")]
+    reference: bool,
+}
+
+pub(super) fn check(args: Args) -> Result<(), Failure> {
+    if args.schema {
+        return Ok(print(&format!("{}\n", schema::schema()))?);
+    }
+    if args.reference {
+        return Ok(print(&schema::reference())?);
+    }
+    let (config, file) = load(args.file)?;
+    start::verify(&config).map_err(|error| Failure::to_start(error, file))?;
+    for warning in config.check().map_err(Failure::Config)? {
+        complain(&format!("warning: {warning}"));
+    }
+    Ok(print(&schema::effective(&config))?)
+}

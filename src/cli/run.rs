@@ -1,0 +1,40 @@
+//! `tidegate run`: a node, until SIGTERM or SIGINT.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use super::{Failure, load};
+use crate::{config::load::Overrides, start};
+
+const EXAMPLES: &str = "\
+Examples:
+  tidegate run --config tidegate.toml
+  tidegate run --listen 127.0.0.1:8443 --upstream http://127.0.0.1:4003
+
+SIGHUP, or a change of the file, reloads the configuration.
+SIGTERM and SIGINT send the clients away and stop.";
+
+/// Stand in front of the service until told to stop
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The configuration file [default: /etc/tidegate/tidegate.toml, if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where clients connect, over listen.address of the configuration
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    listen: Option<SocketAddr>,
+    /// The service, over upstream.url of the configuration
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+}
+
+pub(super) fn run(args: Args) -> Result<(), Failure> {
+    let overrides = Overrides { listen: args.listen, upstream: args.upstream };
+    let (mut config, file) = load(args.config)?;
+    overrides.apply(&mut config);
+    start::run(config, file.clone(), overrides).map_err(|error| Failure::to_start(error, file))
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "an address is IP:PORT, for example 127.0.0.1:8443 or [::1]:8443")
+}
