@@ -71,13 +71,6 @@ pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
     })
 }
 
-/// The line of a file, counted from 1, that says a dotted key such as `rate_limit[0].per`, or the last part of it that is
-/// there.
-#[must_use]
-pub fn line_of(path: &Path, key: &str) -> Option<usize> {
-    Place::of(&fs::read_to_string(path).ok()?, key).line
-}
-
 fn no_toml(name: &str, text: &str, error: &TomlError) -> ConfigError {
     let line = error.span().map(|span| line_at(text, span.start));
     ConfigError::in_file(name, line, String::new(), error.message().trim().replace('\n', ", "))
