@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     admin::{Admin, health::Health},
     config::{Config, error::ConfigError, load::Overrides},
-    gateway::{drain::Stage, forward::ForwardError, jwks::KeyServerError, listener},
+    gateway::{drain::Stage, jwks::KeyServerError, listener},
     observe::{
         journal::{self, JournalError, LogLevel},
         tally::Tally,
@@ -54,9 +54,6 @@ pub enum StartError {
     /// The admin token cannot be read.
     #[error("admin.token: {0}")]
     AdminToken(#[from] SecretError),
-    /// The service's URL is none, for ordinary HTTP.
-    #[error(transparent)]
-    Forward(#[from] ForwardError),
     /// An address cannot be listened on.
     #[error("cannot listen on {address} ({key}): {source}")]
     Listen {
@@ -81,12 +78,7 @@ impl StartError {
     pub const fn is_configuration(&self) -> bool {
         matches!(
             self,
-            Self::Config(_)
-                | Self::Compile(_)
-                | Self::Upstream(_)
-                | Self::Forward(_)
-                | Self::KeyServer(_)
-                | Self::AdminToken(_)
+            Self::Config(_) | Self::Compile(_) | Self::Upstream(_) | Self::KeyServer(_) | Self::AdminToken(_)
         )
     }
 }

@@ -21,10 +21,10 @@ use crate::relay::dial::UpstreamTable;
 
 /// Node closes idle connections after 5 s by default: those about to be closed are not used again.
 const POOL_IDLE: Duration = Duration::from_secs(4);
-/// Idle connections that one worker keeps.
+/// Idle connections that are kept.
 const POOL_IDLE_CONNECTIONS: usize = 32;
 
-/// Forwards ordinary HTTP requests to the service, over connections of its own. One per worker.
+/// Forwards ordinary HTTP requests to the service, over connections of its own.
 #[derive(Debug, Clone)]
 pub struct Forward {
     client: Client<HttpConnector, Upload>,
@@ -32,26 +32,10 @@ pub struct Forward {
     response_timeout: Duration,
 }
 
-/// Why nothing can be forwarded.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ForwardError {
-    /// Not a URL of the service.
-    #[error("upstream.url is not \"http://host:port\", for example \"http://127.0.0.1:4003\"")]
-    Url,
-}
-
 impl Forward {
-    /// A pool of connections to the service, empty as yet.
-    ///
-    /// # Errors
-    /// If `upstream.url` is not scheme `http`, a host and perhaps a port.
-    pub fn new(upstream: &UpstreamTable) -> Result<Self, ForwardError> {
-        let url: Uri = upstream.url.parse().map_err(|_| ForwardError::Url)?;
-        let bare = url.path_and_query().is_none_or(|path| path.as_str() == "/");
-        let service = match (url.scheme_str(), url.authority()) {
-            (Some("http"), Some(service)) if bare && !service.as_str().contains('@') => service.clone(),
-            _ => return Err(ForwardError::Url),
-        };
+    /// A pool of connections to `service`, empty as yet.
+    #[must_use]
+    pub fn new(service: uri::Authority, upstream: &UpstreamTable) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(upstream.connect_timeout.0));
@@ -60,7 +44,7 @@ impl Forward {
             .pool_idle_timeout(POOL_IDLE)
             .pool_max_idle_per_host(POOL_IDLE_CONNECTIONS)
             .build(connector);
-        Ok(Self { client, service, response_timeout: upstream.response_timeout.0 })
+        Self { client, service, response_timeout: upstream.response_timeout.0 }
     }
 
     /// The service's answer to `request`, or ours if there is none. `identity` are the headers that only we may fill.

@@ -140,14 +140,10 @@ impl TokenSources {
         }
     }
 
-    /// The query parameters that may be a token and are to be taken out of what is forwarded.
+    /// The query parameters that may be a token. They are taken out of what the service sees, for URLs are logged. A
+    /// header or a cookie reaches it as it came: the service may read it itself.
     pub fn query_keys(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|source| if let TokenSource::Query(name) = source { Some(&**name) } else { None })
-    }
-
-    /// The cookies that may be a token and are to be taken out of what is forwarded.
-    pub fn cookie_names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|source| if let TokenSource::Cookie(name) = source { Some(&**name) } else { None })
     }
 
     /// The subprotocols a client offers, in its order, without those that are a token or mark one. The service may be

@@ -126,11 +126,18 @@ impl Dialler {
         let refuse = || UpstreamUrlError { url: table.url.clone() };
         let uri: Uri = table.url.parse().map_err(|_| refuse())?;
         let authority = uri.authority().cloned().ok_or_else(refuse)?;
-        if uri.scheme_str() != Some("http") || !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+        let is_bare = matches!(uri.path(), "" | "/") && uri.query().is_none() && !authority.as_str().contains('@');
+        if uri.scheme_str() != Some("http") || !is_bare {
             return Err(refuse());
         }
         let address = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80));
         Ok(Self { authority, address, connect_timeout: table.connect_timeout.0 })
+    }
+
+    /// Host and port of the service, as its URL says.
+    #[must_use]
+    pub const fn authority(&self) -> &Authority {
+        &self.authority
     }
 
     /// Connects and upgrades, within `upstream.connect_timeout`.
@@ -181,4 +188,26 @@ fn handshake_request(
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, offered);
     }
     Ok(handshake)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_is_a_scheme_a_host_and_a_port() {
+        let compile = |url: &str| Dialler::compile(&UpstreamTable { url: url.to_owned(), ..UpstreamTable::default() });
+        for (good, address) in [
+            ("http://127.0.0.1:4003", "127.0.0.1:4003"),
+            ("http://service", "service:80"),
+            ("http://[::1]:81/", "[::1]:81"),
+        ] {
+            assert_eq!(compile(good).unwrap().address, address);
+        }
+        for bad in
+            ["", "service:80", "https://service", "http://service/path", "http://u@service", "http://", "ws://service"]
+        {
+            assert!(compile(bad).unwrap_err().to_string().contains("expected http://HOST"), "{bad}");
+        }
+    }
 }

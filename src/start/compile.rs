@@ -93,6 +93,7 @@ pub(super) fn compile(config: &Config, keys: &Keys, generation: u64) -> Result<S
         ping_timeout_ms: millis(terms.ping_timeout),
         max_payload: config.socketio.max_payload.0,
     };
+    let dialler = Dialler::compile(&config.upstream)?;
     let edge = EdgeRules {
         routes: Routes::new(&config.socketio, &config.websocket, token_keys),
         websocket: config.websocket.clone(),
@@ -101,8 +102,8 @@ pub(super) fn compile(config: &Config, keys: &Keys, generation: u64) -> Result<S
         identity_headers,
         open,
         max_payload: config.socketio.max_payload.0,
-        dialler: Dialler::compile(&config.upstream)?,
-        forward: Forward::new(&config.upstream)?,
+        forward: Forward::new(dialler.authority().clone(), &config.upstream),
+        dialler,
     };
     let send_buffer = usize::try_from(config.limits.send_buffer.0).unwrap_or(usize::MAX);
     Ok(Settings { session: Arc::new(Rules { policies, terms, send_buffer }), edge: Arc::new(edge) })
