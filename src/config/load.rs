@@ -77,9 +77,12 @@ fn no_toml(name: &str, text: &str, error: &TomlError) -> ConfigError {
 }
 
 /// The line of a file, counted from 1, that says a dotted key such as `rate_limit[0].per`, or the last part of it that is
-/// there.
+/// there. None where an environment variable says it instead.
 #[must_use]
 pub fn line_of(path: &Path, key: &str) -> Option<usize> {
+    if environment::variables(env::vars_os()).ok()?.iter().any(|variable| variable.concerns(key)) {
+        return None;
+    }
     Place::of(&fs::read_to_string(path).ok()?, key).line
 }
 
