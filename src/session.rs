@@ -3,7 +3,8 @@
 //!
 //! A [`Session`] has four kinds of method: getters; `client_*` and `service_*` for what happened; commands
 //! ([`drain`](Session::drain)); [`poll_action`](Session::poll_action) and [`next_deadline`](Session::next_deadline)
-//! for what must be done. After any of the first three kinds the caller polls actions until there are none.
+//! for what must be done. After any of the first three kinds the caller polls actions until there are none, and closes
+//! both legs where the session has [`ended`](Session::ended).
 
 pub mod acks;
 pub mod answer;
@@ -108,8 +109,6 @@ pub enum Action {
     SendService(Cow<'static, [u8]>),
     /// The user is known now.
     Authenticated,
-    /// Close both legs.
-    End(Ended),
 }
 
 /// One conversation.
@@ -141,7 +140,7 @@ pub(crate) struct Common {
     control_rate: ControlRate,
     last_packet: Instant,
     told: Option<Instant>,
-    ended: bool,
+    ended: Option<Ended>,
 }
 
 impl Session {
@@ -275,6 +274,12 @@ impl Session {
         self.common.end(Ended::Drained);
     }
 
+    /// Why both legs are to be closed, once what can still be said has been said.
+    #[must_use]
+    pub const fn ended(&self) -> Option<Ended> {
+        self.common.ended
+    }
+
     /// What must be done next, without taking it.
     #[must_use]
     pub fn next_action(&self) -> Option<&Action> {
@@ -318,7 +323,7 @@ impl Common {
             control_rate: ControlRate::new(now),
             last_packet: now,
             told: None,
-            ended: false,
+            ended: None,
         }
     }
 
@@ -336,10 +341,7 @@ impl Common {
 
     /// The first end counts.
     pub(crate) fn end(&mut self, ended: Ended) {
-        if !self.ended {
-            self.ended = true;
-            self.actions.push_back(Action::End(ended));
-        }
+        self.ended.get_or_insert(ended);
     }
 
     /// May the client be told again of refused packets that have no ack?

@@ -227,14 +227,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     }
                 }
                 Action::Authenticated => self.authenticated(turn),
-                Action::End(ended) => return Err(ended),
             }
+        }
+        if let Some(ended) = turn.session.ended() {
+            return Err(ended);
         }
         if self.client.waiting() > self.rules.send_buffer { Err(Ended::SlowReader) } else { Ok(()) }
     }
 
-    /// What we say ourselves must tear neither a frame nor a packet with attachments that is passing. An end waits for
-    /// neither.
+    /// What we say ourselves must tear neither a frame nor a packet with attachments that is passing.
     fn may_be_obeyed(&self, session: &Session) -> bool {
         let service_between_frames = match &self.upstream {
             UpstreamLeg::Open(leg) => leg.inflow.between_frames(),
@@ -250,7 +251,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             Some(Action::PingClient | Action::PongClient(_)) => service_between_frames,
             Some(Action::SendService(_) | Action::PongService(_)) => self.client.inflow.between_frames(),
-            Some(Action::Dial | Action::Authenticated | Action::End(_)) => true,
+            Some(Action::Dial | Action::Authenticated) => true,
             None => false,
         }
     }
@@ -410,3 +411,6 @@ impl<S> Drop for Driver<S> {
         self.worker.forget(self.cell.id);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -137,9 +137,9 @@ fn an_open_session_ends_with_its_token() {
     let lives = deadline - world.now;
     assert!(lives > Duration::from_secs(3) && lives <= Duration::from_secs(5), "{lives:?}");
     world.session.handle_timeout(&TERMS, deadline - Duration::from_millis(1));
-    assert_eq!(world.actions(), []);
+    assert_eq!(world.session.ended(), None);
     world.session.handle_timeout(&TERMS, deadline);
-    assert_eq!(world.actions(), [Action::End(Ended::TokenExpired)]);
+    assert_eq!(world.session.ended(), Some(Ended::TokenExpired));
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn what_no_official_client_does_ends_the_session() {
         for packet in packets {
             world.client(packet);
         }
-        assert_eq!(world.actions().last(), Some(&Action::End(Ended::ClientPacket(rule))), "{packets:?}");
+        assert_eq!(world.session.ended(), Some(Ended::ClientPacket(rule)), "{packets:?}");
     }
 }
 
@@ -198,7 +198,7 @@ fn text_between_a_packet_and_its_attachments_ends_the_session() {
     let mut world = World::joined();
     world.client(r#"451-["x",{"_placeholder":true,"num":0}]"#);
     assert!(matches!(world.client(r#"42["x"]"#), Verdict::Close(_)));
-    assert_eq!(world.actions(), [Action::End(Ended::ClientPacket("attachment_missing"))]);
+    assert_eq!(world.session.ended(), Some(Ended::ClientPacket("attachment_missing")));
 }
 
 #[test]
@@ -240,16 +240,16 @@ fn a_client_that_joins_nothing_is_closed() {
     assert_eq!(world.said(), ["2"]);
     world.session.client_pong(&TERMS, world.now + TERMS.ping_interval);
     world.session.handle_timeout(&TERMS, by);
-    assert_eq!(world.actions(), [Action::End(Ended::ConnectTimeout)]);
+    assert_eq!(world.session.ended(), Some(Ended::ConnectTimeout));
 }
 
 proptest! {
     /// Whatever is sent, in whatever order: no more events pass than the rule allows, an attachment passes only with
-    /// its packet, and after the end nothing more is to be done.
+    /// its packet.
     #[test]
     fn no_order_of_packets_gets_more_through(packets in prop::collection::vec(0..7_u8, 1..400)) {
         let mut world = World::joined();
-        let (mut passed, mut attachment_may_pass, mut ended) = (0, false, false);
+        let (mut passed, mut attachment_may_pass) = (0, false);
         for packet in packets {
             let verdict = match packet {
                 0 => world.client(r#"42["a"]"#),
@@ -268,11 +268,7 @@ proptest! {
                 passed += 1;
             }
             attachment_may_pass = packet == 2 && verdict == Verdict::Forward;
-            for action in world.actions() {
-                prop_assert!(!ended || !matches!(action, Action::End(_)), "it ends once");
-                ended |= matches!(action, Action::End(_));
-            }
-            if ended {
+            if world.session.ended().is_some() {
                 break;
             }
         }

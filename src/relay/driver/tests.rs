@@ -1,0 +1,102 @@
+//! One session beside another on the same thread.
+
+use std::{io, time::SystemTime};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadBuf},
+    task::LocalSet,
+};
+
+use super::*;
+use crate::{
+    config::Config,
+    event_names::EventNames,
+    observe::tally::Tally,
+    policy::{
+        identity::Identity,
+        policies::{Policies, PolicyTables},
+    },
+    session::{Terms, plain::Plain},
+};
+
+/// A defect of ours, arranged: it panics as soon as it is read.
+struct Defect;
+
+impl AsyncRead for Defect {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        panic!("a defect, arranged by a test")
+    }
+}
+
+impl AsyncWrite for Defect {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn worker() -> Rc<Worker> {
+    let config = Config::default();
+    let tables = PolicyTables {
+        auth: &crate::policy::auth::AuthTable { required: false, ..config.auth },
+        origins: &config.origins,
+        namespaces: &config.socketio.namespaces,
+        rate_limit: &config.rate_limit,
+    };
+    let policies = Policies::compile(&tables, &Arc::default(), 1).unwrap();
+    let terms = Terms {
+        ping_interval: Duration::from_secs(25),
+        ping_timeout: Duration::from_secs(20),
+        connect_timeout: Duration::from_secs(45),
+        idle_timeout: None,
+    };
+    let names = Arc::new(EventNames::new(10, []));
+    Worker::new(Arc::new(Rules { policies, terms, send_buffer: 1_000_000 }), Tally::new(&[1]), names)
+}
+
+fn open<S: AsyncRead + AsyncWrite + Unpin + 'static>(worker: &Rc<Worker>, client: S) {
+    let (rules, now) = (worker.rules(), Instant::now());
+    let peer = [127, 0, 0, 1].into();
+    let identity = Identity::anonymous();
+    let session =
+        Session::plain(peer, Plain::new(None), identity, &rules.policies, &rules.terms, SystemTime::now(), now);
+    let leg = WebSocketLeg::new(client, Sender::Service, Inflow::new(Sender::Client, 1000, false), &[]);
+    let upstream = UpstreamLeg::Idle { waiting: Vec::new() };
+    worker.spawn(session, now, |cell| Driver::new(Rc::clone(worker), cell, leg, upstream, None, None));
+}
+
+#[tokio::test]
+async fn a_panic_in_one_session_touches_no_other() {
+    LocalSet::new()
+        .run_until(async {
+            let worker = worker();
+            let (near, mut far) = tokio::io::duplex(1024);
+            open(&worker, near);
+            open(&worker, Defect);
+            assert_eq!(worker.len(), 2);
+            // A masked ping with an empty payload, and its answer.
+            for _ in 0..3 {
+                far.write_all(&[0x89, 0x80, 1, 2, 3, 4]).await.unwrap();
+                let mut pong = [0; 2];
+                far.read_exact(&mut pong).await.unwrap();
+                assert_eq!(pong, [0x8a, 0x00]);
+                tokio::task::yield_now().await;
+            }
+            let ids: Vec<u64> = worker.list(0, 10).iter().map(|session| session.id).collect();
+            assert_eq!(ids.len(), 1, "the one with the defect is gone, the other is not");
+        })
+        .await;
+}
+
+#[test]
+fn an_idle_session_is_small() {
+    assert!(size_of::<Driver<DuplexStream>>() <= 700, "{}", size_of::<Driver<DuplexStream>>());
+    assert!(size_of::<Session>() <= 520, "{}", size_of::<Session>());
+}
