@@ -125,7 +125,7 @@ fn learning(socket: &SocketRef, asked: &Value, ack: AckSender, learner: &str, an
         Some("process_answer") => {
             let count = answers.fetch_add(1, Ordering::Relaxed) + 1;
             answer(ack, &json!({ "success": true, "answers": count }));
-            if count % LESSON_ADAPTED_EVERY == 0 {
+            if count.is_multiple_of(LESSON_ADAPTED_EVERY) {
                 emit(socket, "content:adapted", &json!({ "difficulty": 1 + count / LESSON_ADAPTED_EVERY }));
             }
             if count == BREAK_AFTER {
