@@ -1,0 +1,76 @@
+//! A node that is asked to go sends its clients elsewhere first.
+
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+
+use crate::support::{Gate, Service, eventually, http, json, token};
+
+#[tokio::test]
+async fn sigterm_sends_clients_away_and_ends_with_success() {
+    let service = Service::start().await;
+    let mut gate = Gate::before(&service).with(r#"limits.shutdown_grace = "3s""#).await;
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        let client = gate.connect_with(json!({ "token": token("ada") }), json!({ "reconnection": false })).await;
+        client.connected().await;
+        clients.push(client);
+    }
+
+    let began = Instant::now();
+    gate.signal("TERM");
+    eventually("the node is not ready", async || {
+        (http::get(&gate.admin_url("/readyz")).await.status == 503).then_some(())
+    })
+    .await;
+    assert_eq!(http::get(&gate.admin_url("/livez")).await.status, 200, "going is not being ill");
+
+    for client in &clients {
+        // A reason after which a stock client connects again, where there is a node that takes it.
+        assert_eq!(client.disconnected().await, "transport close");
+    }
+    assert_eq!(gate.exit().await, Some(0));
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    assert_eq!(service.seen().await["disconnects"].as_array().unwrap().len(), 10);
+}
+
+#[tokio::test]
+async fn nobody_new_comes_in_while_it_drains() {
+    let service = Service::start().await;
+    let mut gate = Gate::before(&service).with(r#"limits.shutdown_grace = "3s""#).await;
+    let _stays = gate.client(token("ada")).await;
+    TcpStream::connect(gate.address).await.expect("it listens");
+
+    gate.signal("TERM");
+
+    eventually("the port is closed", async || TcpStream::connect(gate.address).await.err()).await;
+    assert_eq!(gate.exit().await, Some(0));
+}
+
+#[tokio::test]
+async fn an_empty_node_ends_at_once() {
+    let service = Service::start().await;
+    for signal in ["TERM", "INT"] {
+        let mut gate = Gate::before(&service).with(r#"limits.shutdown_grace = "30s""#).await;
+
+        let began = Instant::now();
+        gate.signal(signal);
+
+        assert_eq!(gate.exit().await, Some(0), "SIG{signal}");
+        assert!(began.elapsed() < Duration::from_secs(10), "SIG{signal}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn plain_clients_are_told_to_come_again() {
+    let service = Service::plain().await;
+    let mut gate =
+        Gate::before(&service).with("auth.token_from = [\"query:token\"]\n[[websocket]]\npath = \"/ws\"").await;
+    let mut client = gate.websocket(&format!("/ws?token={}", token("ada")), &[]).await.unwrap();
+
+    gate.signal("TERM");
+
+    let (code, _) = client.closed().await;
+    assert!(matches!(code, 1001 | 1012), "{code}");
+    assert_eq!(gate.exit().await, Some(0));
+}

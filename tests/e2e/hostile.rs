@@ -1,0 +1,324 @@
+//! Frames and packets that no client of good faith sends: the session ends, and the service has seen nothing.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{
+    Gate, Raw, Service, eventually,
+    frame::{self, BINARY, CLOSE, CONTINUATION, Frame, PING, TEXT, claiming, fragment, masked, unmasked},
+    json, token,
+};
+
+const EVENT: &[u8] = b"42[\"echo\",1]";
+
+/// Sends `bytes` in a joined session; the code of the close frame with which it ends.
+async fn ending(gate: &Gate, bytes: &[u8]) -> Option<u16> {
+    let mut raw = Raw::socketio(gate.address).await;
+    // The gate may close while the rest of the bytes is still on its way.
+    let _ = raw.try_send(bytes).await;
+    raw.close_code().await
+}
+
+#[tokio::test]
+async fn frames_against_rfc_6455_end_the_session_with_its_code() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).await;
+    let many_fragments = {
+        let mut bytes = fragment(TEXT, b"42[\"echo\"");
+        (0..70).for_each(|_| bytes.extend(fragment(CONTINUATION, b" ")));
+        bytes.extend(masked(CONTINUATION, b"]"));
+        bytes
+    };
+
+    // What is sent, and RFC 6455's code; the sections are its own.
+    let table: &[(&str, Vec<u8>, u16)] = &[
+        ("unmasked, §5.1", unmasked(TEXT, EVENT), 1002),
+        ("RSV1 without an extension, §5.2", frame::frame(0xC1, EVENT), 1002),
+        ("RSV3, §5.2", frame::frame(0x91, EVENT), 1002),
+        ("reserved opcode 3, §5.2", frame::frame(0x83, EVENT), 1002),
+        ("reserved control opcode B, §5.2", frame::frame(0x8B, b""), 1002),
+        ("2 GB announced", claiming(&[127, 0, 0, 0, 0, 0x80, 0, 0, 0], EVENT), 1009),
+        ("length with its top bit set, §5.2", claiming(&[127, 0x80, 0, 0, 0, 0, 0, 0, 5], b"42[]"), 1002),
+        ("5 bytes announced in 16 bits, §5.2", claiming(&[126, 0, 12], EVENT), 1002),
+        ("5 bytes announced in 64 bits, §5.2", claiming(&[127, 0, 0, 0, 0, 0, 0, 0, 12], EVENT), 1002),
+        ("fragmented ping, §5.5", fragment(PING, b"x"), 1002),
+        ("long ping, §5.5", masked(PING, &[b'x'; 126]), 1002),
+        ("continuation of nothing, §5.4", masked(CONTINUATION, EVENT), 1002),
+        ("text inside a message, §5.4", [fragment(TEXT, b"42["), masked(TEXT, EVENT)].concat(), 1002),
+        ("not UTF-8, §8.1", masked(TEXT, b"42[\"echo\",\"\xFF\"]"), 1007),
+        ("a surrogate, §8.1", masked(TEXT, b"42[\"echo\",\"\xED\xA0\x80\"]"), 1007),
+        (
+            "half a character, §8.1",
+            [fragment(TEXT, b"42[\"echo\",\"\xC3"), masked(CONTINUATION, b"\"]")].concat(),
+            1007,
+        ),
+        ("close code 1005, §7.4.1", masked(CLOSE, &1005_u16.to_be_bytes()), 1002),
+        ("close code 999, §7.4.2", masked(CLOSE, &999_u16.to_be_bytes()), 1002),
+        ("close body of one byte, §5.5.1", masked(CLOSE, b"x"), 1002),
+        ("close reason not UTF-8, §5.5.1", masked(CLOSE, b"\x03\xE8\xFF"), 1007),
+        ("more than 64 fragments", many_fragments, 1008),
+    ];
+    for (what, bytes, code) in table {
+        assert_eq!(ending(&gate, bytes).await, Some(*code), "{what}");
+    }
+
+    let seen = service.seen().await;
+    assert_eq!((&seen["received"], &seen["faults"]), (&json!({}), &json!([])));
+    // The same event, as it should be.
+    let mut raw = Raw::socketio(gate.address).await;
+    raw.send(&masked(TEXT, EVENT)).await;
+    assert_eq!(raw.frame().await.text(), "42[\"echo\",1]");
+}
+
+#[tokio::test]
+async fn a_huge_length_costs_no_memory() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with("limits.connections_per_ip = 1000").await;
+    let before = gate.process_status("VmRSS");
+
+    let mut liars = Vec::new();
+    for _ in 0..300 {
+        let mut raw = Raw::engineio(gate.address).await;
+        // Just allowed, and never sent.
+        raw.send(&claiming(&[127, 0, 0, 0, 0, 0, 0x0F, 0x42, 0x3F], b"40")).await;
+        liars.push(raw);
+    }
+    gate.client(token("ada")).await.ask("echo", json!([1])).await;
+
+    let grown = gate.process_status("VmRSS").saturating_sub(before);
+    assert!(grown < 15_000, "{grown} kB for 300 announcements of 1 MB");
+}
+
+#[tokio::test]
+async fn a_fragmented_message_arrives_whole() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).await;
+    let mut raw = Raw::socketio(gate.address).await;
+
+    raw.send(&fragment(TEXT, b"421[\"echo\",\"\xC3")).await;
+    raw.send(&masked(PING, b"still there?")).await;
+    raw.send(&fragment(CONTINUATION, b"\xA9")).await;
+    raw.send(&masked(CONTINUATION, b"\"]")).await;
+
+    assert_eq!(raw.frame().await.payload, b"still there?", "the answer to a ping does not wait");
+    assert_eq!(raw.frame().await.text(), "431[\"\u{e9}\"]");
+    assert_eq!(service.received("echo").await, 1);
+}
+
+#[tokio::test]
+async fn bytes_may_come_one_by_one() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).await;
+    let mut raw = Raw::socketio(gate.address).await;
+
+    let long = format!("427[\"echo\",\"{}\"]", "\u{e9}".repeat(150));
+    for byte in masked(TEXT, long.as_bytes()) {
+        raw.send(&[byte]).await;
+    }
+
+    assert_eq!(raw.frame().await.text(), format!("437[\"{}\"]", "\u{e9}".repeat(150)));
+}
+
+#[tokio::test]
+async fn a_close_frame_is_answered_and_what_follows_ignored() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).await;
+    let mut raw = Raw::socketio(gate.address).await;
+
+    raw.send(&[masked(CLOSE, &1000_u16.to_be_bytes()), masked(TEXT, EVENT)].concat()).await;
+
+    assert_eq!(raw.close_code().await, Some(1000));
+    assert_eq!(service.disconnection().await["reason"], "transport close");
+    assert_eq!(service.received("echo").await, 0);
+}
+
+#[tokio::test]
+async fn packets_that_node_reads_another_way_end_the_session() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).await;
+
+    // Node's reading of each is in tests/differential; none is what an official client writes.
+    let table = [
+        "42 [\"echo\"]",
+        "42\t[\"echo\"]",
+        "42\u{feff}[\"echo\"]",
+        "421 2[\"echo\"]",
+        "4207[\"echo\"]",
+        "42+7[\"echo\"]",
+        "451e0-[\"echo\",{\"_placeholder\":true,\"num\":0}]",
+        "450x1-[\"echo\",{\"_placeholder\":true,\"num\":0}]",
+        "45 1-[\"echo\",{\"_placeholder\":true,\"num\":0}]",
+        "450-[\"echo\"]",
+        "4511-[\"echo\"]",
+        "42/,[\"echo\"]",
+        "42/",
+        "42",
+        "42[1,\"x\"]",
+        "42[]",
+        "42{}",
+        "42[\"echo\"]x",
+        "42[\"connect\"]",
+        "42[\"disconnect\"]",
+        "42/nowhere,[\"echo\"]",
+        "44{\"message\":\"I am the server\"}",
+        "49[\"echo\"]",
+        "2",
+        "5",
+        "6",
+        "9",
+        "",
+        "\u{feff}42[\"echo\"]",
+        "bAAAA",
+        "40",
+        "40/chat,{\"token\":\"nonsense\"",
+        "42[\"echo\",\"\\ud800\"",
+    ];
+    for text in table {
+        let mut raw = Raw::socketio(gate.address).await;
+        raw.say(text).await;
+        raw.until_end().await;
+    }
+
+    let seen = service.seen().await;
+    assert_eq!((&seen["received"], &seen["faults"]), (&json!({}), &json!([])));
+    assert!(gate.metrics().await.sum("websocket_errors_total", &[]) >= 30.0, "each is counted");
+    // As official clients write them.
+    let mut raw = Raw::socketio(gate.address).await;
+    raw.say("427[\"echo\",1]").await;
+    assert_eq!(raw.frame().await.text(), "437[1]");
+}
+
+#[tokio::test]
+async fn an_event_name_is_its_meaning_not_its_spelling() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with("[[rate_limit]]\nevents = [\"echo\"]\nmessages = 1\nper = \"1h\"").await;
+    let mut raw = Raw::socketio(gate.address).await;
+
+    raw.say("421[\"echo\",1]").await;
+    raw.say("422[\"\\u0065cho\",2]").await;
+
+    // The gate's own answer may be there before the service's.
+    let answers = [raw.frame().await, raw.frame().await];
+    let answer = |id: &str| answers.iter().map(Frame::text).find(|text| text.starts_with(id)).unwrap();
+    assert_eq!(answer("431"), "431[1]");
+    assert!(answer("432").contains("rateLimited"), "{answers:?}");
+    assert_eq!(service.received("echo").await, 1);
+}
+
+#[tokio::test]
+async fn attachments_that_do_not_fit_their_packet_end_the_session() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).await;
+    let announced = masked(TEXT, b"452-[\"echo\",{\"_placeholder\":true,\"num\":0},{\"_placeholder\":true,\"num\":1}]");
+
+    let without_packet = masked(BINARY, b"nobody's");
+    let text_in_between = [announced.clone(), masked(BINARY, b"1"), masked(TEXT, EVENT)].concat();
+    ending(&gate, &without_packet).await;
+    ending(&gate, &text_in_between).await;
+
+    assert_eq!(service.seen().await["received"], json!({}));
+    assert_eq!(service.seen().await["faults"], json!([]));
+    let mut raw = Raw::socketio(gate.address).await;
+    raw.send(&[announced, masked(BINARY, b"1"), masked(BINARY, b"2")].concat()).await;
+    assert!(raw.frame().await.text().starts_with("452-[\"echo\""));
+}
+
+#[tokio::test]
+async fn nothing_is_accepted_before_connect_and_connect_only_once() {
+    let service = Service::without_auth().await;
+    let gate = Gate::before(&service).await;
+
+    let mut early = Raw::engineio(gate.address).await;
+    early.say("42[\"echo\",1]").await;
+    early.until_end().await;
+    assert_eq!(service.transports().await, 0);
+
+    let mut twice = Raw::socketio(gate.address).await;
+    twice.say(&format!("40{{\"token\":\"{}\"}}", token("raw"))).await;
+    twice.until_end().await;
+    assert_eq!(service.transports().await, 1);
+    assert_eq!(service.seen().await["faults"], json!([]));
+}
+
+#[tokio::test]
+async fn what_follows_an_unanswered_connect_waits_for_it() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).await;
+
+    let mut raw = Raw::engineio(gate.address).await;
+    let connect = format!("40{{\"token\":\"{}\"}}", token("ada"));
+    raw.send(&[masked(TEXT, connect.as_bytes()), masked(TEXT, EVENT)].concat()).await;
+
+    // Node would end such a session; an official client sends nothing before it is connected. Either way nothing is
+    // let through out of order.
+    let frames = raw.try_frame().await;
+    if let Some(first) = frames.filter(|frame| frame.opcode == TEXT) {
+        assert!(first.text().starts_with("40{"), "{first:?}");
+    }
+    assert_eq!(service.seen().await["faults"], json!([]));
+}
+
+#[tokio::test]
+async fn silence_ends_a_connection() {
+    let service = Service::start().await;
+    let gate =
+        Gate::before(&service).with("limits.handshake_timeout = \"500ms\"\nsocketio.connect_timeout = \"500ms\"").await;
+
+    let began = Instant::now();
+    let mut mute = Raw::connect(gate.address).await;
+    assert_eq!(mute.status().await, 0, "not a word is answered with none");
+    let mut slow = Raw::connect(gate.address).await;
+    slow.send(b"GET /sessions/plan HTTP/1.1\r\nHost: x\r\nX-Slow: ").await;
+    assert_eq!(slow.status().await, 408);
+    let mut undecided = Raw::engineio(gate.address).await;
+    undecided.until_end().await;
+
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(service.seen().await["transports"], 0);
+    let stays = gate.client(token("ada")).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(stays.ask("echo", json!([1])).await, 1, "those who joined may be silent");
+}
+
+#[tokio::test]
+async fn a_flood_of_pings_does_not_fill_the_memory() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).await;
+    let mut raw = Raw::socketio(gate.address).await;
+    let before = gate.process_status("VmRSS");
+
+    let pings = masked(PING, &[b'x'; 125]).repeat(500);
+    for _ in 0..200 {
+        // Nobody reads the answers; the gate may stop reading, or end it.
+        let sent = tokio::time::timeout(Duration::from_millis(500), raw.try_send(&pings)).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            break;
+        }
+    }
+
+    gate.client(token("ada")).await.ask("echo", json!([1])).await;
+    let grown = gate.process_status("VmRSS").saturating_sub(before);
+    assert!(grown < 15_000, "{grown} kB");
+}
+
+#[tokio::test]
+async fn a_client_that_is_gone_mid_message_leaves_nothing_behind() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).await;
+    let whole = masked(TEXT, b"42[\"echo\",\"to be cut at every byte\"]");
+
+    for len in 0..whole.len() {
+        let mut raw = Raw::socketio(gate.address).await;
+        raw.send(&whole[..len]).await;
+        if len % 2 == 0 {
+            raw.finish().await;
+        }
+    }
+
+    eventually("all are gone", async || {
+        (service.seen().await["disconnects"].as_array().unwrap().len() == whole.len()).then_some(())
+    })
+    .await;
+    assert_eq!(service.seen().await["received"], json!({}));
+    assert_eq!(service.seen().await["faults"], json!([]));
+    gate.counts(0.0, "websocket_connections_total", &[]).await;
+}

@@ -1,0 +1,20 @@
+//! The promises of Tidegate, end to end: the real program between an untouched Node service and stock clients.
+#![allow(clippy::unwrap_used, reason = "what is not there fails the scenario")]
+
+mod admin;
+mod auth;
+mod cli;
+mod drain;
+mod forward;
+mod hostile;
+mod keys;
+mod load;
+mod metrics;
+mod outage;
+mod rate_limit;
+mod reload;
+mod smuggling;
+mod transports;
+mod websocket_routes;
+
+mod support;

@@ -1,0 +1,113 @@
+//! The service is down, killed, stuck: an answer in time, and clients that find back by themselves.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Gate, Raw, Service, http, json, token};
+
+#[tokio::test]
+async fn a_client_waits_for_a_service_that_is_not_there_yet() {
+    let mut service = Service::start().await;
+    service.kill().await;
+    let gate = Gate::before(&service).await;
+
+    let client = gate.connect(json!({ "token": token("ada") })).await;
+    gate.counts(0.0, "tidegate_upstream_up", &[]).await;
+    assert!(client.is_active().await, "it goes on trying");
+    service.restart().await;
+
+    client.connected_after_errors().await;
+    assert_eq!(client.ask("echo", json!([1])).await, 1);
+    gate.counts(1.0, "tidegate_upstream_up", &[]).await;
+}
+
+#[tokio::test]
+async fn clients_find_back_after_the_service_was_killed() {
+    let mut service = Service::start().await;
+    let gate = Gate::before(&service).await;
+    let client = gate.client(token("ada")).await;
+
+    let began = Instant::now();
+    service.kill().await;
+    assert_eq!(client.disconnected().await, "transport close");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    service.restart().await;
+
+    client.connected_after_errors().await;
+    assert_eq!(client.ask("echo", json!(["back"])).await, "back");
+    assert_eq!(service.transports().await, 1);
+}
+
+#[tokio::test]
+async fn a_service_that_is_stuck_while_a_client_comes_is_given_up_in_time() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with(r#"upstream.connect_timeout = "500ms""#).await;
+    service.freeze();
+
+    let client = gate.connect(json!({ "token": token("ada") })).await;
+    let began = Instant::now();
+    assert_eq!(client.disconnected().await, "transport close");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(client.is_active().await);
+
+    service.thaw();
+    client.connected_after_errors().await;
+}
+
+#[tokio::test]
+async fn what_is_sent_while_the_service_is_stuck_arrives_afterwards() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with("rate_limit = []").await;
+    let client = gate.client(token("ada")).await;
+    client.send("silence", json!([{ "seq": 0 }])).await;
+
+    service.freeze();
+    for seq in 1..200 {
+        client.send("silence", json!([{ "seq": seq, "text": "x".repeat(10_000) }])).await;
+    }
+    assert_eq!(http::get(&gate.admin_url("/livez")).await.status, 200);
+    service.thaw();
+
+    assert_eq!(client.ask("echo", json!(["behind them"])).await, "behind them");
+    let seen = service.seen().await;
+    assert_eq!((&seen["received"]["silence"], &seen["disordered"]), (&json!(200), &json!(0)));
+}
+
+#[tokio::test]
+async fn a_stuck_service_does_not_hold_up_others() {
+    let stuck = Service::start().await;
+    let gate = Gate::before(&stuck).with("rate_limit = []\nupstream.response_timeout = \"500ms\"").await;
+    let client = gate.client(token("ada")).await;
+    stuck.freeze();
+
+    // More than any buffer on the way holds.
+    for _ in 0..30 {
+        client.send("silence", json!(["x".repeat(900_000)])).await;
+    }
+
+    let reply = http::get(&format!("{}/sessions/plan", gate.url())).await;
+    assert_eq!(reply.status, 504);
+    assert_eq!(http::get(&gate.admin_url("/livez")).await.status, 200);
+    let rss_mb = gate.process_status("VmRSS") / 1000;
+    assert!(rss_mb < 60, "{rss_mb} MB: what cannot be sent is left unread, not kept");
+    stuck.thaw();
+    assert_eq!(client.ask("echo", json!([1])).await, 1);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_off_and_costs_others_nothing() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with("rate_limit = []\nlimits.send_buffer = \"100KB\"").await;
+    let reads = gate.client(token("ada")).await;
+    let mut deaf = Raw::socketio(gate.address).await;
+
+    let wave = "x".repeat(500_000);
+    for _ in 0..60 {
+        service.emit("raw", "content:adapted", json!([wave])).await;
+    }
+
+    gate.counts(1.0, "websocket_disconnections_total", &[("reason", "slow_reader")]).await;
+    assert_eq!(reads.ask("echo", json!([1])).await, 1);
+    assert!(deaf.until_end().await.len() < 60);
+    let rss_mb = gate.process_status("VmRSS") / 1000;
+    assert!(rss_mb < 60, "{rss_mb} MB");
+}

@@ -1,0 +1,26 @@
+//! What scenarios are made of: the real program, the untouched service, stock clients, and patience.
+
+pub(crate) mod client;
+pub(crate) mod eventually;
+pub(crate) mod frame;
+pub(crate) mod http;
+pub(crate) mod issuer;
+pub(crate) mod metrics;
+pub(crate) mod node;
+pub(crate) mod plain;
+pub(crate) mod ports;
+pub(crate) mod process;
+pub(crate) mod raw;
+pub(crate) mod service;
+pub(crate) mod settings;
+pub(crate) mod tidegate;
+pub(crate) mod token;
+
+pub(crate) use client::Client;
+pub(crate) use eventually::{eventually, soon};
+pub(crate) use plain::Plain;
+pub(crate) use raw::Raw;
+pub(crate) use serde_json::{Value, json};
+pub(crate) use service::Service;
+pub(crate) use tidegate::Gate;
+pub(crate) use token::token;

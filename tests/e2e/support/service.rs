@@ -1,0 +1,107 @@
+//! The untouched service: Socket.IO 4 in Node, or a plain WebSocket echo.
+
+use serde_json::{Value, json};
+use tokio::{
+    io::BufReader,
+    process::{Child, ChildStdout},
+};
+
+use super::{eventually, http, node, process::signal, token::SECRET};
+
+/// A running service. It ends with the value.
+#[derive(Debug)]
+pub(crate) struct Service {
+    script: &'static str,
+    variables: &'static [(&'static str, &'static str)],
+    port: u16,
+    child: Child,
+    _output: BufReader<ChildStdout>,
+}
+
+impl Service {
+    /// Socket.IO with a check of tokens of its own.
+    pub(crate) async fn start() -> Self {
+        Self::run("service.mjs", &[("NEXTAUTH_SECRET", SECRET)], 0).await
+    }
+
+    /// Socket.IO that lets everybody in: what it does not see, the gate has kept away.
+    pub(crate) async fn without_auth() -> Self {
+        Self::run("service.mjs", &[("AUTH", "off")], 0).await
+    }
+
+    /// A plain WebSocket echo.
+    pub(crate) async fn plain() -> Self {
+        Self::run("ws.mjs", &[], 0).await
+    }
+
+    async fn run(script: &'static str, variables: &'static [(&'static str, &'static str)], port: u16) -> Self {
+        let mut child = node::start(script, &[port.to_string()], variables);
+        let (port, output) = node::listening(&mut child).await;
+        Self { script, variables, port, child, _output: output }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// SIGKILL: its sockets end without a word.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Starts it again where it was, remembering nothing.
+    pub(crate) async fn restart(&mut self) {
+        self.child.kill().await.unwrap();
+        *self = Self::run(self.script, self.variables, self.port).await;
+    }
+
+    /// It stands still, its sockets open.
+    pub(crate) fn freeze(&self) {
+        signal(&self.child, "STOP");
+    }
+
+    /// It goes on after `freeze`.
+    pub(crate) fn thaw(&self) {
+        signal(&self.child, "CONT");
+    }
+
+    /// Everything it saw; `tests/upstream/seen.mjs` says in what shape.
+    pub(crate) async fn seen(&self) -> Value {
+        http::get(&format!("{}/seen", self.url())).await.json()
+    }
+
+    /// Lets it forget what it saw.
+    pub(crate) async fn forget(&self) {
+        http::post(&format!("{}/seen/reset", self.url()), &json!({})).await;
+    }
+
+    /// How many connections with a client it has had, whether or not a namespace was joined.
+    pub(crate) async fn transports(&self) -> u64 {
+        self.seen().await["transports"].as_u64().unwrap()
+    }
+
+    /// How often clients sent `event`.
+    pub(crate) async fn received(&self, event: &str) -> u64 {
+        self.seen().await["received"][event].as_u64().unwrap_or(0)
+    }
+
+    /// Waits for the reason of the first disconnection it sees.
+    pub(crate) async fn disconnection(&self) -> Value {
+        eventually("the service sees a disconnection", async || {
+            Some(self.seen().await["disconnects"][0].clone()).filter(|seen| !seen.is_null())
+        })
+        .await
+    }
+
+    /// Sends an event to every socket of a learner.
+    pub(crate) async fn emit(&self, learner: &str, event: &str, args: Value) {
+        let body = json!({ "learnerId": learner, "event": event, "args": args });
+        http::post(&format!("{}/emit", self.url()), &body).await;
+    }
+
+    /// `disconnectSockets(close)` for every socket of a learner.
+    pub(crate) async fn disconnect(&self, learner: &str, close: bool) {
+        let body = json!({ "learnerId": learner, "close": close });
+        http::post(&format!("{}/disconnect", self.url()), &body).await;
+    }
+}

@@ -1,0 +1,283 @@
+//! The real program, started with a file of its own and ended with the value.
+
+use std::{
+    fs,
+    future::{Future, IntoFuture},
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    thread,
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    process::{Child, Command},
+    sync::OnceCell,
+};
+
+use super::{
+    client::{Client, Driver},
+    eventually, http,
+    metrics::Metrics,
+    plain::Plain,
+    ports::Port,
+    process::{self, Lines},
+    service::Service,
+    settings::{ConfigFolder, Settings},
+    soon,
+    token::SECRET,
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
+
+/// A running gate.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) address: SocketAddr,
+    admin: SocketAddr,
+    settings: Settings,
+    folder: ConfigFolder,
+    process: Child,
+    log: Lines,
+    clients: OnceCell<Arc<Driver>>,
+    _ports: [Port; 2],
+}
+
+/// How a gate is to be started; awaiting it starts it.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    settings: Settings,
+    variables: Vec<(String, String)>,
+    config_map: bool,
+    unready: bool,
+    ports: [Port; 2],
+}
+
+impl Gate {
+    /// A gate in front of `service`, with the secret of `token()` and a quick drain, otherwise as delivered.
+    pub(crate) fn before(service: &Service) -> Setup {
+        Self::before_url(&service.url())
+    }
+
+    pub(crate) fn before_url(url: &str) -> Setup {
+        let ports = [Port::reserve(), Port::reserve()];
+        let mut settings = Settings::default();
+        settings.change(&format!(
+            "listen.address = \"{}\"\nadmin.address = \"{}\"\nupstream.url = \"{url}\"\n\
+             auth.secret = {{ env = \"NEXTAUTH_SECRET\" }}\nlimits.shutdown_grace = \"2s\"",
+            ports[0].address, ports[1].address,
+        ));
+        let variables = vec![("NEXTAUTH_SECRET".to_owned(), SECRET.to_owned())];
+        Setup { settings, variables, config_map: false, unready: false, ports }
+    }
+
+    /// Waits until this path of the operator's side is answered with 200.
+    async fn answers(&mut self, path: &str) {
+        let url = self.admin_url(path);
+        let what = format!("the gate answers {path}");
+        let ready = eventually(&what, async || match http::try_request("GET", &url, &[], "").await {
+            Ok(reply) if reply.status == 200 => Some(()),
+            _ => None,
+        });
+        tokio::select! {
+            () = ready => {}
+            ended = self.process.wait() => panic!("the gate ended while it started: {ended:?}\n{:#?}", self.log.all()),
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// A URL of the operator's side.
+    pub(crate) fn admin_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.admin)
+    }
+
+    /// A stock client that is connected with this token.
+    pub(crate) async fn client(&self, token: String) -> Client {
+        let client = self.connect(json!({ "token": token })).await;
+        client.connected().await;
+        client
+    }
+
+    /// A stock client that begins to connect, with this in its CONNECT packet.
+    pub(crate) async fn connect(&self, auth: Value) -> Client {
+        self.connect_with(auth, json!({})).await
+    }
+
+    /// As `connect`, with options for its Manager.
+    pub(crate) async fn connect_with(&self, auth: Value, options: Value) -> Client {
+        Client::begin(self.driver().await, &self.url(), auth, options).await
+    }
+
+    /// The Node process of this gate's clients.
+    pub(crate) async fn driver(&self) -> Arc<Driver> {
+        self.clients.get_or_init(async || Driver::start()).await.clone()
+    }
+
+    /// A client of a plain WebSocket route; a refusal is its HTTP status.
+    pub(crate) async fn websocket(&self, target: &str, headers: &[(&str, &str)]) -> Result<Plain, u16> {
+        Plain::connect(self.address, target, headers).await
+    }
+
+    pub(crate) async fn metrics(&self) -> Metrics {
+        Metrics::scrape(&self.admin_url("/metrics/prometheus")).await
+    }
+
+    /// Waits until the samples of that name and these labels add up to `expected`.
+    pub(crate) async fn counts(&self, expected: f64, name: &str, labels: &[(&str, &str)]) {
+        eventually(&format!("{name}{labels:?} is {expected}"), async || {
+            (self.metrics().await.sum(name, labels) == expected).then_some(())
+        })
+        .await;
+    }
+
+    /// The lines it has logged so far.
+    pub(crate) fn log(&self) -> &Lines {
+        &self.log
+    }
+
+    /// Writes the file anew with these changes, as an editor or Kubernetes does; nobody tells the gate.
+    pub(crate) fn change(&mut self, toml: &str) {
+        self.settings.change(toml);
+        self.folder.write(&self.settings.toml());
+    }
+
+    /// Sends a signal by its short name.
+    pub(crate) fn signal(&self, name: &str) {
+        process::signal(&self.process, name);
+    }
+
+    /// Waits until it ends; answers with its exit code.
+    pub(crate) async fn exit(&mut self) -> Option<i32> {
+        soon("the gate ends", self.process.wait()).await.unwrap().code()
+    }
+
+    /// The figure of a line `Name: value` of its `/proc/PID/status`.
+    pub(crate) fn process_status(&self, name: &str) -> u64 {
+        let pid = self.process.id().expect("it runs");
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- the gate's file\n{}--- the gate's log", self.settings.toml());
+            self.log.all().iter().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
+
+impl Setup {
+    /// Changes the file: see [`Settings::change`].
+    pub(crate) fn with(mut self, toml: &str) -> Self {
+        self.settings.change(toml);
+        self
+    }
+
+    /// Leaves a key out of the file.
+    pub(crate) fn without(mut self, key: &str) -> Self {
+        self.settings.remove(key);
+        self
+    }
+
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The file is reached through links, as Kubernetes mounts a ConfigMap.
+    pub(crate) fn in_config_map(mut self) -> Self {
+        self.config_map = true;
+        self
+    }
+
+    /// The gate is awaited until it answers, not until it is ready.
+    pub(crate) fn unready(mut self) -> Self {
+        self.unready = true;
+        self
+    }
+
+    async fn start(self) -> Gate {
+        let folder = ConfigFolder::new(self.config_map, &self.settings.toml());
+        let mut process = process::spawn(&mut self.command(&folder));
+        let log = Lines::of(process.stderr.take().expect("it is piped"));
+        let [listen, admin] = &self.ports;
+        let mut gate = Gate {
+            address: listen.address,
+            admin: admin.address,
+            settings: self.settings,
+            folder,
+            process,
+            log,
+            clients: OnceCell::new(),
+            _ports: self.ports,
+        };
+        gate.answers(if self.unready { "/livez" } else { "/readyz" }).await;
+        gate
+    }
+
+    /// Starts a gate that is to end by itself.
+    pub(crate) async fn fails(self) -> Outcome {
+        let folder = ConfigFolder::new(false, &self.settings.toml());
+        outcome(&mut self.command(&folder)).await
+    }
+
+    /// The file as it will be written.
+    pub(crate) fn toml(&self) -> String {
+        self.settings.toml()
+    }
+
+    /// Runs another subcommand, `FILE` among its arguments standing for the file, with the same variables.
+    pub(crate) async fn cli(&self, args: &[&str]) -> Outcome {
+        let folder = ConfigFolder::new(false, &self.settings.toml());
+        let file = folder.file();
+        let args: Vec<_> = args.iter().map(|arg| if *arg == "FILE" { file.to_str().unwrap() } else { arg }).collect();
+        outcome(tidegate(&args).envs(self.variables.iter().cloned())).await
+    }
+
+    fn command(&self, folder: &ConfigFolder) -> Command {
+        let mut command = tidegate(&["run", "--config"]);
+        command.arg(folder.file()).envs(self.variables.iter().cloned());
+        command
+    }
+}
+
+impl IntoFuture for Setup {
+    type Output = Gate;
+    type IntoFuture = Pin<Box<dyn Future<Output = Gate> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.start())
+    }
+}
+
+/// How a run of the program ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// None: by a signal.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// The program with these arguments and no variables of Tidegate's.
+fn tidegate(args: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(args).env_remove("NEXTAUTH_SECRET");
+    command
+}
+
+/// Runs it to its end.
+async fn outcome(command: &mut Command) -> Outcome {
+    let output = soon("the program ends", process::spawn(command).wait_with_output()).await.unwrap();
+    Outcome {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
