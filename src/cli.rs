@@ -97,13 +97,14 @@ enum Failure {
 
 impl Failure {
     /// Says where in the file, if it is something that stands there.
-    fn to_start(error: StartError, file: Option<PathBuf>) -> Self {
+    fn of_start(error: StartError, file: Option<PathBuf>) -> Self {
         let key = match &error {
-            StartError::Compile(error) => Some(error.key()),
-            StartError::AdminToken(_) => Some("admin.token".to_owned()),
-            _ => None,
+            StartError::Compile(error) => error.key(),
+            StartError::KeyServer(_) => "auth.jwks_url".to_owned(),
+            StartError::AdminToken(_) => "admin.token".to_owned(),
+            _ => return Self::Start(error),
         };
-        let place = file.and_then(|file| Some((line_of(&file, &key?)?, file)));
+        let place = file.and_then(|file| Some((line_of(&file, &key)?, file)));
         match place {
             Some((line, file)) => Self::StartFromFile { file, line, error },
             None => Self::Start(error),

@@ -37,7 +37,7 @@ pub(super) fn check(args: Args) -> Result<(), Failure> {
         return Ok(print(&schema::reference())?);
     }
     let (config, file) = load(args.file)?;
-    start::verify(&config).map_err(|error| Failure::to_start(error, file))?;
+    start::verify(&config).map_err(|error| Failure::of_start(error, file))?;
     for warning in config.check().map_err(Failure::Config)? {
         complain(&format!("warning: {warning}"));
     }

@@ -32,7 +32,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let overrides = Overrides { listen: args.listen, upstream: args.upstream };
     let (mut config, file) = load(args.config)?;
     overrides.apply(&mut config);
-    start::run(config, file.clone(), overrides).map_err(|error| Failure::to_start(error, file))
+    start::run(config, file.clone(), overrides).map_err(|error| Failure::of_start(error, file))
 }
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {

@@ -73,8 +73,11 @@ pub(super) enum TokenError {
 }
 
 pub(super) fn token(args: Args) -> Result<(), Failure> {
-    let (config, _) = load(args.config.clone())?;
-    let token = mint(&config.auth, args, SystemTime::now())?;
+    let (config, file) = load(args.config.clone())?;
+    let token = mint(&config.auth, args, SystemTime::now()).map_err(|error| match error {
+        TokenError::Secret(error) => Failure::of_start(error.into(), file),
+        error => error.into(),
+    })?;
     Ok(print(&format!("{token}\n"))?)
 }
 
