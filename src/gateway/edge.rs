@@ -1,7 +1,7 @@
 //! One connection at the edge, from its first byte to its last HTTP answer: limits, routes, endpoints.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     convert::Infallible,
     net::{IpAddr, SocketAddr},
     pin::pin,
@@ -67,6 +67,7 @@ pub struct Edge {
     pub connections: Arc<Connections>,
     rules: RefCell<Arc<EdgeRules>>,
     stage: watch::Receiver<Stage>,
+    serving: Cell<usize>,
 }
 
 impl Edge {
@@ -78,7 +79,7 @@ impl Edge {
         rules: Arc<EdgeRules>,
         stage: watch::Receiver<Stage>,
     ) -> Rc<Self> {
-        Rc::new(Self { worker, connections, rules: RefCell::new(rules), stage })
+        Rc::new(Self { worker, connections, rules: RefCell::new(rules), stage, serving: Cell::new(0) })
     }
 
     /// New rules, for every request from now on.
@@ -86,8 +87,15 @@ impl Edge {
         self.rules.replace(rules);
     }
 
+    /// Is no connection served that has not become a session?
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        self.serving.get() == 0
+    }
+
     /// Serves one connection until it ends or becomes a session.
     pub async fn serve(self: Rc<Self>, stream: TcpStream, socket: SocketAddr) {
+        let _serving = Serving::new(Rc::clone(&self));
         let rules = Arc::clone(&self.rules.borrow());
         // Behind a proxy all clients share one address: there each session is counted by itself.
         let by_request = rules.trusted_proxies.iter().any(|proxy| proxy.contains(&socket.ip()));
@@ -181,6 +189,22 @@ impl Edge {
         self.worker.tally.error(refusal.code);
         journal::refused_handshake(&RefusedHandshake { peer, stage, reason: refusal.code, origin: None });
         reply::closing(reply::json(status_of(refusal.kind), refusal.code, refusal.message))
+    }
+}
+
+/// Counts a connection for as long as it is served.
+struct Serving(Rc<Edge>);
+
+impl Serving {
+    fn new(edge: Rc<Edge>) -> Self {
+        edge.serving.set(edge.serving.get() + 1);
+        Self(edge)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.serving.set(self.0.serving.get() - 1);
     }
 }
 

@@ -31,7 +31,7 @@ const TICK_MAX: Duration = Duration::from_millis(250);
 /// After the grace, sessions have so long for their last bytes.
 const LAST_BYTES: Duration = Duration::from_secs(3);
 
-/// How often a draining thread looks whether its sessions are gone.
+/// How often a draining thread looks whether its sessions and requests are gone.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
 /// What a worker thread grows from.
@@ -103,13 +103,13 @@ async fn live(seed: Seed) {
         };
         listener::accept(listener, draining, on_connection, on_exhausted).await;
     }
-    drain(&worker, &mut stage).await;
+    drain(&worker, &edge, &mut stage).await;
 }
 
-async fn drain(worker: &Worker, stage: &mut watch::Receiver<Stage>) {
+async fn drain(worker: &Worker, edge: &Edge, stage: &mut watch::Receiver<Stage>) {
     let mut until = Instant::now();
     stage.mark_changed();
-    while !worker.is_empty() {
+    while !worker.is_empty() || !edge.is_idle() {
         if stage.has_changed().unwrap_or(false) {
             // A second signal shortens the grace.
             if let Stage::Draining(grace) = *stage.borrow_and_update() {
