@@ -16,5 +16,6 @@ mod reload;
 mod smuggling;
 mod transports;
 mod websocket_routes;
+mod wrong_service;
 
 mod support;

@@ -11,6 +11,7 @@ pub(crate) mod plain;
 pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod raw;
+pub(crate) mod scripted;
 pub(crate) mod service;
 pub(crate) mod settings;
 pub(crate) mod tidegate;

@@ -6,14 +6,15 @@ use tokio::{
     process::{Child, ChildStdout},
 };
 
-use super::{eventually, http, node, process::signal, token::SECRET};
+use super::{eventually, http, node, ports::Port, process::signal, token::SECRET};
 
 /// A running service. It ends with the value.
 #[derive(Debug)]
 pub(crate) struct Service {
     script: &'static str,
     variables: &'static [(&'static str, &'static str)],
-    port: u16,
+    /// Ours also while it is down, so that it finds it free when it comes back.
+    port: Port,
     child: Child,
     _output: BufReader<ChildStdout>,
 }
@@ -21,27 +22,32 @@ pub(crate) struct Service {
 impl Service {
     /// Socket.IO with a check of tokens of its own.
     pub(crate) async fn start() -> Self {
-        Self::run("service.mjs", &[("NEXTAUTH_SECRET", SECRET)], 0).await
+        Self::run("service.mjs", &[("NEXTAUTH_SECRET", SECRET)], Port::reserve()).await
     }
 
     /// Socket.IO that lets everybody in: what it does not see, the gate has kept away.
     pub(crate) async fn without_auth() -> Self {
-        Self::run("service.mjs", &[("AUTH", "off")], 0).await
+        Self::run("service.mjs", &[("AUTH", "off")], Port::reserve()).await
     }
 
     /// A plain WebSocket echo.
     pub(crate) async fn plain() -> Self {
-        Self::run("ws.mjs", &[], 0).await
+        Self::run("ws.mjs", &[], Port::reserve()).await
     }
 
-    async fn run(script: &'static str, variables: &'static [(&'static str, &'static str)], port: u16) -> Self {
-        let mut child = node::start(script, &[port.to_string()], variables);
-        let (port, output) = node::listening(&mut child).await;
+    async fn run(script: &'static str, variables: &'static [(&'static str, &'static str)], port: Port) -> Self {
+        let (child, output) = Self::spawn(script, variables, &port).await;
         Self { script, variables, port, child, _output: output }
     }
 
+    async fn spawn(script: &str, variables: &[(&str, &str)], port: &Port) -> (Child, BufReader<ChildStdout>) {
+        let mut child = node::start(script, &[port.address.port().to_string()], variables);
+        let (_, output) = node::listening(&mut child).await;
+        (child, output)
+    }
+
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.port.address)
     }
 
     /// SIGKILL: its sockets end without a word.
@@ -51,8 +57,8 @@ impl Service {
 
     /// Starts it again where it was, remembering nothing.
     pub(crate) async fn restart(&mut self) {
-        self.child.kill().await.unwrap();
-        *self = Self::run(self.script, self.variables, self.port).await;
+        self.kill().await;
+        (self.child, self._output) = Self::spawn(self.script, self.variables, &self.port).await;
     }
 
     /// It stands still, its sockets open.
