@@ -1,0 +1,253 @@
+//! The clients, all in one thread, and what they see of the proxy between two points in time.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    future::Future,
+    io::{self, BufRead as _, Write as _},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use tokio::task::{JoinSet, LocalSet};
+
+use crate::{
+    client::{Client, Events},
+    measure,
+    scenario::Scenario,
+};
+
+/// How long a proxy is loaded before anything is read.
+const WARM_UP: Duration = Duration::from_millis(400);
+/// Until the last waiting connection has settled.
+const SETTLE: Duration = Duration::from_millis(500);
+/// Connections that are opened at the same time.
+const OPENING: usize = 16;
+/// What is printed once everything is open and the word to begin is awaited.
+pub(crate) const READY: &str = "ready";
+
+/// What the load is told.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LoadArgs {
+    /// What to do.
+    #[arg(long)]
+    pub(crate) scenario: Scenario,
+    /// The proxy's port.
+    #[arg(long)]
+    pub(crate) port: u16,
+    /// The proxy's process.
+    #[arg(long)]
+    pub(crate) pid: u32,
+    /// How long to measure.
+    #[arg(long, default_value_t = 1.5)]
+    pub(crate) seconds: f64,
+    /// Instead: wait for a line, then send so many events in all.
+    #[arg(long)]
+    pub(crate) count: Option<usize>,
+    /// Connections of the idle scenario.
+    #[arg(long, default_value_t = 4000)]
+    pub(crate) idle: usize,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Reading {
+    /// Round trips, or connections.
+    pub(crate) units: usize,
+    /// In which they were made.
+    pub(crate) seconds: f64,
+    /// Of the proxy.
+    pub(crate) cpu_ns: u64,
+    /// Of a round trip, or of a connection from first to last, in microseconds.
+    pub(crate) p50_us: f64,
+    /// The same.
+    pub(crate) p99_us: f64,
+    /// By which the proxy grew.
+    pub(crate) resident_bytes: u64,
+    /// Of the proxy before the first connection.
+    pub(crate) base_bytes: u64,
+}
+
+/// What the clients share.
+struct Shared {
+    events: Events,
+    done: Cell<usize>,
+    left: Cell<usize>,
+    took_ns: RefCell<Vec<u32>>,
+}
+
+impl Shared {
+    fn new(scenario: Scenario) -> Rc<Self> {
+        let events = Events::new(scenario.in_flight(), scenario.event_bytes());
+        Rc::new(Self { events, done: Cell::new(0), left: Cell::new(usize::MAX), took_ns: RefCell::default() })
+    }
+
+    /// Allows at most `wanted` more, and says how many.
+    fn claim(&self, wanted: usize) -> usize {
+        let claimed = wanted.min(self.left.get());
+        self.left.set(self.left.get() - claimed);
+        claimed
+    }
+
+    fn finished(&self, began: Instant) {
+        self.done.set(self.done.get() + 1);
+        let took = u32::try_from(began.elapsed().as_nanos()).unwrap_or(u32::MAX);
+        self.took_ns.borrow_mut().push(took);
+    }
+}
+
+/// Runs one scenario and prints its reading as a line of JSON.
+pub(crate) async fn run(args: LoadArgs) -> io::Result<()> {
+    let reading = LocalSet::new().run_until(load(&args)).await?;
+    println!("{}", serde_json::to_string(&reading)?);
+    Ok(())
+}
+
+async fn load(args: &LoadArgs) -> io::Result<Reading> {
+    let shared = Shared::new(args.scenario);
+    let mut tasks = JoinSet::new();
+    match args.scenario {
+        Scenario::Sidle => return idle(args, &shared).await,
+        Scenario::Sf => {
+            for _ in 0..args.scenario.connections() {
+                tasks.spawn_local(churn(args.port, Rc::clone(&shared)));
+            }
+        }
+        _ => {
+            let clients = open(args.port, args.scenario.connections(), &shared).await?;
+            await_word(args)?;
+            shared.left.set(args.count.unwrap_or(usize::MAX));
+            for client in clients {
+                tasks.spawn_local(converse(client, args.scenario.in_flight(), Rc::clone(&shared)));
+            }
+        }
+    }
+    if args.count.is_some() {
+        finish(tasks).await?;
+        return Ok(Reading { units: shared.done.get(), ..Reading::default() });
+    }
+    let reading = tokio::select! {
+        reading = window(args, &shared) => reading?,
+        Some(ended) = tasks.join_next() => {
+            ended??;
+            return Err(io::Error::other("a client ended by itself"));
+        }
+    };
+    shared.left.set(0);
+    finish(tasks).await?;
+    Ok(reading)
+}
+
+/// Reads the proxy before and after.
+async fn window(args: &LoadArgs, shared: &Shared) -> io::Result<Reading> {
+    tokio::time::sleep(WARM_UP).await;
+    shared.took_ns.borrow_mut().clear();
+    let (began, done, cpu_ns) = (Instant::now(), shared.done.get(), measure::cpu_ns(args.pid)?);
+    tokio::time::sleep(Duration::from_secs_f64(args.seconds)).await;
+    let cpu_ns = measure::cpu_ns(args.pid)? - cpu_ns;
+    let (seconds, units) = (began.elapsed().as_secs_f64(), shared.done.get() - done);
+    let mut took = shared.took_ns.take();
+    took.sort_unstable();
+    let micros = |part| f64::from(measure::quantile(&took, part)) / 1e3;
+    Ok(Reading { units, seconds, cpu_ns, p50_us: micros(0.5), p99_us: micros(0.99), ..Reading::default() })
+}
+
+async fn finish(mut tasks: JoinSet<io::Result<()>>) -> io::Result<()> {
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+/// Opens clients, each of which has had one event acknowledged.
+async fn open(port: u16, count: usize, shared: &Rc<Shared>) -> io::Result<Vec<Client>> {
+    let mut clients = Vec::with_capacity(count);
+    let mut opening: JoinSet<io::Result<Client>> = JoinSet::new();
+    let open_one = |user: usize| {
+        let shared = Rc::clone(shared);
+        async move {
+            let mut client = Client::join(port, user).await?;
+            client.echo(&shared.events).await?;
+            Ok(client)
+        }
+    };
+    for user in 0..count {
+        if opening.len() == OPENING
+            && let Some(opened) = opening.join_next().await
+        {
+            clients.push(opened??);
+        }
+        opening.spawn_local(open_one(user));
+    }
+    while let Some(opened) = opening.join_next().await {
+        clients.push(opened??);
+    }
+    Ok(clients)
+}
+
+fn await_word(args: &LoadArgs) -> io::Result<()> {
+    if args.count.is_none() {
+        return Ok(());
+    }
+    println!("{READY}");
+    io::stdout().flush()?;
+    io::stdin().lock().read_line(&mut String::new()).map(drop)
+}
+
+/// Keeps events in flight until no more are allowed.
+async fn converse(mut client: Client, in_flight: usize, shared: Rc<Shared>) -> io::Result<()> {
+    let mut sent: VecDeque<Instant> = VecDeque::with_capacity(in_flight);
+    let (mut next, mut wanted) = (0, in_flight);
+    loop {
+        let claimed = shared.claim(wanted);
+        if claimed > 0 {
+            let now = Instant::now();
+            sent.extend(std::iter::repeat_n(now, claimed));
+            client.send(shared.events.take(next, claimed)).await?;
+            next += claimed;
+        }
+        if sent.is_empty() {
+            return Ok(());
+        }
+        wanted = client.acks(shared.events.ack_bytes).await?;
+        for _ in 0..wanted {
+            let began = sent.pop_front().ok_or_else(|| io::Error::other("more acknowledgements than events"))?;
+            shared.finished(began);
+        }
+    }
+}
+
+/// Opens and closes until no more are allowed.
+async fn churn(port: u16, shared: Rc<Shared>) -> io::Result<()> {
+    while shared.claim(1) == 1 {
+        let began = Instant::now();
+        let mut client = Client::join(port, shared.done.get()).await?;
+        client.echo(&shared.events).await?;
+        drop(client);
+        shared.finished(began);
+    }
+    Ok(())
+}
+
+/// What waiting connections cost.
+async fn idle(args: &LoadArgs, shared: &Rc<Shared>) -> io::Result<Reading> {
+    // The first connection pays for what the proxy makes once.
+    drop(open(args.port, 1, shared).await?);
+    tokio::time::sleep(SETTLE).await;
+    let base_bytes = measure::resident_bytes(args.pid)?;
+    let clients = open(args.port, args.idle, shared).await?;
+    tokio::time::sleep(SETTLE).await;
+    let resident_bytes = measure::resident_bytes(args.pid)?.saturating_sub(base_bytes);
+    let (began, cpu_ns) = (Instant::now(), measure::cpu_ns(args.pid)?);
+    tokio::time::sleep(Duration::from_secs_f64(args.seconds)).await;
+    let cpu_ns = measure::cpu_ns(args.pid)? - cpu_ns;
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(Reading { units: clients.len(), seconds, cpu_ns, resident_bytes, base_bytes, ..Reading::default() })
+}
+
+/// One thread, which is what a core is.
+pub(crate) fn block_on(role: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(role)
+}
