@@ -48,8 +48,7 @@ pub(crate) fn system_calls(peer: Peer, echo: &Process, gate: &Path) -> io::Resul
     let calls = parse_summary(&fs::read_to_string(summary)?);
     let total: u64 = calls.iter().map(|(_, calls)| calls).sum();
     let often = calls.iter().filter(|(_, calls)| per_round_trip(*calls) >= 0.02);
-    let named: Vec<String> =
-        often.map(|(name, calls)| format!("{:.2} {name}", per_round_trip(*calls))).collect();
+    let named: Vec<String> = often.map(|(name, calls)| format!("{:.2} {name}", per_round_trip(*calls))).collect();
     Ok((per_round_trip(total), named.join(", ")))
 }
 
@@ -86,7 +85,12 @@ fn instructions_of(peer: Peer, scenario: Scenario, count: usize, echo: &Process,
 }
 
 /// Sends `count` events once `attach` has been done, all connections being open by then.
-fn counted(proxy: &Process, scenario: Scenario, count: usize, attach: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+fn counted(
+    proxy: &Process,
+    scenario: Scenario,
+    count: usize,
+    attach: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
     let mut load = peers::load(&load_args(proxy, scenario, &["--count".to_owned(), count.to_string()]))?;
     let mut output = BufReader::new(load.stdout.take().ok_or_else(|| io::Error::other("the load has no output"))?);
     let mut line = String::new();

@@ -11,8 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::frames::Frames;
 
-const OPEN: &[u8] =
-    br#"0{"sid":"bench","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
+const OPEN: &[u8] = br#"0{"sid":"bench","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
 const BACKLOG: u32 = 4096;
 
 /// Serves until killed.

@@ -81,7 +81,7 @@ struct Shared {
 impl Shared {
     fn new(scenario: Scenario) -> Rc<Self> {
         let events = Events::new(scenario.in_flight(), scenario.event_bytes());
-        Rc::new(Self { events, done: Cell::new(0), left: Cell::new(usize::MAX), took_ns: RefCell::default() })
+        Rc::new(Self { events, done: Cell::new(0), left: Cell::new(0), took_ns: RefCell::default() })
     }
 
     /// Allows at most `wanted` more, and says how many.
@@ -107,6 +107,7 @@ pub(crate) async fn run(args: LoadArgs) -> io::Result<()> {
 
 async fn load(args: &LoadArgs) -> io::Result<Reading> {
     let shared = Shared::new(args.scenario);
+    shared.left.set(args.count.unwrap_or(usize::MAX));
     let mut tasks = JoinSet::new();
     match args.scenario {
         Scenario::Sidle => return idle(args, &shared).await,
@@ -118,7 +119,6 @@ async fn load(args: &LoadArgs) -> io::Result<Reading> {
         _ => {
             let clients = open(args.port, args.scenario.connections(), &shared).await?;
             await_word(args)?;
-            shared.left.set(args.count.unwrap_or(usize::MAX));
             for client in clients {
                 tasks.spawn_local(converse(client, args.scenario.in_flight(), Rc::clone(&shared)));
             }
