@@ -98,8 +98,9 @@ impl fmt::Display for Period {
         if millis == 0 {
             return f.write_str("0s");
         }
-        // One unit where it comes out even: people write "90s" and "24h".
-        let even = PERIOD_UNITS.iter().find(|(_, factor)| millis.is_multiple_of(*factor));
+        // One unit where it comes out even. A minute alone is "60s" to people, as "90s" is.
+        let readable = |unit: &str, factor: u64| millis.is_multiple_of(factor) && (unit != "m" || millis > factor);
+        let even = PERIOD_UNITS.iter().find(|(unit, factor)| readable(unit, *factor));
         if let Some((unit, factor)) = even {
             return write!(f, "{}{unit}", millis / factor);
         }
@@ -311,6 +312,8 @@ mod tests {
             ("250ms", 250, "250ms"),
             ("30s", 30_000, "30s"),
             ("90s", 90_000, "90s"),
+            ("1m", 60_000, "60s"),
+            ("2m", 120_000, "2m"),
             ("1m30s", 90_000, "90s"),
             ("24h", 86_400_000, "1d"),
             ("0s", 0, "0s"),

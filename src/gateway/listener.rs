@@ -51,9 +51,13 @@ impl Default for ListenTable {
 /// # Errors
 /// As `bind(2)` and `listen(2)`.
 pub fn bind(address: SocketAddr) -> io::Result<StdListener> {
+    listen(address, true)
+}
+
+fn listen(address: SocketAddr, shared: bool) -> io::Result<StdListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -66,6 +70,8 @@ pub fn bind(address: SocketAddr) -> io::Result<StdListener> {
 /// # Errors
 /// As [`bind`].
 pub fn bind_all(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
+    // A port that may be shared may be shared with another node too, which would get half of our clients unnoticed.
+    drop(listen(address, false)?);
     let first = bind(address)?;
     let address = first.local_addr()?;
     let others = (1..workers).map(|_| bind(address));
@@ -185,6 +191,8 @@ mod tests {
         let ports: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
         assert_eq!(ports, [ports[0]; 3]);
         assert_ne!(ports[0], 0);
+        let again = bind_all(listeners[0].local_addr().unwrap(), 3);
+        assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AddrInUse, "another node must not share them");
     }
 
     #[tokio::test]
