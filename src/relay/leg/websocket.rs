@@ -55,18 +55,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
 
     /// Receives into `buffer`, behind what was carried over. 0: the peer has ended.
     pub fn fill(&mut self, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let carried = self.inflow.carried();
-        let mut received = 0;
-        if !self.inflow.has_put_back() {
-            let mut into = ReadBuf::new(&mut buffer[carried..]);
-            ready!(Pin::new(&mut self.io).poll_read(cx, &mut into))?;
-            received = into.filled().len();
-            if received == 0 {
-                return Poll::Ready(Ok(0));
-            }
+        if self.inflow.has_put_back() {
+            return Poll::Ready(Ok(self.inflow.take_carry(buffer)));
         }
-        self.inflow.take_carry(buffer);
-        Poll::Ready(Ok(carried + received))
+        let mut into = ReadBuf::new(&mut buffer[self.inflow.carried()..]);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut into))?;
+        let received = into.filled().len();
+        if received == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        Poll::Ready(Ok(self.inflow.take_carry(buffer) + received))
     }
 
     /// Sends whole frames, or parts of one that follow each other. What the socket does not take is kept.
