@@ -5,7 +5,7 @@ const BLOCK: usize = 16;
 
 /// Masks `payload` in place. `offset` is how far into its frame's payload it begins, in bytes.
 pub fn apply(payload: &mut [u8], mask: [u8; 4], offset: usize) {
-    let mask = repeat(mask, offset);
+    let mask = repeat::<BLOCK>(mask, offset);
     let (blocks, tail) = payload.as_chunks_mut::<BLOCK>();
     for block in blocks {
         for (byte, mask) in block.iter_mut().zip(mask) {
@@ -26,8 +26,18 @@ pub fn copy_unmasked(src: &[u8], mask: [u8; 4], offset: usize, dst: &mut [u8]) {
     apply(dst, mask, offset);
 }
 
-/// The mask as it lies over a block that begins at `offset`.
-fn repeat(mask: [u8; 4], offset: usize) -> [u8; BLOCK] {
+/// Is `payload`, once unmasked, ASCII alone? Nothing is copied. `offset` is how far into its frame's payload it begins.
+#[must_use]
+pub fn is_ascii_under(payload: &[u8], mask: [u8; 4], offset: usize) -> bool {
+    let mask = repeat::<8>(mask, offset);
+    let (words, tail) = payload.as_chunks::<8>();
+    // Every word is gone over and none is asked by itself: only so does the loop become vector instructions.
+    let seen = words.iter().fold(0, |seen, word| seen | (u64::from_ne_bytes(*word) ^ u64::from_ne_bytes(mask)));
+    seen.to_ne_bytes().is_ascii() && tail.iter().zip(mask).all(|(byte, mask)| (byte ^ mask).is_ascii())
+}
+
+/// The mask as it lies over so many bytes that begin at `offset`.
+fn repeat<const BYTES: usize>(mask: [u8; 4], offset: usize) -> [u8; BYTES] {
     std::array::from_fn(|at| mask[offset.wrapping_add(at) % 4])
 }
 
@@ -49,6 +59,18 @@ mod tests {
         assert_eq!(&plain, b"llo");
     }
 
+    #[test]
+    fn ascii_is_told_through_the_mask_wherever_the_other_byte_stands() {
+        let mask = [0x37, 0xfa, 0x21, 0xbd];
+        for at in 0..40 {
+            let mut payload = [b'a'; 40];
+            apply(&mut payload, mask, 3);
+            assert!(is_ascii_under(&payload, mask, 3));
+            payload[at] ^= 0x80;
+            assert!(!is_ascii_under(&payload, mask, 3), "{at}");
+        }
+    }
+
     proptest! {
         #[test]
         fn every_part_of_a_payload_is_masked_as_the_whole_is(
@@ -64,6 +86,7 @@ mod tests {
             let mut plain = vec![0; masked.len() - cut];
             copy_unmasked(&masked[cut..], mask, cut, &mut plain);
             prop_assert_eq!(&plain, &payload[cut..]);
+            prop_assert_eq!(is_ascii_under(&masked[cut..], mask, cut), payload[cut..].is_ascii());
         }
     }
 }

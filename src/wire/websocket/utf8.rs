@@ -38,6 +38,9 @@ impl Utf8Check {
     /// # Errors
     /// As [`Utf8Check::feed`].
     pub fn feed_masked(&mut self, bytes: &[u8], mask: [u8; 4], offset: usize) -> Result<(), FrameError> {
+        if self.begun_len == 0 && mask::is_ascii_under(bytes, mask, offset) {
+            return Ok(());
+        }
         let mut plain = [0; CHUNK];
         // CHUNK is a multiple of four, so the mask lies over every chunk as it lies over the first.
         for chunk in bytes.chunks(CHUNK) {
