@@ -199,14 +199,13 @@ impl Session {
         self.common.meters = policies.open_meters(identity, self.common.peer, now);
     }
 
-    /// Anything whole came from the client.
+    /// A message came from the client, be it a heartbeat.
     pub fn client_heard(&mut self, terms: &Terms, now: Instant) {
         self.common.heartbeat.heard(now, terms.ping_timeout);
-        self.common.last_packet = now;
     }
 
-    /// Anything but a heartbeat came from the service.
-    pub const fn service_heard(&mut self, now: Instant) {
+    /// A message that is no heartbeat came from either side.
+    pub const fn used(&mut self, now: Instant) {
         self.common.last_packet = now;
     }
 

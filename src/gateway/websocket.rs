@@ -18,6 +18,7 @@ use crate::{
         reply::{self, Body},
         upgrade::{self, Client},
     },
+    observe::journal,
     policy::{
         auth::{Auth, AuthError, KEYS_UNAVAILABLE},
         connections::Permit,
@@ -147,8 +148,8 @@ async fn dial_service(edge: &Edge, rules: &EdgeRules, request: DialRequest) -> R
     let outcome = rules.dialler.dial(request).await;
     edge.worker.tally.dial(outcome.is_ok());
     outcome.map_err(|error| {
-        crate::observe::journal::dial_failed(&error);
-        match error {
+        journal::dial_failed(&error);
+        reply::closing(match error {
             DialError::Timeout { .. } => {
                 reply::json(StatusCode::GATEWAY_TIMEOUT, "upstream.timeout", "The service did not answer in time")
             }
@@ -158,6 +159,6 @@ async fn dial_service(edge: &Edge, rules: &EdgeRules, request: DialRequest) -> R
             DialError::Answer(_) | DialError::Request(_) => {
                 reply::json(StatusCode::BAD_GATEWAY, "upstream.refused", "The service refused the connection")
             }
-        }
+        })
     })
 }

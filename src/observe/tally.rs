@@ -57,13 +57,16 @@ pub struct Tally {
 
     pub(super) dials_ok: Counter,
     pub(super) dials_failed: Counter,
-    /// `0` before the first dial, then `(tick + 1) * 2`, plus one where it went well.
+    /// `0` before the first dial, then twice its number among all dials of the process, plus one where it went well.
     last_dial: AtomicU64,
     upstream_open: AtomicI64,
     /// By hundreds of the status; index 0 is everything that is no status.
     pub(super) http: [Counter; 6],
     last_tick_ms: AtomicU64,
 }
+
+/// Dials are numbered across all workers, so that the latest can be told. They are rare; nothing else here is shared.
+static NEXT_DIAL: AtomicU64 = AtomicU64::new(1);
 
 /// Frames of one direction.
 #[derive(Debug, Default)]
@@ -173,7 +176,7 @@ impl Tally {
     /// A connection to the service was tried, with its handshake.
     pub fn dial(&self, ok: bool) {
         if ok { &self.dials_ok } else { &self.dials_failed }.add(1);
-        self.last_dial.store((self.last_tick() + 1) * 2 + u64::from(ok), Relaxed);
+        self.last_dial.store(NEXT_DIAL.fetch_add(1, Relaxed) * 2 + u64::from(ok), Relaxed);
     }
 
     /// Connections to the service were opened (above zero) or closed (below).
@@ -213,7 +216,7 @@ impl Tally {
         self.upstream_open.load(Relaxed)
     }
 
-    /// The tick of the last dial, and whether it went well.
+    /// The number of the last dial, and whether it went well.
     fn last_dial(&self) -> Option<(u64, bool)> {
         let last = self.last_dial.load(Relaxed);
         (last > 0).then_some((last / 2, last % 2 == 1))
@@ -264,8 +267,9 @@ mod tests {
         assert_eq!(upstream_up(&tallies), None);
         tallies[0].dial(true);
         assert_eq!(upstream_up(&tallies), Some(true));
-        tallies[1].tick(1000);
         tallies[1].dial(false);
         assert_eq!(upstream_up(&tallies), Some(false));
+        tallies[0].dial(true);
+        assert_eq!(upstream_up(&tallies), Some(true));
     }
 }

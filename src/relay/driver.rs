@@ -58,6 +58,8 @@ pub struct Driver<S> {
     pub(super) paused_until: Option<Instant>,
     route: Option<Box<Route>>,
     closing: Option<Closing>,
+    /// What the side that closed said of it.
+    pub(super) close_reason: Box<str>,
     authenticated: bool,
     batches: u32,
     _permit: Option<Permit>,
@@ -99,6 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             paused_until: None,
             route: route.map(Box::new),
             closing: None,
+            close_reason: Box::default(),
             authenticated: false,
             batches: 0,
             _permit: permit,
@@ -324,12 +327,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             UpstreamLeg::Idle { .. } | UpstreamLeg::Dialling { .. } => true,
         };
         if service_between_frames && ended != Ended::ClientLost {
-            self.client.say_close(answer::to_client(ended), turn.now);
+            self.client.say_close(answer::to_client(ended, &self.close_reason), turn.now);
         }
         if let UpstreamLeg::Open(leg) = &mut self.upstream
             && self.client.inflow.between_frames()
         {
-            leg.say_close(answer::to_service(ended), turn.now);
+            leg.say_close(answer::to_service(ended, &self.close_reason), turn.now);
         }
         self.closing = Some(Closing::new(ended, turn.now));
         self.record_end(turn, ended);

@@ -35,6 +35,9 @@ use crate::{
     },
 };
 
+/// What a Close without a body says (RFC 6455 §7.1.5).
+const NO_CLOSE: (CloseCode, &str) = (CloseCode::NO_STATUS, "");
+
 /// What becomes of a message of the client.
 enum Judged {
     Keep,
@@ -116,13 +119,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn judge(&mut self, opcode: OpCode, text: &[u8], complete: bool, turn: &mut Turn<'_>) -> Judged {
         turn.session.client_heard(&self.rules.terms, turn.now);
         match (&turn.session.dialect, opcode) {
-            (Dialect::Plain(_), _) => self.judge_plain(opcode, text, turn),
+            (Dialect::Plain(_), _) => {
+                turn.session.used(turn.now);
+                self.judge_plain(opcode, text, turn)
+            }
             (Dialect::SocketIo(_), OpCode::Binary) => {
+                turn.session.used(turn.now);
                 let verdict = turn.session.client_attachment();
                 self.obeyed(verdict)
             }
             (Dialect::SocketIo(_), _) => match text.first().copied().and_then(EnginePacket::from_digit) {
-                Some(EnginePacket::Message) => self.judge_packet(text, complete, turn),
+                Some(EnginePacket::Message) => {
+                    turn.session.used(turn.now);
+                    self.judge_packet(text, complete, turn)
+                }
                 Some(EnginePacket::Pong) if complete && text.len() == 1 => {
                     if let Some(rtt) = turn.session.client_pong(&self.rules.terms, turn.now) {
                         self.worker.tally.rtt(rtt);
@@ -221,10 +231,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     fn client_control(&mut self, opcode: OpCode, payload: &[u8], turn: &mut Turn<'_>) -> Result<(), Ended> {
         match opcode {
-            OpCode::Close => Err(match close::parse_close(payload).map_err(client_broke)? {
-                Some((code, _)) => Ended::ClientClosed(code),
-                None => Ended::ClientClosed(CloseCode::NO_STATUS),
-            }),
+            OpCode::Close => {
+                let (code, reason) = close::parse_close(payload).map_err(client_broke)?.unwrap_or(NO_CLOSE);
+                self.close_reason = reason.into();
+                Err(Ended::ClientClosed(code))
+            }
             OpCode::Ping => {
                 turn.session.client_pinged(payload, turn.now);
                 Ok(())
@@ -273,7 +284,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 return Ok(());
             };
             match found {
-                Found::Control { opcode, len } => Self::service_control(opcode, &peek[..len], turn)?,
+                Found::Control { opcode, len } => self.service_control(opcode, &peek[..len], turn)?,
                 Found::Head { header, len, complete } => {
                     let fate = self.hear(header.opcode, &peek[..len], complete, turn)?;
                     if fate == Fate::Keep {
@@ -299,7 +310,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             let named = if complete && opcode == OpCode::Text { plain.event_of(text) } else { Ok(None) };
             let event = named.as_ref().ok().and_then(Option::as_ref).map_or(MESSAGE, EventName::as_str);
             self.worker.tally.sent(self.worker.names.slot(event));
-            turn.session.service_heard(turn.now);
+            turn.session.used(turn.now);
             return Ok(Fate::Keep);
         }
         if opcode == OpCode::Binary {
@@ -326,7 +337,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     fn hear_packet(&mut self, text: &[u8], complete: bool, turn: &mut Turn<'_>) -> Result<Fate, Ended> {
-        turn.session.service_heard(turn.now);
+        turn.session.used(turn.now);
         let head = peek::peek_service(text, complete).map_err(|error| Ended::ServiceFault(error.code()))?;
         let Heard { latency } = turn.session.service_packet(&head, turn.now);
         match head.kind {
@@ -339,12 +350,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Ok(Fate::Keep)
     }
 
-    fn service_control(opcode: OpCode, payload: &[u8], turn: &mut Turn<'_>) -> Result<(), Ended> {
+    fn service_control(&mut self, opcode: OpCode, payload: &[u8], turn: &mut Turn<'_>) -> Result<(), Ended> {
         match opcode {
-            OpCode::Close => Err(match close::parse_close(payload).map_err(service_broke)? {
-                Some((code, _)) => Ended::ServiceClosed(code),
-                None => Ended::ServiceClosed(CloseCode::NO_STATUS),
-            }),
+            OpCode::Close => {
+                let (code, reason) = close::parse_close(payload).map_err(service_broke)?.unwrap_or(NO_CLOSE);
+                self.close_reason = reason.into();
+                Err(Ended::ServiceClosed(code))
+            }
             OpCode::Ping => {
                 turn.session.service_pinged(payload);
                 Ok(())

@@ -8,29 +8,29 @@ use crate::{
 
 /// A WebSocket Close: the code, or none for a Close without a body, and the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Close {
+pub struct Close<'a> {
     /// RFC 6455 §7.4; none: a Close without a body, which the peer reads as 1005.
     pub code: Option<CloseCode>,
     /// At most 123 bytes.
-    pub reason: &'static str,
+    pub reason: &'a str,
 }
 
-impl Close {
-    const fn new(code: CloseCode, reason: &'static str) -> Self {
+impl<'a> Close<'a> {
+    const fn new(code: CloseCode, reason: &'a str) -> Self {
         Self { code: Some(code), reason }
     }
 
     /// What one side said in its Close, passed on to the other.
-    const fn passed_on(code: CloseCode) -> Self {
-        if code.may_be_sent() { Self::new(code, "") } else { Self { code: None, reason: "" } }
+    const fn passed_on(code: CloseCode, reason: &'a str) -> Self {
+        if code.may_be_sent() { Self::new(code, reason) } else { Self { code: None, reason: "" } }
     }
 }
 
-/// What the client hears.
+/// What the client hears; `reason` is what the side said that closed.
 #[must_use]
-pub const fn to_client(ended: Ended) -> Close {
+pub const fn to_client(ended: Ended, reason: &str) -> Close<'_> {
     match ended {
-        Ended::ClientClosed(code) | Ended::ServiceClosed(code) => Close::passed_on(code),
+        Ended::ClientClosed(code) | Ended::ServiceClosed(code) => Close::passed_on(code, reason),
         Ended::ClientLost => Close { code: None, reason: "" },
         Ended::ClientFrame(code, rule) => Close::new(code, rule),
         Ended::ClientPacket(rule) => Close::new(CloseCode::POLICY, rule),
@@ -47,11 +47,11 @@ pub const fn to_client(ended: Ended) -> Close {
     }
 }
 
-/// What the service hears.
+/// What the service hears; `reason` is what the side said that closed.
 #[must_use]
-pub const fn to_service(ended: Ended) -> Close {
+pub const fn to_service(ended: Ended, reason: &str) -> Close<'_> {
     match ended {
-        Ended::ClientClosed(code) | Ended::ServiceClosed(code) => Close::passed_on(code),
+        Ended::ClientClosed(code) | Ended::ServiceClosed(code) => Close::passed_on(code, reason),
         Ended::ServiceFault(rule) => Close::new(CloseCode::PROTOCOL, rule),
         Ended::Panicked => Close::new(CloseCode::GOING_AWAY, "proxy error"),
         _ => Close::new(CloseCode::GOING_AWAY, ended.cause()),

@@ -105,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
     }
 
     /// Queues a Close.
-    pub fn say_close(&mut self, close: Close, now: Instant) {
+    pub fn say_close(&mut self, close: Close<'_>, now: Instant) {
         let mut payload = Vec::new();
         close::encode_close(close.code, close.reason, &mut payload);
         self.say(OpCode::Close, &payload, now);
