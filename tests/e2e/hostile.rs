@@ -280,6 +280,26 @@ async fn silence_ends_a_connection() {
 }
 
 #[tokio::test]
+async fn an_idle_session_is_closed_where_that_is_wanted() {
+    let service = Service::start().await;
+    let gate =
+        Gate::before(&service).with("limits.idle_timeout = \"1500ms\"\nsocketio.ping_interval = \"300ms\"").await;
+    let busy = gate.client(token("busy")).await;
+    let idle = gate.client(token("idle")).await;
+
+    let mut beats = 0;
+    while idle.untaken("disconnect") == 0 {
+        busy.ask("echo", json!([beats])).await;
+        beats += 1;
+        assert!(beats < 200, "heartbeats are no use of a session");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    assert_eq!(busy.untaken("disconnect"), 0);
+    assert_eq!(idle.disconnected().await, "transport close");
+}
+
+#[tokio::test]
 async fn a_flood_of_pings_does_not_fill_the_memory() {
     let service = Service::start().await;
     let gate = Gate::before(&service).await;

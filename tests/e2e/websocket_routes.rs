@@ -106,19 +106,19 @@ async fn the_field_that_names_the_event_is_what_limits_and_metrics_go_by() {
 }
 
 #[tokio::test]
-async fn close_codes_pass_both_ways() {
+async fn close_codes_and_reasons_pass_both_ways() {
     let service = Service::plain().await;
     let gate = Gate::before(&service).with(ROUTE).await;
 
     for (code, reason) in [(1000, "done"), (1001, ""), (3001, "lesson over"), (4999, "é")] {
         let mut client = connected(&gate).await;
         client.close(code, reason).await;
-        assert_eq!(service.disconnection().await["code"], code);
+        assert_eq!(service.disconnection().await, json!({ "code": code, "reason": reason }));
         service.forget().await;
 
         let mut client = connected(&gate).await;
         client.send(format!("close {code} {reason}")).await;
-        assert_eq!(client.closed().await.0, code);
+        assert_eq!(client.closed().await, (code, reason.to_owned()));
         service.disconnection().await;
         service.forget().await;
     }

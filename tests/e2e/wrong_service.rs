@@ -49,6 +49,7 @@ async fn what_is_no_upgrade_does_not_become_a_tunnel() {
         raw.send(format!("GET {} HTTP/1.1\r\n{UPGRADE}\r\n{hidden}", target()).as_bytes()).await;
         let status = raw.status().await;
         assert!(matches!(status, 401 | 502 | 504), "{what}: {status}");
+        assert!(!raw.rest().await.contains("HTTP/1.1"), "{what}: one answer, and the end");
         assert_eq!(service.connections(), 1, "{what}");
     }
 
