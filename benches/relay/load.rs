@@ -3,7 +3,6 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
-    future::Future,
     io::{self, BufRead as _, Write as _},
     rc::Rc,
     time::{Duration, Instant},
@@ -245,9 +244,4 @@ async fn idle(args: &LoadArgs, shared: &Rc<Shared>) -> io::Result<Reading> {
     let cpu_ns = measure::cpu_ns(args.pid)? - cpu_ns;
     let seconds = began.elapsed().as_secs_f64();
     Ok(Reading { units: clients.len(), seconds, cpu_ns, resident_bytes, base_bytes, ..Reading::default() })
-}
-
-/// One thread, which is what a core is.
-pub(crate) fn block_on(role: impl Future<Output = io::Result<()>>) -> io::Result<()> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(role)
 }

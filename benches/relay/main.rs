@@ -12,7 +12,7 @@ mod peers;
 mod report;
 mod scenario;
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{future::Future, io, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -83,9 +83,9 @@ enum Role {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.role {
-        Some(Role::Echo { port }) => load::block_on(echo::run(port)),
-        Some(Role::L4 { port, upstream }) => load::block_on(l4::run(port, upstream)),
-        Some(Role::Load(args)) => load::block_on(load::run(args)),
+        Some(Role::Echo { port }) => block_on(echo::run(port)),
+        Some(Role::L4 { port, upstream }) => block_on(l4::run(port, upstream)),
+        Some(Role::Load(args)) => block_on(load::run(args)),
         None => measure_all(&cli.plan),
     };
     match outcome {
@@ -95,6 +95,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// One thread, which is what a core is.
+fn block_on(role: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(role)
 }
 
 fn measure_all(plan: &Plan) -> io::Result<()> {
