@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use notify::{RecursiveMode, Watcher as _};
+use notify::{Event, RecursiveMode, Watcher as _};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -74,9 +74,12 @@ impl FileWatch {
     /// whether the content has changed.
     fn start(path: &Path) -> Self {
         let (stir, stirred) = mpsc::channel(1);
-        let watcher = notify::recommended_watcher(move |_| {
-            // One token is enough: it says «look again».
-            let _ = stir.try_send(());
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            // Looking is an access too: whoever heeds those looks for ever.
+            if !event.is_ok_and(|event| event.kind.is_access()) {
+                // One token is enough: it says «look again».
+                let _ = stir.try_send(());
+            }
         });
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let watcher = watcher.ok().and_then(|mut watcher| {
@@ -131,5 +134,17 @@ mod tests {
         assert_eq!(file.content.as_deref(), Some(&b"a = 2"[..]));
         fs::write(at("another-neighbour"), "").unwrap();
         assert!(tokio::time::timeout(SETTLE * 4, watch.changed()).await.is_err(), "nothing has changed");
+    }
+    #[tokio::test]
+    async fn looking_at_the_file_is_no_reason_to_look_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tidegate.toml");
+        fs::write(&path, "a = 1").unwrap();
+        let mut file = FileWatch::start(&path);
+        fs::read(&path).unwrap();
+        fs::read(&path).unwrap();
+        assert!(tokio::time::timeout(SETTLE, file.stirred.recv()).await.is_err());
+        fs::write(&path, "a = 2").unwrap();
+        assert_eq!(tokio::time::timeout(PATIENCE, file.stirred.recv()).await, Ok(Some(())));
     }
 }
