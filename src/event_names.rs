@@ -74,11 +74,14 @@ impl EventNames {
         if name == OTHER_NAME {
             return EventSlot::OTHER;
         }
-        let slot = if makes_a_label(name) { self.find_or_add(name) } else { None };
-        slot.unwrap_or_else(|| {
-            self.folded.fetch_add(1, Relaxed);
-            EventSlot::OTHER
-        })
+        // Nearly every name is held already, and what is held is fit.
+        if name.len() <= NAME_BYTES_MAX
+            && let Some(slot) = self.find(name).or_else(|| makes_a_label(name).then(|| self.find_or_add(name))?)
+        {
+            return slot;
+        }
+        self.folded.fetch_add(1, Relaxed);
+        EventSlot::OTHER
     }
 
     /// The slot of `name` if it has one of its own. Adds and counts nothing.

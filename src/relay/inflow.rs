@@ -207,7 +207,19 @@ impl Inflow {
     /// # Errors
     /// The rule of RFC 6455 that the sender broke.
     pub fn decide(&mut self, header: &FrameHeader, batch: &mut Batch<'_>, fate: Fate) -> Result<(), FrameError> {
-        self.take(header, batch, fate, header.payload_len <= PEEK_BYTES as u64)
+        let shown_whole = header.payload_len <= PEEK_BYTES as u64;
+        if !shown_whole || fate == Fate::Gather {
+            return self.take(header, batch, fate, shown_whole);
+        }
+        // All of it was shown, so all of it is here and checked: there is nothing to remember.
+        let len = header.header_len + usize::try_from(header.payload_len).unwrap_or(usize::MAX);
+        if fate == Fate::Keep {
+            batch.keep(len);
+        } else {
+            batch.cut(len);
+        }
+        self.scan.accept(header);
+        Ok(())
     }
 
     fn take(
