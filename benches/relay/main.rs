@@ -59,7 +59,7 @@ struct Plan {
     #[arg(long, default_value_t = 4000)]
     connections: usize,
     /// The program to measure.
-    #[arg(long, default_value = "target/dist/tidegate")]
+    #[arg(long, default_value = "target/dist/tidegate", overrides_with = "gate")]
     gate: PathBuf,
     /// `cargo bench` says so to every benchmark.
     #[arg(long, hide = true)]
