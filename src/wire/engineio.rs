@@ -1,4 +1,5 @@
-//! Engine.IO v4: the digit before each packet, and what a session opens with.
+//! Engine.IO v4: the digit before each packet, what a session opens with, the payloads of long-polling.
 
 pub mod open;
 pub mod packet;
+pub mod payload;

@@ -1,0 +1,288 @@
+//! Payloads of long-polling: packets joined by one byte, binary ones as base64 (engine.io-protocol v4, "Payload").
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use thiserror::Error;
+
+/// What stands between two packets: ASCII's record separator.
+pub const SEPARATOR: u8 = 0x1e;
+
+/// What a binary packet begins with, in place of a type.
+const BINARY: u8 = b'b';
+
+/// Characters of one group of base64, and the bytes they stand for.
+const GROUP_CHARS: usize = 4;
+const GROUP_BYTES: usize = 3;
+
+/// The packets of one body, in order. A body has at least one, which may be empty.
+#[derive(Debug)]
+pub struct PayloadReader {
+    rest: Option<Bytes>,
+}
+
+/// One packet of a payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PayloadPacket {
+    /// The packet as a text message carries it, its type included.
+    Text(Bytes),
+    /// A binary message, in base64: see [`decoded_len`] and [`decode`].
+    Binary(Bytes),
+}
+
+/// A binary packet is not the canonical base64 of anything (RFC 4648 §3.5, §4): padded, no other characters, no bits
+/// left over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a binary packet of the payload is not canonical base64")]
+pub struct PayloadError;
+
+impl PayloadReader {
+    /// Of one POST.
+    #[must_use]
+    pub const fn new(body: Bytes) -> Self {
+        Self { rest: Some(body) }
+    }
+
+    /// Has every packet been read?
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        self.rest.is_none()
+    }
+}
+
+impl Iterator for PayloadReader {
+    type Item = PayloadPacket;
+
+    fn next(&mut self) -> Option<PayloadPacket> {
+        let mut packet = self.rest.take()?;
+        if let Some(end) = packet.iter().position(|&byte| byte == SEPARATOR) {
+            self.rest = Some(packet.slice(end + 1..));
+            packet.truncate(end);
+        }
+        Some(match packet.first() {
+            Some(&BINARY) => PayloadPacket::Binary(packet.slice(1..)),
+            _ => PayloadPacket::Text(packet),
+        })
+    }
+}
+
+/// How many bytes this base64 stands for.
+///
+/// # Errors
+/// Its length says already that it is not canonical.
+pub const fn decoded_len(base64: &[u8]) -> Result<usize, PayloadError> {
+    let groups = base64.len() / GROUP_CHARS;
+    if base64.len() % GROUP_CHARS != 0 {
+        return Err(PayloadError);
+    }
+    Ok(match base64 {
+        [.., b'=', b'='] => groups * GROUP_BYTES - 2,
+        [.., b'='] => groups * GROUP_BYTES - 1,
+        _ => groups * GROUP_BYTES,
+    })
+}
+
+/// Decodes as many whole groups from the front of `base64` as `into` has room for: the characters used and the bytes
+/// made. Nothing is done where not even one fits.
+///
+/// # Errors
+/// See [`PayloadError`].
+pub fn decode(base64: &[u8], into: &mut [u8]) -> Result<(usize, usize), PayloadError> {
+    let groups = (base64.len() / GROUP_CHARS).min(into.len() / GROUP_BYTES);
+    let used = groups * GROUP_CHARS;
+    let made = STANDARD.decode_slice(&base64[..used], into).map_err(|_| PayloadError)?;
+    // Padding stands at the very end alone.
+    if used < base64.len() && made < groups * GROUP_BYTES { Err(PayloadError) } else { Ok((used, made)) }
+}
+
+/// Packets for one poll, as they come. A packet may come in pieces; only whole ones are handed out.
+#[derive(Debug, Default)]
+pub struct PayloadWriter {
+    bytes: Vec<u8>,
+    /// Where the whole packets end, and where the last of them begins.
+    whole: usize,
+    last: usize,
+    begun: Option<Begun>,
+}
+
+/// A packet that is still coming.
+#[derive(Debug)]
+struct Begun {
+    binary: bool,
+    /// Bytes that are no whole group of base64 yet.
+    odd: [u8; GROUP_BYTES],
+    odd_len: usize,
+}
+
+impl PayloadWriter {
+    /// A packet begins: a text message, which brings its type with it, or a binary one.
+    pub fn begin(&mut self, binary: bool) {
+        self.last = self.whole;
+        if self.whole > 0 {
+            self.bytes.push(SEPARATOR);
+        }
+        if binary {
+            self.bytes.push(BINARY);
+        }
+        self.begun = Some(Begun { binary, odd: [0; GROUP_BYTES], odd_len: 0 });
+    }
+
+    /// The next piece of the packet that was begun.
+    pub fn push(&mut self, mut piece: &[u8]) {
+        let Some(begun) = self.begun.as_mut().filter(|begun| begun.binary) else {
+            return self.bytes.extend_from_slice(piece);
+        };
+        if begun.odd_len > 0 {
+            let taken = piece.len().min(GROUP_BYTES - begun.odd_len);
+            begun.odd[begun.odd_len..begun.odd_len + taken].copy_from_slice(&piece[..taken]);
+            begun.odd_len += taken;
+            piece = &piece[taken..];
+            if begun.odd_len < GROUP_BYTES {
+                return;
+            }
+            encode(&begun.odd, &mut self.bytes);
+        }
+        let (groups, odd) = piece.split_at(piece.len() - piece.len() % GROUP_BYTES);
+        begun.odd[..odd.len()].copy_from_slice(odd);
+        begun.odd_len = odd.len();
+        encode(groups, &mut self.bytes);
+    }
+
+    /// The packet that was begun is whole.
+    pub fn end(&mut self) {
+        if let Some(begun) = self.begun.take() {
+            encode(&begun.odd[..begun.odd_len], &mut self.bytes);
+            self.whole = self.bytes.len();
+        }
+    }
+
+    /// Is a packet begun that is not whole?
+    #[must_use]
+    pub const fn in_packet(&self) -> bool {
+        self.begun.is_some()
+    }
+
+    /// Bytes of the whole packets that nobody has taken.
+    #[must_use]
+    pub const fn waiting(&self) -> usize {
+        self.whole
+    }
+
+    /// The same without the last packet: what was kept waiting before it.
+    #[must_use]
+    pub const fn waiting_before_last(&self) -> usize {
+        self.last
+    }
+
+    /// All whole packets as one payload; none where there is no packet.
+    pub fn take(&mut self) -> Option<Vec<u8>> {
+        if self.whole == 0 {
+            return None;
+        }
+        // Of a packet that is not whole the separator goes too: it will be the first of the next payload.
+        let rest = self.bytes.get(self.whole + 1..).unwrap_or_default().to_vec();
+        let mut payload = std::mem::replace(&mut self.bytes, rest);
+        payload.truncate(self.whole);
+        (self.whole, self.last) = (0, 0);
+        Some(payload)
+    }
+}
+
+fn encode(bytes: &[u8], out: &mut Vec<u8>) {
+    let at = out.len();
+    out.resize(at + bytes.len().div_ceil(GROUP_BYTES) * GROUP_CHARS, 0);
+    STANDARD.encode_slice(bytes, &mut out[at..]).expect("the room was made for it");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &'static [u8]) -> Vec<PayloadPacket> {
+        PayloadReader::new(Bytes::from_static(body)).collect()
+    }
+
+    fn text(packet: &'static str) -> PayloadPacket {
+        PayloadPacket::Text(Bytes::from_static(packet.as_bytes()))
+    }
+
+    fn binary(base64: &'static str) -> PayloadPacket {
+        PayloadPacket::Binary(Bytes::from_static(base64.as_bytes()))
+    }
+
+    #[test]
+    fn a_payload_is_read_packet_by_packet() {
+        // wire-formats.md §2.1, captured from socket.io-client 4.8.4.
+        let body = b"420[\"q\",\"a\"]\x1e451-[\"bin\",{\"_placeholder\":true,\"num\":0}]\x1ebAQIDBA==";
+        let event = r#"451-["bin",{"_placeholder":true,"num":0}]"#;
+        assert_eq!(read(body), [text(r#"420["q","a"]"#), text(event), binary("AQIDBA==")]);
+        // engine.io-parser 5.2.3: `decodePayload` splits, so there is always one more packet than separators.
+        assert_eq!(read(b""), [text("")]);
+        assert_eq!(read(b"3\x1e"), [text("3"), text("")]);
+        assert_eq!(read(b"\x1eb"), [text(""), binary("")]);
+    }
+
+    #[test]
+    fn base64_is_decoded_in_groups_into_whatever_room_there_is() {
+        for bytes in [&b""[..], b"a", b"ab", b"abc", b"abcd", b"a longer one, of several groups"] {
+            let base64 = STANDARD.encode(bytes).into_bytes();
+            assert_eq!(decoded_len(&base64), Ok(bytes.len()));
+            for room in 3..bytes.len().max(3) + 3 {
+                let (mut at, mut decoded, mut into) = (0, Vec::new(), vec![0; room]);
+                while at < base64.len() {
+                    let (used, made) = decode(&base64[at..], &mut into).unwrap();
+                    decoded.extend_from_slice(&into[..made]);
+                    at += used;
+                }
+                assert_eq!(decoded, bytes, "room for {room}");
+            }
+        }
+        assert_eq!(decode(b"QUJD", &mut [0; 2]), Ok((0, 0)), "no room for a group");
+    }
+
+    #[test]
+    fn what_is_not_canonical_is_refused() {
+        // RFC 4648 §3.5: bits left over; §4: padding; and the URL alphabet, which Node would take.
+        for base64 in
+            ["A", "AB", "ABC", "AB=", "A===", "AB==\n", "AB", "AC==", "AB= =", "QQ==QQ==", "A-_A", "AA A", "===="]
+        {
+            let refused = decoded_len(base64.as_bytes()).is_err() || decode(base64.as_bytes(), &mut [0; 64]).is_err();
+            assert_eq!(refused, base64 != "AA==", "{base64}");
+        }
+        assert_eq!(decode(b"QQ==QQ==", &mut [0; 3]), Err(PayloadError), "padding before the end, found in pieces");
+    }
+
+    #[test]
+    fn packets_are_written_as_engine_io_does_however_they_come() {
+        let packets = [(false, &b"430[\"r\",1]"[..]), (true, b"\x01\x02\x03\x04"), (true, b""), (false, b"2")];
+        let expected = b"430[\"r\",1]\x1ebAQIDBA==\x1eb\x1e2";
+        for size in 1..12 {
+            let mut writer = PayloadWriter::default();
+            for (binary, bytes) in packets {
+                writer.begin(binary);
+                bytes.chunks(size).for_each(|piece| writer.push(piece));
+                writer.end();
+            }
+            assert_eq!(writer.waiting(), expected.len());
+            assert_eq!(writer.waiting_before_last(), expected.len() - 2);
+            assert_eq!(writer.take().unwrap(), expected, "pieces of {size}");
+            assert_eq!(writer.take(), None);
+        }
+    }
+
+    #[test]
+    fn a_packet_that_is_not_whole_waits_for_the_next_poll() {
+        let mut writer = PayloadWriter::default();
+        writer.begin(true);
+        writer.push(b"ab");
+        assert_eq!((writer.take(), writer.in_packet()), (None, true));
+        writer.push(b"c");
+        writer.end();
+        writer.begin(false);
+        writer.push(b"4hel");
+        assert_eq!(writer.take().unwrap(), b"bYWJj");
+        assert_eq!(writer.take(), None);
+        writer.push(b"lo");
+        writer.end();
+        assert_eq!((writer.take().unwrap(), writer.in_packet()), (b"4hello".to_vec(), false));
+    }
+}
