@@ -14,6 +14,7 @@ mod outage;
 mod rate_limit;
 mod reload;
 mod smuggling;
+mod stock_client;
 mod transports;
 mod websocket_routes;
 mod wrong_service;

@@ -4,13 +4,25 @@
 //                                      {"id":ID, "event":NAME, "args":[…]} whenever something happens to socket ID.
 // Each socket has its own Manager, unless `with` names another socket whose connection it shares.
 
+import { Agent } from "node:http";
 import { createInterface } from "node:readline";
 import { Manager } from "socket.io-client";
 
 import { flood } from "./flood.mjs";
 import { fromJson, toJson } from "./seen.mjs";
 
-const sockets = new Map(); // id → {manager, socket, auth}
+const sockets = new Map(); // id → {manager, socket, auth, network}
+
+/** The connections of one Manager: of polls, of a probing WebSocket and of the WebSocket in use. */
+class Network extends Agent {
+  open = new Set();
+
+  createConnection(...args) {
+    const connection = super.createConnection(...args);
+    this.open.add(connection);
+    return connection.once("close", () => this.open.delete(connection));
+  }
+}
 
 const say = (line) => console.log(JSON.stringify(line));
 
@@ -20,8 +32,9 @@ function report(id, event, ...args) {
 
 const operations = {
   connect({ id, url, namespace = "/", auth = {}, options, with: shared }) {
-    const manager = shared ? sockets.get(shared).manager : new Manager(url, options);
-    const entry = { manager, auth, socket: undefined };
+    const network = shared ? sockets.get(shared).network : new Network();
+    const manager = shared ? sockets.get(shared).manager : new Manager(url, { ...options, agent: network });
+    const entry = { manager, auth, network, socket: undefined };
     const socket = manager.socket(namespace, { auth: (give) => give(entry.auth) });
     entry.socket = socket;
     sockets.set(id, entry);
@@ -71,7 +84,10 @@ const operations = {
 
   /** The network is gone: no Socket.IO packet, no close frame. */
   cut({ id }) {
-    sockets.get(id).manager.engine.transport.ws._socket.destroy();
+    const { manager, network } = sockets.get(id);
+    // A polling transport that fails says goodbye in a request of its own.
+    manager.engine.transport.doClose = () => {};
+    for (const connection of network.open) connection.destroy();
   },
 
   flood,

@@ -208,6 +208,17 @@ impl Client {
         self.call("state", json!({})).await.unwrap()["active"].as_bool().unwrap()
     }
 
+    /// What carries its packets now: `polling` or `websocket`. It must be connected.
+    pub(crate) async fn transport(&self) -> String {
+        let state = self.call("state", json!({})).await.unwrap();
+        state["transport"].as_str().expect("the client is connected").to_owned()
+    }
+
+    /// Waits until the connection has gone over from polling to websocket.
+    pub(crate) async fn upgraded(&self) {
+        self.next("upgrade").await;
+    }
+
     /// `socket.disconnect()`.
     pub(crate) async fn disconnect(&self) {
         self.call("disconnect", json!({})).await.unwrap();
@@ -218,7 +229,7 @@ impl Client {
         self.call("connectAgain", json!({})).await.unwrap();
     }
 
-    /// Its network is gone: the TCP connection ends without a packet or a frame.
+    /// Its network is gone: all its TCP connections end without a packet or a frame, whatever the transport.
     pub(crate) async fn cut(&self) {
         self.call("cut", json!({})).await.unwrap();
     }
