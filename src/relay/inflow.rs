@@ -82,7 +82,8 @@ pub enum Found {
 }
 
 impl Inflow {
-    /// What `sender` sends, with messages of at most `payload_max` bytes. `whole`: show only whole messages.
+    /// What `sender` sends, with messages of at most `payload_max` bytes. `whole`: show only whole messages. The
+    /// client's text is checked to be UTF-8; the service's where [`checking_text`](Self::checking_text) says so.
     #[must_use]
     pub fn new(sender: Sender, payload_max: u64, whole: bool) -> Self {
         let nothing = FrameInProgress { remaining: 0, offset: 0, mask: None, fate: Fate::Cut, text: false, fin: true };
@@ -92,11 +93,17 @@ impl Inflow {
             gathering: None,
             gathered: None,
             carry: Vec::new(),
-            // The service is believed to send UTF-8, and the client checks it.
             utf8: (sender == Sender::Client).then(Utf8Check::default),
             whole,
             again: false,
         }
+    }
+
+    /// Text that is not UTF-8 is refused, whoever sends it (RFC 6455 §8.1).
+    #[must_use]
+    pub fn checking_text(mut self) -> Self {
+        self.utf8.get_or_insert_default();
+        self
     }
 
     /// May something else be said to the other side now, without tearing a frame that goes onward?
@@ -176,6 +183,7 @@ impl Inflow {
             let gather = !header.fin || self.scan.in_message();
             let peeked_at = header.opcode.is_control() || !gather;
             if peeked_at && payload.len() < needed {
+                self.check_beginning(&header, payload)?;
                 self.carry_rest(batch);
                 return Ok(None);
             }
@@ -220,6 +228,16 @@ impl Inflow {
         }
         self.scan.accept(header);
         Ok(())
+    }
+
+    /// Text that can no longer become UTF-8 is refused before the rest of it is there.
+    fn check_beginning(&self, header: &FrameHeader, payload: &[u8]) -> Result<(), FrameError> {
+        let mut utf8 = Utf8Check::default();
+        match header.mask {
+            _ if header.opcode != OpCode::Text || self.utf8.is_none() => Ok(()),
+            Some(mask) => utf8.feed_masked(payload, mask, 0),
+            None => utf8.feed(payload),
+        }
     }
 
     fn take(

@@ -74,3 +74,73 @@ fn what_was_put_back_comes_again_before_anything_else() {
     assert_eq!(inflow.take_carry(&mut buffer), 9, "the beginning of the second and its rest");
     assert!(!inflow.has_put_back());
 }
+
+/// A frame of the service.
+fn unmasked(fin_and_opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    FrameHeader::encode(OpCode::Text, payload.len() as u64, None, &mut frame);
+    frame[0] = fin_and_opcode;
+    frame.extend(payload);
+    frame
+}
+
+/// Takes `bytes` in pieces of `size` and keeps every message; the first refusal.
+fn refusal(mut inflow: Inflow, bytes: &[u8], size: usize) -> Option<FrameError> {
+    let mut peek = [0; PEEK_BYTES];
+    for piece in bytes.chunks(size) {
+        let mut buffer = [0; 4096];
+        let carried = inflow.take_carry(&mut buffer);
+        buffer[carried..carried + piece.len()].copy_from_slice(piece);
+        let mut batch = Batch::new(&mut buffer[..carried + piece.len()]);
+        loop {
+            match inflow.next(&mut batch, &mut peek) {
+                Ok(Some(Found::Head { header, .. })) => {
+                    if let Err(rule) = inflow.decide(&header, &mut batch, Fate::Keep) {
+                        return Some(rule);
+                    }
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(rule) => return Some(rule),
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn text_is_utf8_and_whose_it_is_decides_whether_that_is_checked() {
+    let service = || Inflow::new(Sender::Service, 5000, false);
+    let long = |end: &[u8]| unmasked(0x81, &["é∴🌊".repeat(200).as_bytes(), end].concat());
+    let rows: &[(&str, Vec<u8>, bool)] = &[
+        ("text", unmasked(0x81, "é∴🌊".as_bytes()), true),
+        ("a surrogate", unmasked(0x81, b"\xed\xa0\x80"), false),
+        ("half a character", unmasked(0x81, b"ab\xce"), false),
+        ("long text", long(b"end"), true),
+        ("a wrong byte far behind what is shown", long(b"\xff"), false),
+        ("half a character far behind what is shown", long(b"\xf0\x90"), false),
+        ("a character in two fragments", [unmasked(0x01, b"\xc3"), unmasked(0x80, b"\xa9")].concat(), true),
+        ("half a character in two fragments", [unmasked(0x01, b"a"), unmasked(0x80, b"\xc3")].concat(), false),
+        ("binary may be anything", unmasked(0x82, b"\xff\xfe"), true),
+    ];
+    for (what, bytes, utf8) in rows {
+        for size in [1, 2, 7, 100, 4000] {
+            let expected = (!utf8).then_some(FrameError::NotUtf8);
+            assert_eq!(refusal(service().checking_text(), bytes, size), expected, "{what}, pieces of {size}");
+            assert_eq!(refusal(service(), bytes, size), None, "{what}, unchecked");
+        }
+    }
+    let client = Inflow::new(Sender::Client, 1000, false);
+    assert_eq!(refusal(client, &frame(0x81, b"\xff"), 100), Some(FrameError::NotUtf8), "the client's always is");
+}
+
+#[test]
+fn a_wrong_byte_is_refused_before_the_rest_of_its_frame_is_there() {
+    // Autobahn 6.4.3 and 6.4.4: F4 90 begins no character.
+    let whole = frame(0x81, "κόσμε\u{10ffff}edited".as_bytes());
+    let wrong = frame(0x81, b"\xce\xba\xf4\x90\x80\x80edited");
+    let client = || Inflow::new(Sender::Client, 1000, false);
+    assert_eq!(refusal(client(), &wrong[..9], 9), None, "six bytes of header, a character and F4");
+    assert_eq!(refusal(client(), &wrong[..10], 10), Some(FrameError::NotUtf8));
+    assert_eq!(refusal(client(), &whole[..whole.len() - 1], 3), None);
+}
