@@ -195,6 +195,14 @@ macro_rules! written_with_a_unit {
 written_with_a_unit!(Period, r"^([0-9]+(ms|s|m|h|d))+$", "60s");
 written_with_a_unit!(ByteSize, r"^[0-9]+(B|KB|MB|GB|KiB|MiB|GiB)$", "16KB");
 
+/// The keys of a source's table: a type, so that an unknown one is refused while it is read and its place is known.
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum SourceKey {
+    Env,
+    File,
+}
+
 /// Reads the table of a source. What stands in its place may be the secret itself, so no error shows it.
 struct SourceTable;
 
@@ -223,11 +231,10 @@ impl<'de> de::Visitor<'de> for SourceTable {
 
     fn visit_map<A: de::MapAccess<'de>>(self, mut table: A) -> Result<SecretSource, A::Error> {
         let (mut env, mut file) = (None, None);
-        while let Some(key) = table.next_key::<String>()? {
-            match key.as_str() {
-                "env" => env = Some(table.next_value()?),
-                "file" => file = Some(table.next_value()?),
-                other => return Err(de::Error::unknown_field(other, &["env", "file"])),
+        while let Some(key) = table.next_key()? {
+            match key {
+                SourceKey::Env => env = Some(table.next_value()?),
+                SourceKey::File => file = Some(table.next_value()?),
             }
         }
         match (env, file) {

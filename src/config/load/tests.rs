@@ -90,6 +90,14 @@ fn a_mistake_in_the_file_is_told_with_its_line() {
             "[auth]\nsecret = { env = \"A\", file = \"B\" }\n",
             "tidegate.toml:2: auth.secret has env and file; keep one of them",
         ),
+        (
+            "[auth]\nsecret = { envv = \"A\" }\n",
+            "tidegate.toml:2: auth.secret.envv is not a key here; did you mean \"env\"?",
+        ),
+        (
+            "[auth.secret]\n\nvalue = \"in the clear\"\n",
+            "tidegate.toml:3: auth.secret.value is not a key here; the keys are env, file",
+        ),
         ("[auth]\nsecret = {}\n", "tidegate.toml:2: auth.secret needs env = \"NAME\" or file = \"PATH\""),
         (
             "[listen]\ntrusted_proxies = [\"::1/128\", \"lan\"]\n",
@@ -187,6 +195,7 @@ fn a_mistake_in_the_environment_names_the_variable() {
             "rate_limit[0].per is \"60\"; a duration needs a unit, for example \"60s\" (ms, s, m, h, d)",
         ),
         ("RATE_LIMIT__0__PER", "60s", "rate_limit is a table; it must be a list, [ ] of values or [[ ]] of tables"),
+        ("AUTH__SECRET__FILES", "A", "auth.secret.files is not a key here; did you mean \"file\"?"),
         (
             "AUTH__SECRET",
             "in the clear",
