@@ -19,7 +19,7 @@ use crate::{
     config::{
         Config,
         error::ConfigError,
-        load::{self, line_of},
+        load::{self, Overrides, line_of},
     },
     start::StartError,
 };
@@ -157,11 +157,11 @@ fn answer_misuse(misuse: &clap::Error) -> Exit {
 }
 
 /// The configuration, and the file it is from, if any: the one named, else that of the system.
-fn load(named: Option<PathBuf>) -> Result<(Config, Option<PathBuf>), Failure> {
+fn load(named: Option<PathBuf>, overrides: &Overrides) -> Result<(Config, Option<PathBuf>), Failure> {
     // One that may be there and cannot be seen is read, so that the reason is told.
     let system = || Path::new(SYSTEM_CONFIG).try_exists().unwrap_or(true).then(|| SYSTEM_CONFIG.into());
     let path = named.or_else(system);
-    match load::load(path.as_deref()) {
+    match load::load(path.as_deref(), overrides) {
         Ok(config) => Ok((config, path)),
         Err(error) if path.is_none() => Err(Failure::ConfigWithoutFile(error)),
         Err(error) => Err(Failure::Config(error)),

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use super::{Failure, complain, load, print};
-use crate::{config::schema, start};
+use crate::{
+    config::{load::Overrides, schema},
+    start,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,7 +39,7 @@ pub(super) fn check(args: Args) -> Result<(), Failure> {
     if args.reference {
         return Ok(print(&schema::reference())?);
     }
-    let (config, file) = load(args.file)?;
+    let (config, file) = load(args.file, &Overrides::default())?;
     start::verify(&config).map_err(|error| Failure::of_start(error, file))?;
     for warning in config.check().map_err(Failure::Config)? {
         complain(&format!("warning: {warning}"));

@@ -30,8 +30,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     let overrides = Overrides { listen: args.listen, upstream: args.upstream };
-    let (mut config, file) = load(args.config)?;
-    overrides.apply(&mut config);
+    let (config, file) = load(args.config, &overrides)?;
     start::run(config, file.clone(), overrides).map_err(|error| Failure::of_start(error, file))
 }
 

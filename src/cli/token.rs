@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{Failure, load, print};
 use crate::{
+    config::load::Overrides,
     policy::{
         auth::{AuthTable, SECRET_MIN_BYTES},
         compile_error::CompileError,
@@ -73,7 +74,7 @@ pub(super) enum TokenError {
 }
 
 pub(super) fn token(args: Args) -> Result<(), Failure> {
-    let (config, file) = load(args.config.clone())?;
+    let (config, file) = load(args.config.clone(), &Overrides::default())?;
     let token = mint(&config.auth, args, SystemTime::now()).map_err(|error| match error {
         TokenError::Secret(error) => Failure::of_start(error.into(), file),
         error => error.into(),

@@ -19,6 +19,8 @@ enum Place {
     File(String),
     /// In an environment variable.
     Variable(String),
+    /// In an option of the command line.
+    Option(&'static str),
     /// In what all sources together say.
     Everywhere,
 }
@@ -62,6 +64,11 @@ impl ConfigError {
         Self { place: Place::Variable(variable.to_owned()), ..self }
     }
 
+    /// The same, caused by this option of the command line.
+    pub(super) fn of_option(self, option: &'static str) -> Self {
+        Self { place: Place::Option(option), ..self }
+    }
+
     /// The same in `file`, at the line that `line_of` knows for the key.
     pub(super) fn located(self, file: &str, line_of: impl FnOnce(&str) -> Option<usize>) -> Self {
         match (&self.place, line_of(&self.key)) {
@@ -77,6 +84,7 @@ impl fmt::Display for ConfigError {
             Place::Line(file, line) => write!(f, "{file}:{line}: ")?,
             Place::File(file) => write!(f, "{file}: ")?,
             Place::Variable(variable) => write!(f, "environment variable {variable}: ")?,
+            Place::Option(option) => write!(f, "{option}: ")?,
             Place::Everywhere => {}
         }
         let reads_on = ["is ", "are ", "has ", "needs ", "cannot "].iter().any(|verb| self.message.starts_with(verb));

@@ -1,5 +1,5 @@
-//! Reads the configuration: defaults, then the file, then `TIDEGATE__TABLE__KEY`. Later ones win; unknown keys are
-//! refused wherever they stand.
+//! Reads the configuration: defaults, then the file, then `TIDEGATE__TABLE__KEY`, then the command line. Later ones win;
+//! unknown keys are refused wherever they stand.
 
 mod environment;
 mod plain;
@@ -22,8 +22,7 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// Puts it into the configuration.
-    pub fn apply(&self, config: &mut Config) {
+    fn apply(&self, config: &mut Config) {
         if let Some(address) = self.listen {
             config.listen.address = address;
         }
@@ -31,27 +30,44 @@ impl Overrides {
             config.upstream.url.clone_from(url);
         }
     }
+
+    /// The option that sets this key.
+    fn option_for(&self, key: &str) -> Option<&'static str> {
+        match key {
+            "listen.address" => self.listen.map(|_| "--listen"),
+            "upstream.url" => self.upstream.as_ref().map(|_| "--upstream"),
+            _ => None,
+        }
+    }
 }
 
-/// Reads and checks the configuration, of this file or of none, and this process's environment.
+/// Reads the configuration, of this file or of none, of this process's environment and of its command line, and checks
+/// what they come to.
 ///
 /// # Errors
 /// The first thing that is wrong, with its place.
-pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
-    load_from(path, env::vars_os())
+pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Config, ConfigError> {
+    load_from(path, env::vars_os(), overrides)
 }
 
 fn load_from(
     path: Option<&Path>,
     environment: impl Iterator<Item = (OsString, OsString)>,
+    overrides: &Overrides,
 ) -> Result<Config, ConfigError> {
     let (name, text) = path.map(read).transpose()?.unwrap_or_default();
     parse(&name, &text)?;
     let mut variables = environment::variables(environment)?;
-    let config = layered(&text, &mut variables)?;
-    config.check().map_err(|error| match variables.iter().find(|variable| variable.concerns(error.key())) {
-        Some(variable) => error.of_variable(&variable.name),
-        None => error.located(&name, |key| Place::of(&text, key).line),
+    let mut config = layered(&text, &mut variables)?;
+    overrides.apply(&mut config);
+    config.check().map_err(|error| {
+        if let Some(option) = overrides.option_for(error.key()) {
+            return error.of_option(option);
+        }
+        match variables.iter().find(|variable| variable.concerns(error.key())) {
+            Some(variable) => error.of_variable(&variable.name),
+            None => error.located(&name, |key| Place::of(&text, key).line),
+        }
     })?;
     Ok(config)
 }

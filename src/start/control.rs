@@ -197,8 +197,7 @@ impl Reload {
     }
 
     fn reload(&mut self) -> Result<(), StartError> {
-        let mut config = load::load(self.source.path.as_deref())?;
-        self.source.overrides.apply(&mut config);
+        let config = load::load(self.source.path.as_deref(), &self.source.overrides)?;
         for warning in config.check()? {
             journal::line(LogLevel::Warn, &warning.to_string());
         }

@@ -8,11 +8,15 @@ fn variables(pairs: &[(&str, &str)]) -> impl Iterator<Item = (OsString, OsString
 }
 
 fn loaded(text: &str, pairs: &[(&str, &str)]) -> Result<Config, String> {
+    overridden(text, pairs, &Overrides::default())
+}
+
+fn overridden(text: &str, pairs: &[(&str, &str)], overrides: &Overrides) -> Result<Config, String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tidegate.toml");
     fs::write(&path, text).unwrap();
     let prefix = format!("{}/", directory.path().display());
-    load_from(Some(&path), variables(pairs)).map_err(|error| error.to_string().replace(&prefix, ""))
+    load_from(Some(&path), variables(pairs), overrides).map_err(|error| error.to_string().replace(&prefix, ""))
 }
 
 const KEY: &str = "[auth]\nsecret = { env = \"NEXTAUTH_SECRET\" }\n";
@@ -25,8 +29,8 @@ fn later_sources_win() {
     assert_eq!(config.limits.handshake_timeout, Period::from_secs(3));
     assert_eq!(config.limits.header_bytes, ByteSize(32_000));
     assert_eq!(config.limits.connections, Config::default().limits.connections);
-    let mut config = config;
-    Overrides { listen: Some("127.0.0.1:1".parse().unwrap()), upstream: None }.apply(&mut config);
+    let listen = Overrides { listen: Some("127.0.0.1:1".parse().unwrap()), upstream: None };
+    let config = overridden(&text, &[("TIDEGATE__LISTEN__ADDRESS", "127.0.0.1:2")], &listen).unwrap();
     assert_eq!(config.listen.address.port(), 1);
 }
 
@@ -214,6 +218,17 @@ fn a_mistake_in_the_environment_names_the_variable() {
 }
 
 #[test]
+fn what_the_command_line_says_is_checked_instead_of_what_it_replaces() {
+    let file = format!("{KEY}[upstream]\nurl = \"https://a\"\n");
+    let upstream = |url: &str| Overrides { listen: None, upstream: Some(url.to_owned()) };
+    assert_eq!(overridden(&file, &[], &upstream("http://b:1")).unwrap().upstream.url, "http://b:1");
+    let told = "--upstream: upstream.url is \"https://b\"; a service behind TLS is not supported; it must be \
+                http://HOST:PORT, for example \"http://127.0.0.1:4003\"";
+    let variable = ("TIDEGATE__UPSTREAM__URL", "http://c");
+    assert_eq!(overridden(&file, &[variable], &upstream("https://b")).unwrap_err(), told);
+}
+
+#[test]
 fn two_variables_that_set_the_same_are_refused() {
     let set = [("TIDEGATE__LISTEN__WORKERS", "2"), ("TIDEGATE__LOG__LEVEL", "warn"), ("TIDEGATE__LISTEN", "{}")];
     let told = "environment variable TIDEGATE__LISTEN__WORKERS: listen.workers is set by TIDEGATE__LISTEN too; keep one \
@@ -244,7 +259,11 @@ fn a_variable_of_the_prefix_that_is_not_utf8_is_refused_and_others_are_nothing_t
     use std::os::unix::ffi::OsStringExt as _;
     let load = |name: &str| {
         let variable = (OsString::from(name), OsString::from_vec(b"\xff".to_vec()));
-        load_from(None, [("TIDEGATE__AUTH__REQUIRED".into(), "false".into()), variable].into_iter())
+        load_from(
+            None,
+            [("TIDEGATE__AUTH__REQUIRED".into(), "false".into()), variable].into_iter(),
+            &Overrides::default(),
+        )
     };
     assert!(load("TIDEGATE_AUTH").is_ok());
     let told = "environment variable TIDEGATE__AUTH__ISSUER: auth.issuer is not UTF-8; write it in UTF-8";
@@ -253,6 +272,7 @@ fn a_variable_of_the_prefix_that_is_not_utf8_is_refused_and_others_are_nothing_t
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let error = load_from(Some(Path::new("/nowhere/tidegate.toml")), variables(&[])).unwrap_err();
+    let error =
+        load_from(Some(Path::new("/nowhere/tidegate.toml")), variables(&[]), &Overrides::default()).unwrap_err();
     assert_eq!(error.to_string(), "/nowhere/tidegate.toml: cannot be read: No such file or directory (os error 2)");
 }
