@@ -1,5 +1,6 @@
 //! The edge: sockets and HTTP.
 
+mod cors;
 pub mod drain;
 pub mod edge;
 mod engineio;

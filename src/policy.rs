@@ -1,6 +1,7 @@
 //! Decisions: packets and handshakes to verdicts. Pure: time and identity come in as arguments.
 
 pub mod auth;
+pub mod bearer;
 pub mod compile_error;
 pub mod connections;
 pub mod identity;

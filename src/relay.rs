@@ -1,12 +1,16 @@
 //! I/O of one session; obeys the session, decides nothing.
 
 pub mod batch;
+pub mod client_leg;
 pub mod closing;
 pub mod dial;
 pub mod driver;
 pub mod inflow;
 pub mod leg;
+mod letters;
+pub mod mailbox;
 mod pump;
 pub mod registry;
 pub mod scratch;
+pub mod stream;
 pub mod worker;

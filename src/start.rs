@@ -179,10 +179,9 @@ fn launch(config: Config, source: Option<control::Source>) -> Result<Running, St
     let (stage, stage_seen) = watch::channel(Stage::Serving);
     let (current, current_seen) = watch::channel(settings);
     let mut workers = Vec::with_capacity(count);
-    let mut listings = Vec::with_capacity(count);
-    for (index, (listener, tally)) in listeners.into_iter().zip(&tallies).enumerate() {
-        let (ask, asked) = mpsc::unbounded_channel();
-        listings.push(ask);
+    let (errands, taken): (Vec<_>, Vec<_>) = tallies.iter().map(|_| mpsc::unbounded_channel()).unzip();
+    let registry = Registry::new(errands);
+    for (index, ((listener, tally), errands)) in listeners.into_iter().zip(&tallies).zip(taken).enumerate() {
         workers.push(thread::spawn(
             index,
             Seed {
@@ -191,7 +190,8 @@ fn launch(config: Config, source: Option<control::Source>) -> Result<Running, St
                 shared: Arc::clone(&shared),
                 settings: current_seen.clone(),
                 stage: stage_seen.clone(),
-                listings: asked,
+                registry: registry.clone(),
+                errands,
                 started,
             },
         )?);
@@ -201,7 +201,7 @@ fn launch(config: Config, source: Option<control::Source>) -> Result<Running, St
     let admin = Admin {
         exposition: Arc::new(shared.exposition(tallies, source.as_ref().map(|source| source.journal.clone()))),
         health: Arc::clone(&health),
-        registry: Registry::new(listings),
+        registry,
         token: admin_token.map(Secret::into_bytes),
     };
     let grace = config.limits.shutdown_grace.0;

@@ -17,13 +17,14 @@ use tokio::{net::TcpStream, sync::watch};
 
 use crate::{
     gateway::{
+        cors,
         drain::Stage,
-        engineio,
+        engineio::{self, EngineRequest},
         forward::Forward,
         head_guard::{GuardedIo, HeadLimits, Refused},
         peer::Peer,
         reply::{self, Body},
-        router::{EngineError, Route, Routes},
+        router::{Route, Routes},
         websocket::{self, WebsocketTable},
     },
     observe::journal::{self, RefusedHandshake},
@@ -48,8 +49,10 @@ pub struct EdgeRules {
     pub trusted_proxies: Vec<IpNet>,
     /// Headers that only Tidegate may set.
     pub identity_headers: Vec<HeaderName>,
-    /// What Engine.IO clients are told at the handshake; its sid is a blank.
+    /// What Engine.IO clients that poll are told at the handshake; its sid is a blank.
     pub open: Open,
+    /// The name of the cookie with the sid, where one is set.
+    pub sid_cookie: Option<String>,
     /// The largest message of a client on a plain route, in bytes.
     pub max_payload: u64,
     /// How sessions reach the service.
@@ -138,7 +141,7 @@ impl Edge {
         let on_upgrade = hyper::upgrade::on(&mut request);
         let (parts, body) = request.into_parts();
         let route = rules.routes.route(&parts);
-        if matches!(route, Route::Engineio | Route::Websocket(_))
+        if matches!(route, Route::Engineio(_) | Route::Websocket(_))
             && let Err(refusal) = self.worker.rules().policies.admit(&parts)
         {
             return self.refuse("handshake", refusal, peer.address);
@@ -152,18 +155,22 @@ impl Edge {
                 answer
             }
             Route::Refused(error) => {
-                self.worker.tally.refused("handshake", reason_of(error));
-                reply::closing(reply::json(error.status(), error.code(), error))
+                self.worker.tally.refused("handshake", error.reason());
+                let mut answer = reply::closing(engineio::refused(error));
+                cors::allow(&self.worker.rules().policies.origins, &parts.headers, &mut answer);
+                answer
             }
             Route::NoWebsocket => {
                 self.worker.tally.refused("handshake", "no_websocket_route");
                 let message = "There is no WebSocket route at this path";
                 reply::closing(reply::json(StatusCode::NOT_FOUND, "no_websocket_route", message))
             }
-            Route::Engineio => match self.permit(admission, peer.address) {
-                Ok(permit) => engineio::open(&self, rules, &parts, on_upgrade, peer, permit),
-                Err(refusal) => self.refuse("handshake", refusal, peer.address),
-            },
+            Route::Engineio(route) => {
+                let permit = || self.permit(admission, peer.address);
+                let refused = refused.clone();
+                let request = EngineRequest { parts, body, on_upgrade, peer: peer.clone(), refused };
+                engineio::answer(&self, rules, route, request, permit).await
+            }
             Route::Websocket(index) => match self.permit(admission, peer.address) {
                 Ok(permit) => websocket::open(&self, rules, &parts, on_upgrade, peer, permit, index).await,
                 Err(refusal) => self.refuse("handshake", refusal, peer.address),
@@ -205,17 +212,6 @@ impl Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         self.0.serving.set(self.0.serving.get() - 1);
-    }
-}
-
-const fn reason_of(error: EngineError) -> &'static str {
-    match error {
-        EngineError::TransportUnknown => "transport_unknown",
-        EngineError::SessionUnknown => "session_unknown",
-        EngineError::HandshakeMethod => "handshake_method",
-        EngineError::BadRequest => "bad_request",
-        EngineError::Forbidden => "forbidden",
-        EngineError::ProtocolVersion => "protocol_version",
     }
 }
 

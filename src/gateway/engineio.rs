@@ -1,88 +1,79 @@
-//! The Engine.IO endpoint: the handshake over WebSocket, then a session that has yet to join a namespace.
+//! The Engine.IO endpoint: handshakes over both transports, then the requests that bring the sid of a session.
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+mod handshake;
+mod polling;
+mod upgrade;
+
+use std::{rc::Rc, sync::Arc};
 
 use http::{Response, request::Parts};
-use hyper::upgrade::OnUpgrade;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use crate::{
     gateway::{
+        cors,
         edge::{Edge, EdgeRules},
+        head_guard::Refused,
         peer::Peer,
-        reply::Body,
-        upgrade::{self, Client},
+        reply::{self, Body},
+        router::EngineRoute,
     },
-    policy::{connections::Permit, token_source::Token, verdict::Refusal},
-    relay::{
-        dial::DialRequest,
-        driver::{Driver, Route},
-        inflow::Inflow,
-        leg::{upstream::UpstreamLeg, websocket::WebSocketLeg},
-    },
-    session::{Session, socketio::SocketIo},
-    wire::{
-        engineio::open::{Open, Sid},
-        websocket::{
-            frame::{OpCode, Sender},
-            handshake,
-        },
-    },
+    policy::{bearer::Bearer, connections::Permit, verdict::Refusal},
+    relay::mailbox::{ClientRequest, Letter},
+    session::Transport,
+    wire::engineio::{error::EngineError, open::Sid},
 };
 
-/// Answers the handshake. Whoever the client is, it is upgraded: a refusal that is final must be said inside the
-/// session, or official clients come back for ever.
-pub(super) fn open(
+/// A request to the endpoint.
+pub(super) struct EngineRequest {
+    pub(super) parts: Parts,
+    pub(super) body: Incoming,
+    pub(super) on_upgrade: OnUpgrade,
+    pub(super) peer: Peer,
+    /// Says why the body broke off, where the guard did that.
+    pub(super) refused: Refused,
+}
+
+/// Answers a request. `permit` takes the place among the open connections that a session over websocket goes on with.
+pub(super) async fn answer(
     edge: &Rc<Edge>,
     rules: Arc<EdgeRules>,
-    parts: &Parts,
-    on_upgrade: OnUpgrade,
-    peer: Peer,
-    permit: Option<Permit>,
+    route: EngineRoute,
+    request: EngineRequest,
+    permit: impl FnOnce() -> Result<Option<Permit>, Refusal>,
 ) -> Response<Body> {
-    let offer = match handshake::check_request(parts) {
-        Ok(offer) => offer,
-        Err(error) => return upgrade::refused(&error),
+    let headers = request.parts.headers.clone();
+    let mut answer = match route {
+        EngineRoute::Preflight => cors::preflight(&headers),
+        EngineRoute::Handshake(Transport::Websocket) => match permit() {
+            Ok(permit) => return handshake::over_websocket(edge, rules, request, permit),
+            Err(refusal) => edge.refuse("handshake", refusal, request.peer.address),
+        },
+        // The connection goes on to serve other requests, so the session has a place of its own.
+        EngineRoute::Handshake(Transport::Polling) => match edge.connections.admit(request.peer.address) {
+            Ok(permit) => handshake::over_polling(edge, rules, &request, permit).await,
+            Err(refusal) => edge.refuse("handshake", refusal, request.peer.address),
+        },
+        EngineRoute::Poll(sid) => polling::poll(edge, sid, &request).await,
+        EngineRoute::Post(sid) => polling::post(edge, &rules, sid, request).await,
+        EngineRoute::Upgrade(sid) => return upgrade::upgrade(edge, &rules, sid, request).await,
     };
-    let session_rules = edge.worker.rules();
-    let sources = &session_rules.policies.token_sources;
-    let token = sources.from_request(parts);
-    let request = match upgrade::dial_request(parts, &rules, sources, &peer) {
-        Ok(request) => request,
-        Err(nominated) => return upgrade::refused_header(&nominated),
-    };
-    let answer = upgrade::switching_protocols(&offer, sources.answered_subprotocol(&parts.headers));
-    let edge = Rc::clone(edge);
-    tokio::task::spawn_local(async move {
-        if let Some(client) = upgrade::completed(on_upgrade).await {
-            begin(&edge, &rules, client, token, request, &peer, permit);
-        }
-    });
+    cors::allow(&edge.worker.rules().policies.origins, &headers, &mut answer);
     answer
 }
 
-fn begin(
-    edge: &Edge,
-    rules: &EdgeRules,
-    client: Client,
-    token: Result<Option<Token>, Refusal>,
-    request: DialRequest,
-    peer: &Peer,
-    permit: Option<Permit>,
-) {
-    let now = Instant::now();
-    let worker = &edge.worker;
-    let session_rules = worker.rules();
-    let sid = Sid::new(rand::random());
-    let mut opening = Vec::new();
-    Open { sid, ..rules.open }.encode(&mut opening);
-    let socketio = SocketIo::new(sid, token, now + session_rules.terms.connect_timeout);
-    let session = Session::socketio(peer.address, socketio, &session_rules.policies, &session_rules.terms, now);
-    let inflow = Inflow::new(Sender::Client, rules.open.max_payload, false);
-    let mut leg = WebSocketLeg::new(client.io, Sender::Service, inflow, &client.read_ahead);
-    leg.say(OpCode::Text, &opening, now);
-    let route = Route { dialler: rules.dialler.clone(), request };
-    worker.spawn(session, now, |cell| {
-        let upstream = UpstreamLeg::Idle { waiting: Vec::new() };
-        Driver::new(Rc::clone(worker), cell, leg, upstream, Some(route), permit)
-    });
+/// Engine.IO's own error.
+pub(super) fn refused(error: EngineError) -> Response<Body> {
+    reply::json(error.status(), error.code(), error)
+}
+
+/// Hands a request to the session with this sid.
+fn deliver(edge: &Edge, sid: Sid, bearer: Bearer, request: ClientRequest) {
+    edge.worker.registry.deliver(sid, Letter { bearer, request });
+}
+
+/// What the request shows of who sends it.
+fn bearer(edge: &Edge, parts: &Parts, peer: &Peer) -> Bearer {
+    let token = edge.worker.rules().policies.token_sources.from_request(parts);
+    Bearer::new(&token, &parts.headers, peer.address)
 }

@@ -2,11 +2,14 @@
 
 mod query;
 
-use http::{HeaderMap, Method, StatusCode, header, request::Parts};
+use http::{HeaderMap, Method, header, request::Parts};
 
 pub use self::query::Query;
-use super::websocket::WebsocketTable;
-use crate::session::SocketioTable;
+use super::{cors, websocket::WebsocketTable};
+use crate::{
+    session::{SocketioTable, Transport},
+    wire::engineio::{error::EngineError, open::Sid},
+};
 
 /// The query keys of Engine.IO. Node lets the last of a repeated one count, so none may be repeated.
 const ENGINE_KEYS: [&str; 6] = ["EIO", "transport", "sid", "t", "j", "b64"];
@@ -18,6 +21,7 @@ const SESSION_KEYS: [&str; 5] = ["EIO", "transport", "sid", "j", "b64"];
 pub struct Routes {
     /// With the slash at its end.
     socketio: String,
+    transports: Vec<Transport>,
     websocket: Vec<String>,
     token_keys: Vec<String>,
 }
@@ -25,8 +29,8 @@ pub struct Routes {
 /// Where a request goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
-    /// An Engine.IO handshake over WebSocket, as far as its URL says.
-    Engineio,
+    /// To the Engine.IO endpoint.
+    Engineio(EngineRoute),
     /// An upgrade on the `[[websocket]]` of this index.
     Websocket(usize),
     /// To the service, as ordinary HTTP.
@@ -37,51 +41,19 @@ pub enum Route {
     NoWebsocket,
 }
 
-/// Engine.IO's errors, with the codes and texts of Node (engine.io-protocol v4, `Server.errors`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum EngineError {
-    /// Neither of the transports, or one that is not served.
-    #[error("Transport unknown")]
-    TransportUnknown,
-    /// No session of this `sid`.
-    #[error("Session ID unknown")]
-    SessionUnknown,
-    /// A handshake is a GET.
-    #[error("Bad handshake method")]
-    HandshakeMethod,
-    /// Anything else that is wrong.
-    #[error("Bad request")]
-    BadRequest,
-    /// Not allowed.
-    #[error("Forbidden")]
-    Forbidden,
-    /// Not `EIO=4`.
-    #[error("Unsupported protocol version")]
-    ProtocolVersion,
-}
-
-impl EngineError {
-    /// The `code` of the JSON body.
-    #[must_use]
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::TransportUnknown => 0,
-            Self::SessionUnknown => 1,
-            Self::HandshakeMethod => 2,
-            Self::BadRequest => 3,
-            Self::Forbidden => 4,
-            Self::ProtocolVersion => 5,
-        }
-    }
-
-    /// 403 for Forbidden, else 400.
-    #[must_use]
-    pub const fn status(self) -> StatusCode {
-        match self {
-            Self::Forbidden => StatusCode::FORBIDDEN,
-            _ => StatusCode::BAD_REQUEST,
-        }
-    }
+/// What an Engine.IO request wants, as far as its head says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineRoute {
+    /// A session.
+    Handshake(Transport),
+    /// The packets of this session.
+    Poll(Sid),
+    /// To bring packets of this session.
+    Post(Sid),
+    /// To go on over a websocket.
+    Upgrade(Sid),
+    /// To know whether a page of another origin may ask at all.
+    Preflight,
 }
 
 impl Routes {
@@ -90,6 +62,7 @@ impl Routes {
     pub fn new(socketio: &SocketioTable, websocket: &[WebsocketTable], token_keys: Vec<String>) -> Self {
         Self {
             socketio: format!("{}/", socketio.path.trim_end_matches('/')),
+            transports: socketio.transports.clone(),
             websocket: websocket.iter().map(|table| table.path.clone()).collect(),
             token_keys,
         }
@@ -101,7 +74,7 @@ impl Routes {
         let path = request.uri.path();
         let query = Query::of(&request.uri);
         if path == self.socketio {
-            return self.judge_engine(&request.method, query).map_or_else(Route::Refused, |()| Route::Engineio);
+            return self.judge_engine(request, query).map_or_else(Route::Refused, Route::Engineio);
         }
         // Node's engine takes whatever begins with its path, which a service may have set without the slash.
         let engine_may_take_it = path.starts_with(self.socketio.trim_end_matches('/'));
@@ -122,24 +95,40 @@ impl Routes {
     }
 
     /// In the order of engine.io's `verify`.
-    fn judge_engine(&self, method: &Method, query: Query<'_>) -> Result<(), EngineError> {
+    fn judge_engine(&self, request: &Parts, query: Query<'_>) -> Result<EngineRoute, EngineError> {
+        let (method, upgrades) = (&request.method, asks_for_websocket(&request.headers));
+        if cors::is_preflight(method, &request.headers) {
+            return Ok(EngineRoute::Preflight);
+        }
         let tokens = self.token_keys.iter().map(String::as_str);
         if ENGINE_KEYS.into_iter().chain(tokens).any(|key| query.is_repeated(key)) {
             return Err(EngineError::BadRequest);
         }
-        if query.get("transport").as_deref() != Some("websocket") || query.has("j") {
+        let transport = query.get("transport").unwrap_or_default();
+        let transport = self.transports.iter().find(|served| served.name() == transport);
+        let Some(&transport) = transport.filter(|_| !query.has("j")) else {
             return Err(EngineError::TransportUnknown);
-        }
-        if query.has("sid") {
-            return Err(EngineError::SessionUnknown);
+        };
+        let version_4 = query.get("EIO").as_deref() == Some("4");
+        if let Some(sid) = query.get("sid") {
+            let sid = Sid::parse(&sid).ok_or(EngineError::SessionUnknown)?;
+            return match (transport, method) {
+                (Transport::Websocket, &Method::GET) if upgrades && version_4 => Ok(EngineRoute::Upgrade(sid)),
+                (Transport::Polling, &Method::GET) if !upgrades && version_4 => Ok(EngineRoute::Poll(sid)),
+                (Transport::Polling, &Method::POST) if !upgrades && version_4 => Ok(EngineRoute::Post(sid)),
+                _ => Err(EngineError::BadRequest),
+            };
         }
         if method != Method::GET {
             return Err(EngineError::HandshakeMethod);
         }
-        if query.get("EIO").as_deref() != Some("4") {
+        if upgrades != (transport == Transport::Websocket) {
+            return Err(EngineError::BadRequest);
+        }
+        if !version_4 {
             return Err(EngineError::ProtocolVersion);
         }
-        Ok(())
+        Ok(EngineRoute::Handshake(transport))
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     },
     policy::token_source::TokenSources,
     relay::dial::DialRequest,
+    session::Transport,
     wire::websocket::handshake::{self, Upgrade, UpgradeError},
 };
 
@@ -66,7 +67,12 @@ pub(super) fn dial_request(
 ) -> Result<DialRequest, NominatedHeader> {
     let query = Query::of(&parts.uri);
     let left_out: Vec<&str> = CLIENT_TRANSPORT_KEYS.into_iter().chain(sources.query_keys()).collect();
-    let query = query.without(&left_out);
+    let mut query = query.without(&left_out);
+    if Query::new(&query).get("transport").as_deref() == Some(Transport::Polling.name()) {
+        // Whatever the client comes by, the service sees a websocket.
+        let others = Query::new(&query).without(&["transport"]);
+        query = format!("{others}{}transport=websocket", if others.is_empty() { "" } else { "&" });
+    }
     let path = parts.uri.path();
     let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
     let mut headers = parts.headers.clone();

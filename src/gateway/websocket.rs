@@ -27,6 +27,7 @@ use crate::{
         verdict::Refusal,
     },
     relay::{
+        client_leg::ClientLeg,
         dial::{DialError, DialRequest, Dialled},
         driver::{Driver, SERVICE_PAYLOAD_MAX},
         inflow::Inflow,
@@ -123,12 +124,12 @@ fn relay(
         now,
     );
     let inflow = Inflow::new(Sender::Client, rules.max_payload, whole);
-    let client_leg = WebSocketLeg::new(client.io, Sender::Service, inflow, &client.read_ahead);
+    let leg = WebSocketLeg::new(Box::new(client.io) as _, Sender::Service, inflow, &client.read_ahead);
     let inflow = Inflow::new(Sender::Service, SERVICE_PAYLOAD_MAX, whole);
     let upstream = WebSocketLeg::new(dialled.io, Sender::Client, inflow, &dialled.read_ahead);
     worker.tally.upstream_open(1);
-    worker.spawn(session, now, |cell| {
-        Driver::new(Rc::clone(worker), cell, client_leg, UpstreamLeg::Open(Box::new(upstream)), None, permit)
+    worker.spawn(session, ClientLeg::Websocket(leg), None, now, |cell, client| {
+        Driver::new(Rc::clone(worker), cell, client, UpstreamLeg::Open(Box::new(upstream)), None, permit)
     });
 }
 

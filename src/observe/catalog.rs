@@ -42,7 +42,8 @@ fn connections(page: &mut Page, scrape: &Scrape<'_>) {
     let left = scrape.sum(|tally| tally.left.get());
     let opened = scrape.sum(|tally| tally.opened.get());
     let authenticated = scrape.sum(|tally| tally.authenticated.get());
-    page.gauge("websocket_connections_total", "Connections open now.", one(opened.saturating_sub(ended)));
+    let open = opened.saturating_sub(ended);
+    page.gauge("websocket_connections_total", "Connections open now.", one(open));
     page.counter("websocket_connections_count", "Connections established.", one(opened));
     page.counter(
         "websocket_disconnections_total",
@@ -53,6 +54,21 @@ fn connections(page: &mut Page, scrape: &Scrape<'_>) {
         "websocket_active_sessions",
         "Authenticated sessions open now.",
         one(authenticated.saturating_sub(left)),
+    );
+    let polling: i64 = scrape.tallies.iter().map(|tally| tally.polling_now()).sum();
+    let polling = u64::try_from(polling).unwrap_or_default();
+    page.gauge(
+        "tidegate_sessions",
+        "Sessions open now, by transport.",
+        [("websocket", open.saturating_sub(polling)), ("polling", polling)]
+            .map(|(transport, n)| Sample::of(n as f64).with("transport", transport)),
+    );
+    let ok = scrape.sum(|tally| tally.upgrades_ok.get());
+    let failed = scrape.sum(|tally| tally.upgrades_failed.get());
+    page.counter(
+        "tidegate_upgrades_total",
+        "Upgrades of sessions from polling to a websocket, by result.",
+        [("ok", ok), ("failed", failed)].map(|(result, n)| Sample::of(n as f64).with("result", result)),
     );
 }
 

@@ -60,6 +60,9 @@ pub struct Tally {
     /// `0` before the first dial, then twice its number among all dials of the process, plus one where it went well.
     last_dial: AtomicU64,
     upstream_open: AtomicI64,
+    polling: AtomicI64,
+    pub(super) upgrades_ok: Counter,
+    pub(super) upgrades_failed: Counter,
     /// By hundreds of the status; index 0 is everything that is no status.
     pub(super) http: [Counter; 6],
     last_tick_ms: AtomicU64,
@@ -101,6 +104,9 @@ impl Tally {
             dials_failed: Counter::default(),
             last_dial: AtomicU64::new(0),
             upstream_open: AtomicI64::new(0),
+            polling: AtomicI64::new(0),
+            upgrades_ok: Counter::default(),
+            upgrades_failed: Counter::default(),
             http: Default::default(),
             last_tick_ms: AtomicU64::new(0),
         })
@@ -133,7 +139,7 @@ impl Tally {
             .observe(took);
     }
 
-    /// A connection was upgraded. Each is [`ended`](Self::ended) once.
+    /// A session was opened. Each is [`ended`](Self::ended) once.
     pub fn opened(&self) {
         self.opened.add(1);
     }
@@ -184,6 +190,16 @@ impl Tally {
         self.upstream_open.store(self.upstreams() + delta, Relaxed);
     }
 
+    /// Sessions over long-polling came (above zero), or left or were upgraded (below).
+    pub fn polling(&self, delta: i64) {
+        self.polling.store(self.polling_now() + delta, Relaxed);
+    }
+
+    /// A client tried to go over from polling to a websocket.
+    pub fn upgrade(&self, ok: bool) {
+        if ok { &self.upgrades_ok } else { &self.upgrades_failed }.add(1);
+    }
+
     /// An ordinary HTTP request was forwarded, and what it was answered.
     pub fn http(&self, status: u16) {
         let class = usize::from(status / 100);
@@ -214,6 +230,11 @@ impl Tally {
     /// Connections to the service that are open now. Below zero where one was opened by another worker.
     pub(super) fn upstreams(&self) -> i64 {
         self.upstream_open.load(Relaxed)
+    }
+
+    /// Sessions over long-polling that are open now.
+    pub(super) fn polling_now(&self) -> i64 {
+        self.polling.load(Relaxed)
     }
 
     /// The number of the last dial, and whether it went well.

@@ -59,6 +59,12 @@ impl Origins {
         })
     }
 
+    /// Is every page admitted?
+    #[must_use]
+    pub const fn admits_any(&self) -> bool {
+        self.any
+    }
+
     /// May a request with these headers open a session?
     ///
     /// # Errors

@@ -5,10 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
 use crate::{
-    relay::leg::{upstream::UpstreamLeg, websocket::WebSocketLeg},
+    relay::{client_leg::ClientLeg, leg::upstream::UpstreamLeg},
     session::ended::Ended,
 };
 
@@ -37,9 +35,9 @@ impl Closing {
     }
 
     /// Ready: both sides are closed, or have had their time.
-    pub fn poll<S: AsyncRead + AsyncWrite + Unpin>(
+    pub fn poll(
         &mut self,
-        client: &mut WebSocketLeg<S>,
+        client: &mut ClientLeg,
         upstream: &mut UpstreamLeg,
         buffer: &mut [u8],
         now: Instant,

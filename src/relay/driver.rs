@@ -10,8 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
 use crate::{
     observe::{
         journal::{self, Ended as EndedLine, Opened},
@@ -19,11 +17,11 @@ use crate::{
     },
     policy::connections::Permit,
     relay::{
+        client_leg::ClientLeg,
         closing::Closing,
         dial::{DialRequest, Dialler},
         inflow::Inflow,
         leg::{upstream::UpstreamLeg, websocket::WebSocketLeg},
-        registry,
         scratch::Scratch,
         worker::{Rules, SessionCell, Worker},
     },
@@ -37,9 +35,6 @@ const ROUNDS: usize = 8;
 /// A side that takes nothing for so long is given up.
 const STALL: Duration = Duration::from_secs(10);
 
-/// While more than this waits for a client, the service is not read.
-const SEND_HIGH_WATER: usize = 64 * 1024;
-
 /// The largest message a service may send. Far above Socket.IO's own limit, and still bounded.
 pub const SERVICE_PAYLOAD_MAX: u64 = 16 * 1024 * 1024;
 
@@ -48,16 +43,16 @@ const TRANSIT_SAMPLE: u32 = 64;
 
 /// Drives one session until it ends.
 #[derive(Debug)]
-pub struct Driver<S> {
+pub struct Driver {
     pub(super) worker: Rc<Worker>,
     pub(super) cell: Rc<SessionCell>,
     pub(super) rules: Arc<Rules>,
-    pub(super) client: WebSocketLeg<S>,
+    pub(super) client: ClientLeg,
     pub(super) upstream: UpstreamLeg,
     /// The client's next packet waits until then.
     pub(super) paused_until: Option<Instant>,
     route: Option<Box<Route>>,
-    closing: Option<Closing>,
+    pub(super) closing: Option<Closing>,
     /// What the side that closed said of it.
     pub(super) close_reason: Box<str>,
     authenticated: bool,
@@ -80,13 +75,13 @@ pub(super) struct Turn<'a> {
     pub(super) now: Instant,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
-    /// For a client that has been upgraded. `upstream` is idle where the session has yet to say that it may be dialled.
+impl Driver {
+    /// For a client after its handshake. `upstream` is idle where the session has yet to say that it may be dialled.
     #[must_use]
     pub fn new(
         worker: Rc<Worker>,
         cell: Rc<SessionCell>,
-        client: WebSocketLeg<S>,
+        client: ClientLeg,
         upstream: UpstreamLeg,
         route: Option<Route>,
         permit: Option<Permit>,
@@ -115,6 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let mut session = cell.session.borrow_mut();
         let mut turn = Turn { session: &mut session, now: Instant::now() };
         cell.woken_by(cx);
+        self.take_letters(&mut turn);
         if self.closing.is_none() {
             match self.relay(&mut turn, &mut scratch, cx) {
                 Poll::Pending => {
@@ -152,6 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             opened?;
             more = true;
         }
+        more |= self.poll_upgrade(turn, scratch, cx);
         self.obey(turn)?;
         self.flush(turn, cx)?;
         if self.paused_until.is_none()
@@ -161,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             pumped?;
             more = true;
         }
-        if self.client.waiting() <= SEND_HIGH_WATER
+        if self.client.takes()
             && let Poll::Ready(pumped) = self.pump_service(turn, scratch, cx)
         {
             pumped?;
@@ -206,8 +203,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             UpstreamLeg::Idle { .. } | UpstreamLeg::Dialling { .. } => None,
         };
         let stalls = [self.client.stalled_since(), upstream_stalled].into_iter().flatten().map(|since| since + STALL);
-        let deadline = stalls.fold(turn.session.next_deadline(&self.rules.terms), Instant::min);
-        self.paused_until.map_or(deadline, |until| deadline.min(until))
+        let others = [self.paused_until, self.client.probe_until()].into_iter().flatten();
+        stalls.chain(others).fold(turn.session.next_deadline(&self.rules.terms), Instant::min)
     }
 
     /// Does what the session wants done.
@@ -235,7 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if let Some(ended) = turn.session.ended() {
             return Err(ended);
         }
-        if self.client.waiting() > self.rules.send_buffer { Err(Ended::SlowReader) } else { Ok(()) }
+        if self.client.backlog() > self.rules.send_buffer { Err(Ended::SlowReader) } else { Ok(()) }
     }
 
     /// What we say ourselves must tear neither a frame nor a packet with attachments that is passing.
@@ -253,7 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 service_between_frames && between_packets
             }
             Some(Action::PingClient | Action::PongClient(_)) => service_between_frames,
-            Some(Action::SendService(_) | Action::PongService(_)) => self.client.inflow.between_frames(),
+            Some(Action::SendService(_) | Action::PongService(_)) => self.client.between_frames(),
             Some(Action::Dial | Action::Authenticated) => true,
             None => false,
         }
@@ -310,7 +307,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     fn opened<'a>(&self, session: &'a Session, sid: Option<&'a str>, namespaces: &'a [String]) -> Opened<'a> {
         let user = session.identity().and_then(|identity| identity.user());
-        Opened { id: self.cell.id, sid, user, peer: session.peer(), transport: registry::WEBSOCKET, namespaces }
+        Opened {
+            id: self.cell.id,
+            sid,
+            user,
+            peer: session.peer(),
+            transport: self.client.transport().name(),
+            namespaces,
+        }
     }
 
     fn sample_transit(&mut self, turn: &Turn<'_>) {
@@ -326,11 +330,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             UpstreamLeg::Open(leg) => leg.inflow.between_frames(),
             UpstreamLeg::Idle { .. } | UpstreamLeg::Dialling { .. } => true,
         };
-        if service_between_frames && ended != Ended::ClientLost {
-            self.client.say_close(answer::to_client(ended, &self.close_reason), turn.now);
-        }
+        self.client.say_end(ended, &self.close_reason, service_between_frames, turn.now);
         if let UpstreamLeg::Open(leg) = &mut self.upstream
-            && self.client.inflow.between_frames()
+            && self.client.between_frames()
         {
             leg.say_close(answer::to_service(ended, &self.close_reason), turn.now);
         }
@@ -349,6 +351,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         if matches!(self.upstream, UpstreamLeg::Open(_)) {
             tally.upstream_open(-1);
+        }
+        if matches!(self.client, ClientLeg::Polling(_)) {
+            tally.polling(-1);
         }
         if !self.authenticated {
             // Its refusals were logged when they were said.
@@ -388,7 +393,7 @@ fn sid_of(session: &Session) -> Option<String> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
+impl Future for Driver {
     type Output = ();
 
     /// A panic ends this session and touches no other.
@@ -409,7 +414,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
     }
 }
 
-impl<S> Drop for Driver<S> {
+impl Drop for Driver {
     fn drop(&mut self) {
         self.worker.forget(self.cell.id);
     }

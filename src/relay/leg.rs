@@ -1,4 +1,6 @@
-//! The two legs of a session: what the client holds, what the service holds.
+//! What the legs of a session are made of: a websocket, long-polling, the way from one to the other, the service's.
 
+pub mod polling;
+pub mod probe;
 pub mod upstream;
 pub mod websocket;

@@ -5,8 +5,6 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
 use crate::{
     event_names::EventSlot,
     observe::{
@@ -50,7 +48,7 @@ enum Judged {
     End,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+impl Driver {
     /// One receive from the client, judged, and sent on to the service.
     pub(super) fn pump_client(
         &mut self,
@@ -59,8 +57,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Ended>> {
         let filled = match ready!(self.client.fill(&mut scratch.read, cx)) {
-            Ok(0) | Err(_) => return Poll::Ready(Err(Ended::ClientLost)),
             Ok(filled) => filled,
+            Err(ended) => return Poll::Ready(Err(ended)),
         };
         let mut batch = Batch::new(&mut scratch.read[..filled]);
         let judged = self.judge_batch(&mut batch, turn, &mut scratch.peek, cx);
@@ -75,7 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         peek: &mut [u8; PEEK_BYTES],
         cx: &mut Context<'_>,
     ) -> Result<(), Ended> {
-        while let Some(found) = self.client.inflow.next(batch, peek).map_err(client_broke)? {
+        while let Some(found) = self.client.inflow().next(batch, peek).map_err(client_broke)? {
             match found {
                 Found::Control { opcode, len } => self.client_control(opcode, &peek[..len], turn)?,
                 Found::Head { header, len, complete } => {
@@ -85,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                         Judged::Gather => Fate::Gather,
                         Judged::Wait(until) => {
                             self.paused_until = Some(until);
-                            self.client.inflow.put_back(batch);
+                            self.client.inflow().put_back(batch);
                             return Ok(());
                         }
                         Judged::End => return Ok(()),
@@ -93,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     if fate != Fate::Gather {
                         self.count(Direction::FromClient, header.payload_len);
                     }
-                    self.client.inflow.decide(&header, batch, fate).map_err(client_broke)?;
+                    self.client.inflow().decide(&header, batch, fate).map_err(client_broke)?;
                 }
                 Found::Message { opcode, payload } => match self.judge(opcode, &payload, true, turn) {
                     Judged::Keep => {
@@ -105,7 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     Judged::Cut | Judged::Gather => self.count(Direction::FromClient, payload.len() as u64),
                     Judged::Wait(until) => {
                         self.paused_until = Some(until);
-                        self.client.inflow.put_back_message(opcode, payload, batch);
+                        self.client.inflow().put_back_message(opcode, payload, batch);
                         return Ok(());
                     }
                     Judged::End => return Ok(()),

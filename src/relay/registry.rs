@@ -1,10 +1,9 @@
-//! The sessions of this node, as the operator sees them.
+//! The sessions of this node, on whichever thread: for the operator, and for requests that bring a sid.
 
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-/// The transport of every session there is.
-pub const WEBSOCKET: &str = "websocket";
+use crate::{relay::mailbox::Letter, wire::engineio::open::Sid};
 
 /// One session, as `/sessions` shows it.
 #[derive(Debug, Clone, Serialize)]
@@ -19,8 +18,10 @@ pub struct SessionView {
     pub peer: std::net::IpAddr,
     /// Namespaces joined.
     pub namespaces: Vec<String>,
-    /// `websocket`.
+    /// `websocket` or `polling`.
     pub transport: &'static str,
+    /// Did it begin as polling and go over to a websocket?
+    pub upgraded: bool,
     /// Seconds since it opened.
     pub age_seconds: f64,
     /// Packets from the client.
@@ -33,28 +34,48 @@ pub struct SessionView {
     pub rtt_ms: Option<f64>,
 }
 
-/// Asks the workers for their sessions. A worker answers between two packets; nothing is locked.
+/// Reaches the workers, each of which owns its sessions. A worker listens between two packets; nothing is locked.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
-    workers: Vec<mpsc::UnboundedSender<Listing>>,
+    workers: Vec<mpsc::UnboundedSender<Errand>>,
 }
 
-/// A question to one worker.
+/// What a worker is asked to do.
 #[derive(Debug)]
-pub struct Listing {
-    /// Only ids above this.
-    pub after: u64,
-    /// At most so many.
-    pub limit: usize,
-    /// Where the answer goes.
-    pub answer: oneshot::Sender<Vec<SessionView>>,
+pub enum Errand {
+    /// Say which sessions there are.
+    List {
+        /// Only ids above this.
+        after: u64,
+        /// At most so many.
+        limit: usize,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Vec<SessionView>>,
+    },
+    /// Hand this to the session with this sid.
+    Deliver(Sid, Letter),
 }
 
 impl Registry {
     /// Of the workers that listen at the other ends.
     #[must_use]
-    pub const fn new(workers: Vec<mpsc::UnboundedSender<Listing>>) -> Self {
+    pub const fn new(workers: Vec<mpsc::UnboundedSender<Errand>>) -> Self {
         Self { workers }
+    }
+
+    /// How many workers there are.
+    #[must_use]
+    pub const fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Hands a request to the session with this sid, on the worker that owns it.
+    pub fn deliver(&self, sid: Sid, letter: Letter) {
+        // Each letter stands for a request that is open, so there are never more of them than connections. Where the
+        // worker is gone, its sessions are.
+        if let Some(worker) = self.workers.get(sid.owner(self.workers.len())) {
+            let _ = worker.send(Errand::Deliver(sid, letter));
+        }
     }
 
     /// At most `limit` sessions with an id above `after`, ascending by id.
@@ -63,7 +84,7 @@ impl Registry {
         for worker in &self.workers {
             let (answer, listed) = oneshot::channel();
             // A worker that is gone has no sessions.
-            if worker.send(Listing { after, limit, answer }).is_ok() {
+            if worker.send(Errand::List { after, limit, answer }).is_ok() {
                 answers.push(listed);
             }
         }

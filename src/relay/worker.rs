@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::IpAddr,
     rc::Rc,
     sync::{
@@ -14,18 +14,23 @@ use std::{
 };
 
 use rand::RngExt as _;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     event_names::EventNames,
-    observe::tally::Tally,
-    policy::policies::Policies,
+    observe::{
+        journal::{self, RefusedHandshake},
+        tally::Tally,
+    },
+    policy::{bearer::Bearer, policies::Policies},
     relay::{
+        client_leg::ClientLeg,
         driver::Driver,
-        registry::{self, SessionView},
+        mailbox::{ClientRequest, Letter},
+        registry::{Errand, Registry, SessionView},
         scratch::Scratch,
     },
-    session::{Dialect, Session, Terms},
+    session::{Dialect, Session, Terms, Transport},
+    wire::engineio::{error::EngineError, open::Sid},
 };
 
 /// What every session of this node obeys; replaced as a whole by a reload.
@@ -37,6 +42,8 @@ pub struct Rules {
     pub terms: Terms,
     /// How much may wait for a client that reads slowly, in bytes.
     pub send_buffer: usize,
+    /// May a sid be used from the address alone that it was given to?
+    pub same_address: bool,
 }
 
 /// One thread and what its sessions share. Never leaves its thread.
@@ -48,8 +55,12 @@ pub struct Worker {
     pub tally: Arc<Tally>,
     /// Event names as numbers, the same on every thread.
     pub names: Arc<EventNames>,
+    /// All workers, and which of them this is.
+    pub registry: Registry,
+    index: usize,
     rules: RefCell<Arc<Rules>>,
     sessions: RefCell<BTreeMap<u64, Rc<SessionCell>>>,
+    by_sid: RefCell<HashMap<Sid, Rc<SessionCell>>>,
     draining: Cell<bool>,
 }
 
@@ -68,6 +79,12 @@ pub struct SessionCell {
     pub refused: Cell<u64>,
     /// When the sweep must wake the session.
     pub deadline: Cell<Instant>,
+    sid: Option<Sid>,
+    /// Whom the sid was given to, where a request may bring it.
+    bearer: Option<Box<RefCell<Bearer>>>,
+    letters: RefCell<Vec<ClientRequest>>,
+    transport: Cell<Transport>,
+    upgraded: Cell<bool>,
     drain_at: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -75,15 +92,24 @@ pub struct SessionCell {
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Worker {
-    /// A worker without sessions.
+    /// The worker of this number in the registry, without sessions.
     #[must_use]
-    pub fn new(rules: Arc<Rules>, tally: Arc<Tally>, names: Arc<EventNames>) -> Rc<Self> {
+    pub fn new(
+        registry: Registry,
+        index: usize,
+        rules: Arc<Rules>,
+        tally: Arc<Tally>,
+        names: Arc<EventNames>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             scratch: RefCell::default(),
             tally,
             names,
+            registry,
+            index,
             rules: RefCell::new(rules),
             sessions: RefCell::default(),
+            by_sid: RefCell::default(),
             draining: Cell::new(false),
         })
     }
@@ -105,11 +131,27 @@ impl Worker {
         Arc::ptr_eq(&self.rules.borrow(), rules)
     }
 
-    /// Opens a session and drives it, as a task of this thread, until it ends.
-    pub fn spawn<S>(self: &Rc<Self>, session: Session, now: Instant, driver: impl FnOnce(Rc<SessionCell>) -> Driver<S>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + 'static,
-    {
+    /// A sid for a session of this worker, which nobody can guess.
+    #[must_use]
+    pub fn draw_sid(&self) -> Sid {
+        Sid::owned_by(self.index, self.registry.workers(), rand::random)
+    }
+
+    /// Opens a session and drives it, as a task of this thread, until it ends. `bearer` is whom its sid was given to,
+    /// where requests will bring it.
+    pub fn spawn(
+        self: &Rc<Self>,
+        session: Session,
+        client: ClientLeg,
+        bearer: Option<Bearer>,
+        now: Instant,
+        driver: impl FnOnce(Rc<SessionCell>, ClientLeg) -> Driver,
+    ) {
+        let sid = match &session.dialect {
+            Dialect::SocketIo(socketio) => Some(socketio.sid),
+            Dialect::Plain(_) => None,
+        };
+        let transport = client.transport();
         let cell = Rc::new(SessionCell {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             session: RefCell::new(session),
@@ -117,17 +159,64 @@ impl Worker {
             packets: Cell::default(),
             refused: Cell::default(),
             deadline: Cell::new(now),
+            sid,
+            bearer: bearer.map(|bearer| Box::new(RefCell::new(bearer))),
+            letters: RefCell::default(),
+            transport: Cell::new(transport),
+            upgraded: Cell::default(),
             drain_at: Cell::new(self.draining.get().then_some(now)),
             waker: RefCell::default(),
         });
         self.sessions.borrow_mut().insert(cell.id, Rc::clone(&cell));
+        if let Some(sid) = sid {
+            self.by_sid.borrow_mut().insert(sid, Rc::clone(&cell));
+        }
         self.tally.opened();
-        tokio::task::spawn_local(driver(cell));
+        if transport == Transport::Polling {
+            self.tally.polling(1);
+        }
+        tokio::task::spawn_local(driver(cell, client));
     }
 
     /// The session is no more.
     pub fn forget(&self, id: u64) {
-        self.sessions.borrow_mut().remove(&id);
+        let forgotten = self.sessions.borrow_mut().remove(&id);
+        if let Some(sid) = forgotten.and_then(|cell| cell.sid) {
+            self.by_sid.borrow_mut().remove(&sid);
+        }
+    }
+
+    /// Does what the registry asks for.
+    pub fn run(&self, errand: Errand) {
+        match errand {
+            Errand::List { after, limit, answer } => {
+                // Whoever asked may have gone.
+                let _ = answer.send(self.list(after, limit));
+            }
+            Errand::Deliver(sid, letter) => self.deliver(&sid, letter),
+        }
+    }
+
+    fn deliver(&self, sid: &Sid, letter: Letter) {
+        let by_sid = self.by_sid.borrow();
+        let Some(cell) = by_sid.get(sid) else {
+            self.tally.refused("session", EngineError::SessionUnknown.reason());
+            return letter.request.refuse(EngineError::SessionUnknown);
+        };
+        let Letter { bearer, request } = letter;
+        if cell.bearer.as_ref().is_some_and(|owner| !owner.borrow_mut().admits(&bearer, self.rules().same_address)) {
+            // To whoever has stolen a sid it is one that does not exist.
+            self.tally.refused("session", "sid_mismatch");
+            journal::refused_handshake(&RefusedHandshake {
+                peer: bearer.address(),
+                stage: "session",
+                reason: "sid_mismatch",
+                origin: bearer.origin(),
+            });
+            return request.refuse(EngineError::SessionUnknown);
+        }
+        cell.letters.borrow_mut().push(request);
+        cell.wake();
     }
 
     /// How many sessions there are.
@@ -186,6 +275,18 @@ impl SessionCell {
         }
     }
 
+    /// What the client asked for by other requests.
+    #[must_use]
+    pub fn take_letters(&self) -> Vec<ClientRequest> {
+        self.letters.take()
+    }
+
+    /// The client went over from polling to a websocket.
+    pub fn upgraded(&self) {
+        self.transport.set(Transport::Websocket);
+        self.upgraded.set(true);
+    }
+
     /// Has the moment come at which a drain sends this client away?
     #[must_use]
     pub fn drains(&self, now: Instant) -> bool {
@@ -207,19 +308,18 @@ impl SessionCell {
     fn view(&self, now: Instant) -> SessionView {
         let session = self.session.borrow();
         let (packets_received, packets_sent) = self.packets.get();
-        let (sid, namespaces) = match &session.dialect {
-            Dialect::SocketIo(socketio) => {
-                (Some(socketio.sid.to_string()), socketio.namespaces.names().map(str::to_owned).collect())
-            }
-            Dialect::Plain(_) => (None, Vec::new()),
+        let namespaces = match &session.dialect {
+            Dialect::SocketIo(socketio) => socketio.namespaces.names().map(str::to_owned).collect(),
+            Dialect::Plain(_) => Vec::new(),
         };
         SessionView {
             id: self.id,
-            sid,
+            sid: self.sid.map(|sid| sid.to_string()),
             user: session.identity().and_then(|identity| identity.user()).map(str::to_owned),
             peer: session.peer(),
             namespaces,
-            transport: registry::WEBSOCKET,
+            transport: self.transport.get().name(),
+            upgraded: self.upgraded.get(),
             age_seconds: now.saturating_duration_since(self.opened).as_secs_f64(),
             packets_received,
             packets_sent,

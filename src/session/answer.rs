@@ -3,7 +3,10 @@
 use crate::{
     policy::verdict::{Refusal, RefusalKind},
     session::ended::Ended,
-    wire::websocket::close::CloseCode,
+    wire::{
+        engineio::{error::EngineError, packet::EnginePacket},
+        websocket::close::CloseCode,
+    },
 };
 
 /// A WebSocket Close: the code, or none for a Close without a body, and the reason.
@@ -44,6 +47,27 @@ pub const fn to_client(ended: Ended, reason: &str) -> Close<'_> {
         Ended::ServiceFault(_) => Close::new(CloseCode::BAD_GATEWAY, "bad answer from the service"),
         Ended::Drained => Close::new(CloseCode::GOING_AWAY, "draining"),
         Ended::Panicked => Close::new(CloseCode::INTERNAL, "internal error"),
+    }
+}
+
+/// The last packet of a session that polls: a Noop lets a client go that has left by itself.
+#[must_use]
+pub const fn to_poll(ended: Ended) -> EnginePacket {
+    match ended {
+        Ended::ClientClosed(_) => EnginePacket::Noop,
+        _ => EnginePacket::Close,
+    }
+}
+
+/// The answer to the payload in which a session ended.
+///
+/// # Errors
+/// Its packets did not all arrive.
+pub const fn to_post(ended: Ended) -> Result<(), EngineError> {
+    match ended {
+        Ended::ClientClosed(_) => Ok(()),
+        Ended::ClientFrame(..) | Ended::ClientPacket(_) => Err(EngineError::BadRequest),
+        _ => Err(EngineError::SessionUnknown),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
         policies::{Policies, PolicyTables},
     },
     relay::{dial::Dialler, worker::Rules},
-    session::{Terms, plain},
+    session::{Terms, Transport, plain},
     start::StartError,
     wire::engineio::open::{Open, Sid},
 };
@@ -89,6 +89,7 @@ pub(super) fn compile(config: &Config, keys: &Keys, generation: u64) -> Result<S
     };
     let open = Open {
         sid: Sid::new([0; 15]),
+        upgrades: config.socketio.transports.contains(&Transport::Websocket),
         ping_interval_ms: millis(terms.ping_interval),
         ping_timeout_ms: millis(terms.ping_timeout),
         max_payload: config.socketio.max_payload.0,
@@ -101,12 +102,14 @@ pub(super) fn compile(config: &Config, keys: &Keys, generation: u64) -> Result<S
         trusted_proxies: config.listen.trusted_proxies.clone(),
         identity_headers,
         open,
+        sid_cookie: config.socketio.cookie.clone(),
         max_payload: config.socketio.max_payload.0,
         forward: Forward::new(dialler.authority().clone(), &config.upstream),
         dialler,
     };
     let send_buffer = usize::try_from(config.limits.send_buffer.0).unwrap_or(usize::MAX);
-    Ok(Settings { session: Arc::new(Rules { policies, terms, send_buffer }), edge: Arc::new(edge) })
+    let session = Rules { policies, terms, send_buffer, same_address: config.socketio.same_address };
+    Ok(Settings { session: Arc::new(session), edge: Arc::new(edge) })
 }
 
 fn millis(period: std::time::Duration) -> u64 {

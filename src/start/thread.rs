@@ -17,7 +17,10 @@ use tokio::{
 use crate::{
     gateway::{drain::Stage, edge::Edge, listener},
     observe::{journal, tally::Tally},
-    relay::{registry::Listing, worker::Worker},
+    relay::{
+        registry::{Errand, Registry},
+        worker::Worker,
+    },
     start::compile::{Settings, Shared},
 };
 
@@ -41,7 +44,8 @@ pub(super) struct Seed {
     pub(super) shared: Arc<Shared>,
     pub(super) settings: watch::Receiver<Arc<Settings>>,
     pub(super) stage: watch::Receiver<Stage>,
-    pub(super) listings: mpsc::UnboundedReceiver<Listing>,
+    pub(super) registry: Registry,
+    pub(super) errands: mpsc::UnboundedReceiver<Errand>,
     pub(super) started: Instant,
 }
 
@@ -49,16 +53,17 @@ pub(super) struct Seed {
 pub(super) fn spawn(index: usize, seed: Seed) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-        LocalSet::new().block_on(&runtime, live(seed));
+        LocalSet::new().block_on(&runtime, live(index, seed));
     })
 }
 
-async fn live(seed: Seed) {
-    let Seed { listener, tally, shared, mut settings, mut stage, mut listings, started } = seed;
+async fn live(index: usize, seed: Seed) {
+    let Seed { listener, tally, shared, mut settings, mut stage, registry, mut errands, started } = seed;
     let current = Arc::clone(&settings.borrow_and_update());
     let tick = (current.session.terms.ping_interval.min(current.session.terms.ping_timeout) / TICKS_PER_PING)
         .clamp(TICK_MIN, TICK_MAX);
-    let worker = Worker::new(Arc::clone(&current.session), Arc::clone(&tally), Arc::clone(&shared.names));
+    let (rules, names) = (Arc::clone(&current.session), Arc::clone(&shared.names));
+    let worker = Worker::new(registry, index, rules, Arc::clone(&tally), names);
     let connections = Arc::clone(&shared.connections);
     let edge = Edge::new(Rc::clone(&worker), connections, Arc::clone(&current.edge), stage.clone());
 
@@ -69,9 +74,8 @@ async fn live(seed: Seed) {
     spawn_local({
         let worker = Rc::clone(&worker);
         async move {
-            while let Some(Listing { after, limit, answer }) = listings.recv().await {
-                // Whoever asked may have gone.
-                let _ = answer.send(worker.list(after, limit));
+            while let Some(errand) = errands.recv().await {
+                worker.run(errand);
             }
         }
     });

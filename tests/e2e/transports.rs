@@ -249,10 +249,10 @@ async fn a_client_of_an_older_protocol_is_told_so() {
 #[tokio::test]
 async fn the_polling_transport_is_refused_where_only_websocket_is_allowed() {
     let service = Service::start().await;
-    let gate = Gate::before(&service).await;
+    let gate = Gate::before(&service).with(r#"socketio.transports = ["websocket"]"#).await;
 
     let polling = http::get(&format!("{}/socket.io/?EIO=4&transport=polling", gate.url())).await;
 
-    assert_eq!(polling.status, 400, "{polling:?}");
+    assert_eq!((polling.status, polling.json()), (400, json!({ "code": 0, "message": "Transport unknown" })));
     assert_eq!(service.transports().await, 0);
 }

@@ -71,7 +71,7 @@ impl Iterator for PayloadReader {
 /// Its length says already that it is not canonical.
 pub const fn decoded_len(base64: &[u8]) -> Result<usize, PayloadError> {
     let groups = base64.len() / GROUP_CHARS;
-    if base64.len() % GROUP_CHARS != 0 {
+    if !base64.len().is_multiple_of(GROUP_CHARS) {
         return Err(PayloadError);
     }
     Ok(match base64 {
@@ -153,6 +153,12 @@ impl PayloadWriter {
             encode(&begun.odd[..begun.odd_len], &mut self.bytes);
             self.whole = self.bytes.len();
         }
+    }
+
+    /// The packet that was begun will not be whole.
+    pub fn abandon(&mut self) {
+        self.begun = None;
+        self.bytes.truncate(self.whole);
     }
 
     /// Is a packet begun that is not whole?
@@ -283,6 +289,9 @@ mod tests {
         assert_eq!(writer.take(), None);
         writer.push(b"lo");
         writer.end();
+        writer.begin(true);
+        writer.push(b"never whole");
+        writer.abandon();
         assert_eq!((writer.take().unwrap(), writer.in_packet()), (b"4hello".to_vec(), false));
     }
 }

@@ -1,0 +1,153 @@
+//! The handshake: a sid, and a session that has yet to join a namespace.
+//!
+//! Whoever the client is, the session is opened: a refusal that is final must be said inside it, or official clients
+//! come back for ever.
+
+use std::{rc::Rc, sync::Arc, time::Instant};
+
+use http::{HeaderValue, Response, header, request::Parts};
+
+use super::{EngineRequest, polling, refused};
+use crate::{
+    gateway::{
+        edge::{Edge, EdgeRules},
+        peer::{NominatedHeader, Peer},
+        reply::Body,
+        upgrade::{self, Client},
+    },
+    policy::{bearer::Bearer, connections::Permit, token_source::Token, verdict::Refusal},
+    relay::{
+        client_leg::ClientLeg,
+        dial::DialRequest,
+        driver::{Driver, Route},
+        inflow::Inflow,
+        leg::{polling::PollingLeg, upstream::UpstreamLeg, websocket::WebSocketLeg},
+        mailbox::Reply,
+    },
+    session::{Session, socketio::SocketIo},
+    wire::{
+        engineio::{
+            error::EngineError,
+            open::{Open, Sid},
+        },
+        websocket::{
+            frame::{OpCode, Sender},
+            handshake,
+        },
+    },
+};
+
+/// What a handshake says beside its transport.
+struct Offer {
+    sid: Sid,
+    token: Result<Option<Token>, Refusal>,
+    request: DialRequest,
+}
+
+impl Offer {
+    fn read(edge: &Edge, rules: &EdgeRules, parts: &Parts, peer: &Peer) -> Result<Self, NominatedHeader> {
+        let session_rules = edge.worker.rules();
+        let sources = &session_rules.policies.token_sources;
+        let token = sources.from_request(parts);
+        let request = upgrade::dial_request(parts, rules, sources, peer)?;
+        Ok(Self { sid: edge.worker.draw_sid(), token, request })
+    }
+}
+
+/// Opens a session over polling. Its first packet is the answer.
+pub(super) async fn over_polling(
+    edge: &Rc<Edge>,
+    rules: Arc<EdgeRules>,
+    request: &EngineRequest,
+    permit: Permit,
+) -> Response<Body> {
+    let EngineRequest { parts, peer, .. } = request;
+    let offer = match Offer::read(edge, &rules, parts, peer) {
+        Ok(offer) => offer,
+        Err(nominated) => return upgrade::refused_header(&nominated),
+    };
+    let (sid, bearer) = (offer.sid, Bearer::new(&offer.token, &parts.headers, peer.address));
+    let mut leg = PollingLeg::new(rules.open.max_payload);
+    leg.say(OpCode::Text, &opening(&Open { sid, ..rules.open }));
+    let (reply, packets) = Reply::awaited();
+    if leg.poll(reply).is_err() {
+        return refused(EngineError::BadRequest);
+    }
+    let client = ClientLeg::Polling(Box::new(leg));
+    begin(edge, &rules, client, Some(bearer), offer, peer, Some(permit));
+    let mut answer = polling::packets(packets.await);
+    if let Some(cookie) = sid_cookie(&rules, sid, peer) {
+        answer.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    answer
+}
+
+/// Upgrades the client and opens a session over the websocket.
+pub(super) fn over_websocket(
+    edge: &Rc<Edge>,
+    rules: Arc<EdgeRules>,
+    request: EngineRequest,
+    permit: Option<Permit>,
+) -> Response<Body> {
+    let EngineRequest { parts, on_upgrade, peer, .. } = request;
+    let upgrade = match handshake::check_request(&parts) {
+        Ok(upgrade) => upgrade,
+        Err(error) => return upgrade::refused(&error),
+    };
+    let offer = match Offer::read(edge, &rules, &parts, &peer) {
+        Ok(offer) => offer,
+        Err(nominated) => return upgrade::refused_header(&nominated),
+    };
+    let session_rules = edge.worker.rules();
+    let protocol = session_rules.policies.token_sources.answered_subprotocol(&parts.headers);
+    let mut answer = upgrade::switching_protocols(&upgrade, protocol);
+    if let Some(cookie) = sid_cookie(&rules, offer.sid, &peer) {
+        answer.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    let edge = Rc::clone(edge);
+    tokio::task::spawn_local(async move {
+        if let Some(Client { io, read_ahead }) = upgrade::completed(on_upgrade).await {
+            let inflow = Inflow::new(Sender::Client, rules.open.max_payload, false);
+            let mut leg = WebSocketLeg::new(Box::new(io) as _, Sender::Service, inflow, &read_ahead);
+            let open = Open { sid: offer.sid, upgrades: false, ..rules.open };
+            leg.say(OpCode::Text, &opening(&open), Instant::now());
+            begin(&edge, &rules, ClientLeg::Websocket(leg), None, offer, &peer, permit);
+        }
+    });
+    answer
+}
+
+fn begin(
+    edge: &Edge,
+    rules: &EdgeRules,
+    client: ClientLeg,
+    bearer: Option<Bearer>,
+    offer: Offer,
+    peer: &Peer,
+    permit: Option<Permit>,
+) {
+    let now = Instant::now();
+    let worker = &edge.worker;
+    let session_rules = worker.rules();
+    let Offer { sid, token, request } = offer;
+    let socketio = SocketIo::new(sid, token, now + session_rules.terms.connect_timeout);
+    let session = Session::socketio(peer.address, socketio, &session_rules.policies, &session_rules.terms, now);
+    let route = Route { dialler: rules.dialler.clone(), request };
+    worker.spawn(session, client, bearer, now, |cell, client| {
+        let upstream = UpstreamLeg::Idle { waiting: Vec::new() };
+        Driver::new(Rc::clone(worker), cell, client, upstream, Some(route), permit)
+    });
+}
+
+fn opening(open: &Open) -> Vec<u8> {
+    let mut packet = Vec::new();
+    open.encode(&mut packet);
+    packet
+}
+
+/// As engine.io sets it with `cookie: true`.
+fn sid_cookie(rules: &EdgeRules, sid: Sid, peer: &Peer) -> Option<HeaderValue> {
+    let name = rules.sid_cookie.as_ref()?;
+    let secure = if peer.tls { "; Secure" } else { "" };
+    HeaderValue::try_from(format!("{name}={sid}; Path=/; HttpOnly; SameSite=Lax{secure}")).ok()
+}

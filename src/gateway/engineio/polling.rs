@@ -1,0 +1,97 @@
+//! Long-polling: a GET waits for packets, a POST brings some.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header, request::Parts};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Body as _;
+use tokio::sync::oneshot::error::RecvError;
+
+use super::{EngineRequest, bearer, deliver, refused};
+use crate::{
+    gateway::{
+        edge::{Edge, EdgeRules},
+        reply::{self, Body},
+    },
+    relay::mailbox::{ClientRequest, Reply},
+    wire::engineio::{error::EngineError, open::Sid},
+};
+
+/// A session's answer; an error where the session has ended instead.
+type Answered<T> = Result<Result<T, EngineError>, RecvError>;
+
+/// Waits for packets. They come as soon as there are any, a ping at the latest.
+pub(super) async fn poll(edge: &Edge, sid: Sid, request: &EngineRequest) -> Response<Body> {
+    let (reply, answered) = Reply::awaited();
+    deliver(edge, sid, bearer(edge, &request.parts, &request.peer), ClientRequest::Poll(reply));
+    packets(answered.await)
+}
+
+/// Takes a payload: as a whole or, where it breaks off, not at all.
+pub(super) async fn post(edge: &Edge, rules: &EdgeRules, sid: Sid, request: EngineRequest) -> Response<Body> {
+    let bearer = bearer(edge, &request.parts, &request.peer);
+    if let Some(answer) = refused_type(&request.parts) {
+        return answer;
+    }
+    let body = match read(request, rules.open.max_payload).await {
+        Ok(body) => body,
+        Err(answer) => return answer,
+    };
+    let (reply, answered) = Reply::awaited();
+    deliver(edge, sid, bearer, ClientRequest::Payload(body, reply));
+    match flat(answered.await) {
+        // engine.io's own words, so that old browsers do not offer the answer as a download.
+        Ok(()) => content("text/html", Bytes::from_static(b"ok")),
+        Err(error) => refused(error),
+    }
+}
+
+/// The answer to a poll.
+pub(super) fn packets(answered: Answered<Vec<u8>>) -> Response<Body> {
+    match flat(answered) {
+        Ok(payload) => content("text/plain; charset=UTF-8", payload.into()),
+        Err(error) => refused(error),
+    }
+}
+
+fn flat<T>(answered: Answered<T>) -> Result<T, EngineError> {
+    answered.unwrap_or(Err(EngineError::SessionUnknown))
+}
+
+fn content(kind: &'static str, bytes: Bytes) -> Response<Body> {
+    let mut answer = Response::new(reply::body(bytes));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// Engine.IO 4 knows text alone, and no client compresses.
+fn refused_type(parts: &Parts) -> Option<Response<Body>> {
+    let kind = parts.headers.get(header::CONTENT_TYPE).map_or(&b"text/plain"[..], HeaderValue::as_bytes);
+    let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    let forbidden: [&[u8]; 2] = [b"application/octet-stream", b"application/x-www-form-urlencoded"];
+    if forbidden.iter().any(|forbidden| kind.eq_ignore_ascii_case(forbidden)) {
+        return Some(reply::closing(refused(EngineError::BadRequest)));
+    }
+    parts.headers.contains_key(header::CONTENT_ENCODING).then(|| {
+        let message = "A payload is sent as it is, without Content-Encoding";
+        reply::closing(reply::json(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding", message))
+    })
+}
+
+async fn read(request: EngineRequest, max: u64) -> Result<Bytes, Response<Body>> {
+    let EngineRequest { body, refused: guard, .. } = request;
+    if body.size_hint().lower() > max {
+        return Err(too_big(max));
+    }
+    let limit = usize::try_from(max).unwrap_or(usize::MAX);
+    match Limited::new(body, limit).collect().await {
+        Ok(read) => Ok(read.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_big(max)),
+        Err(_) => Err(guard.answer_in_body().unwrap_or_else(|| reply::closing(refused(EngineError::BadRequest)))),
+    }
+}
+
+fn too_big(max: u64) -> Response<Body> {
+    let message = format!("The payload is larger than maxPayload, {max} bytes");
+    reply::closing(reply::json(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_big", message))
+}

@@ -1,0 +1,100 @@
+//! Who may use a sid: whoever it was given to, and nobody else who has come to know it.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    net::IpAddr,
+    sync::OnceLock,
+};
+
+use http::{HeaderMap, HeaderValue, header::ORIGIN};
+
+use super::{token_source::Token, verdict::Refusal};
+
+/// What a request with a sid shows of who sends it. The handshake's is kept as long as the session, so it holds a hash
+/// of the token and not the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bearer {
+    token: u64,
+    origin: Option<HeaderValue>,
+    address: IpAddr,
+}
+
+/// What [`RandomState`] draws once: nobody outside can look for a token with the hash of another.
+static HASHER: OnceLock<RandomState> = OnceLock::new();
+
+impl Bearer {
+    /// The sender of a request with this token in its head, from this address.
+    #[must_use]
+    pub fn new(token: &Result<Option<Token>, Refusal>, headers: &HeaderMap, address: IpAddr) -> Self {
+        let shown = token.as_ref().map(|token| token.as_ref().map(Token::as_str)).map_err(|refusal| refusal.code);
+        let token = HASHER.get_or_init(RandomState::new).hash_one(shown);
+        Self { token, origin: headers.get(ORIGIN).cloned(), address }
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The page it comes from, as far as that is text.
+    #[must_use]
+    pub fn origin(&self) -> Option<&str> {
+        self.origin.as_ref().and_then(|origin| origin.to_str().ok())
+    }
+
+    /// Is `other` the one whom this sid was given to? The token must be the same, the origin and, where `same_address`
+    /// says so, the address. A browser names its origin in some requests to its own site and not in others, so none is
+    /// no other; the first that it names holds from then on.
+    pub fn admits(&mut self, other: &Self, same_address: bool) -> bool {
+        let other_origin = match (&self.origin, &other.origin) {
+            (Some(known), Some(shown)) => known != shown,
+            _ => false,
+        };
+        if self.token != other.token || other_origin || (same_address && self.address != other.address) {
+            return false;
+        }
+        if self.origin.is_none() {
+            self.origin.clone_from(&other.origin);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::auth::INVALID;
+
+    fn bearer(token: &str, origin: Option<&'static str>, last: u8) -> Bearer {
+        let origin = origin.map(|origin| (ORIGIN, HeaderValue::from_static(origin)));
+        Bearer::new(&Token::read(token), &HeaderMap::from_iter(origin), [192, 0, 2, last].into())
+    }
+
+    #[test]
+    fn another_token_or_origin_is_another_bearer_and_an_address_may_be() {
+        let owner = || bearer("t", Some("https://a.test"), 1);
+        for (other, same_address, admitted) in [
+            (owner(), true, true),
+            (bearer("t", Some("https://a.test"), 2), false, true),
+            (bearer("t", Some("https://a.test"), 2), true, false),
+            (bearer("u", Some("https://a.test"), 1), false, false),
+            (bearer("", Some("https://a.test"), 1), false, false),
+            (bearer("t", Some("https://b.test"), 1), false, false),
+            (bearer("t", None, 1), false, true),
+        ] {
+            assert_eq!(owner().admits(&other, same_address), admitted, "{other:?}");
+        }
+        let refused = Bearer::new(&Err(INVALID), &HeaderMap::new(), [192, 0, 2, 1].into());
+        assert!(!owner().admits(&refused, false));
+        assert!(refused.clone().admits(&refused, false), "who was refused for the token hears that in the session");
+    }
+
+    #[test]
+    fn the_first_origin_that_is_named_holds() {
+        let mut owner = bearer("", None, 1);
+        assert!(owner.admits(&bearer("", Some("https://a.test"), 1), false));
+        assert!(!owner.admits(&bearer("", Some("https://b.test"), 1), false));
+        assert!(owner.admits(&bearer("", None, 1), false));
+    }
+}

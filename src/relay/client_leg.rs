@@ -1,0 +1,156 @@
+//! The client leg: what the client holds, whatever carries it. The session does not know which it is.
+
+use std::{
+    io,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use crate::{
+    relay::{
+        inflow::Inflow,
+        leg::{polling::PollingLeg, websocket::WebSocketLeg},
+        stream::ClientStream,
+    },
+    session::{Transport, answer, ended::Ended},
+    wire::websocket::frame::OpCode,
+};
+
+/// While more than this waits for a client, the service is not read.
+const SEND_HIGH_WATER: usize = 64 * 1024;
+
+/// What the client holds.
+#[derive(Debug)]
+pub enum ClientLeg {
+    /// A websocket.
+    Websocket(WebSocketLeg<ClientStream>),
+    /// Requests that come and go; and perhaps a websocket that is being probed.
+    Polling(Box<PollingLeg>),
+}
+
+impl ClientLeg {
+    /// Which of Engine.IO's transports it is.
+    #[must_use]
+    pub const fn transport(&self) -> Transport {
+        match self {
+            Self::Websocket(_) => Transport::Websocket,
+            Self::Polling(_) => Transport::Polling,
+        }
+    }
+
+    /// What comes in, as frames.
+    pub const fn inflow(&mut self) -> &mut Inflow {
+        match self {
+            Self::Websocket(leg) => &mut leg.inflow,
+            Self::Polling(leg) => &mut leg.inflow,
+        }
+    }
+
+    /// Has every frame that goes onward gone whole?
+    #[must_use]
+    pub const fn between_frames(&self) -> bool {
+        match self {
+            Self::Websocket(leg) => leg.inflow.between_frames(),
+            Self::Polling(leg) => leg.inflow.between_frames(),
+        }
+    }
+
+    /// Receives into `buffer`, as frames, behind what was carried over; never nothing.
+    pub fn fill(&mut self, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<Result<usize, Ended>> {
+        match self {
+            Self::Websocket(leg) => leg.fill(buffer, cx).map(|filled| match filled {
+                Ok(0) | Err(_) => Err(Ended::ClientLost),
+                Ok(filled) => Ok(filled),
+            }),
+            Self::Polling(leg) => leg.fill(buffer),
+        }
+    }
+
+    /// Sends whole frames, or parts of one that follow each other.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn send(&mut self, bytes: &[u8], now: Instant, cx: &mut Context<'_>) -> io::Result<()> {
+        match self {
+            Self::Websocket(leg) => leg.send(bytes, now, cx),
+            Self::Polling(leg) => {
+                leg.send(bytes);
+                Ok(())
+            }
+        }
+    }
+
+    /// Queues one frame of our own; [`flush`](Self::flush) sends it. Only between two frames that go onward.
+    pub fn say(&mut self, opcode: OpCode, payload: &[u8], now: Instant) {
+        match self {
+            Self::Websocket(leg) => leg.say(opcode, payload, now),
+            Self::Polling(leg) => leg.say(opcode, payload),
+        }
+    }
+
+    /// Queues the last word; `reason` is what the side said that closed. On a websocket there is none where the
+    /// service's frame has not gone whole.
+    pub fn say_end(&mut self, ended: Ended, reason: &str, between_frames: bool, now: Instant) {
+        match self {
+            Self::Websocket(leg) if between_frames && ended != Ended::ClientLost => {
+                leg.say_close(answer::to_client(ended, reason), now);
+            }
+            Self::Websocket(_) => {}
+            Self::Polling(leg) => leg.say_end(ended),
+        }
+    }
+
+    /// Sends what was kept.
+    pub fn flush(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Websocket(leg) => leg.flush(now, cx),
+            Self::Polling(leg) => leg.flush(cx),
+        }
+    }
+
+    /// Would it take more of the service now?
+    #[must_use]
+    pub const fn takes(&self) -> bool {
+        match self {
+            Self::Websocket(leg) => leg.waiting() <= SEND_HIGH_WATER,
+            // Only whole packets can be fetched, so one that has begun must come to its end.
+            Self::Polling(leg) => leg.in_packet() || leg.waiting() <= SEND_HIGH_WATER,
+        }
+    }
+
+    /// How many bytes it could have taken and has not.
+    #[must_use]
+    pub const fn backlog(&self) -> usize {
+        match self {
+            Self::Websocket(leg) => leg.waiting(),
+            Self::Polling(leg) => leg.backlog(),
+        }
+    }
+
+    /// Since when it has taken nothing although there is something. Between two polls that is nobody's fault; a client
+    /// that comes no more is found by its heartbeat.
+    #[must_use]
+    pub const fn stalled_since(&self) -> Option<Instant> {
+        match self {
+            Self::Websocket(leg) => leg.stalled_since(),
+            Self::Polling(_) => None,
+        }
+    }
+
+    /// When a probe must be over; none where there is none.
+    #[must_use]
+    pub fn probe_until(&self) -> Option<Instant> {
+        match self {
+            Self::Websocket(_) => None,
+            Self::Polling(leg) => leg.probe_until(),
+        }
+    }
+
+    /// The end: sends what is left, says no more, and waits until the client has ended too.
+    pub fn end(&mut self, buffer: &mut [u8], now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Websocket(leg) => leg.end(buffer, now, cx).map(drop),
+            Self::Polling(leg) => leg.end(cx),
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! Long-polling as a leg: payloads come in as the frames of a websocket would, frames for the client go out as payloads.
+//!
+//! So whatever carries a session, the same bytes are scanned, judged and sent on. What the service gets is masked as a
+//! client's frames are; what it sends is unmasked, and its frames are taken apart again here.
+
+use std::{
+    io,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+
+use crate::{
+    relay::{
+        inflow::Inflow,
+        leg::{
+            probe::{Probe, Probed},
+            websocket::WebSocketLeg,
+        },
+        mailbox::Reply,
+        scratch::Scratch,
+        stream::ClientStream,
+    },
+    session::{answer, ended::Ended},
+    wire::{
+        engineio::{
+            error::EngineError,
+            packet::EnginePacket,
+            payload::{self, PayloadPacket, PayloadReader, PayloadWriter},
+        },
+        websocket::{
+            frame::{FrameHeader, OpCode, Sender},
+            mask,
+        },
+    },
+};
+
+/// Room for a header, and for the least of a payload: less is left for the next buffer.
+const ROOM_MIN: usize = 32;
+
+/// Nothing: ends a poll.
+const NOOP: &[u8] = &[EnginePacket::Noop.digit()];
+
+/// A client that comes with one request after another.
+#[derive(Debug)]
+pub struct PollingLeg {
+    /// What comes in.
+    pub inflow: Inflow,
+    payload: Option<Payload>,
+    poll: Option<Reply<Vec<u8>>>,
+    outbox: PayloadWriter,
+    /// What is still to come of the service's frame that is being sent.
+    frame_rest: u64,
+    probe: Option<Box<Probe>>,
+    payload_max: u64,
+}
+
+/// A POST that is being read.
+#[derive(Debug)]
+struct Payload {
+    packets: PayloadReader,
+    /// The packet whose frame is being written, and how much of it has been.
+    packet: Option<(PayloadPacket, usize)>,
+    /// Bytes of the frame's payload so far, for the mask.
+    masked: usize,
+    key: [u8; 4],
+    header: Vec<u8>,
+    reply: Reply<()>,
+}
+
+/// What became of an upgrade.
+#[derive(Debug)]
+pub enum Upgraded {
+    /// Nothing yet, or there is none.
+    NotYet,
+    /// It came to nothing. The client polls on.
+    Failed,
+    /// This is the leg from now on.
+    To(WebSocketLeg<ClientStream>),
+}
+
+impl PollingLeg {
+    /// A client that has yet to poll for the first time. Packets have at most `payload_max` bytes.
+    #[must_use]
+    pub fn new(payload_max: u64) -> Self {
+        Self {
+            inflow: Inflow::new(Sender::Client, payload_max, false),
+            payload: None,
+            poll: None,
+            outbox: PayloadWriter::default(),
+            frame_rest: 0,
+            probe: None,
+            payload_max,
+        }
+    }
+
+    /// A GET came.
+    ///
+    /// # Errors
+    /// There is one already, which ends the session as engine.io does.
+    pub fn poll(&mut self, reply: Reply<Vec<u8>>) -> Result<(), Ended> {
+        if self.poll.is_some() {
+            reply.refuse(EngineError::BadRequest);
+            return Err(Ended::ClientPacket("poll_overlap"));
+        }
+        self.poll = Some(reply);
+        Ok(())
+    }
+
+    /// A POST came.
+    ///
+    /// # Errors
+    /// There is one already, which ends the session as engine.io does.
+    pub fn post(&mut self, body: Bytes, reply: Reply<()>) -> Result<(), Ended> {
+        if self.payload.is_some() {
+            reply.refuse(EngineError::BadRequest);
+            return Err(Ended::ClientPacket("post_overlap"));
+        }
+        self.payload = Some(Payload {
+            packets: PayloadReader::new(body),
+            packet: None,
+            masked: 0,
+            key: rand::random(),
+            header: Vec::new(),
+            reply,
+        });
+        Ok(())
+    }
+
+    /// Is there a websocket that is being probed?
+    #[must_use]
+    pub const fn is_probed(&self) -> bool {
+        self.probe.is_some()
+    }
+
+    /// A websocket came that may become the leg. Where one is being probed already, this one is closed.
+    pub fn probe(&mut self, io: ClientStream, read_ahead: &[u8], now: Instant) {
+        if self.probe.is_none() {
+            let inflow = Inflow::new(Sender::Client, self.payload_max, false);
+            let leg = WebSocketLeg::new(io, Sender::Service, inflow, read_ahead);
+            self.probe = Some(Box::new(Probe::new(leg, now)));
+        }
+    }
+
+    /// When a probe must be over; none where there is none.
+    #[must_use]
+    pub fn probe_until(&self) -> Option<Instant> {
+        self.probe.as_ref().map(|probe| probe.until())
+    }
+
+    /// Goes on with a probe. What the client polled and posted comes before what it says on the websocket, and what
+    /// was not fetched by a poll is said there first.
+    pub fn poll_probe(&mut self, scratch: &mut Scratch, now: Instant, cx: &mut Context<'_>) -> Upgraded {
+        let Some(probe) = &mut self.probe else { return Upgraded::NotYet };
+        let outcome = probe.poll(scratch, now, cx);
+        match outcome {
+            Probed::Confirmed if self.payload.is_none() && !self.outbox.in_packet() => {}
+            Probed::Confirmed | Probed::Awaited | Probed::Answered => return Upgraded::NotYet,
+            Probed::Failed => {
+                self.probe = None;
+                return Upgraded::Failed;
+            }
+        }
+        let Some(probe) = self.probe.take() else { return Upgraded::NotYet };
+        let mut leg = probe.into_leg();
+        for packet in self.outbox.take().map(|payload| PayloadReader::new(payload.into())).into_iter().flatten() {
+            match packet {
+                PayloadPacket::Text(text) => leg.say(OpCode::Text, &text, now),
+                PayloadPacket::Binary(base64) => {
+                    let mut bytes = vec![0; base64.len()];
+                    let (_, len) = payload::decode(&base64, &mut bytes).unwrap_or_default();
+                    leg.say(OpCode::Binary, &bytes[..len], now);
+                }
+            }
+        }
+        if let Some(poll) = self.poll.take() {
+            poll.answer(NOOP.to_vec());
+        }
+        Upgraded::To(leg)
+    }
+
+    /// Receives into `buffer`: the packets of a payload, each as one masked frame.
+    pub fn fill(&mut self, buffer: &mut [u8]) -> Poll<Result<usize, Ended>> {
+        if self.inflow.has_put_back() {
+            return Poll::Ready(Ok(self.inflow.take_carry(buffer)));
+        }
+        let Some(payload) = &mut self.payload else { return Poll::Pending };
+        match payload.write_frames(&mut buffer[self.inflow.carried()..]) {
+            Ok(0) => Poll::Pending,
+            Ok(written) => Poll::Ready(Ok(self.inflow.take_carry(buffer) + written)),
+            Err(payload::PayloadError) => Poll::Ready(Err(Ended::ClientPacket("engineio_base64"))),
+        }
+    }
+
+    /// Takes frames of the service, or parts of one that follow each other.
+    pub fn send(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.frame_rest == 0 {
+                // It was scanned before, and no header is ever sent in parts.
+                let Ok(Some(header)) = FrameHeader::parse(bytes, Sender::Service) else { return };
+                bytes = &bytes[header.header_len..];
+                self.frame_rest = header.payload_len;
+                self.outbox.begin(header.opcode == OpCode::Binary);
+            }
+            let (here, behind) =
+                bytes.split_at(bytes.len().min(usize::try_from(self.frame_rest).unwrap_or(usize::MAX)));
+            self.outbox.push(here);
+            self.frame_rest -= here.len() as u64;
+            if self.frame_rest == 0 {
+                self.outbox.end();
+            }
+            bytes = behind;
+        }
+    }
+
+    /// Queues one message of our own.
+    pub fn say(&mut self, opcode: OpCode, payload: &[u8]) {
+        self.outbox.begin(opcode == OpCode::Binary);
+        self.outbox.push(payload);
+        self.outbox.end();
+    }
+
+    /// Queues the last word. A packet that has not come whole will not come any more.
+    pub fn say_end(&mut self, ended: Ended) {
+        self.probe = None;
+        self.outbox.abandon();
+        if let Some(payload) = self.payload.take() {
+            match answer::to_post(ended) {
+                Ok(()) => payload.reply.answer(()),
+                Err(error) => payload.reply.refuse(error),
+            }
+        }
+        let last = answer::to_poll(ended);
+        if last == EnginePacket::Noop {
+            // Whoever has left fetches nothing more.
+            self.outbox = PayloadWriter::default();
+        } else {
+            self.say(OpCode::Text, &[last.digit()]);
+        }
+    }
+
+    /// Answers what can be answered.
+    pub fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(payload) = self.payload.take_if(|payload| payload.is_read()) {
+            if self.inflow.has_put_back() {
+                self.payload = Some(payload);
+            } else {
+                payload.reply.answer(());
+            }
+        }
+        if let Some(mut poll) = self.poll.take() {
+            if let Some(packets) = self.outbox.take() {
+                poll.answer(packets);
+            } else if self.probe.as_ref().is_some_and(|probe| probe.is_answered()) {
+                // The client waits for its poll to end before it goes over.
+                poll.answer(NOOP.to_vec());
+            } else if poll.is_abandoned(cx) {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            } else {
+                self.poll = Some(poll);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Is a packet on its way that is not whole?
+    #[must_use]
+    pub const fn in_packet(&self) -> bool {
+        self.outbox.in_packet()
+    }
+
+    /// How many bytes wait for a poll.
+    #[must_use]
+    pub const fn waiting(&self) -> usize {
+        self.outbox.waiting()
+    }
+
+    /// How many of them waited when the last packet came.
+    #[must_use]
+    pub const fn backlog(&self) -> usize {
+        self.outbox.waiting_before_last()
+    }
+
+    /// The end: Ready once the client has fetched everything.
+    pub fn end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let gone = matches!(self.flush(cx), Poll::Ready(Err(_)));
+        if gone || self.outbox.waiting() == 0 {
+            if let Some(poll) = self.poll.take() {
+                poll.answer(NOOP.to_vec());
+            }
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+impl Payload {
+    /// Writes as many frames, or as much of one, as there is room for.
+    fn write_frames(&mut self, buffer: &mut [u8]) -> Result<usize, payload::PayloadError> {
+        let mut written = 0;
+        while buffer.len() - written >= ROOM_MIN {
+            let Some((packet, at)) = &mut self.packet else {
+                let Some(packet) = self.packets.next() else { break };
+                let (opcode, len) = match &packet {
+                    PayloadPacket::Text(text) => (OpCode::Text, text.len()),
+                    PayloadPacket::Binary(base64) => (OpCode::Binary, payload::decoded_len(base64)?),
+                };
+                self.header.clear();
+                FrameHeader::encode(opcode, len as u64, Some(self.key), &mut self.header);
+                buffer[written..written + self.header.len()].copy_from_slice(&self.header);
+                written += self.header.len();
+                (self.packet, self.masked) = (Some((packet, 0)), 0);
+                continue;
+            };
+            let room = &mut buffer[written..];
+            let (used, made, len) = match packet {
+                PayloadPacket::Text(text) => {
+                    let piece = text.len().min(*at + room.len()) - *at;
+                    room[..piece].copy_from_slice(&text[*at..*at + piece]);
+                    (piece, piece, text.len())
+                }
+                PayloadPacket::Binary(base64) => {
+                    let (used, made) = payload::decode(&base64[*at..], room)?;
+                    (used, made, base64.len())
+                }
+            };
+            mask::apply(&mut room[..made], self.key, self.masked);
+            self.masked += made;
+            written += made;
+            *at += used;
+            if *at == len {
+                self.packet = None;
+            }
+        }
+        Ok(written)
+    }
+
+    fn is_read(&self) -> bool {
+        self.packet.is_none() && self.packets.is_done()
+    }
+}

@@ -1,0 +1,117 @@
+//! A websocket that a polling client may go over to (engine.io-protocol v4, "Upgrade"): `2probe`, `3probe`, `5`.
+
+use std::{
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    relay::{
+        batch::Batch,
+        inflow::{Fate, Found},
+        leg::websocket::WebSocketLeg,
+        scratch::Scratch,
+        stream::ClientStream,
+    },
+    wire::websocket::frame::OpCode,
+};
+
+/// engine.io's `upgradeTimeout`.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const QUESTION: &[u8] = b"2probe";
+const ANSWER: &[u8] = b"3probe";
+const GO_OVER: &[u8] = b"5";
+
+/// A websocket on which nothing but the probe may travel.
+#[derive(Debug)]
+pub struct Probe {
+    leg: WebSocketLeg<ClientStream>,
+    until: Instant,
+    stage: Probed,
+}
+
+/// How far it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probed {
+    /// The client has yet to ask.
+    Awaited,
+    /// It was answered. Polls are released, so that the client can stop polling.
+    Answered,
+    /// The client goes over. What it says from here on has not been read.
+    Confirmed,
+    /// The connection broke, something else was said, or it took too long.
+    Failed,
+}
+
+impl Probe {
+    /// Begins.
+    #[must_use]
+    pub fn new(leg: WebSocketLeg<ClientStream>, now: Instant) -> Self {
+        Self { leg, until: now + PATIENCE, stage: Probed::Awaited }
+    }
+
+    /// When it must be over.
+    #[must_use]
+    pub const fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// Has the client been answered?
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.stage != Probed::Awaited
+    }
+
+    /// The websocket, once it is [`Probed::Confirmed`].
+    #[must_use]
+    pub fn into_leg(self) -> WebSocketLeg<ClientStream> {
+        self.leg
+    }
+
+    /// Goes on as far as it can.
+    pub fn poll(&mut self, scratch: &mut Scratch, now: Instant, cx: &mut Context<'_>) -> Probed {
+        while !matches!(self.stage, Probed::Confirmed | Probed::Failed) {
+            self.stage = match self.leg.fill(&mut scratch.read, cx) {
+                Poll::Ready(Ok(filled)) if filled > 0 => self.hear(filled, scratch, now),
+                Poll::Ready(_) => Probed::Failed,
+                Poll::Pending if now >= self.until => Probed::Failed,
+                Poll::Pending => break,
+            };
+        }
+        if let Poll::Ready(Err(_)) = self.leg.flush(now, cx) {
+            self.stage = Probed::Failed;
+        }
+        self.stage
+    }
+
+    fn hear(&mut self, filled: usize, scratch: &mut Scratch, now: Instant) -> Probed {
+        let mut batch = Batch::new(&mut scratch.read[..filled]);
+        let mut stage = self.stage;
+        loop {
+            let (header, len) = match self.leg.inflow.next(&mut batch, &mut scratch.peek) {
+                Ok(Some(Found::Head { header, len, complete: true })) if header.opcode == OpCode::Text => (header, len),
+                Ok(Some(Found::Control { opcode: OpCode::Pong, .. })) => continue,
+                Ok(None) => return stage,
+                Ok(Some(_)) | Err(_) => return Probed::Failed,
+            };
+            stage = match (stage, &scratch.peek[..len]) {
+                (Probed::Awaited, QUESTION) => {
+                    self.leg.say(OpCode::Text, ANSWER, now);
+                    Probed::Answered
+                }
+                (Probed::Answered, GO_OVER) => Probed::Confirmed,
+                _ => return Probed::Failed,
+            };
+            if self.leg.inflow.decide(&header, &mut batch, Fate::Cut).is_err() {
+                return Probed::Failed;
+            }
+            if stage == Probed::Confirmed {
+                if !batch.ahead().is_empty() {
+                    self.leg.inflow.put_back(&mut batch);
+                }
+                return stage;
+            }
+        }
+    }
+}

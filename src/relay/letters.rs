@@ -1,0 +1,70 @@
+//! What the requests of a polling client do to its session: polls, payloads, the way over to a websocket.
+
+use std::task::Context;
+
+use crate::{
+    relay::{
+        client_leg::ClientLeg,
+        driver::{Driver, Turn},
+        leg::polling::Upgraded,
+        mailbox::{ClientRequest, Upgrade},
+        scratch::Scratch,
+    },
+    wire::engineio::error::EngineError,
+};
+
+impl Driver {
+    /// What the client asked for by other requests since the last poll.
+    pub(super) fn take_letters(&mut self, turn: &mut Turn<'_>) {
+        for request in self.cell.take_letters() {
+            if self.closing.is_some() && !matches!(request, ClientRequest::Poll(_)) {
+                request.refuse(EngineError::SessionUnknown);
+                continue;
+            }
+            let taken = match (&mut self.client, request) {
+                (ClientLeg::Polling(leg), ClientRequest::Poll(reply)) => leg.poll(reply),
+                (ClientLeg::Polling(leg), ClientRequest::Payload(body, reply)) => leg.post(body, reply),
+                (ClientLeg::Polling(leg), ClientRequest::Upgrade(reply)) => {
+                    reply.answer(if leg.is_probed() { Upgrade::Close } else { Upgrade::Probe });
+                    Ok(())
+                }
+                (ClientLeg::Polling(leg), ClientRequest::Websocket(stream, read_ahead)) => {
+                    if let Ok(stream) = stream.settle() {
+                        leg.probe(stream, &read_ahead, turn.now);
+                    }
+                    Ok(())
+                }
+                (ClientLeg::Websocket(_), ClientRequest::Upgrade(reply)) => {
+                    reply.answer(Upgrade::Close);
+                    Ok(())
+                }
+                (ClientLeg::Websocket(_), request) => {
+                    request.refuse(EngineError::BadRequest);
+                    Ok(())
+                }
+            };
+            if let Err(ended) = taken {
+                turn.session.end(ended);
+            }
+        }
+    }
+
+    /// Goes on with an upgrade from polling. True: the client leg is a websocket from now on.
+    pub(super) fn poll_upgrade(&mut self, turn: &Turn<'_>, scratch: &mut Scratch, cx: &mut Context<'_>) -> bool {
+        let ClientLeg::Polling(leg) = &mut self.client else { return false };
+        match leg.poll_probe(scratch, turn.now, cx) {
+            Upgraded::NotYet => false,
+            Upgraded::Failed => {
+                self.worker.tally.upgrade(false);
+                false
+            }
+            Upgraded::To(leg) => {
+                self.worker.tally.upgrade(true);
+                self.worker.tally.polling(-1);
+                self.client = ClientLeg::Websocket(leg);
+                self.cell.upgraded();
+                true
+            }
+        }
+    }
+}
