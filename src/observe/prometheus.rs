@@ -1,6 +1,6 @@
 //! Sums tallies at scrape; the only file that names the prometheus crate.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use prometheus::{
     TextEncoder,
@@ -55,15 +55,14 @@ impl Exposition {
                 log_lines_lost: self.journal.as_ref().map_or(0, Journal::lines_lost),
             },
         );
-        // A string takes every write, and Page lets no family in that the encoder refuses.
-        TextEncoder::new().encode_to_string(&page.families).unwrap_or_default()
+        page.text
     }
 }
 
-/// Metric families being put together.
+/// Metric families, as they will be read.
 #[derive(Default)]
 pub(super) struct Page {
-    families: Vec<MetricFamily>,
+    text: String,
 }
 
 /// One value with its labels.
@@ -131,10 +130,13 @@ impl Page {
         self.family(name, help, MetricType::HISTOGRAM, samples.into_iter().map(|sample| sample.metric(set)));
     }
 
-    /// A family without samples is left out: the encoder takes it for an error.
+    /// A family is there from the first scrape on, so that a dashboard can be made before anything has happened.
     fn family(&mut self, name: &str, help: &str, kind: MetricType, metrics: impl Iterator<Item = Metric>) {
         let metrics: Vec<Metric> = metrics.collect();
         if metrics.is_empty() {
+            // The encoder takes it for an error.
+            let kind = format!("{kind:?}").to_lowercase();
+            let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
             return;
         }
         let mut family = MetricFamily::default();
@@ -142,7 +144,8 @@ impl Page {
         family.set_help(help.to_owned());
         family.set_field_type(kind);
         family.set_metric(metrics);
-        self.families.push(family);
+        // A string takes every write, and a family with samples has nothing that the encoder refuses.
+        let _ = TextEncoder::new().encode_utf8(&[family], &mut self.text);
     }
 }
 

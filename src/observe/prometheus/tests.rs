@@ -56,7 +56,7 @@ fn the_page_is_as_recorded() {
 }
 
 #[test]
-fn a_page_without_traffic_has_the_metrics_of_the_brief_that_need_no_label() {
+fn a_page_without_traffic_has_the_metrics_of_the_brief() {
     let page =
         Exposition::new(vec![Tally::new(&[1])], Arc::new(EventNames::new(10, [])), Arc::default(), None).render();
     for line in [
@@ -68,6 +68,11 @@ fn a_page_without_traffic_has_the_metrics_of_the_brief_that_need_no_label() {
     ] {
         assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
     }
+    for name in NAMES_OF_THE_BRIEF {
+        assert_eq!(page.matches(&format!("# HELP {name} ")).count(), 1, "{name} in\n{page}");
+        assert_eq!(page.matches(&format!("# TYPE {name} ")).count(), 1, "{name} in\n{page}");
+    }
+    assert!(page.contains("# TYPE websocket_message_latency_ms histogram\n"));
 }
 
 /// <https://prometheus.io/docs/practices/naming/>: counters alone end in `_total`, and units are base units.
