@@ -14,6 +14,12 @@ use std::{
 /// Lines that may wait for a slow reader of standard error. Those beyond it are lost and counted.
 const LINES_MAX: usize = 4096;
 
+/// How long the thread rests after a write. Lines that come meanwhile wake nobody and leave together in the next one.
+const REST: Duration = Duration::from_millis(5);
+
+/// After so many bytes a write takes in no further line.
+const WRITE_BYTES: usize = 64 * 1024;
+
 /// The near end of the queue. Each `write` is one whole line.
 #[derive(Debug, Clone)]
 pub(super) struct Stderr {
@@ -73,10 +79,23 @@ impl Write for Stderr {
 }
 
 fn write_all(waiting: &Receiver<Box<[u8]>>, mut out: impl Write, counts: &Counts) {
-    for line in waiting {
+    let mut together = Vec::new();
+    while let Ok(first) = waiting.recv() {
+        let mut lines = 1;
+        together.extend_from_slice(&first);
+        while together.len() < WRITE_BYTES
+            && let Ok(line) = waiting.try_recv()
+        {
+            lines += 1;
+            together.extend_from_slice(&line);
+        }
         // Nobody is left to be told when standard error is closed.
-        let _ = out.write_all(&line).and_then(|()| out.flush());
-        counts.done.fetch_add(1, Relaxed);
+        let _ = out.write_all(&together).and_then(|()| out.flush());
+        counts.done.fetch_add(lines, Relaxed);
+        if together.len() < WRITE_BYTES {
+            thread::sleep(REST);
+        }
+        together.clear();
     }
 }
 
@@ -86,18 +105,16 @@ mod tests {
 
     use super::*;
 
-    /// Hands on what is written, and accepts the first line only when told to.
+    /// Hands on what is written, each write as one, and returns from a write only when told to.
     struct Slow {
-        go: Option<mpsc::Receiver<()>>,
+        go: mpsc::Receiver<()>,
         seen: mpsc::Sender<Vec<u8>>,
     }
 
     impl Write for Slow {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            if let Some(go) = self.go.take() {
-                go.recv().unwrap();
-            }
             self.seen.send(bytes.to_vec()).unwrap();
+            self.go.recv().unwrap();
             Ok(bytes.len())
         }
 
@@ -109,16 +126,35 @@ mod tests {
     #[test]
     fn a_reader_that_stands_still_costs_lines_and_not_time() {
         let (go, gate) = mpsc::channel();
-        let (seen, lines) = mpsc::channel();
-        let mut stderr = Stderr::onto(Slow { go: Some(gate), seen }, 2).unwrap();
-        for _ in 0..10 {
-            stderr.write_all(b"line\n").unwrap();
+        let (seen, writes) = mpsc::channel();
+        let mut stderr = Stderr::onto(Slow { go: gate, seen }, 2).unwrap();
+        stderr.write_all(b"1\n").unwrap();
+        assert_eq!(writes.recv().unwrap(), b"1\n", "the first is written at once");
+        for line in [b"2\n", b"3\n", b"4\n", b"5\n"] {
+            stderr.write_all(line).unwrap();
         }
-        // Two wait in the queue; a third is in the hands of the thread, if it was quick enough.
-        assert!((7..=8).contains(&stderr.lost()), "{} lost", stderr.lost());
+        assert_eq!(stderr.lost(), 2, "two wait in the queue");
+        go.send(()).unwrap();
+        assert_eq!(writes.recv().unwrap(), b"2\n3\n", "and leave together");
         go.send(()).unwrap();
         stderr.flush(Duration::from_secs(10));
-        assert_eq!(lines.try_iter().count() as u64 + stderr.lost(), 10);
+        assert_eq!(stderr.counts.done.load(Relaxed), 3);
+    }
+
+    #[test]
+    fn a_write_is_bounded_and_what_is_beyond_it_follows() {
+        let (go, gate) = mpsc::channel();
+        let (seen, writes) = mpsc::channel();
+        let mut stderr = Stderr::onto(Slow { go: gate, seen }, 200).unwrap();
+        stderr.write_all(b"first").unwrap();
+        assert_eq!(writes.recv().unwrap(), b"first");
+        let line = [b'x'; 1024];
+        (0..100).for_each(|_| stderr.write_all(&line).unwrap());
+        (0..3).for_each(|_| go.send(()).unwrap());
+        assert_eq!(writes.recv().unwrap().len(), WRITE_BYTES);
+        assert_eq!(writes.recv().unwrap().len(), 100 * line.len() - WRITE_BYTES);
+        stderr.flush(Duration::from_secs(10));
+        assert_eq!(stderr.counts.done.load(Relaxed), 101);
     }
 
     #[test]
