@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderName, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
@@ -134,7 +134,7 @@ impl Edge {
             return answer;
         }
         if let Err(refusal) = *admission.borrow() {
-            return self.refuse("connection", refusal, socket.ip());
+            return self.refuse("connection", refusal, socket.ip(), request.headers());
         }
         let rules = Arc::clone(&self.rules.borrow());
         let peer = Peer::of(socket, request.headers(), &rules.trusted_proxies, false);
@@ -144,7 +144,7 @@ impl Edge {
         if matches!(route, Route::Engineio(_) | Route::Websocket(_))
             && let Err(refusal) = self.worker.rules().policies.admit(&parts)
         {
-            return self.refuse("handshake", refusal, peer.address);
+            return self.refuse("handshake", refusal, peer.address, &parts.headers);
         }
         match route {
             Route::Forward => {
@@ -173,7 +173,7 @@ impl Edge {
             }
             Route::Websocket(index) => match self.permit(admission, peer.address) {
                 Ok(permit) => websocket::open(&self, rules, &parts, on_upgrade, peer, permit, index).await,
-                Err(refusal) => self.refuse("handshake", refusal, peer.address),
+                Err(refusal) => self.refuse("handshake", refusal, peer.address, &parts.headers),
             },
         }
     }
@@ -191,10 +191,18 @@ impl Edge {
     }
 
     /// The HTTP answer to a refusal, counted and logged.
-    pub(super) fn refuse(&self, stage: &'static str, refusal: Refusal, peer: IpAddr) -> Response<Body> {
+    pub(super) fn refuse(
+        &self,
+        stage: &'static str,
+        refusal: Refusal,
+        peer: IpAddr,
+        headers: &HeaderMap,
+    ) -> Response<Body> {
         self.worker.tally.refused(stage, refusal.code);
         self.worker.tally.error(refusal.code);
-        journal::refused_handshake(&RefusedHandshake { peer, stage, reason: refusal.code, origin: None });
+        // What is no visible ASCII is no origin, and not for a log either.
+        let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+        journal::refused_handshake(&RefusedHandshake { peer, stage, reason: refusal.code, origin });
         reply::closing(reply::json(status_of(refusal.kind), refusal.code, refusal.message))
     }
 }

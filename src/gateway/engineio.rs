@@ -47,12 +47,12 @@ pub(super) async fn answer(
         EngineRoute::Preflight => cors::preflight(&headers),
         EngineRoute::Handshake(Transport::Websocket) => match permit() {
             Ok(permit) => return handshake::over_websocket(edge, rules, request, permit),
-            Err(refusal) => edge.refuse("handshake", refusal, request.peer.address),
+            Err(refusal) => edge.refuse("handshake", refusal, request.peer.address, &headers),
         },
         // The connection goes on to serve other requests, so the session has a place of its own.
         EngineRoute::Handshake(Transport::Polling) => match edge.connections.admit(request.peer.address) {
             Ok(permit) => handshake::over_polling(edge, rules, &request, permit).await,
-            Err(refusal) => edge.refuse("handshake", refusal, request.peer.address),
+            Err(refusal) => edge.refuse("handshake", refusal, request.peer.address, &headers),
         },
         EngineRoute::Poll(sid) => polling::poll(edge, sid, &request).await,
         EngineRoute::Post(sid) => polling::post(edge, &rules, sid, request).await,

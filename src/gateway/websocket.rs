@@ -76,7 +76,7 @@ pub(super) async fn open(
     };
     let identity = match identity {
         Ok(identity) => identity,
-        Err(refusal) => return edge.refuse("handshake", refusal, peer.address),
+        Err(refusal) => return edge.refuse("handshake", refusal, peer.address, &parts.headers),
     };
     let mut request = match upgrade::dial_request(parts, &rules, sources, &peer) {
         Ok(request) => request,

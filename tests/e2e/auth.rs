@@ -271,6 +271,8 @@ async fn pages_of_other_origins_are_refused() {
     assert_eq!(upgrade("Origin: https://school.example\r\n").await, 101);
     assert_eq!(upgrade("").await, 101, "what is no browser sends no Origin");
     assert_eq!(service.transports().await, 0);
+    let written = r#""reason":"forbidden","origin":"https://evil.example""#;
+    eventually("the origin is logged", async || (gate.log().containing(written).len() == 1).then_some(())).await;
 }
 
 #[tokio::test]
