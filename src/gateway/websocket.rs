@@ -125,7 +125,7 @@ fn relay(
     );
     let inflow = Inflow::new(Sender::Client, rules.max_payload, whole);
     let leg = WebSocketLeg::new(Box::new(client.io) as _, Sender::Service, inflow, &client.read_ahead);
-    let inflow = Inflow::new(Sender::Service, SERVICE_PAYLOAD_MAX, whole);
+    let inflow = Inflow::new(Sender::Service, SERVICE_PAYLOAD_MAX, whole).checking_text();
     let upstream = WebSocketLeg::new(dialled.io, Sender::Client, inflow, &dialled.read_ahead);
     worker.tally.upstream_open(1);
     worker.spawn(session, ClientLeg::Websocket(leg), None, now, |cell, client| {

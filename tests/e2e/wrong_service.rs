@@ -69,6 +69,8 @@ async fn frames_that_no_server_may_send_do_not_reach_the_client() {
         ("a continuation of nothing", unmasked(0, b"bad")),
         ("a length that is not minimal", [&[0x81, 126, 0, 3][..], b"bad"].concat()),
         ("close code 1006", unmasked(CLOSE, &1006_u16.to_be_bytes())),
+        ("text that is not UTF-8", unmasked(TEXT, b"\xed\xa0\x80")),
+        ("half a character", [&[0x01, 1][..], b"\xc3", &unmasked(0, b"")].concat()),
     ];
     for (what, bad) in table {
         let service = Scripted::upgraded(&[good.clone(), bad, good.clone()].concat()).await;
