@@ -370,7 +370,8 @@ fn client_broke(error: FrameError) -> Ended {
 }
 
 fn service_broke(error: FrameError) -> Ended {
-    Ended::ServiceFault(broken_rule(error.close_code()))
+    let code = error.close_code();
+    Ended::ServiceFrame(code, broken_rule(code))
 }
 
 /// The label of a broken rule of RFC 6455: as coarse as the close code, for what a peer sends is no label.

@@ -44,7 +44,9 @@ pub const fn to_client(ended: Ended, reason: &str) -> Close<'_> {
         Ended::ServiceLost | Ended::ServiceUnreachable | Ended::ServiceSlow => {
             Close::new(CloseCode::RESTART, "service unavailable")
         }
-        Ended::ServiceFault(_) => Close::new(CloseCode::BAD_GATEWAY, "bad answer from the service"),
+        Ended::ServiceFrame(..) | Ended::ServiceFault(_) => {
+            Close::new(CloseCode::BAD_GATEWAY, "bad answer from the service")
+        }
         Ended::Drained => Close::new(CloseCode::GOING_AWAY, "draining"),
         Ended::Panicked => Close::new(CloseCode::INTERNAL, "internal error"),
     }
@@ -76,6 +78,7 @@ pub const fn to_post(ended: Ended) -> Result<(), EngineError> {
 pub const fn to_service(ended: Ended, reason: &str) -> Close<'_> {
     match ended {
         Ended::ClientClosed(code) | Ended::ServiceClosed(code) => Close::passed_on(code, reason),
+        Ended::ServiceFrame(code, rule) => Close::new(code, rule),
         Ended::ServiceFault(rule) => Close::new(CloseCode::PROTOCOL, rule),
         Ended::Panicked => Close::new(CloseCode::GOING_AWAY, "proxy error"),
         _ => Close::new(CloseCode::GOING_AWAY, ended.cause()),

@@ -45,7 +45,9 @@ pub enum Ended {
     ServiceLost,
     /// The service could not be reached, or did not upgrade.
     ServiceUnreachable,
-    /// The service broke a rule of WebSocket or Engine.IO.
+    /// The service broke a rule of WebSocket (RFC 6455).
+    ServiceFrame(CloseCode, &'static str),
+    /// The service broke a rule of Engine.IO or Socket.IO.
     ServiceFault(&'static str),
     /// The service reads too slowly.
     ServiceSlow,
@@ -62,7 +64,10 @@ impl Ended {
         match self {
             Self::ClientClosed(_) => "client_closed",
             Self::ClientLost => "client_lost",
-            Self::ClientFrame(_, rule) | Self::ClientPacket(rule) | Self::ServiceFault(rule) => rule,
+            Self::ClientFrame(_, rule)
+            | Self::ClientPacket(rule)
+            | Self::ServiceFrame(_, rule)
+            | Self::ServiceFault(rule) => rule,
             Self::Refused(refusal) => refusal.code,
             Self::TokenExpired => "auth.expired",
             Self::PingTimeout => "ping_timeout",
@@ -95,6 +100,7 @@ impl Ended {
             Self::ServiceClosed(_)
             | Self::ServiceLost
             | Self::ServiceUnreachable
+            | Self::ServiceFrame(..)
             | Self::ServiceFault(_)
             | Self::ServiceSlow => Fault::Service,
             Self::Drained => Fault::Operator,
