@@ -8,6 +8,7 @@
 
 pub mod acks;
 pub mod answer;
+pub mod control_frames;
 pub mod control_rate;
 pub mod ended;
 pub mod heartbeat;
@@ -34,7 +35,6 @@ use crate::{
         socketio::SocketIo,
     },
     units::{ByteSize, Period},
-    wire::websocket::close::CloseCode,
 };
 
 /// `[socketio]`: the Socket.IO endpoint.
@@ -159,7 +159,8 @@ pub(crate) struct Common {
     pub(crate) expires: Option<Instant>,
     pub(crate) actions: VecDeque<Action>,
     heartbeat: Heartbeat,
-    control_rate: ControlRate,
+    client_control_rate: ControlRate,
+    service_control_rate: ControlRate,
     last_packet: Instant,
     told: Option<Instant>,
     ended: Option<Ended>,
@@ -234,27 +235,6 @@ impl Session {
     /// The client answered a ping: the round trip. An answer that nobody asked for means nothing.
     pub fn client_pong(&mut self, terms: &Terms, now: Instant) -> Option<Duration> {
         self.common.heartbeat.answered(now, terms.ping_interval)
-    }
-
-    /// The client sent a control frame that is no Close; too many of them end the session.
-    pub fn client_control(&mut self, now: Instant) -> bool {
-        let admitted = self.common.control_rate.admits(now);
-        if !admitted {
-            self.common.end(Ended::ClientFrame(CloseCode::POLICY, "control_rate"));
-        }
-        admitted
-    }
-
-    /// The client sent a WebSocket ping.
-    pub fn client_pinged(&mut self, payload: &[u8], now: Instant) {
-        if self.client_control(now) {
-            self.common.actions.push_back(Action::PongClient(payload.into()));
-        }
-    }
-
-    /// The service sent a WebSocket ping.
-    pub fn service_pinged(&mut self, payload: &[u8]) {
-        self.common.actions.push_back(Action::PongService(payload.into()));
     }
 
     /// Time has come to [`next_deadline`](Self::next_deadline).
@@ -341,7 +321,8 @@ impl Common {
             expires: None,
             actions: VecDeque::new(),
             heartbeat: Heartbeat::new(now, terms.ping_interval),
-            control_rate: ControlRate::new(now),
+            client_control_rate: ControlRate::new(now),
+            service_control_rate: ControlRate::new(now),
             last_packet: now,
             told: None,
             ended: None,

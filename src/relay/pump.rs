@@ -356,7 +356,7 @@ impl Driver {
                 Err(Ended::ServiceClosed(code))
             }
             OpCode::Ping => {
-                turn.session.service_pinged(payload);
+                turn.session.service_pinged(payload, turn.now);
                 Ok(())
             }
             OpCode::Pong | OpCode::Continuation | OpCode::Text | OpCode::Binary => Ok(()),

@@ -1,4 +1,4 @@
-//! How many WebSocket control frames a client may send: a ping costs us an answer.
+//! How many WebSocket control frames one side may send: a ping costs us an answer.
 
 use std::time::{Duration, Instant};
 

@@ -20,7 +20,7 @@ use crate::{
         verdict::Verdict,
     },
     units::SecretSource,
-    wire::{engineio::open::Sid, socketio::peek},
+    wire::{engineio::open::Sid, socketio::peek, websocket::close::CloseCode},
 };
 
 const SECRET: &[u8] = b"a secret of thirty-two bytes, no less";
@@ -241,6 +241,40 @@ fn a_client_that_joins_nothing_is_closed() {
     world.session.client_pong(&TERMS, world.now + TERMS.ping_interval);
     world.session.handle_timeout(&TERMS, by);
     assert_eq!(world.session.ended(), Some(Ended::ConnectTimeout));
+}
+
+#[test]
+fn each_ping_is_answered_and_a_flood_ends_the_session() {
+    let mut world = World::joined();
+    for payload in [&b""[..], b"a", &[0xff; 125]] {
+        world.session.client_pinged(payload, world.now);
+        world.session.service_pinged(payload, world.now);
+        assert_eq!(world.actions(), [Action::PongClient(payload.into()), Action::PongService(payload.into())]);
+    }
+    let flood = |pinged: fn(&mut Session, Instant)| {
+        let mut world = World::joined();
+        (0..100).for_each(|_| pinged(&mut world.session, world.now));
+        world.session.ended()
+    };
+    let client = flood(|session, now| session.client_pinged(b"x", now));
+    assert_eq!(client, Some(Ended::ClientFrame(CloseCode::POLICY, "control_rate")));
+    let unasked = flood(|session, now| assert!(session.client_control(now) || session.ended().is_some()));
+    assert_eq!(unasked, client, "pongs that nobody asked for are no better");
+    let service = flood(|session, now| session.service_pinged(b"x", now));
+    assert_eq!(service, Some(Ended::ServiceFrame(CloseCode::POLICY, "control_rate")));
+}
+
+#[test]
+fn pongs_that_cannot_leave_do_not_pile_up() {
+    let mut world = World::joined();
+    for n in 0..1000_u64 {
+        world.session.client_pinged(&n.to_be_bytes(), world.now + Duration::from_millis(200) * n as u32);
+    }
+    assert_eq!(world.session.ended(), None);
+    let waiting = world.actions();
+    assert_eq!(waiting.len(), 16);
+    assert_eq!(waiting.first(), Some(&Action::PongClient(0_u64.to_be_bytes().into())));
+    assert_eq!(waiting.last(), Some(&Action::PongClient(999_u64.to_be_bytes().into())), "the latest is answered");
 }
 
 proptest! {
