@@ -130,7 +130,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
 pub fn run(config: Config, path: Option<PathBuf>, overrides: Overrides) -> Result<(), StartError> {
     let journal = journal::init(&config.log)?;
     let source = control::Source { path, overrides, journal: journal.clone() };
-    let running = launch(config, Some(source))?;
+    let running = launch(config, Some(source)).inspect_err(|_| journal.flush(LOG_PATIENCE))?;
     journal::line(LogLevel::Info, &format!("listening on {}, admin on {}", running.address, running.admin));
     running.wait();
     journal::line(LogLevel::Info, "stopped");
