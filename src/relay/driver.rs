@@ -117,7 +117,11 @@ impl Driver {
                     cell.deadline.set(self.next_deadline(&turn));
                     return Poll::Pending;
                 }
-                Poll::Ready(ended) => self.end(&turn, ended),
+                Poll::Ready(ended) => {
+                    // What came before a Close is answered before it, a ping for example (RFC 6455 §5.5.2).
+                    let _ = self.obey(&mut turn);
+                    self.end(&turn, ended);
+                }
             }
         }
         let Some(closing) = &mut self.closing else { return Poll::Ready(()) };

@@ -236,7 +236,7 @@ impl Driver {
             }
             OpCode::Ping => {
                 turn.session.client_pinged(payload, turn.now);
-                Ok(())
+                still_open(turn.session)
             }
             OpCode::Pong => {
                 turn.session.client_control(turn.now);
@@ -245,7 +245,7 @@ impl Driver {
                 {
                     self.worker.tally.rtt(rtt);
                 }
-                Ok(())
+                still_open(turn.session)
             }
             OpCode::Continuation | OpCode::Text | OpCode::Binary => Ok(()),
         }
@@ -357,11 +357,16 @@ impl Driver {
             }
             OpCode::Ping => {
                 turn.session.service_pinged(payload, turn.now);
-                Ok(())
+                still_open(turn.session)
             }
             OpCode::Pong | OpCode::Continuation | OpCode::Text | OpCode::Binary => Ok(()),
         }
     }
+}
+
+/// After a control frame: nothing that follows one too many is read.
+fn still_open(session: &Session) -> Result<(), Ended> {
+    session.ended().map_or(Ok(()), Err)
 }
 
 fn client_broke(error: FrameError) -> Ended {

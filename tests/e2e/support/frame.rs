@@ -78,6 +78,20 @@ pub(crate) fn unmasked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The whole frames in what a gate has sent to a service: each masked, unfragmented and short.
+pub(crate) fn of_client(mut bytes: &[u8]) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    while let [first, length, m0, m1, m2, m3, rest @ ..] = bytes {
+        let len = usize::from(length & 0x7F);
+        assert!(first & 0xF0 == FIN && length & MASKED == MASKED && len <= 125, "{bytes:02x?}");
+        let Some(payload) = rest.get(..len) else { break };
+        let payload = payload.iter().zip([m0, m1, m2, m3].into_iter().cycle()).map(|(byte, key)| byte ^ key).collect();
+        frames.push(Frame { opcode: first & 0x0F, payload });
+        bytes = &rest[len..];
+    }
+    frames
+}
+
 fn mask(payload: &[u8]) -> impl Iterator<Item = u8> {
     payload.iter().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key)
 }

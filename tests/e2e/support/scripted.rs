@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -15,13 +15,22 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::{
+    eventually,
+    frame::{self, CLOSE, Frame},
+};
+
 /// Listens until dropped.
 #[derive(Debug)]
 pub(crate) struct Scripted {
     pub(crate) address: SocketAddr,
     connections: Arc<AtomicUsize>,
+    heard: Heard,
     listening: JoinHandle<()>,
 }
+
+/// What came behind the head of each connection that has ended.
+type Heard = Arc<Mutex<Vec<Vec<u8>>>>;
 
 impl Scripted {
     /// Answers the head of each request with `answer`, in which `{accept}` stands for the right
@@ -30,14 +39,15 @@ impl Scripted {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::<AtomicUsize>::default();
-        let (answer, counted) = (answer.into(), connections.clone());
+        let heard = Heard::default();
+        let (answer, counted, hearing) = (answer.into(), connections.clone(), heard.clone());
         let listening = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 counted.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(serve(stream, answer.clone()));
+                tokio::spawn(serve(stream, answer.clone(), hearing.clone()));
             }
         });
-        Self { address, connections, listening }
+        Self { address, connections, heard, listening }
     }
 
     /// A right upgrade, and `frames` behind it.
@@ -47,6 +57,17 @@ impl Scripted {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The frames of its one connection, once that has ended.
+    pub(crate) async fn heard(&self) -> Vec<Frame> {
+        let bytes = eventually("the connection ends", async || self.heard.lock().unwrap().first().cloned()).await;
+        frame::of_client(&bytes)
+    }
+
+    /// The code of the close frame with which its one connection ended, if there was one.
+    pub(crate) async fn close_code(&self) -> Option<u16> {
+        self.heard().await.iter().find(|frame| frame.opcode == CLOSE).map(Frame::close_code)
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -64,7 +85,7 @@ impl Drop for Scripted {
 pub(crate) const UPGRADED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Accept: {accept}\r\n\r\n";
 
-async fn serve(mut stream: TcpStream, answer: Vec<u8>) {
+async fn serve(mut stream: TcpStream, answer: Vec<u8>, heard: Heard) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let Ok(byte) = stream.read_u8().await else { return };
@@ -77,8 +98,10 @@ async fn serve(mut stream: TcpStream, answer: Vec<u8>) {
     });
     let accept = derive_accept_key(key.unwrap_or_default().as_bytes());
     let _ = stream.write_all(&replaced(&answer, b"{accept}", accept.as_bytes())).await;
-    let mut rest = [0; 1024];
-    while stream.read(&mut rest).await.is_ok_and(|len| len > 0) {}
+    let mut rest = Vec::new();
+    // A reset is an end as well.
+    let _ = stream.read_to_end(&mut rest).await;
+    heard.lock().unwrap().push(rest);
 }
 
 /// `bytes`, the first `from` in it being `to`.
