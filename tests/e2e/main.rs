@@ -4,6 +4,7 @@
 mod admin;
 mod auth;
 mod cli;
+mod control_frames;
 mod drain;
 mod forward;
 mod hostile;
