@@ -110,7 +110,6 @@ impl Driver {
         let mut session = cell.session.borrow_mut();
         let mut turn = Turn { session: &mut session, now: Instant::now() };
         cell.woken_by(cx);
-        self.take_letters(&mut turn);
         if self.closing.is_none() {
             match self.relay(&mut turn, &mut scratch, cx) {
                 Poll::Pending => {
@@ -124,6 +123,7 @@ impl Driver {
                 }
             }
         }
+        self.take_letters(&mut turn);
         let Some(closing) = &mut self.closing else { return Poll::Ready(()) };
         cell.deadline.set(closing.until());
         closing.poll(&mut self.client, &mut self.upstream, &mut scratch.read, turn.now, cx)
@@ -133,6 +133,10 @@ impl Driver {
     fn relay(&mut self, turn: &mut Turn<'_>, scratch: &mut Scratch, cx: &mut Context<'_>) -> Poll<Ended> {
         if let Err(ended) = self.keep_time(turn) {
             return Poll::Ready(ended);
+        }
+        // What comes after the end is for the closing to answer.
+        if turn.session.ended().is_none() {
+            self.take_letters(turn);
         }
         for _ in 0..ROUNDS {
             match self.round(turn, scratch, cx) {

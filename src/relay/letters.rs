@@ -17,7 +17,11 @@ impl Driver {
     /// What the client asked for by other requests since the last poll.
     pub(super) fn take_letters(&mut self, turn: &mut Turn<'_>) {
         for request in self.cell.take_letters() {
-            if self.closing.is_some() && !matches!(request, ClientRequest::Poll(_)) {
+            let fetches = matches!(
+                (&self.client, &request),
+                (ClientLeg::Polling(leg), ClientRequest::Poll(_)) if leg.waiting() > 0
+            );
+            if self.closing.is_some() && !fetches {
                 request.refuse(EngineError::SessionUnknown);
                 continue;
             }

@@ -61,6 +61,13 @@ pub const fn to_poll(ended: Ended) -> EnginePacket {
     }
 }
 
+/// Does it wait for a poll to come? engine.io forgets at once whoever broke a rule or was heard no more: the next poll
+/// hears that the session is unknown. The poll of a client that leaves may arrive behind its goodbye.
+#[must_use]
+pub const fn awaits_poll(ended: Ended) -> bool {
+    !matches!(ended, Ended::ClientLost | Ended::ClientFrame(..) | Ended::ClientPacket(_) | Ended::PingTimeout)
+}
+
 /// The answer to the payload in which a session ended.
 ///
 /// # Errors

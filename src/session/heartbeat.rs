@@ -35,7 +35,8 @@ impl Heartbeat {
         self.due
     }
 
-    /// What is to be done now.
+    /// What is to be done now. Where a ping goes a little late the answer is still due a timeout after the ping was, as
+    /// the client was told; it has most of the timeout in any case.
     pub fn beat(&mut self, now: Instant, timeout: Duration) -> Beat {
         if now < self.due {
             return Beat::Wait;
@@ -44,7 +45,7 @@ impl Heartbeat {
             return Beat::Dead;
         }
         self.asked_at = Some(now);
-        self.due = now + timeout;
+        self.due = (self.due + timeout).max(now + timeout * 3 / 4);
         Beat::Ping
     }
 
@@ -88,6 +89,18 @@ mod tests {
         assert_eq!(heartbeat.answered(answered, INTERVAL), Some(Duration::from_millis(40)));
         assert_eq!(heartbeat.due(), answered + INTERVAL);
         assert_eq!(heartbeat.answered(answered, INTERVAL), None, "an unasked answer is none");
+    }
+
+    #[test]
+    fn a_ping_that_goes_late_leaves_the_client_most_of_its_time() {
+        let start = Instant::now();
+        for (late, due) in
+            [(TIMEOUT / 100, INTERVAL + TIMEOUT), (TIMEOUT * 9, INTERVAL + TIMEOUT * 9 + TIMEOUT * 3 / 4)]
+        {
+            let mut heartbeat = Heartbeat::new(start, INTERVAL);
+            assert_eq!(heartbeat.beat(start + INTERVAL + late, TIMEOUT), Beat::Ping);
+            assert_eq!(heartbeat.due(), start + due, "{late:?} late");
+        }
     }
 
     #[test]

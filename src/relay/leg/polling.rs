@@ -232,10 +232,12 @@ impl PollingLeg {
             }
         }
         let last = answer::to_poll(ended);
-        if last == EnginePacket::Noop {
+        let fetched = self.poll.is_some() || answer::awaits_poll(ended);
+        if last == EnginePacket::Noop || !fetched {
             // Whoever has left fetches nothing more.
             self.outbox = PayloadWriter::default();
-        } else {
+        }
+        if fetched {
             self.say(OpCode::Text, &[last.digit()]);
         }
     }
@@ -338,5 +340,28 @@ impl Payload {
 
     fn is_read(&self) -> bool {
         self.packet.is_none() && self.packets.is_done()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::websocket::close::CloseCode;
+
+    #[test]
+    fn the_last_packets_wait_for_a_poll_unless_the_client_is_at_fault() {
+        let rows: [(_, Option<&[u8]>); 5] = [
+            (Ended::ClientClosed(CloseCode::NORMAL), Some(b"6")),
+            (Ended::TokenExpired, Some(b"4ours\x1e1")),
+            (Ended::Drained, Some(b"4ours\x1e1")),
+            (Ended::ClientPacket("engineio_type"), None),
+            (Ended::PingTimeout, None),
+        ];
+        for (ended, expected) in rows {
+            let mut leg = PollingLeg::new(100);
+            leg.say(OpCode::Text, b"4ours");
+            leg.say_end(ended);
+            assert_eq!(leg.outbox.take().as_deref(), expected, "{ended:?}");
+        }
     }
 }
