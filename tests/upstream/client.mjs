@@ -6,6 +6,7 @@
 
 import { Agent } from "node:http";
 import { createInterface } from "node:readline";
+import { setImmediate } from "node:timers/promises";
 import { Manager } from "socket.io-client";
 
 import { flood } from "./flood.mjs";
@@ -83,10 +84,13 @@ const operations = {
   },
 
   /** The network is gone: no Socket.IO packet, no close frame. */
-  cut({ id }) {
+  async cut({ id }) {
     const { manager, network } = sockets.get(id);
+    const { transport } = manager.engine;
+    // Between two polls there is no connection to lose, and the next poll would bring another.
+    while (transport.name === "polling" && !(transport._polling && network.open.size)) await setImmediate();
     // A polling transport that fails says goodbye in a request of its own.
-    manager.engine.transport.doClose = () => {};
+    transport.doClose = () => {};
     for (const connection of network.open) connection.destroy();
   },
 
