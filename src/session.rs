@@ -12,9 +12,12 @@ pub mod control_frames;
 pub mod control_rate;
 pub mod ended;
 pub mod heartbeat;
+pub mod hold;
 pub mod namespaces;
 pub mod plain;
+pub mod queue;
 pub mod socketio;
+pub mod upstream;
 
 use std::{
     borrow::Cow,
@@ -31,8 +34,10 @@ use crate::{
         control_rate::ControlRate,
         ended::Ended,
         heartbeat::{Beat, Heartbeat},
+        hold::HoldTerms,
         plain::Plain,
         socketio::SocketIo,
+        upstream::Due,
     },
     units::{ByteSize, Period},
 };
@@ -101,8 +106,8 @@ impl Default for SocketioTable {
     }
 }
 
-/// The times a session keeps, as configured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The times a session keeps, and what it does while the service is away, as configured.
+#[derive(Debug, Clone)]
 pub struct Terms {
     /// Between two pings.
     pub ping_interval: Duration,
@@ -112,12 +117,14 @@ pub struct Terms {
     pub connect_timeout: Duration,
     /// Without a packet from either side; none: no limit.
     pub idle_timeout: Option<Duration>,
+    /// While the service is away.
+    pub hold: HoldTerms,
 }
 
 /// What must be done. The relay does it, in this order.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Connect to the service; what was forwarded meanwhile follows once it is open.
+    /// Connect to the service.
     Dial,
     /// Send this text message to the client, between two packets of the service.
     SendClient(Cow<'static, [u8]>),
@@ -250,6 +257,15 @@ impl Session {
         if self.common.idle_until(terms).is_some_and(|at| now >= at) {
             self.common.end(Ended::IdleTimeout);
         }
+        let due = match &mut self.dialect {
+            Dialect::SocketIo(socketio) => socketio.upstream.handle_timeout(terms, now),
+            Dialect::Plain(_) => None,
+        };
+        match due {
+            Some(Due::Dial) => self.common.actions.push_back(Action::Dial),
+            Some(Due::GiveUp(why)) => self.common.end(why),
+            None => {}
+        }
         match self.common.heartbeat.beat(now, terms.ping_timeout) {
             Beat::Wait => {}
             Beat::Dead => self.common.end(Ended::PingTimeout),
@@ -258,11 +274,6 @@ impl Session {
                 Dialect::Plain(_) => Action::PingClient,
             }),
         }
-    }
-
-    /// The service sent an Engine.IO ping.
-    pub fn service_beat(&mut self) {
-        self.common.actions.push_back(Action::SendService(Cow::Borrowed(b"3")));
     }
 
     /// One side broke a rule, or closed.
@@ -299,11 +310,11 @@ impl Session {
     /// When to call [`handle_timeout`](Self::handle_timeout).
     #[must_use]
     pub fn next_deadline(&self, terms: &Terms) -> Instant {
-        let connect_by = match &self.dialect {
-            Dialect::SocketIo(socketio) => socketio.connect_by(),
-            Dialect::Plain(_) => None,
+        let (connect_by, upstream) = match &self.dialect {
+            Dialect::SocketIo(socketio) => (socketio.connect_by(), socketio.upstream.due(terms)),
+            Dialect::Plain(_) => (None, None),
         };
-        let others = [self.common.expires, connect_by, self.common.idle_until(terms)];
+        let others = [self.common.expires, connect_by, upstream, self.common.idle_until(terms)];
         others.into_iter().flatten().fold(self.common.heartbeat.due(), Instant::min)
     }
 

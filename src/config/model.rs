@@ -9,7 +9,7 @@ use crate::{
     observe::{MetricsTable, journal::LogTable},
     policy::{auth::AuthTable, connections::LimitsTable, origin::OriginsTable, rate_limit::RateLimitTable},
     relay::dial::UpstreamTable,
-    session::SocketioTable,
+    session::{SocketioTable, hold::SessionTable},
 };
 
 /// The configuration of one node.
@@ -33,6 +33,8 @@ pub struct Config {
     /// Limits on packets, a table each, judged in their order: so many at once, then one more each `per / messages`.
     /// Tables that are written replace this one; `rate_limit = []` before the first table of the file turns limits off.
     pub rate_limit: Vec<RateLimitTable>,
+    /// When the service goes away.
+    pub session: SessionTable,
     /// The bounds of one node.
     pub limits: LimitsTable,
     /// What is measured, and how finely.
@@ -52,6 +54,7 @@ impl Default for Config {
             socketio: SocketioTable::default(),
             websocket: Vec::new(),
             rate_limit: vec![RateLimitTable::default()],
+            session: SessionTable::default(),
             limits: LimitsTable::default(),
             metrics: MetricsTable::default(),
             log: LogTable::default(),

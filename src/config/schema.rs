@@ -77,6 +77,7 @@ mod tests {
             "socketio",
             "websocket",
             "rate_limit",
+            "session",
             "limits",
             "metrics",
             "log",

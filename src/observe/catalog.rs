@@ -170,6 +170,34 @@ fn upstream(page: &mut Page, scrape: &Scrape<'_>) {
         "Connections to the service open now.",
         [Sample::of(open.max(0) as f64)],
     );
+    let held = || scrape.tallies.iter().map(|tally| tally.held_now());
+    page.gauge(
+        "tidegate_held_sessions",
+        "Sessions whose clients stay connected while the service is away.",
+        one(held().map(|(sessions, _)| sessions).sum()),
+    );
+    let oldest_ms = held().map(|(_, oldest)| oldest).max().unwrap_or_default();
+    page.gauge(
+        "tidegate_held_oldest_seconds",
+        "How long the longest held session has been without the service.",
+        [Sample::of(oldest_ms as f64 / 1000.0)],
+    );
+    let queued = |of: fn((i64, i64)) -> i64| -> i64 { scrape.tallies.iter().map(|tally| of(tally.queued_now())).sum() };
+    page.gauge(
+        "tidegate_queue_packets",
+        "Packets of clients that wait for the service.",
+        [Sample::of(queued(|(packets, _)| packets).max(0) as f64)],
+    );
+    page.gauge(
+        "tidegate_queue_bytes",
+        "Bytes of the packets that wait for the service.",
+        [Sample::of(queued(|(_, bytes)| bytes).max(0) as f64)],
+    );
+    page.counter(
+        "tidegate_queue_dropped_total",
+        "Packets that waited for the service and never reached it.",
+        one(scrape.sum(|tally| tally.queue_dropped.get())),
+    );
     let classes = [OTHER, "1xx", "2xx", "3xx", "4xx", "5xx"];
     let answered = |class: usize| scrape.sum(|tally| tally.http[class].get());
     page.counter(

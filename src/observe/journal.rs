@@ -141,6 +141,8 @@ pub struct Ended<'a> {
     pub packets_sent: u64,
     /// Packets from the client that a policy did not forward.
     pub packets_refused: u64,
+    /// Packets of the client that waited for the service and never reached it.
+    pub packets_unsent: u64,
     /// Why it ended; the label `reason` of `websocket_disconnections_total`.
     pub cause: &'a str,
     /// Who ended it: the client, the service, the gate or the network.
@@ -186,6 +188,7 @@ pub fn session_ended(ended: &Ended<'_>) {
         packets_received = ended.packets_received,
         packets_sent = ended.packets_sent,
         packets_refused = ended.packets_refused,
+        packets_unsent = ended.packets_unsent,
         cause = ended.cause,
         fault = ended.fault,
         "session ended"
@@ -210,6 +213,16 @@ pub fn refused_handshake(refused: &RefusedHandshake<'_>) {
 /// A line for a connection to the service that could not be made. Limited like a refused handshake.
 pub fn dial_failed(why: &dyn fmt::Display) {
     repeated_warning("dial", why);
+}
+
+/// A line when the service goes away under its sessions.
+pub fn service_gone(cause: &str) {
+    warn!(cause, "the service is away; its clients stay connected for session.hold");
+}
+
+/// A line when it is there again.
+pub fn service_back(away: Duration) {
+    info!(away_seconds = away.as_secs_f64(), "the service is back");
 }
 
 /// A line for connections that cannot be accepted. Limited like a refused handshake.

@@ -61,6 +61,11 @@ pub struct Tally {
     last_dial: AtomicU64,
     upstream_open: AtomicI64,
     polling: AtomicI64,
+    held: AtomicU64,
+    held_oldest_ms: AtomicU64,
+    queued_packets: AtomicI64,
+    queued_bytes: AtomicI64,
+    pub(super) queue_dropped: Counter,
     pub(super) upgrades_ok: Counter,
     pub(super) upgrades_failed: Counter,
     /// By hundreds of the status; index 0 is everything that is no status.
@@ -70,6 +75,21 @@ pub struct Tally {
 
 /// Dials are numbered across all workers, so that the latest can be told. They are rare; nothing else here is shared.
 static NEXT_DIAL: AtomicU64 = AtomicU64::new(1);
+
+/// Sessions that are without the service they had.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Held {
+    sessions: u64,
+    longest: Duration,
+}
+
+impl Held {
+    /// One more, for so long.
+    pub fn count(&mut self, since: Duration) {
+        self.sessions += 1;
+        self.longest = self.longest.max(since);
+    }
+}
 
 /// Frames of one direction.
 #[derive(Debug, Default)]
@@ -105,6 +125,11 @@ impl Tally {
             last_dial: AtomicU64::new(0),
             upstream_open: AtomicI64::new(0),
             polling: AtomicI64::new(0),
+            held: AtomicU64::new(0),
+            held_oldest_ms: AtomicU64::new(0),
+            queued_packets: AtomicI64::new(0),
+            queued_bytes: AtomicI64::new(0),
+            queue_dropped: Counter::default(),
             upgrades_ok: Counter::default(),
             upgrades_failed: Counter::default(),
             http: Default::default(),
@@ -195,6 +220,23 @@ impl Tally {
         self.polling.store(self.polling_now() + delta, Relaxed);
     }
 
+    /// The sessions that are without the service they had.
+    pub fn held(&self, held: Held) {
+        self.held.store(held.sessions, Relaxed);
+        self.held_oldest_ms.store(u64::try_from(held.longest.as_millis()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// More packets and bytes wait for the service (above zero), or less (below).
+    pub fn queued(&self, packets: i64, bytes: i64) {
+        self.queued_packets.store(self.queued_packets.load(Relaxed) + packets, Relaxed);
+        self.queued_bytes.store(self.queued_bytes.load(Relaxed) + bytes, Relaxed);
+    }
+
+    /// Packets that waited for the service were let go of.
+    pub fn queue_dropped(&self, packets: u64) {
+        self.queue_dropped.add(packets);
+    }
+
     /// A client tried to go over from polling to a websocket.
     pub fn upgrade(&self, ok: bool) {
         if ok { &self.upgrades_ok } else { &self.upgrades_failed }.add(1);
@@ -235,6 +277,16 @@ impl Tally {
     /// Sessions over long-polling that are open now.
     pub(super) fn polling_now(&self) -> i64 {
         self.polling.load(Relaxed)
+    }
+
+    /// How many sessions are without the service they had, and for how many milliseconds at most.
+    pub(super) fn held_now(&self) -> (u64, u64) {
+        (self.held.load(Relaxed), self.held_oldest_ms.load(Relaxed))
+    }
+
+    /// Packets and bytes that wait for the service.
+    pub(super) fn queued_now(&self) -> (i64, i64) {
+        (self.queued_packets.load(Relaxed), self.queued_bytes.load(Relaxed))
     }
 
     /// The number of the last dial, and whether it went well.

@@ -120,9 +120,9 @@ impl ClientLeg {
 
     /// How many bytes it could have taken and has not.
     #[must_use]
-    pub const fn backlog(&self) -> usize {
+    pub fn backlog(&self) -> usize {
         match self {
-            Self::Websocket(leg) => leg.waiting(),
+            Self::Websocket(leg) => leg.backlog(),
             Self::Polling(leg) => leg.backlog(),
         }
     }

@@ -46,7 +46,7 @@ impl Closing {
         self.client_done |= client.end(buffer, now, cx).is_ready();
         self.service_done |= match upstream {
             UpstreamLeg::Open(leg) => leg.end(buffer, now, cx).is_ready(),
-            UpstreamLeg::Idle { .. } | UpstreamLeg::Dialling { .. } => true,
+            UpstreamLeg::Away | UpstreamLeg::Dialling(_) => true,
         };
         if (self.client_done && self.service_done) || now >= self.until { Poll::Ready(()) } else { Poll::Pending }
     }

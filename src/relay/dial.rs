@@ -3,7 +3,7 @@
 use std::{future::Future, io, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Uri, header, uri::Authority};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header, uri::Authority};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use schemars::JsonSchema;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use zeroize::Zeroizing;
 
 use crate::{
     units::Period,
@@ -48,7 +49,7 @@ pub struct Dialler {
 }
 
 /// What the service shall hear at its handshake.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DialRequest {
     /// Path and query.
     pub target: String,
@@ -56,6 +57,47 @@ pub struct DialRequest {
     pub headers: HeaderMap,
     /// The subprotocols the client offers.
     pub protocols: Vec<String>,
+}
+
+/// A [`DialRequest`] for as long as a session lives: small, and wiped when dropped, for it may hold a token.
+#[derive(Debug)]
+pub struct PackedRequest(Zeroizing<Box<[u8]>>);
+
+impl PackedRequest {
+    /// Lines: the target, each header, an empty one, each subprotocol. None of them can hold a line feed.
+    #[must_use]
+    pub fn of(request: &DialRequest) -> Self {
+        let mut lines = request.target.clone().into_bytes();
+        for (name, value) in &request.headers {
+            for piece in [b"\n", name.as_str().as_bytes(), b":", value.as_bytes()] {
+                lines.extend_from_slice(piece);
+            }
+        }
+        lines.extend_from_slice(b"\n");
+        for protocol in &request.protocols {
+            lines.push(b'\n');
+            lines.extend_from_slice(protocol.as_bytes());
+        }
+        Self(Zeroizing::new(lines.into_boxed_slice()))
+    }
+
+    /// The request again.
+    #[must_use]
+    pub fn unpack(&self) -> DialRequest {
+        let mut lines = self.0.split(|&byte| byte == b'\n');
+        let text = |line: &[u8]| String::from_utf8_lossy(line).into_owned();
+        let target = lines.next().map(text).unwrap_or_default();
+        let mut headers = HeaderMap::new();
+        for line in lines.by_ref().take_while(|line| !line.is_empty()) {
+            let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(&line[..colon]), HeaderValue::from_bytes(&line[colon + 1..]))
+            {
+                headers.append(name, value);
+            }
+        }
+        DialRequest { target, headers, protocols: lines.map(text).collect() }
+    }
 }
 
 /// A connection to the service, upgraded.
@@ -100,6 +142,18 @@ pub enum DialError {
     /// The connection broke after the service's answer.
     #[error("the service's connection broke during the handshake")]
     Lost,
+}
+
+impl DialError {
+    /// Would another dial come to the same? The service has answered, and does not want this client.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Answer(AnswerError::Status(status)) => !status.is_server_error(),
+            Self::Answer(_) | Self::Request(_) => true,
+            Self::Connect { .. } | Self::Timeout { .. } | Self::Http(_) | Self::Lost => false,
+        }
+    }
 }
 
 fn mend(source: &io::Error) -> &'static str {
@@ -193,6 +247,22 @@ fn handshake_request(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_packed_request_is_the_same_request() {
+        let mut headers = HeaderMap::new();
+        headers.append("cookie", HeaderValue::from_static("a=b"));
+        headers.append("x-forwarded-for", HeaderValue::from_static("192.0.2.1"));
+        headers.append("x-empty", HeaderValue::from_static(""));
+        headers.append("x-twice", HeaderValue::from_static("one: 1"));
+        headers.append("x-twice", HeaderValue::from_bytes(b"\xfc").unwrap());
+        for protocols in [Vec::new(), vec!["chat".to_owned(), "v2".to_owned()]] {
+            let request = DialRequest { target: "/socket.io/?EIO=4".to_owned(), headers: headers.clone(), protocols };
+            assert_eq!(PackedRequest::of(&request).unpack(), request);
+        }
+        let bare = DialRequest { target: "/".to_owned(), headers: HeaderMap::new(), protocols: Vec::new() };
+        assert_eq!(PackedRequest::of(&bare).unpack(), bare);
+    }
 
     #[test]
     fn the_service_is_a_scheme_a_host_and_a_port() {

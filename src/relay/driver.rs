@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -19,14 +19,14 @@ use crate::{
     relay::{
         client_leg::ClientLeg,
         closing::Closing,
-        dial::{DialRequest, Dialler},
-        inflow::Inflow,
-        leg::{upstream::UpstreamLeg, websocket::WebSocketLeg},
+        dial::PackedRequest,
+        leg::upstream::UpstreamLeg,
+        pace::Place,
         scratch::Scratch,
         worker::{Rules, SessionCell, Worker},
     },
-    session::{Action, Dialect, Session, answer, ended::Ended},
-    wire::websocket::frame::{OpCode, Sender},
+    session::{Action, Dialect, Session, answer, ended::Ended, queue::WholePacket},
+    wire::websocket::frame::OpCode,
 };
 
 /// So many receives from each side before other sessions of the thread get their turn.
@@ -51,22 +51,18 @@ pub struct Driver {
     pub(super) upstream: UpstreamLeg,
     /// The client's next packet waits until then.
     pub(super) paused_until: Option<Instant>,
-    route: Option<Box<Route>>,
+    /// What the service hears at its handshake; none on a route that is dialled before the session begins.
+    pub(super) request: Option<PackedRequest>,
+    /// Among the sessions that go back to the service.
+    pub(super) place: Option<Place>,
+    /// The packet of the service that still lacks attachments. It goes onward whole, for the service may go away.
+    pub(super) begun: Option<Box<WholePacket>>,
     pub(super) closing: Option<Closing>,
     /// What the side that closed said of it.
     pub(super) close_reason: Box<str>,
     authenticated: bool,
     batches: u32,
     _permit: Option<Permit>,
-}
-
-/// How to reach the service, until it has been dialled.
-#[derive(Debug)]
-pub struct Route {
-    /// Where.
-    pub dialler: Dialler,
-    /// With what.
-    pub request: DialRequest,
 }
 
 /// What one poll works with.
@@ -76,14 +72,14 @@ pub(super) struct Turn<'a> {
 }
 
 impl Driver {
-    /// For a client after its handshake. `upstream` is idle where the session has yet to say that it may be dialled.
+    /// For a client after its handshake. `upstream` is away where the session has yet to say that it may be dialled.
     #[must_use]
     pub fn new(
         worker: Rc<Worker>,
         cell: Rc<SessionCell>,
         client: ClientLeg,
         upstream: UpstreamLeg,
-        route: Option<Route>,
+        request: Option<PackedRequest>,
         permit: Option<Permit>,
     ) -> Self {
         let rules = worker.rules();
@@ -94,7 +90,9 @@ impl Driver {
             client,
             upstream,
             paused_until: None,
-            route: route.map(Box::new),
+            request,
+            place: None,
+            begun: None,
             closing: None,
             close_reason: Box::default(),
             authenticated: false,
@@ -113,12 +111,16 @@ impl Driver {
         if self.closing.is_none() {
             match self.relay(&mut turn, &mut scratch, cx) {
                 Poll::Pending => {
+                    if self.tell_queue(&turn) {
+                        turn.session.end(Ended::QueueFull);
+                        cx.waker().wake_by_ref();
+                    }
                     cell.deadline.set(self.next_deadline(&turn));
                     return Poll::Pending;
                 }
                 Poll::Ready(ended) => {
                     // What came before a Close is answered before it, a ping for example (RFC 6455 §5.5.2).
-                    let _ = self.obey(&mut turn);
+                    let _ = self.obey(&mut turn, cx);
                     self.end(&turn, ended);
                 }
             }
@@ -131,8 +133,10 @@ impl Driver {
 
     /// Both directions, until nothing more can be done now.
     fn relay(&mut self, turn: &mut Turn<'_>, scratch: &mut Scratch, cx: &mut Context<'_>) -> Poll<Ended> {
-        if let Err(ended) = self.keep_time(turn) {
-            return Poll::Ready(ended);
+        match self.keep_time(turn) {
+            Ok(()) => {}
+            Err(ended) if ended.is_service_gone() && turn.session.ended().is_none() => self.service_gone(turn, ended),
+            Err(ended) => return Poll::Ready(ended),
         }
         // What comes after the end is for the closing to answer.
         if turn.session.ended().is_none() {
@@ -142,6 +146,9 @@ impl Driver {
             match self.round(turn, scratch, cx) {
                 Ok(true) => {}
                 Ok(false) => return Poll::Pending,
+                Err(ended) if ended.is_service_gone() && turn.session.ended().is_none() => {
+                    self.service_gone(turn, ended);
+                }
                 Err(ended) => return Poll::Ready(ended),
             }
         }
@@ -152,12 +159,12 @@ impl Driver {
     /// One receive from each side. True: there may be more.
     fn round(&mut self, turn: &mut Turn<'_>, scratch: &mut Scratch, cx: &mut Context<'_>) -> Result<bool, Ended> {
         let mut more = false;
-        if let Poll::Ready(opened) = self.poll_dial(turn, cx) {
-            opened?;
+        if let Poll::Ready(outcome) = self.upstream.poll_dial(cx) {
+            self.dialled(outcome, turn)?;
             more = true;
         }
         more |= self.poll_upgrade(turn, scratch, cx);
-        self.obey(turn)?;
+        self.obey(turn, cx)?;
         self.flush(turn, cx)?;
         if self.paused_until.is_none()
             && self.upstream.takes()
@@ -173,7 +180,7 @@ impl Driver {
             more = true;
         }
         if more {
-            self.obey(turn)?;
+            self.obey(turn, cx)?;
             self.flush(turn, cx)?;
             self.sample_transit(turn);
         }
@@ -193,34 +200,30 @@ impl Driver {
             turn.session.drain();
         }
         turn.session.handle_timeout(&self.rules.terms, turn.now);
+        let silent = turn.session.upstream().is_some_and(|upstream| upstream.is_silent(turn.now));
         self.paused_until = self.paused_until.filter(|until| turn.now < *until);
         if self.client.stalled_since().is_some_and(|since| turn.now >= since + STALL) {
             return Err(Ended::SlowReader);
         }
-        match &self.upstream {
-            UpstreamLeg::Open(leg) if leg.stalled_since().is_some_and(|since| turn.now >= since + STALL) => {
-                Err(Ended::ServiceSlow)
-            }
-            _ => Ok(()),
-        }
+        let stalled = self.upstream.stalled_since().is_some_and(|since| turn.now >= since + STALL);
+        if silent || stalled { Err(Ended::ServiceSlow) } else { Ok(()) }
     }
 
     fn next_deadline(&self, turn: &Turn<'_>) -> Instant {
-        let upstream_stalled = match &self.upstream {
-            UpstreamLeg::Open(leg) => leg.stalled_since(),
-            UpstreamLeg::Idle { .. } | UpstreamLeg::Dialling { .. } => None,
-        };
-        let stalls = [self.client.stalled_since(), upstream_stalled].into_iter().flatten().map(|since| since + STALL);
+        let stalls = [self.client.stalled_since(), self.upstream.stalled_since()]
+            .into_iter()
+            .flatten()
+            .map(|since| since + STALL);
         let others = [self.paused_until, self.client.probe_until()].into_iter().flatten();
         stalls.chain(others).fold(turn.session.next_deadline(&self.rules.terms), Instant::min)
     }
 
     /// Does what the session wants done.
-    fn obey(&mut self, turn: &mut Turn<'_>) -> Result<(), Ended> {
+    fn obey(&mut self, turn: &mut Turn<'_>, cx: &mut Context<'_>) -> Result<(), Ended> {
         while self.may_be_obeyed(turn.session) {
             let Some(action) = turn.session.poll_action() else { break };
             match action {
-                Action::Dial => self.dial(turn),
+                Action::Dial => self.ask_to_dial(turn),
                 Action::SendClient(text) => self.client.say(OpCode::Text, &text, turn.now),
                 Action::PingClient => self.client.say(OpCode::Ping, b"", turn.now),
                 Action::PongClient(payload) => self.client.say(OpCode::Pong, &payload, turn.now),
@@ -240,24 +243,14 @@ impl Driver {
         if let Some(ended) = turn.session.ended() {
             return Err(ended);
         }
+        self.send_packets(turn, cx)?;
         if self.client.backlog() > self.rules.send_buffer { Err(Ended::SlowReader) } else { Ok(()) }
     }
 
-    /// What we say ourselves must tear neither a frame nor a packet with attachments that is passing.
+    /// What we say ourselves must not tear a frame that is passing.
     fn may_be_obeyed(&self, session: &Session) -> bool {
-        let service_between_frames = match &self.upstream {
-            UpstreamLeg::Open(leg) => leg.inflow.between_frames(),
-            UpstreamLeg::Idle { .. } | UpstreamLeg::Dialling { .. } => true,
-        };
         match session.next_action() {
-            Some(Action::SendClient(text)) => {
-                let between_packets = match &session.dialect {
-                    Dialect::SocketIo(socketio) => !socketio.service_in_packet() || !text.starts_with(b"4"),
-                    Dialect::Plain(_) => true,
-                };
-                service_between_frames && between_packets
-            }
-            Some(Action::PingClient | Action::PongClient(_)) => service_between_frames,
+            Some(Action::SendClient(_) | Action::PingClient | Action::PongClient(_)) => self.upstream.between_frames(),
             Some(Action::SendService(_) | Action::PongService(_)) => self.client.between_frames(),
             Some(Action::Dial | Action::Authenticated) => true,
             None => false,
@@ -274,36 +267,6 @@ impl Driver {
             return Err(Ended::ServiceLost);
         }
         Ok(())
-    }
-
-    fn dial(&mut self, turn: &Turn<'_>) {
-        let Some(route) = self.route.take() else { return };
-        let Route { dialler, mut request } = *route;
-        if let Some(identity) = turn.session.identity() {
-            for (name, value) in identity.forward_headers() {
-                request.headers.insert(name.clone(), value.clone());
-            }
-        }
-        self.upstream.dial(Box::pin(dialler.dial(request)));
-    }
-
-    fn poll_dial(&mut self, turn: &Turn<'_>, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
-        let (outcome, waiting) = ready!(self.upstream.poll_dial(cx));
-        self.worker.tally.dial(outcome.is_ok());
-        let dialled = match outcome {
-            Ok(dialled) => dialled,
-            Err(error) => {
-                journal::dial_failed(&error);
-                return Poll::Ready(Err(Ended::ServiceUnreachable));
-            }
-        };
-        let inflow = Inflow::new(Sender::Service, SERVICE_PAYLOAD_MAX, false);
-        let mut leg = WebSocketLeg::new(dialled.io, Sender::Client, inflow, &dialled.read_ahead);
-        // Nothing is said to an Engine.IO server before its OPEN.
-        leg.cork(waiting, turn.now);
-        self.worker.tally.upstream_open(1);
-        self.upstream = UpstreamLeg::Open(Box::new(leg));
-        Poll::Ready(Ok(()))
     }
 
     fn authenticated(&mut self, turn: &Turn<'_>) {
@@ -334,11 +297,7 @@ impl Driver {
 
     /// Both sides are told, where a frame of ours does not tear one of theirs.
     fn end(&mut self, turn: &Turn<'_>, ended: Ended) {
-        let service_between_frames = match &self.upstream {
-            UpstreamLeg::Open(leg) => leg.inflow.between_frames(),
-            UpstreamLeg::Idle { .. } | UpstreamLeg::Dialling { .. } => true,
-        };
-        self.client.say_end(ended, &self.close_reason, service_between_frames, turn.now);
+        self.client.say_end(ended, &self.close_reason, self.upstream.between_frames(), turn.now);
         if let UpstreamLeg::Open(leg) = &mut self.upstream
             && self.client.between_frames()
         {
@@ -357,6 +316,8 @@ impl Driver {
         if self.authenticated {
             tally.left_authenticated();
         }
+        let unsent = turn.session.upstream().map_or(0, |upstream| upstream.dropped() + upstream.waiting().0 as u64);
+        tally.queue_dropped(unsent);
         if matches!(self.upstream, UpstreamLeg::Open(_)) {
             tally.upstream_open(-1);
         }
@@ -379,6 +340,7 @@ impl Driver {
             packets_received,
             packets_sent,
             packets_refused: self.cell.refused.get(),
+            packets_unsent: unsent,
             cause: ended.cause(),
             fault: ended.fault().name(),
         });

@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Waker},
     time::{Duration, Instant},
@@ -19,13 +19,15 @@ use crate::{
     event_names::EventNames,
     observe::{
         journal::{self, RefusedHandshake},
-        tally::Tally,
+        tally::{Held, Tally},
     },
     policy::{bearer::Bearer, policies::Policies},
     relay::{
         client_leg::ClientLeg,
+        dial::Dialler,
         driver::Driver,
         mailbox::{ClientRequest, Letter},
+        pace::Pace,
         registry::{Errand, Registry, SessionView},
         scratch::Scratch,
     },
@@ -40,8 +42,12 @@ pub struct Rules {
     pub policies: Policies,
     /// The times a session keeps.
     pub terms: Terms,
+    /// How sessions reach the service.
+    pub dialler: Dialler,
     /// How much may wait for a client that reads slowly, in bytes.
     pub send_buffer: usize,
+    /// So many bytes of all sessions may wait for the service.
+    pub queue_total: usize,
     /// May a sid be used from the address alone that it was given to?
     pub same_address: bool,
 }
@@ -57,11 +63,22 @@ pub struct Worker {
     pub names: Arc<EventNames>,
     /// All workers, and which of them this is.
     pub registry: Registry,
+    /// Who goes back to the service next, of all workers.
+    pub pace: Arc<Pace>,
+    /// Bytes that wait for the service, of all workers.
+    queued: Arc<AtomicUsize>,
     index: usize,
     rules: RefCell<Arc<Rules>>,
     sessions: RefCell<BTreeMap<u64, Rc<SessionCell>>>,
     by_sid: RefCell<HashMap<Sid, Rc<SessionCell>>>,
     draining: Cell<bool>,
+}
+
+/// What the workers share of the service's absences.
+#[derive(Debug, Default)]
+pub struct Returns {
+    pace: Arc<Pace>,
+    queued: Arc<AtomicUsize>,
 }
 
 /// A session, as its worker holds it.
@@ -79,6 +96,10 @@ pub struct SessionCell {
     pub refused: Cell<u64>,
     /// When the sweep must wake the session.
     pub deadline: Cell<Instant>,
+    /// Since when it has been without the service that it had.
+    pub held_since: Cell<Option<Instant>>,
+    /// Packets and bytes that wait for the service.
+    pub queued: Cell<(usize, usize)>,
     sid: Option<Sid>,
     /// Whom the sid was given to, where a request may bring it.
     bearer: Option<Box<RefCell<Bearer>>>,
@@ -97,6 +118,7 @@ impl Worker {
     pub fn new(
         registry: Registry,
         index: usize,
+        shared: &Returns,
         rules: Arc<Rules>,
         tally: Arc<Tally>,
         names: Arc<EventNames>,
@@ -106,6 +128,8 @@ impl Worker {
             tally,
             names,
             registry,
+            pace: Arc::clone(&shared.pace),
+            queued: Arc::clone(&shared.queued),
             index,
             rules: RefCell::new(rules),
             sessions: RefCell::default(),
@@ -159,6 +183,8 @@ impl Worker {
             packets: Cell::default(),
             refused: Cell::default(),
             deadline: Cell::new(now),
+            held_since: Cell::default(),
+            queued: Cell::default(),
             sid,
             bearer: bearer.map(|bearer| Box::new(RefCell::new(bearer))),
             letters: RefCell::default(),
@@ -180,10 +206,27 @@ impl Worker {
 
     /// The session is no more.
     pub fn forget(&self, id: u64) {
-        let forgotten = self.sessions.borrow_mut().remove(&id);
-        if let Some(sid) = forgotten.and_then(|cell| cell.sid) {
+        let Some(forgotten) = self.sessions.borrow_mut().remove(&id) else { return };
+        self.queued(&forgotten.queued, 0, 0);
+        if let Some(sid) = forgotten.sid {
             self.by_sid.borrow_mut().remove(&sid);
         }
+    }
+
+    /// So much waits in this session now. Bytes are summed over all workers.
+    pub fn queued(&self, cell: &Cell<(usize, usize)>, packets: usize, bytes: usize) {
+        let (packets_before, bytes_before) = cell.replace((packets, bytes));
+        if (packets, bytes) == (packets_before, bytes_before) {
+            return;
+        }
+        self.queued.fetch_add(bytes.wrapping_sub(bytes_before), Ordering::Relaxed);
+        self.tally.queued(packets as i64 - packets_before as i64, bytes as i64 - bytes_before as i64);
+    }
+
+    /// Does more wait for the service than all sessions together may keep?
+    #[must_use]
+    pub fn queues_are_full(&self, total: usize) -> bool {
+        self.queued.load(Ordering::Relaxed) > total
     }
 
     /// Does what the registry asks for.
@@ -249,11 +292,16 @@ impl Worker {
             ticks.tick().await;
             let now = Instant::now();
             self.tally.tick(u64::try_from((now - started).as_millis()).unwrap_or(u64::MAX));
+            let mut held = Held::default();
             for cell in self.sessions.borrow().values() {
                 if cell.deadline.get() <= now || cell.drains(now) {
                     cell.wake();
                 }
+                if let Some(since) = cell.held_since.get() {
+                    held.count(now.saturating_duration_since(since));
+                }
             }
+            self.tally.held(held);
         }
     }
 

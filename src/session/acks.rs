@@ -1,11 +1,11 @@
-//! Acks in flight: what a client waits for, and for how long; what the service waits for, and how many.
+//! Acks in flight: what a client waits for, and for how long; what the service waits for, and under which number.
 
 use std::time::{Duration, Instant};
 
 use crate::event_names::EventSlot;
 
-/// As many waiting packets of one session have their latency measured; more pass unmeasured.
-const MEASURED_MAX: usize = 256;
+/// As many packets of one session are known to wait for their ack; more pass, unmeasured, and fail in silence.
+const WAITING_MAX: usize = 1024;
 
 /// What an idle session keeps allocated.
 const KEPT_CAPACITY: usize = 16;
@@ -15,44 +15,93 @@ const KEPT_CAPACITY: usize = 16;
 pub struct Acks {
     waiting: Vec<Waiting>,
     owed_by_client: u32,
+    /// The service numbers from 0 in each of its lives; for the client its numbers go on from here.
+    base: u64,
+    /// One above the highest number that the client has been asked by.
+    next: u64,
 }
 
-#[derive(Debug)]
-struct Waiting {
-    id: u64,
-    since: Instant,
-    namespace: u8,
+/// A packet of the client that waits for its ack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its number.
+    pub id: u64,
+    /// The number of its namespace.
+    pub namespace: u8,
     slot: EventSlot,
+    since: Instant,
+}
+
+/// What is to become of an ack of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAck {
+    /// It answers this number of the service.
+    Answers(u64),
+    /// The service that asked is gone.
+    Stale,
+    /// Nobody asked, and it must not pass, for acks are not limited.
+    Unknown,
 }
 
 impl Acks {
     /// The client sent an event that asks for an ack.
     pub fn client_asks(&mut self, namespace: u8, id: u64, slot: EventSlot, now: Instant) {
-        if self.waiting.len() < MEASURED_MAX {
+        if self.waiting.len() < WAITING_MAX {
             self.waiting.push(Waiting { id, since: now, namespace, slot });
         }
     }
 
     /// The service acknowledged: which event, and how long it took.
     pub fn service_answers(&mut self, namespace: u8, id: u64, now: Instant) -> Option<(EventSlot, Duration)> {
+        let waiting = self.take(namespace, id)?;
+        Some((waiting.slot, now.saturating_duration_since(waiting.since)))
+    }
+
+    /// This ack will not come. False: nobody waits for it.
+    pub fn give_up(&mut self, namespace: u8, id: u64) -> bool {
+        self.take(namespace, id).is_some()
+    }
+
+    fn take(&mut self, namespace: u8, id: u64) -> Option<Waiting> {
         let at = self.waiting.iter().position(|w| w.id == id && w.namespace == namespace)?;
         let waiting = self.waiting.remove(at);
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT_CAPACITY {
             self.waiting = Vec::new();
         }
-        Some((waiting.slot, now.saturating_duration_since(waiting.since)))
+        Some(waiting)
     }
 
-    /// The service sent an event that asks for an ack.
-    pub const fn service_asks(&mut self) {
+    /// The service sent an event that asks for an ack: the number for the client, where that is another one.
+    pub fn service_asks(&mut self, id: u64) -> Option<u64> {
         self.owed_by_client = self.owed_by_client.saturating_add(1);
+        let for_client = self.base.saturating_add(id);
+        self.next = self.next.max(for_client.saturating_add(1));
+        (self.base > 0).then_some(for_client)
     }
 
-    /// The client acknowledged. False: nobody asked, and the ack must not pass, for acks are not limited.
-    pub const fn client_answers(&mut self) -> bool {
-        let asked = self.owed_by_client > 0;
-        self.owed_by_client = self.owed_by_client.saturating_sub(1);
-        asked
+    /// Do numbers of the service mean something else to the client?
+    #[must_use]
+    pub const fn are_renumbered(&self) -> bool {
+        self.base > 0
+    }
+
+    /// The client acknowledged.
+    pub const fn client_answers(&mut self, id: u64) -> ClientAck {
+        let Some(asked) = id.checked_sub(self.base) else { return ClientAck::Stale };
+        if self.owed_by_client == 0 {
+            return ClientAck::Unknown;
+        }
+        self.owed_by_client -= 1;
+        ClientAck::Answers(asked)
+    }
+
+    /// The service is gone: what it asked is asked no more. What waits for it comes back, but for what `stays`.
+    pub fn service_gone(&mut self, mut stays: impl FnMut(&Waiting) -> bool) -> Vec<Waiting> {
+        self.base = self.next;
+        self.owed_by_client = 0;
+        let (kept, lost) = std::mem::take(&mut self.waiting).into_iter().partition(|waiting| stays(waiting));
+        self.waiting = kept;
+        lost
     }
 
     /// A namespace was left: its acks will not come.
@@ -81,10 +130,37 @@ mod tests {
     #[test]
     fn an_ack_nobody_asked_for_is_known() {
         let mut acks = Acks::default();
-        assert!(!acks.client_answers());
-        acks.service_asks();
-        assert!(acks.client_answers());
-        assert!(!acks.client_answers());
+        assert_eq!(acks.client_answers(0), ClientAck::Unknown);
+        assert_eq!(acks.service_asks(0), None, "as long as the service lives, its numbers stand");
+        assert_eq!(acks.client_answers(0), ClientAck::Answers(0));
+        assert_eq!(acks.client_answers(0), ClientAck::Unknown);
+    }
+
+    #[test]
+    fn the_answer_to_a_service_that_is_gone_does_not_reach_the_next() {
+        let mut acks = Acks::default();
+        acks.service_asks(0);
+        acks.service_asks(4);
+        acks.service_gone(|_| false);
+        assert!(acks.are_renumbered());
+        assert_eq!(acks.service_asks(0), Some(5), "not 0, which the client may yet answer");
+        assert_eq!(acks.client_answers(4), ClientAck::Stale);
+        assert_eq!(acks.client_answers(5), ClientAck::Answers(0));
+        acks.service_gone(|_| false);
+        assert_eq!(acks.service_asks(1), Some(7));
+        assert_eq!(acks.client_answers(5), ClientAck::Stale);
+    }
+
+    #[test]
+    fn what_waits_for_a_service_that_is_gone_comes_back() {
+        let now = Instant::now();
+        let mut acks = Acks::default();
+        acks.client_asks(0, 1, EventSlot::OTHER, now);
+        acks.client_asks(2, 2, EventSlot::OTHER, now);
+        let lost = acks.service_gone(|waiting| waiting.id == 2);
+        assert_eq!(lost.iter().map(|w| (w.namespace, w.id)).collect::<Vec<_>>(), [(0, 1)]);
+        assert!(acks.give_up(2, 2));
+        assert!(!acks.give_up(2, 2));
     }
 
     #[test]
@@ -94,7 +170,7 @@ mod tests {
         for id in 0..10_000 {
             acks.client_asks(0, id, EventSlot::OTHER, now);
         }
-        assert_eq!(acks.waiting.len(), MEASURED_MAX);
+        assert_eq!(acks.waiting.len(), WAITING_MAX);
         for id in 0..10_000 {
             acks.service_answers(0, id, now);
         }

@@ -40,8 +40,8 @@ pub const fn to_client(ended: Ended, reason: &str) -> Close<'_> {
         Ended::Refused(refusal) => Close::new(refusal_code(refusal), refusal.code),
         Ended::TokenExpired => Close::new(CloseCode::POLICY, "token expired"),
         Ended::PingTimeout | Ended::ConnectTimeout | Ended::IdleTimeout => Close::new(CloseCode::POLICY, ended.cause()),
-        Ended::SlowReader => Close::new(CloseCode::TRY_AGAIN, "slow_reader"),
-        Ended::ServiceLost | Ended::ServiceUnreachable | Ended::ServiceSlow => {
+        Ended::SlowReader | Ended::QueueFull => Close::new(CloseCode::TRY_AGAIN, ended.cause()),
+        Ended::ServiceLost | Ended::ServiceUnreachable | Ended::ServiceRefused | Ended::ServiceSlow => {
             Close::new(CloseCode::RESTART, "service unavailable")
         }
         Ended::ServiceFrame(..) | Ended::ServiceFault(_) => {
@@ -102,6 +102,9 @@ const fn refusal_code(refusal: Refusal) -> CloseCode {
 
 /// The body of every rate-limit refusal, as the service's team defined it.
 pub const RATE_LIMITED: &str = r#"{"error":"Rate limit exceeded. Please slow down.","rateLimited":true}"#;
+
+/// The body of the ack of an event that was on its way when the service went away.
+pub const SERVICE_RESTARTED: &str = r#"{"error":"Service restarted","retriable":true}"#;
 
 /// The event that tells a Socket.IO client of a refused packet for which it asked no ack.
 pub const RATE_LIMITED_EVENT: &str = "rate_limited";

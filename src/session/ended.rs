@@ -43,14 +43,18 @@ pub enum Ended {
     ServiceClosed(CloseCode),
     /// The service's connection broke.
     ServiceLost,
-    /// The service could not be reached, or did not upgrade.
+    /// The service could not be reached.
     ServiceUnreachable,
+    /// The service answered the handshake, and did not want this client.
+    ServiceRefused,
     /// The service broke a rule of WebSocket (RFC 6455).
     ServiceFrame(CloseCode, &'static str),
     /// The service broke a rule of Engine.IO or Socket.IO.
     ServiceFault(&'static str),
-    /// The service reads too slowly.
+    /// The service reads too slowly, or does not ping any more.
     ServiceSlow,
+    /// More packets waited for the service than `[session]` allows.
+    QueueFull,
     /// This node is drained.
     Drained,
     /// A defect of ours; the panic is in the log.
@@ -77,10 +81,18 @@ impl Ended {
             Self::ServiceClosed(_) => "service_closed",
             Self::ServiceLost => "service_lost",
             Self::ServiceUnreachable => "service_unreachable",
+            Self::ServiceRefused => "service_refused",
             Self::ServiceSlow => "service_slow",
+            Self::QueueFull => "queue_full",
             Self::Drained => "drained",
             Self::Panicked => "panic",
         }
+    }
+
+    /// Has only the service gone, so that a client may wait for it to come back?
+    #[must_use]
+    pub const fn is_service_gone(self) -> bool {
+        matches!(self, Self::ServiceClosed(_) | Self::ServiceLost | Self::ServiceUnreachable | Self::ServiceSlow)
     }
 
     /// Whose doing it was.
@@ -100,9 +112,11 @@ impl Ended {
             Self::ServiceClosed(_)
             | Self::ServiceLost
             | Self::ServiceUnreachable
+            | Self::ServiceRefused
             | Self::ServiceFrame(..)
             | Self::ServiceFault(_)
-            | Self::ServiceSlow => Fault::Service,
+            | Self::ServiceSlow
+            | Self::QueueFull => Fault::Service,
             Self::Drained => Fault::Operator,
             Self::Panicked => Fault::Us,
         }

@@ -1,5 +1,12 @@
 //! The namespaces of one session: asked for, joined, left.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::wire::socketio::encode;
+
 /// How many namespaces one session may have at once.
 pub const NAMESPACES_MAX: usize = 16;
 
@@ -15,75 +22,184 @@ pub enum Membership {
     Joined,
 }
 
-/// The namespaces of one session. Nearly every session has `/` alone, which therefore owns no memory.
+/// The namespaces of one session. Nearly every session has `/` alone, which therefore owns little memory.
 #[derive(Debug, Default)]
 pub struct Namespaces {
-    root: Membership,
-    others: Vec<(Box<str>, Membership)>,
+    root: Entry,
+    others: Vec<(Box<str>, Entry)>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    membership: Membership,
+    memory: Option<Box<Memory>>,
+}
+
+/// What it takes to join a namespace again, at a service that has forgotten the session.
+#[derive(Debug, Default)]
+struct Memory {
+    /// The JSON of the client's CONNECT, which may hold its token.
+    connect: Zeroizing<Vec<u8>>,
+    /// By which the client knows itself there; none before the first answer.
+    socket_id: Option<Box<str>>,
+    /// Connection state recovery: the secret by which the service knows the session again, ...
+    pid: Option<Box<str>>,
+    /// ... and the last event that the client got.
+    offset: Option<Box<str>>,
+    /// CONNECT was said again, the answer is awaited.
+    asked_again: bool,
+}
+
+/// What the service's answer to CONNECT means for the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answered {
+    /// It has joined, or has another socket id than before: it must hear that.
+    News,
+    /// The service knows it still: to the client nothing has happened.
+    Recovered,
+}
+
+/// The JSON of the service's CONNECT (socket.io-protocol v5; `pid` with connection state recovery).
+#[derive(Deserialize)]
+struct Joined<'a> {
+    #[serde(borrow)]
+    sid: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pid: Option<Cow<'a, str>>,
 }
 
 impl Namespaces {
     /// The number of a namespace the session is not apart from, and where it stands with it.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<(u8, Membership)> {
-        if name == "/" {
-            return (self.root != Membership::Apart).then_some((0, self.root));
-        }
-        let at =
-            self.others.iter().position(|(other, membership)| *membership != Membership::Apart && **other == *name)?;
-        Some((u8::try_from(at + 1).ok()?, self.others[at].1))
+        let number = self.number(name)?;
+        Some((number, self.entry(number)?.membership))
     }
 
-    /// CONNECT passes: false when the session has [`NAMESPACES_MAX`] already.
-    pub fn connecting(&mut self, name: &str) -> bool {
+    /// CONNECT passes, with this JSON or none: false when the session has [`NAMESPACES_MAX`] already.
+    pub fn connecting(&mut self, name: &str, connect: &[u8]) -> bool {
+        let memory = Memory { connect: Zeroizing::new(connect.to_vec()), ..Memory::default() };
+        let entry = Entry { membership: Membership::Connecting, memory: Some(Box::new(memory)) };
         if name == "/" {
-            self.root = Membership::Connecting;
-            return true;
-        }
-        let entry = (Box::from(name), Membership::Connecting);
-        if let Some(free) = self.others.iter_mut().find(|(_, membership)| *membership == Membership::Apart) {
-            *free = entry;
+            self.root = entry;
+        } else if let Some(free) = self.others.iter_mut().find(|(_, entry)| entry.membership == Membership::Apart) {
+            *free = (Box::from(name), entry);
         } else if self.others.len() + 1 < NAMESPACES_MAX {
-            self.others.push(entry);
+            self.others.push((Box::from(name), entry));
         } else {
             return false;
         }
         true
     }
 
-    /// The service accepted: true when it was awaited.
-    pub fn joined(&mut self, name: &str) -> bool {
-        self.change(name, Membership::Joined) == Some(Membership::Connecting)
+    /// The service accepted, with this JSON. None: nobody awaits that.
+    pub fn joined(&mut self, name: &str, answer: &[u8]) -> Option<Answered> {
+        let number = self.number(name)?;
+        let entry = self.entry_mut(number)?;
+        let memory = entry.memory.as_mut()?;
+        let asked = std::mem::take(&mut memory.asked_again) || entry.membership == Membership::Connecting;
+        entry.membership = Membership::Joined;
+        let Ok(Joined { sid, pid }) = serde_json::from_slice(answer) else { return asked.then_some(Answered::News) };
+        let recovered = memory.socket_id.as_deref() == Some(&*sid);
+        if !recovered {
+            // Offsets count anew with another socket.
+            *memory.as_mut() = Memory { connect: std::mem::take(&mut memory.connect), ..Memory::default() };
+            memory.socket_id = Some(sid.into());
+        }
+        memory.pid = pid.map(Into::into);
+        asked.then_some(if recovered { Answered::Recovered } else { Answered::News })
     }
 
-    /// Refused, or left by either side; the number it had.
-    pub fn left(&mut self, name: &str) -> Option<u8> {
-        let (number, _) = self.find(name)?;
-        self.change(name, Membership::Apart);
-        Some(number)
+    /// Refused, or left by either side; the number it had, and where the session stood with it.
+    pub fn left(&mut self, name: &str) -> Option<(u8, Membership)> {
+        let number = self.number(name)?;
+        let entry = std::mem::take(self.entry_mut(number)?);
+        Some((number, entry.membership))
     }
 
-    fn change(&mut self, name: &str, to: Membership) -> Option<Membership> {
-        let membership = if name == "/" {
-            &mut self.root
-        } else {
-            let found = |entry: &&mut (Box<str>, Membership)| entry.1 != Membership::Apart && *entry.0 == *name;
-            &mut self.others.iter_mut().find(found)?.1
-        };
-        Some(std::mem::replace(membership, to))
+    /// The service is another one, or has forgotten: the CONNECT packets to say to it, in the order of joining.
+    pub fn ask_again(&mut self) -> Vec<Vec<u8>> {
+        let root = std::iter::once(("/", &mut self.root));
+        let others = self.others.iter_mut().map(|(name, entry)| (&**name, entry));
+        let entries = root.chain(others).filter(|(_, entry)| entry.membership != Membership::Apart);
+        let mut packets = Vec::new();
+        for (name, memory) in entries.filter_map(|(name, entry)| Some((name, entry.memory.as_mut()?))) {
+            memory.asked_again = true;
+            let mut packet = Vec::new();
+            let recovery = memory.pid.as_deref().map(|pid| (pid, memory.offset.as_deref()));
+            encode::connect(name, &memory.connect, recovery, &mut packet);
+            packets.push(packet);
+        }
+        packets
+    }
+
+    /// Has every CONNECT been answered that was said again?
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        !self.entries().any(|entry| entry.memory.as_ref().is_some_and(|memory| memory.asked_again))
+    }
+
+    /// Does the service number the events of this namespace, so that it can say which ones a client has missed?
+    #[must_use]
+    pub fn numbers_events(&self, name: &str) -> bool {
+        let entry = self.number(name).and_then(|number| self.entry(number));
+        entry.and_then(|entry| entry.memory.as_ref()).is_some_and(|memory| memory.pid.is_some())
+    }
+
+    /// The number of the last event that the client got.
+    pub fn got(&mut self, name: &str, offset: &str) {
+        let entry = self.number(name).and_then(|number| self.entry_mut(number));
+        if let Some(memory) = entry.and_then(|entry| entry.memory.as_mut()) {
+            memory.offset = Some(offset.into());
+        }
+    }
+
+    /// The name of this number.
+    #[must_use]
+    pub fn name(&self, number: u8) -> Option<&str> {
+        match usize::from(number).checked_sub(1) {
+            None => Some("/"),
+            Some(at) => self.others.get(at).map(|(name, _)| &**name),
+        }
     }
 
     /// Is there none asked for or joined?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.root == Membership::Apart && self.others.iter().all(|(_, membership)| *membership == Membership::Apart)
+        self.entries().all(|entry| entry.membership == Membership::Apart)
     }
 
     /// The names of those joined.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        let root = (self.root == Membership::Joined).then_some("/");
-        let others = self.others.iter().filter(|(_, membership)| *membership == Membership::Joined);
+        let root = (self.root.membership == Membership::Joined).then_some("/");
+        let others = self.others.iter().filter(|(_, entry)| entry.membership == Membership::Joined);
         root.into_iter().chain(others.map(|(name, _)| &**name))
+    }
+
+    fn number(&self, name: &str) -> Option<u8> {
+        if name == "/" {
+            return (self.root.membership != Membership::Apart).then_some(0);
+        }
+        let is_it = |(other, entry): &(Box<str>, Entry)| entry.membership != Membership::Apart && **other == *name;
+        u8::try_from(self.others.iter().position(is_it)? + 1).ok()
+    }
+
+    fn entry(&self, number: u8) -> Option<&Entry> {
+        match usize::from(number).checked_sub(1) {
+            None => Some(&self.root),
+            Some(at) => self.others.get(at).map(|(_, entry)| entry),
+        }
+    }
+
+    fn entry_mut(&mut self, number: u8) -> Option<&mut Entry> {
+        match usize::from(number).checked_sub(1) {
+            None => Some(&mut self.root),
+            Some(at) => self.others.get_mut(at).map(|(_, entry)| entry),
+        }
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        std::iter::once(&self.root).chain(self.others.iter().map(|(_, entry)| entry))
     }
 }
 
@@ -91,33 +207,60 @@ impl Namespaces {
 mod tests {
     use super::*;
 
+    fn joined(namespaces: &mut Namespaces, name: &str, sid: &str) -> Option<Answered> {
+        namespaces.joined(name, format!(r#"{{"sid":"{sid}"}}"#).as_bytes())
+    }
+
     #[test]
     fn a_namespace_is_asked_for_joined_and_left() {
         let mut namespaces = Namespaces::default();
         assert!(namespaces.is_empty());
         for name in ["/", "/chat"] {
-            assert!(namespaces.connecting(name));
+            assert!(namespaces.connecting(name, b""));
             assert_eq!(namespaces.find(name).map(|(_, m)| m), Some(Membership::Connecting));
-            assert!(namespaces.joined(name));
-            assert!(!namespaces.joined(name), "a second answer was not awaited");
+            assert_eq!(joined(&mut namespaces, name, "a"), Some(Answered::News));
+            assert_eq!(joined(&mut namespaces, name, "a"), None, "a second answer was not awaited");
         }
         assert_eq!(namespaces.names().collect::<Vec<_>>(), ["/", "/chat"]);
-        assert_eq!(namespaces.left("/chat"), Some(1));
+        assert_eq!((namespaces.name(0), namespaces.name(1)), (Some("/"), Some("/chat")));
+        assert_eq!(namespaces.left("/chat"), Some((1, Membership::Joined)));
         assert_eq!(namespaces.find("/chat"), None);
         assert_eq!(namespaces.left("/chat"), None);
-        assert_eq!(namespaces.left("/"), Some(0));
+        assert_eq!(namespaces.left("/"), Some((0, Membership::Joined)));
         assert!(namespaces.is_empty());
     }
 
     #[test]
     fn their_number_is_bounded_and_places_are_used_again() {
         let mut namespaces = Namespaces::default();
-        assert!(namespaces.connecting("/"));
+        assert!(namespaces.connecting("/", b""));
         for i in 1..NAMESPACES_MAX {
-            assert!(namespaces.connecting(&format!("/{i}")));
+            assert!(namespaces.connecting(&format!("/{i}"), b""));
         }
-        assert!(!namespaces.connecting("/one-too-many"));
+        assert!(!namespaces.connecting("/one-too-many", b""));
         namespaces.left("/3");
-        assert!(namespaces.connecting("/now-it-fits"));
+        assert!(namespaces.connecting("/now-it-fits", b""));
+    }
+
+    #[test]
+    fn another_service_is_asked_again_with_what_the_client_said() {
+        let mut namespaces = Namespaces::default();
+        namespaces.connecting("/", br#"{"token":"t"}"#);
+        namespaces.connecting("/chat", b"");
+        assert!(namespaces.is_settled(), "the first time it is the client who asks");
+        joined(&mut namespaces, "/", "a");
+        namespaces.joined("/chat", br#"{"sid":"b","pid":"p"}"#);
+        assert!(namespaces.numbers_events("/chat") && !namespaces.numbers_events("/"));
+        namespaces.got("/chat", "7-0");
+
+        let packets = namespaces.ask_again();
+
+        let packets: Vec<_> = packets.iter().map(|packet| String::from_utf8_lossy(packet)).collect();
+        assert_eq!(packets, [r#"40{"token":"t"}"#, r#"40/chat,{"pid":"p","offset":"7-0"}"#]);
+        assert!(!namespaces.is_settled());
+        assert_eq!(namespaces.names().count(), 2, "the client is in them all the while");
+        assert_eq!(joined(&mut namespaces, "/", "other"), Some(Answered::News));
+        assert_eq!(namespaces.joined("/chat", br#"{"sid":"b","pid":"p"}"#), Some(Answered::Recovered));
+        assert!(namespaces.is_settled());
     }
 }

@@ -17,14 +17,18 @@ use crate::{
     },
     session::{
         Action, Common, Dialect, Session,
-        acks::Acks,
+        acks::{Acks, ClientAck},
         answer,
         ended::Ended,
-        namespaces::{Membership, Namespaces},
+        hold::HoldTerms,
+        namespaces::{Answered, Membership, Namespaces},
+        queue::WholePacket,
+        upstream::Upstream,
     },
     wire::{
         engineio::open::Sid,
         socketio::{encode, packet::PacketType, peek::PacketHead},
+        websocket::close::CloseCode,
     },
 };
 
@@ -45,12 +49,15 @@ pub struct SocketIo {
     pub sid: Sid,
     /// Which namespaces are asked for and joined.
     pub namespaces: Namespaces,
-    acks: Acks,
+    /// Where it stands with the service.
+    pub upstream: Upstream,
+    pub(super) acks: Acks,
     /// What the handshake brought, until the first CONNECT has been accepted.
     credentials: Option<Box<Credentials>>,
     connect_by: Option<Instant>,
     client_attachments: Attachments,
-    service_attachments: u8,
+    /// The number that the service knows the client's last ack by, where the client says another.
+    ack_for_service: Option<u64>,
     refused_connects: u8,
 }
 
@@ -74,6 +81,20 @@ struct Attachments {
 pub struct Heard {
     /// It was the ack of this event, after this long.
     pub latency: Option<(EventSlot, Duration)>,
+    /// What the client gets of it.
+    pub pass: Pass,
+}
+
+/// In which form a packet goes onward.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// As it came.
+    #[default]
+    AsItIs,
+    /// Under this ack id.
+    WithAckId(u64),
+    /// Not at all.
+    Not,
 }
 
 impl SocketIo {
@@ -83,11 +104,12 @@ impl SocketIo {
         Self {
             sid,
             namespaces: Namespaces::default(),
+            upstream: Upstream::default(),
             acks: Acks::default(),
             credentials: Some(Box::new(Credentials { token, keys_wanted_since: None })),
             connect_by: Some(connect_by),
             client_attachments: Attachments { awaited: 0, pass: false },
-            service_attachments: 0,
+            ack_for_service: None,
             refused_connects: 0,
         }
     }
@@ -98,10 +120,43 @@ impl SocketIo {
         self.connect_by
     }
 
-    /// Is the service in the middle of a packet with attachments, between which nothing else may stand?
+    /// Must this packet of the client be seen whole, because it cannot simply go onward? `here` says whether all of it
+    /// is here, to go in one piece.
     #[must_use]
-    pub const fn service_in_packet(&self) -> bool {
-        self.service_attachments > 0
+    pub fn takes_whole(&self, head: &PacketHead<'_>, here: bool, hold: &HoldTerms) -> bool {
+        !here
+            || !self.upstream.flows()
+            || head.attachments > 0
+            || (head.kind.is_ack() && self.acks.are_renumbered())
+            || hold.sends_again(head)
+    }
+
+    /// The packet that was just let through, to be [taken](Session::take_packet).
+    #[must_use]
+    pub fn whole_packet(&self, head: &PacketHead<'_>, text: &[u8], hold: &HoldTerms) -> Option<WholePacket> {
+        let (namespace, _) = self.namespaces.find(head.namespace)?;
+        let mut bytes = Vec::with_capacity(text.len());
+        match head.ack_id.zip(self.ack_for_service) {
+            Some((said, id)) => encode::with_ack_id(text, head.data_at, said, id, &mut bytes),
+            None => bytes.extend_from_slice(text),
+        }
+        let ack_id = head.ack_id.filter(|_| head.kind.is_event());
+        let mut packet = WholePacket::new(namespace, ack_id, bytes, head.attachments);
+        packet.may_be_sent_again = hold.sends_again(head);
+        Some(packet)
+    }
+
+    /// Must this packet of the service be seen whole, because something is to be read or changed in it?
+    #[must_use]
+    pub fn reads_whole(&self, head: &PacketHead<'_>) -> bool {
+        match head.kind {
+            PacketType::Event | PacketType::BinaryEvent => match head.ack_id {
+                Some(_) => self.acks.are_renumbered(),
+                None => self.namespaces.numbers_events(head.namespace),
+            },
+            PacketType::Connect => true,
+            _ => false,
+        }
     }
 }
 
@@ -115,6 +170,7 @@ impl Session {
         now: Instant,
     ) -> Verdict {
         let (Dialect::SocketIo(socketio), common) = self.parts() else { return Verdict::Forward };
+        socketio.ack_for_service = None;
         if socketio.client_attachments.awaited > 0 {
             return common.malformed("attachment_missing");
         }
@@ -131,9 +187,22 @@ impl Session {
                 }
                 verdict
             }
-            PacketType::Ack | PacketType::BinaryAck if socketio.acks.client_answers() => Verdict::Forward,
-            PacketType::Ack | PacketType::BinaryAck => Verdict::Drop(ACK_UNKNOWN),
+            PacketType::Ack | PacketType::BinaryAck => {
+                match socketio.acks.client_answers(head.ack_id.unwrap_or_default()) {
+                    ClientAck::Answers(id) => {
+                        socketio.ack_for_service = head.ack_id.filter(|said| *said != id).and(Some(id));
+                        Verdict::Forward
+                    }
+                    ClientAck::Stale => Verdict::Drop(ACK_STALE),
+                    ClientAck::Unknown => Verdict::Drop(ACK_UNKNOWN),
+                }
+            }
             PacketType::Disconnect => {
+                if socketio.upstream.is_open() && !socketio.upstream.flows() {
+                    let mut text = Vec::new();
+                    encode::disconnect(head.namespace, &mut text);
+                    common.actions.push_back(Action::SendService(Cow::Owned(text)));
+                }
                 socketio.leave(head.namespace);
                 Verdict::Forward
             }
@@ -190,47 +259,52 @@ impl Session {
             }
             Err(Doubt::Refused(refusal)) => return socketio.refuse(common, head.namespace, refusal, now),
         };
-        if !socketio.namespaces.connecting(head.namespace) {
+        if !socketio.namespaces.connecting(head.namespace, payload) {
             return common.malformed("too_many_namespaces");
         }
         let first = common.identity.is_none();
         if first {
             socketio.credentials = None;
             common.meters = policies.open_meters(&identity, common.peer, now);
+            socketio.upstream.want(now);
             common.actions.push_back(Action::Dial);
+        } else if socketio.upstream.is_open() && !socketio.upstream.flows() {
+            let mut text = Vec::new();
+            encode::connect(head.namespace, payload, None, &mut text);
+            common.actions.push_back(Action::SendService(Cow::Owned(text)));
         }
         common.know(identity, wall, now);
         Verdict::Forward
     }
 
-    /// The service sent a packet.
-    pub fn service_packet(&mut self, head: &PacketHead<'_>, now: Instant) -> Heard {
-        let (Dialect::SocketIo(socketio), _) = self.parts() else { return Heard::default() };
+    /// The service sent a packet, with this JSON as far as it is [to be read](SocketIo::reads_whole).
+    pub fn service_packet(&mut self, head: &PacketHead<'_>, json: &[u8], now: Instant) -> Heard {
+        let (Dialect::SocketIo(socketio), common) = self.parts() else { return Heard::default() };
         let mut heard = Heard::default();
-        socketio.service_attachments = head.attachments;
         match head.kind {
-            PacketType::Connect => {
-                if socketio.namespaces.joined(head.namespace) {
-                    socketio.connect_by = None;
+            PacketType::Connect => match socketio.namespaces.joined(head.namespace, json) {
+                Some(Answered::News) => socketio.connect_by = None,
+                Some(Answered::Recovered) => heard.pass = Pass::Not,
+                None => {}
+            },
+            PacketType::ConnectError => heard.pass = socketio.refused_by_service(common, head.namespace),
+            PacketType::Disconnect => socketio.leave(head.namespace),
+            PacketType::Event | PacketType::BinaryEvent => {
+                if let Some(id) = head.ack_id {
+                    heard.pass = socketio.acks.service_asks(id).map_or(Pass::AsItIs, Pass::WithAckId);
+                } else if let Some(offset) = offset_of(json) {
+                    socketio.namespaces.got(head.namespace, offset);
                 }
             }
-            PacketType::ConnectError | PacketType::Disconnect => socketio.leave(head.namespace),
-            PacketType::Event | PacketType::BinaryEvent if head.ack_id.is_some() => socketio.acks.service_asks(),
-            PacketType::Event | PacketType::BinaryEvent => {}
             PacketType::Ack | PacketType::BinaryAck => {
                 if let (Some(id), Some((number, _))) = (head.ack_id, socketio.namespaces.find(head.namespace)) {
                     heard.latency = socketio.acks.service_answers(number, id, now);
+                    socketio.acknowledged(number, id);
                 }
             }
         }
+        socketio.settle();
         heard
-    }
-
-    /// The service sent a binary message.
-    pub const fn service_attachment(&mut self) {
-        if let Dialect::SocketIo(socketio) = &mut self.dialect {
-            socketio.service_attachments = socketio.service_attachments.saturating_sub(1);
-        }
     }
 }
 
@@ -300,11 +374,41 @@ impl SocketIo {
         Verdict::Reply { refusal, once_per: Duration::ZERO }
     }
 
-    fn leave(&mut self, namespace: &str) {
-        if let Some(number) = self.namespaces.left(namespace) {
-            self.acks.forget(number);
+    /// The service does not let the client into a namespace. To one that is in it already that cannot be said: official
+    /// clients would go on as if they were. So it is thrown out or, where it is nowhere else, sent to connect anew.
+    fn refused_by_service(&mut self, common: &mut Common, namespace: &str) -> Pass {
+        let was = self.namespaces.find(namespace).map(|(_, membership)| membership);
+        self.leave(namespace);
+        if was != Some(Membership::Joined) {
+            return Pass::AsItIs;
         }
+        if self.namespaces.is_empty() {
+            common.end(Ended::ServiceClosed(CloseCode::NO_STATUS));
+        } else {
+            let mut text = Vec::new();
+            encode::disconnect(namespace, &mut text);
+            common.actions.push_back(Action::SendClient(Cow::Owned(text)));
+        }
+        Pass::Not
     }
+
+    fn leave(&mut self, namespace: &str) {
+        if let Some((number, _)) = self.namespaces.left(namespace) {
+            self.acks.forget(number);
+            self.forget_packets(number);
+        }
+        self.settle();
+    }
+}
+
+/// The offset of connection state recovery: the last argument of an event, where that is a string without escapes.
+fn offset_of(json: &[u8]) -> Option<&str> {
+    let arguments = json.strip_suffix(b"\"]")?;
+    let begin = arguments.iter().rposition(|&byte| byte == b'"')? + 1;
+    let offset = std::str::from_utf8(&arguments[begin..]).ok()?;
+    // The first string of an event is its name.
+    let is_argument = arguments[..begin - 1].last() == Some(&b',');
+    (is_argument && offset.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))).then_some(offset)
 }
 
 impl Common {
@@ -328,6 +432,9 @@ impl Common {
 
 const ACK_UNKNOWN: Refusal =
     Refusal { kind: RefusalKind::Malformed, code: "ack_unknown", message: "nobody asked for this ack", rule: None };
+
+const ACK_STALE: Refusal =
+    Refusal { kind: RefusalKind::Malformed, code: "ack_stale", message: "whoever asked for it is gone", rule: None };
 
 const WITH_ITS_PACKET: Refusal =
     Refusal { kind: RefusalKind::TooMany, code: "with_its_packet", message: "its packet was refused", rule: None };

@@ -3,14 +3,19 @@
 use std::{
     io::Write as _,
     net::{IpAddr, Ipv4Addr},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use jsonwebtoken::{EncodingKey, Header};
 use proptest::prelude::*;
 
-use super::{Action, Session, Terms, ended::Ended, socketio::SocketIo};
+use super::{
+    Action, Session, Terms,
+    ended::Ended,
+    hold::{HoldTerms, SessionTable},
+    socketio::SocketIo,
+};
 use crate::{
     config::Config,
     event_names::EventSlot,
@@ -25,12 +30,13 @@ use crate::{
 
 const SECRET: &[u8] = b"a secret of thirty-two bytes, no less";
 
-const TERMS: Terms = Terms {
+static TERMS: LazyLock<Terms> = LazyLock::new(|| Terms {
     ping_interval: Duration::from_secs(25),
     ping_timeout: Duration::from_secs(20),
     connect_timeout: Duration::from_secs(45),
     idle_timeout: None,
-};
+    hold: HoldTerms::compile(&SessionTable::default()).unwrap(),
+});
 
 struct World {
     session: Session,
@@ -83,7 +89,7 @@ impl World {
 
     fn service(&mut self, text: &str) -> Option<Duration> {
         let head = peek::peek_service(text.as_bytes(), true).unwrap();
-        self.session.service_packet(&head, self.now).latency.map(|(_, took)| took)
+        self.session.service_packet(&head, &text.as_bytes()[head.data_at..], self.now).latency.map(|(_, took)| took)
     }
 
     fn token(&self, lives: Duration) -> String {

@@ -18,8 +18,11 @@ use crate::{
         connections::Connections,
         policies::{Policies, PolicyTables},
     },
-    relay::{dial::Dialler, worker::Rules},
-    session::{Terms, Transport, plain},
+    relay::{
+        dial::Dialler,
+        worker::{Returns, Rules},
+    },
+    session::{Terms, Transport, hold::HoldTerms, plain},
     start::StartError,
     wire::engineio::open::{Open, Sid},
 };
@@ -37,6 +40,7 @@ pub(super) struct Shared {
     pub(super) names: Arc<EventNames>,
     pub(super) connections: Arc<Connections>,
     pub(super) gauges: Arc<Gauges>,
+    pub(super) returns: Returns,
 }
 
 /// The keys that tokens are checked with, where they are published by a key server.
@@ -62,6 +66,7 @@ impl Shared {
             names: Arc::new(EventNames::new(config.metrics.event_names, configured)),
             connections: Connections::new(&config.limits),
             gauges: Arc::new(Gauges::new()),
+            returns: Returns::default(),
         }
     }
 
@@ -86,6 +91,7 @@ pub(super) fn compile(config: &Config, keys: &Keys, generation: u64) -> Result<S
         ping_timeout: config.socketio.ping_timeout.0,
         connect_timeout: config.socketio.connect_timeout.0,
         idle_timeout: Some(config.limits.idle_timeout.0).filter(|idle| !idle.is_zero()),
+        hold: HoldTerms::compile(&config.session)?,
     };
     let open = Open {
         sid: Sid::new([0; 15]),
@@ -105,10 +111,12 @@ pub(super) fn compile(config: &Config, keys: &Keys, generation: u64) -> Result<S
         sid_cookie: config.socketio.cookie.clone(),
         max_payload: config.socketio.max_payload.0,
         forward: Forward::new(dialler.authority().clone(), &config.upstream),
-        dialler,
+        dialler: dialler.clone(),
     };
+    let queue_total = usize::try_from(config.session.queue_total.0).unwrap_or(usize::MAX);
     let send_buffer = usize::try_from(config.limits.send_buffer.0).unwrap_or(usize::MAX);
-    let session = Rules { policies, terms, send_buffer, same_address: config.socketio.same_address };
+    let session =
+        Rules { policies, terms, dialler, send_buffer, same_address: config.socketio.same_address, queue_total };
     Ok(Settings { session: Arc::new(session), edge: Arc::new(edge) })
 }
 

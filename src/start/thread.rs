@@ -63,7 +63,7 @@ async fn live(index: usize, seed: Seed) {
     let tick = (current.session.terms.ping_interval.min(current.session.terms.ping_timeout) / TICKS_PER_PING)
         .clamp(TICK_MIN, TICK_MAX);
     let (rules, names) = (Arc::clone(&current.session), Arc::clone(&shared.names));
-    let worker = Worker::new(registry, index, rules, Arc::clone(&tally), names);
+    let worker = Worker::new(registry, index, &shared.returns, rules, Arc::clone(&tally), names);
     let connections = Arc::clone(&shared.connections);
     let edge = Edge::new(Rc::clone(&worker), connections, Arc::clone(&current.edge), stage.clone());
 

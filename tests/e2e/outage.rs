@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use crate::support::{Gate, Raw, Service, http, json, token};
 
 #[tokio::test]
-async fn a_client_waits_for_a_service_that_is_not_there_yet() {
+async fn without_hold_a_client_is_sent_away_from_a_service_that_is_not_there_yet() {
     let mut service = Service::start().await;
     service.kill().await;
-    let gate = Gate::before(&service).await;
+    let gate = Gate::before(&service).with(r#"session.hold = "0s""#).await;
 
     let client = gate.connect(json!({ "token": token("ada") })).await;
     gate.counts(0.0, "tidegate_upstream_up", &[]).await;
@@ -21,9 +21,9 @@ async fn a_client_waits_for_a_service_that_is_not_there_yet() {
 }
 
 #[tokio::test]
-async fn clients_find_back_after_the_service_was_killed() {
+async fn without_hold_clients_find_back_after_the_service_was_killed() {
     let mut service = Service::start().await;
-    let gate = Gate::before(&service).await;
+    let gate = Gate::before(&service).with(r#"session.hold = "0s""#).await;
     let client = gate.client(token("ada")).await;
 
     let began = Instant::now();
@@ -40,7 +40,7 @@ async fn clients_find_back_after_the_service_was_killed() {
 #[tokio::test]
 async fn a_service_that_is_stuck_while_a_client_comes_is_given_up_in_time() {
     let service = Service::start().await;
-    let gate = Gate::before(&service).with(r#"upstream.connect_timeout = "500ms""#).await;
+    let gate = Gate::before(&service).with("upstream.connect_timeout = \"500ms\"\nsession.hold = \"0s\"").await;
     service.freeze();
 
     let client = gate.connect(json!({ "token": token("ada") })).await;

@@ -18,8 +18,8 @@ use crate::{
     policy::{bearer::Bearer, connections::Permit, token_source::Token, verdict::Refusal},
     relay::{
         client_leg::ClientLeg,
-        dial::DialRequest,
-        driver::{Driver, Route},
+        dial::{DialRequest, PackedRequest},
+        driver::Driver,
         inflow::Inflow,
         leg::{polling::PollingLeg, upstream::UpstreamLeg, websocket::WebSocketLeg},
         mailbox::Reply,
@@ -74,7 +74,7 @@ pub(super) async fn over_polling(
         return refused(EngineError::BadRequest);
     }
     let client = ClientLeg::Polling(Box::new(leg));
-    begin(edge, &rules, client, Some(bearer), offer, peer, Some(permit));
+    begin(edge, client, Some(bearer), offer, peer, Some(permit));
     let mut answer = polling::packets(packets.await);
     if let Some(cookie) = sid_cookie(&rules, sid, peer) {
         answer.headers_mut().insert(header::SET_COOKIE, cookie);
@@ -111,31 +111,23 @@ pub(super) fn over_websocket(
             let mut leg = WebSocketLeg::new(Box::new(io) as _, Sender::Service, inflow, &read_ahead);
             let open = Open { sid: offer.sid, upgrades: false, ..rules.open };
             leg.say(OpCode::Text, &opening(&open), Instant::now());
-            begin(&edge, &rules, ClientLeg::Websocket(leg), None, offer, &peer, permit);
+            begin(&edge, ClientLeg::Websocket(leg), None, offer, &peer, permit);
         }
     });
     answer
 }
 
-fn begin(
-    edge: &Edge,
-    rules: &EdgeRules,
-    client: ClientLeg,
-    bearer: Option<Bearer>,
-    offer: Offer,
-    peer: &Peer,
-    permit: Option<Permit>,
-) {
+fn begin(edge: &Edge, client: ClientLeg, bearer: Option<Bearer>, offer: Offer, peer: &Peer, permit: Option<Permit>) {
     let now = Instant::now();
     let worker = &edge.worker;
     let session_rules = worker.rules();
     let Offer { sid, token, request } = offer;
     let socketio = SocketIo::new(sid, token, now + session_rules.terms.connect_timeout);
     let session = Session::socketio(peer.address, socketio, &session_rules.policies, &session_rules.terms, now);
-    let route = Route { dialler: rules.dialler.clone(), request };
+    let request = PackedRequest::of(&request);
     worker.spawn(session, client, bearer, now, |cell, client| {
-        let upstream = UpstreamLeg::Idle { waiting: Vec::new() };
-        Driver::new(Rc::clone(worker), cell, client, upstream, Some(route), permit)
+        let upstream = UpstreamLeg::Away;
+        Driver::new(Rc::clone(worker), cell, client, upstream, Some(request), permit)
     });
 }
 

@@ -52,6 +52,7 @@ fn a_session_has_two_lines() {
             packets_received: 3,
             packets_sent: 4,
             packets_refused: 1,
+            packets_unsent: 2,
             cause: "ping_timeout",
             fault: "client",
         });
@@ -65,6 +66,7 @@ fn a_session_has_two_lines() {
     assert_eq!(ended["level"], "INFO");
     assert_eq!(ended["duration_seconds"], 1.5);
     assert_eq!(ended["packets_refused"], 1);
+    assert_eq!(ended["packets_unsent"], 2);
     assert_eq!(ended["cause"], "ping_timeout");
 }
 

@@ -1,4 +1,4 @@
-//! The upstream leg: idle until the first CONNECT was accepted, then dialled, then open.
+//! The upstream leg: none until the first CONNECT was accepted, then dialled, then open; and again after a loss.
 
 use std::{
     fmt,
@@ -22,91 +22,96 @@ use crate::{
     },
 };
 
+/// The longest header of a frame (RFC 6455 §5.2).
+const FRAME_HEADER_MAX: usize = 14;
+
 /// A dial under way.
 pub type Dialling = Pin<Box<dyn Future<Output = Result<Dialled, DialError>>>>;
 
 /// What the service holds.
 pub enum UpstreamLeg {
-    /// No packet has been let through yet, but for the one that makes us dial.
-    Idle {
-        /// That packet.
-        waiting: Vec<u8>,
-    },
-    /// The connection is being made; what is to be sent waits.
-    Dialling {
-        /// The connection, or why there is none.
-        dial: Dialling,
-        /// In the order it was sent.
-        waiting: Vec<u8>,
-    },
+    /// Nothing: it was never dialled, or is away.
+    Away,
+    /// The connection is being made.
+    Dialling(Dialling),
     /// Connected.
     Open(Box<WebSocketLeg<TcpStream>>),
 }
 
 impl UpstreamLeg {
-    /// Would it take more now? While it would not, the client is not read.
+    /// Would it take more now? While it would not, the client is not read. While there is none, the session says what
+    /// becomes of the client's packets.
     #[must_use]
     pub const fn takes(&self) -> bool {
         match self {
-            Self::Idle { waiting } => waiting.is_empty(),
-            Self::Dialling { .. } => false,
+            Self::Away | Self::Dialling(_) => true,
             Self::Open(leg) => leg.waiting() == 0,
         }
     }
 
-    /// Sends what the client sent, or keeps it for later.
+    /// Since when it has taken nothing although there is something.
+    #[must_use]
+    pub const fn stalled_since(&self) -> Option<Instant> {
+        match self {
+            Self::Away | Self::Dialling(_) => None,
+            Self::Open(leg) => leg.stalled_since(),
+        }
+    }
+
+    /// Has every frame that goes onward gone whole?
+    #[must_use]
+    pub const fn between_frames(&self) -> bool {
+        match self {
+            Self::Away | Self::Dialling(_) => true,
+            Self::Open(leg) => leg.inflow.between_frames(),
+        }
+    }
+
+    /// Sends frames of the client, or parts of one that follow each other.
     ///
     /// # Errors
     /// The socket's.
     pub fn send(&mut self, bytes: &[u8], now: Instant, cx: &mut Context<'_>) -> io::Result<()> {
         match self {
-            Self::Idle { waiting } | Self::Dialling { waiting, .. } => {
-                waiting.extend_from_slice(bytes);
-                Ok(())
-            }
             Self::Open(leg) => leg.send(bytes, now, cx),
+            Self::Away | Self::Dialling(_) => Ok(()),
         }
     }
 
-    /// Sends a message that was put together, as one frame.
+    /// Sends a message as one frame.
     ///
     /// # Errors
     /// The socket's.
     pub fn send_message(
         &mut self,
         opcode: OpCode,
-        mut payload: Vec<u8>,
+        payload: &[u8],
         now: Instant,
         cx: &mut Context<'_>,
     ) -> io::Result<()> {
         let key = rand::random::<[u8; 4]>();
-        mask::apply(&mut payload, key, 0);
-        let mut header = Vec::new();
-        FrameHeader::encode(opcode, payload.len() as u64, Some(key), &mut header);
-        self.send(&header, now, cx)?;
-        self.send(&payload, now, cx)
+        let mut frame = Vec::with_capacity(FRAME_HEADER_MAX + payload.len());
+        FrameHeader::encode(opcode, payload.len() as u64, Some(key), &mut frame);
+        let payload_at = frame.len();
+        frame.extend_from_slice(payload);
+        mask::apply(&mut frame[payload_at..], key, 0);
+        self.send(&frame, now, cx)
     }
 
-    /// Starts to dial.
-    pub fn dial(&mut self, dial: Dialling) {
-        if let Self::Idle { waiting } = self {
-            let waiting = std::mem::take(waiting);
-            *self = Self::Dialling { dial, waiting };
+    /// The outcome of a dial under way.
+    pub fn poll_dial(&mut self, cx: &mut Context<'_>) -> Poll<Result<Dialled, DialError>> {
+        match self {
+            Self::Dialling(dial) => dial.as_mut().poll(cx),
+            Self::Away | Self::Open(_) => Poll::Pending,
         }
-    }
-
-    /// The outcome of a dial under way, with what waited for it.
-    pub fn poll_dial(&mut self, cx: &mut Context<'_>) -> Poll<(Result<Dialled, DialError>, Vec<u8>)> {
-        let Self::Dialling { dial, waiting } = self else { return Poll::Pending };
-        dial.as_mut().poll(cx).map(|outcome| (outcome, std::mem::take(waiting)))
     }
 }
 
 impl fmt::Debug for UpstreamLeg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Idle { .. } => "Idle",
-            Self::Dialling { .. } => "Dialling",
+            Self::Away => "Away",
+            Self::Dialling(_) => "Dialling",
             Self::Open(_) => "Open",
         })
     }

@@ -30,8 +30,8 @@ pub struct WebSocketLeg<S> {
     leftover: Vec<u8>,
     leftover_at: usize,
     stalled_since: Option<Instant>,
-    /// Nothing may leave yet.
-    corked: bool,
+    /// What waited when we last said something ourselves.
+    before_last: usize,
     shut: bool,
 }
 
@@ -48,7 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
             leftover: Vec::new(),
             leftover_at: 0,
             stalled_since: None,
-            corked: false,
+            before_last: 0,
             shut: false,
         }
     }
@@ -72,7 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
     /// # Errors
     /// The socket's.
     pub fn send(&mut self, mut bytes: &[u8], now: Instant, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.leftover.is_empty() && !self.corked {
+        if self.leftover.is_empty() {
             while !bytes.is_empty() {
                 match Pin::new(&mut self.io).poll_write(cx, bytes) {
                     Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
@@ -91,6 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
 
     /// Queues one frame of our own; [`flush`](Self::flush) sends it. Only between two frames that go onward.
     pub fn say(&mut self, opcode: OpCode, payload: &[u8], now: Instant) {
+        self.before_last = self.waiting();
         let key = match self.speaker {
             Sender::Client => Some(rand::random::<[u8; 4]>()),
             Sender::Service => None,
@@ -116,9 +117,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
         if self.leftover.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        if self.corked {
-            return Poll::Pending;
-        }
         while self.leftover_at < self.leftover.len() {
             let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.leftover[self.leftover_at..]))?;
             if written == 0 {
@@ -139,28 +137,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
         self.leftover.len() - self.leftover_at
     }
 
+    /// How many of them waited before the last message of our own, which may be as large as it likes.
+    #[must_use]
+    pub fn backlog(&self) -> usize {
+        self.before_last.min(self.waiting())
+    }
+
     /// Since when it has taken nothing although there is something.
     #[must_use]
     pub const fn stalled_since(&self) -> Option<Instant> {
         self.stalled_since
     }
 
-    /// Holds back everything until [`uncork`](Self::uncork), beginning with `leftover`.
-    pub fn cork(&mut self, leftover: Vec<u8>, now: Instant) {
-        self.corked = true;
-        self.stalled_since = Some(now);
-        self.leftover = leftover;
-    }
-
-    /// What was held back may leave.
-    pub const fn uncork(&mut self) {
-        self.corked = false;
-    }
-
     /// The end: sends what is left, says no more, and reads until the peer has ended too.
     pub fn end(&mut self, buffer: &mut [u8], now: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.shut {
-            self.corked = false;
             ready!(self.flush(now, cx))?;
             ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
             self.shut = true;

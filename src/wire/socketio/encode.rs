@@ -1,4 +1,4 @@
-//! The packets that the gate itself says to a client. Each is appended as text with the Engine.IO `4` before it.
+//! The packets that the gate itself says, to a client or for one. Each is appended as text with the Engine.IO `4` before it.
 
 use std::io::Write as _;
 
@@ -22,6 +22,33 @@ pub fn ack(namespace: &str, id: u64, json_arg: &str, out: &mut Vec<u8>) {
 pub fn event(namespace: &str, name: &str, json_arg: &str, out: &mut Vec<u8>) {
     head(PacketType::Event, namespace, out);
     text(out, format_args!("[{},{json_arg}]", Value::from(name)));
+}
+
+/// Asks to join a namespace: `40/ns,{…}` with the JSON that the client sent, or none. `recovery` are the `pid` and the
+/// `offset` of connection state recovery; they stand last, because the last one of several counts.
+pub fn connect(namespace: &str, json: &[u8], recovery: Option<(&str, Option<&str>)>, out: &mut Vec<u8>) {
+    head(PacketType::Connect, namespace, out);
+    let members =
+        if json.is_empty() { Some(&b""[..]) } else { json.strip_prefix(b"{").and_then(|j| j.strip_suffix(b"}")) };
+    let (Some((pid, offset)), Some(members)) = (recovery, members) else { return out.extend_from_slice(json) };
+    out.push(b'{');
+    out.extend_from_slice(members);
+    if !members.trim_ascii().is_empty() {
+        out.push(b',');
+    }
+    text(out, format_args!(r#""pid":{}"#, Value::from(pid)));
+    if let Some(offset) = offset {
+        text(out, format_args!(r#","offset":{}"#, Value::from(offset)));
+    }
+    out.push(b'}');
+}
+
+/// The same event or ack under another ack id. `data_at` is where its JSON begins, behind the id it has.
+pub fn with_ack_id(packet: &[u8], data_at: usize, had: u64, id: u64, out: &mut Vec<u8>) {
+    let digits = had.checked_ilog10().unwrap_or(0) as usize + 1;
+    out.extend_from_slice(&packet[..data_at - digits]);
+    text(out, format_args!("{id}"));
+    out.extend_from_slice(&packet[data_at..]);
 }
 
 /// Out of the namespace: `41/ns,`. Official clients do not come back by themselves.
@@ -70,6 +97,17 @@ mod tests {
             // wire-formats.md §2.3.
             (written(|out| disconnect("/", out)), "41"),
             (written(|out| disconnect("/chat", out)), "41/chat,"),
+            (written(|out| connect("/", b"", None, out)), "40"),
+            (written(|out| connect("/chat", br#"{"token":"ok"}"#, None, out)), r#"40/chat,{"token":"ok"}"#),
+            // wire-formats.md §2.4.
+            (written(|out| connect("/", b"", Some(("p", Some("o"))), out)), r#"40{"pid":"p","offset":"o"}"#),
+            (written(|out| connect("/", b"{}", Some(("p", None)), out)), r#"40{"pid":"p"}"#),
+            (
+                written(|out| connect("/a", br#"{"token":"t","pid":"old"}"#, Some(("p", Some("o"))), out)),
+                r#"40/a,{"token":"t","pid":"old","pid":"p","offset":"o"}"#,
+            ),
+            (written(|out| with_ack_id(br#"42/a,10["q"]"#, 7, 10, 1234, out)), r#"42/a,1234["q"]"#),
+            (written(|out| with_ack_id(br#"430[]"#, 3, 0, 7, out)), "437[]"),
         ];
         for (written, expected) in rows {
             assert_eq!(written, expected);

@@ -1,0 +1,164 @@
+//! How fast sessions go back to a service that has been away: one first, then so many a second, of the whole node.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// A session that others go before asks again after about this long, ...
+const LOOK: Duration = Duration::from_millis(500);
+
+/// ... and one whose dial failed after at least this, doubled with every failure up to [`LOOK`] twice over.
+const BACKOFF: Duration = Duration::from_millis(100);
+
+/// The one that went first is not waited for longer than this.
+const PROBE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whether the service is there, as far as any session knows, and who may dial it next. Asked at dials only.
+#[derive(Debug, Default)]
+pub struct Pace(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Since when the service is away; none: it is there.
+    away_since: Option<Instant>,
+    /// When somebody went to look, and has not come back.
+    probe: Option<Instant>,
+    /// How often that was in vain, and until when nobody goes again.
+    failures: u32,
+    quiet_until: Option<Instant>,
+    /// When the next place is free.
+    next: Option<Instant>,
+    /// Counts the absences: a place from before the last one is worth nothing.
+    absences: u64,
+}
+
+/// A place among those who go back, for this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place(u64);
+
+/// May a session dial?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// Now.
+    Go,
+    /// At that time, with this place.
+    At(Instant, Place),
+    /// Somebody else looks first; ask again.
+    Wait,
+}
+
+impl Pace {
+    /// May a session dial now? `first`: it has never dialled before, which costs nothing while nobody goes back.
+    pub fn ask(&self, first: bool, place: Option<Place>, per_second: u32, now: Instant) -> Leave {
+        let mut state = self.state();
+        if state.away_since.is_some() {
+            let somebody_looks = state.probe.is_some_and(|at| now < at + PROBE_PATIENCE);
+            if somebody_looks || state.quiet_until.is_some_and(|until| now < until) {
+                return Leave::Wait;
+            }
+            state.probe = Some(now);
+            return Leave::Go;
+        }
+        let free_at = state.next.map_or(now, |next| next.max(now));
+        if place == Some(Place(state.absences)) || (first && free_at == now) {
+            return Leave::Go;
+        }
+        state.next = Some(free_at + Duration::from_secs(1) / per_second.max(1));
+        if free_at == now { Leave::Go } else { Leave::At(free_at, Place(state.absences)) }
+    }
+
+    /// A session has lost the service, or did not reach it. True: it was there until now.
+    pub fn lost(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        if state.probe.take().is_some() {
+            state.quiet_until = Some(now + backoff(state.failures, 0.5));
+            state.failures = state.failures.saturating_add(1);
+        }
+        let news = state.away_since.is_none();
+        if news {
+            state.away_since = Some(now);
+            state.absences += 1;
+        }
+        news
+    }
+
+    /// A session has reached the service. How long it was away, where it was.
+    pub fn reached(&self, now: Instant) -> Option<Duration> {
+        let mut state = self.state();
+        (state.probe, state.failures, state.quiet_until) = (None, 0, None);
+        let away_since = state.away_since.take()?;
+        state.next = Some(now);
+        Some(now.saturating_duration_since(away_since))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long a session waits before it dials or asks again, after so many dials in vain. `spread` is between 0 and 1,
+/// another number each time, so that sessions that lost the service together do not come back together.
+#[must_use]
+pub fn backoff(failures: u32, spread: f64) -> Duration {
+    let doubled = BACKOFF.saturating_mul(1 << failures.min(10));
+    doubled.min(LOOK * 2).mul_f64(0.5 + spread)
+}
+
+/// How long a session waits that others go before.
+#[must_use]
+pub fn look_again(spread: f64) -> Duration {
+    LOOK.mul_f64(0.5 + spread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn while_the_service_is_there_a_first_dial_waits_for_nobody() {
+        let (pace, now) = (Pace::default(), Instant::now());
+        assert!((0..1000).all(|_| pace.ask(true, None, 1, now) == Leave::Go));
+    }
+
+    #[test]
+    fn one_looks_first_and_then_they_go_at_the_pace() {
+        let (pace, start) = (Pace::default(), Instant::now());
+        assert!(pace.lost(start), "news");
+        assert!(!pace.lost(start), "no news");
+        assert_eq!(pace.ask(false, None, 10, start), Leave::Go);
+        assert_eq!(pace.ask(false, None, 10, start), Leave::Wait);
+        assert_eq!(pace.ask(true, None, 10, start), Leave::Wait, "those who are new wait too");
+        pace.lost(start);
+        assert_eq!(pace.ask(false, None, 10, start), Leave::Wait, "not at once again");
+        assert_eq!(pace.ask(false, None, 10, start + BACKOFF), Leave::Go, "another one looks");
+        let back = start + Duration::from_secs(2);
+        assert_eq!(pace.reached(back), Some(Duration::from_secs(2)));
+        assert_eq!(pace.reached(back), None);
+
+        assert_eq!(pace.ask(false, None, 10, back), Leave::Go);
+        let places: Vec<_> = (0..20).map(|_| pace.ask(false, None, 10, back)).collect();
+        let Some(&Leave::At(last, place)) = places.last() else { panic!("{places:?}") };
+        assert_eq!(last, back + Duration::from_secs(2), "20 more at 10 a second");
+        assert_eq!(pace.ask(false, Some(place), 10, last), Leave::Go, "whoever has a place asks for no other");
+        pace.lost(last);
+        pace.reached(last);
+        assert_ne!(pace.ask(false, None, 1, last), pace.ask(false, Some(place), 1, last), "it was for another return");
+    }
+
+    #[test]
+    fn a_probe_that_is_never_heard_of_again_holds_nobody_up() {
+        let (pace, start) = (Pace::default(), Instant::now());
+        pace.lost(start);
+        assert_eq!(pace.ask(false, None, 1, start), Leave::Go);
+        assert_eq!(pace.ask(false, None, 1, start + PROBE_PATIENCE), Leave::Go);
+    }
+
+    #[test]
+    fn the_wait_grows_to_a_bound_and_is_spread() {
+        assert_eq!(backoff(0, 0.5), BACKOFF);
+        assert_eq!(backoff(1, 0.5), BACKOFF * 2);
+        assert_eq!(backoff(u32::MAX, 1.0), LOOK * 3);
+        assert!(backoff(3, 0.0) < backoff(3, 1.0));
+    }
+}

@@ -1,0 +1,304 @@
+//! From the client to the service.
+
+use std::{
+    task::{Context, Poll, ready},
+    time::{Instant, SystemTime},
+};
+
+use super::{NO_CLOSE, Seen, broken_rule, still_open};
+use crate::{
+    observe::{
+        journal::{self, RefusedHandshake},
+        tally::Direction,
+    },
+    policy::verdict::{Refusal, Verdict},
+    relay::{
+        batch::Batch,
+        driver::{Driver, Turn},
+        inflow::{Fate, Found},
+        scratch::Scratch,
+    },
+    session::{Dialect, Session, ended::Ended, plain::MESSAGE, upstream::Onward},
+    wire::{
+        engineio::packet::EnginePacket,
+        socketio::{
+            packet::{EventName, PEEK_BYTES, PacketType},
+            peek::{self, PacketHead},
+        },
+        websocket::{
+            close::{self, CloseCode},
+            frame::{FrameError, OpCode},
+        },
+    },
+};
+
+/// What becomes of a message of the client.
+enum Judged {
+    /// It goes onward as it came.
+    Keep,
+    Cut,
+    /// The session has taken it, whole, and says when it goes onward.
+    Taken,
+    /// It must be seen whole first.
+    Gather,
+    /// It, and all behind it, waits.
+    Wait(Instant),
+    /// The session ends.
+    End,
+}
+
+impl Driver {
+    /// One receive from the client, judged, and sent on to the service.
+    pub(in crate::relay) fn pump_client(
+        &mut self,
+        turn: &mut Turn<'_>,
+        scratch: &mut Scratch,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Ended>> {
+        let filled = match ready!(self.client.fill(&mut scratch.read, cx)) {
+            Ok(filled) => filled,
+            Err(ended) => return Poll::Ready(Err(ended)),
+        };
+        let mut batch = Batch::new(&mut scratch.read[..filled]);
+        let judged = self.judge_batch(&mut batch, turn, &mut scratch.peek, cx);
+        let sent = self.upstream.send(batch.kept(), turn.now, cx);
+        Poll::Ready(judged.and(sent.map_err(|_| Ended::ServiceLost)))
+    }
+
+    fn judge_batch(
+        &mut self,
+        batch: &mut Batch<'_>,
+        turn: &mut Turn<'_>,
+        peek: &mut [u8; PEEK_BYTES],
+        cx: &mut Context<'_>,
+    ) -> Result<(), Ended> {
+        while let Some(found) = self.client.inflow().next(batch, peek).map_err(client_broke)? {
+            match found {
+                Found::Control { opcode, len } => self.client_control(opcode, &peek[..len], turn)?,
+                Found::Head { header, len, complete } => {
+                    let here = batch.ahead().len() as u64 >= header.header_len as u64 + header.payload_len;
+                    let seen = Seen { opcode: header.opcode, text: &peek[..len], complete, here };
+                    let judged = self.judge(seen, turn);
+                    let taken = matches!(judged, Judged::Taken);
+                    let fate = match judged {
+                        Judged::Keep => Fate::Keep,
+                        Judged::Cut | Judged::Taken => Fate::Cut,
+                        Judged::Gather => Fate::Gather,
+                        Judged::Wait(until) => {
+                            self.paused_until = Some(until);
+                            self.client.inflow().put_back(batch);
+                            return Ok(());
+                        }
+                        Judged::End => return Ok(()),
+                    };
+                    if fate != Fate::Gather {
+                        self.count(Direction::FromClient, header.payload_len);
+                    }
+                    self.client.inflow().decide(&header, batch, fate).map_err(client_broke)?;
+                    if taken {
+                        self.send_kept(batch, turn, cx)?;
+                    }
+                }
+                Found::Message { opcode, payload } => {
+                    let len = payload.len() as u64;
+                    match self.judge(Seen { opcode, text: &payload, complete: true, here: true }, turn) {
+                        Judged::Keep => {
+                            self.count(Direction::FromClient, len);
+                            self.send_kept(batch, turn, cx)?;
+                            let sent = self.upstream.send_message(opcode, &payload, turn.now, cx);
+                            sent.map_err(|_| Ended::ServiceLost)?;
+                        }
+                        Judged::Taken => {
+                            self.count(Direction::FromClient, len);
+                            self.send_kept(batch, turn, cx)?;
+                        }
+                        Judged::Cut | Judged::Gather => self.count(Direction::FromClient, len),
+                        Judged::Wait(until) => {
+                            self.paused_until = Some(until);
+                            self.client.inflow().put_back_message(opcode, payload, batch);
+                            return Ok(());
+                        }
+                        Judged::End => return Ok(()),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What was kept goes before what the session has taken since.
+    fn send_kept(&mut self, batch: &mut Batch<'_>, turn: &mut Turn<'_>, cx: &mut Context<'_>) -> Result<(), Ended> {
+        self.upstream.send(batch.kept(), turn.now, cx).map_err(|_| Ended::ServiceLost)?;
+        batch.sent();
+        self.send_packets(turn, cx)
+    }
+
+    fn judge(&mut self, seen: Seen<'_>, turn: &mut Turn<'_>) -> Judged {
+        let Seen { opcode, text, complete, .. } = seen;
+        turn.session.client_heard(&self.rules.terms, turn.now);
+        match (&turn.session.dialect, opcode) {
+            (Dialect::Plain(_), _) => {
+                turn.session.used(turn.now);
+                self.judge_plain(opcode, text, turn)
+            }
+            (Dialect::SocketIo(_), OpCode::Binary) if !complete => Judged::Gather,
+            (Dialect::SocketIo(_), OpCode::Binary) => {
+                turn.session.used(turn.now);
+                let verdict = turn.session.client_attachment();
+                match self.obeyed(verdict) {
+                    Judged::Keep => {
+                        turn.session.take_packet(Onward::Attachment(text.to_vec()), &self.rules.terms);
+                        Judged::Taken
+                    }
+                    judged => judged,
+                }
+            }
+            (Dialect::SocketIo(_), _) => match text.first().copied().and_then(EnginePacket::from_digit) {
+                Some(EnginePacket::Message) => {
+                    turn.session.used(turn.now);
+                    self.judge_packet(seen, turn)
+                }
+                Some(EnginePacket::Pong) if complete && text.len() == 1 => {
+                    if let Some(rtt) = turn.session.client_pong(&self.rules.terms, turn.now) {
+                        self.worker.tally.rtt(rtt);
+                    }
+                    Judged::Cut
+                }
+                Some(EnginePacket::Close) if complete && text.len() == 1 => {
+                    turn.session.end(Ended::ClientClosed(CloseCode::NO_STATUS));
+                    Judged::End
+                }
+                _ => {
+                    turn.session.end(Ended::ClientPacket("engineio_packet"));
+                    Judged::End
+                }
+            },
+        }
+    }
+
+    fn judge_packet(&mut self, seen: Seen<'_>, turn: &mut Turn<'_>) -> Judged {
+        let Seen { text, complete, here, .. } = seen;
+        let head = match peek::peek_client(text, complete) {
+            Ok(head) => head,
+            Err(error) => {
+                turn.session.end(Ended::ClientPacket(error.code()));
+                return Judged::End;
+            }
+        };
+        let Dialect::SocketIo(socketio) = &turn.session.dialect else { return Judged::Cut };
+        let hold = &self.rules.terms.hold;
+        let takes_whole = socketio.takes_whole(&head, here, hold);
+        if !complete && (takes_whole || head.kind == PacketType::Connect) {
+            return Judged::Gather;
+        }
+        if head.kind == PacketType::Connect {
+            return self.judge_connect(&head, &text[head.data_at..], turn);
+        }
+        let slot = self.slot(&head);
+        let verdict = turn.session.client_packet(&head, slot, &self.rules.policies, turn.now);
+        if head.event.is_some() && !matches!(verdict, Verdict::Delay { .. }) {
+            self.worker.tally.received(slot);
+        }
+        match (self.obeyed(verdict), &turn.session.dialect) {
+            (Judged::Keep, Dialect::SocketIo(socketio)) if takes_whole => {
+                // None: with this packet the namespace was left, of which the service is told when it is there.
+                if let Some(packet) = socketio.whole_packet(&head, text, &self.rules.terms.hold) {
+                    turn.session.take_packet(Onward::Packet(packet), &self.rules.terms);
+                } else if socketio.upstream.flows() {
+                    return Judged::Keep;
+                }
+                Judged::Taken
+            }
+            (judged, _) => judged,
+        }
+    }
+
+    fn judge_connect(&mut self, head: &PacketHead<'_>, payload: &[u8], turn: &mut Turn<'_>) -> Judged {
+        let flows = turn.session.upstream().is_some_and(|upstream| upstream.flows());
+        let wall = SystemTime::now();
+        let verdict = turn.session.client_connect(head, payload, &self.rules.policies, wall, turn.now);
+        if let Verdict::Reply { refusal, .. } | Verdict::Close(refusal) = verdict {
+            self.refused_connect(turn.session, refusal);
+        }
+        match self.obeyed(verdict) {
+            // While the service is not there, the session says it when it is.
+            Judged::Keep if !flows => Judged::Cut,
+            judged => judged,
+        }
+    }
+
+    fn judge_plain(&mut self, opcode: OpCode, text: &[u8], turn: &mut Turn<'_>) -> Judged {
+        let Dialect::Plain(plain) = &turn.session.dialect else { return Judged::Cut };
+        let named = if opcode == OpCode::Text { plain.event_of(text) } else { Ok(None) };
+        let Ok(named) = named else {
+            turn.session.end(Ended::ClientPacket("event_field_repeated"));
+            return Judged::End;
+        };
+        let event = named.as_ref().map_or(MESSAGE, EventName::as_str);
+        let slot = self.worker.names.slot(event);
+        let verdict = turn.session.client_message(event, slot, &self.rules.policies, turn.now);
+        if !matches!(verdict, Verdict::Delay { .. }) {
+            self.worker.tally.received(slot);
+        }
+        self.obeyed(verdict)
+    }
+
+    /// Counts a verdict and says what it does to the message.
+    fn obeyed(&self, verdict: Verdict) -> Judged {
+        let (refusal, action, judged) = match verdict {
+            Verdict::Forward => return Judged::Keep,
+            Verdict::Delay { until } => return Judged::Wait(until),
+            Verdict::Drop(refusal) => (refusal, "drop", Judged::Cut),
+            Verdict::Reply { refusal, .. } => (refusal, "reply", Judged::Cut),
+            // The end itself is counted with the session.
+            Verdict::Close(refusal) => (refusal, "close", Judged::End),
+        };
+        self.cell.refused.set(self.cell.refused.get() + 1);
+        if !matches!(judged, Judged::End) {
+            self.worker.tally.error(refusal.code);
+        }
+        if let Some(rule) = refusal.rule {
+            self.worker.tally.verdict(rule, action);
+        }
+        judged
+    }
+
+    fn refused_connect(&self, session: &Session, refusal: Refusal) {
+        self.worker.tally.refused("connect", refusal.code);
+        journal::refused_handshake(&RefusedHandshake {
+            peer: session.peer(),
+            stage: "connect",
+            reason: refusal.code,
+            origin: None,
+        });
+    }
+
+    fn client_control(&mut self, opcode: OpCode, payload: &[u8], turn: &mut Turn<'_>) -> Result<(), Ended> {
+        match opcode {
+            OpCode::Close => {
+                let (code, reason) = close::parse_close(payload).map_err(client_broke)?.unwrap_or(NO_CLOSE);
+                self.close_reason = reason.into();
+                Err(Ended::ClientClosed(code))
+            }
+            OpCode::Ping => {
+                turn.session.client_pinged(payload, turn.now);
+                still_open(turn.session)
+            }
+            OpCode::Pong => {
+                turn.session.client_control(turn.now);
+                if matches!(turn.session.dialect, Dialect::Plain(_))
+                    && let Some(rtt) = turn.session.client_pong(&self.rules.terms, turn.now)
+                {
+                    self.worker.tally.rtt(rtt);
+                }
+                still_open(turn.session)
+            }
+            OpCode::Continuation | OpCode::Text | OpCode::Binary => Ok(()),
+        }
+    }
+}
+
+fn client_broke(error: FrameError) -> Ended {
+    let code = error.close_code();
+    Ended::ClientFrame(code, broken_rule(code))
+}

@@ -1,0 +1,107 @@
+//! `[session]`: what a session does while the service is away.
+
+use std::{sync::Arc, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::queue::QueueBounds;
+use crate::{
+    policy::{compile_error::CompileError, pattern::Patterns},
+    units::{ByteSize, Period},
+    wire::socketio::peek::PacketHead,
+};
+
+/// `[session]`: when the service goes away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionTable {
+    /// How long a client stays connected while the service is away, and its packets wait. `"0s"`: not at all.
+    pub hold: Period,
+    /// So many packets of one session may wait.
+    pub queue_packets: u32,
+    /// So many bytes of one session may wait.
+    pub queue_bytes: ByteSize,
+    /// So many bytes of all sessions may wait.
+    pub queue_total: ByteSize,
+    /// What becomes of a session whose queue is full.
+    pub overflow: Overflow,
+    /// How often a packet is sent again whose ack was lost with the service.
+    pub retries: u8,
+    /// Events that are sent again: names, or patterns with `*`. They must do no harm twice. The acks of all others fail
+    /// with `{"error":"Service restarted","retriable":true}`.
+    pub retry_events: Vec<String>,
+    /// When the service is back, so many sessions a second go back to it, of the whole node.
+    pub pace: u32,
+}
+
+/// What becomes of a session whose queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Overflow {
+    /// It is closed; the client comes back by itself.
+    Close,
+    /// The oldest packet is dropped; an ack it asked for fails.
+    DropOldest,
+}
+
+impl Default for SessionTable {
+    fn default() -> Self {
+        Self {
+            hold: Period::from_secs(30),
+            queue_packets: 100,
+            queue_bytes: ByteSize(1_000_000),
+            queue_total: ByteSize(64_000_000),
+            overflow: Overflow::Close,
+            retries: 3,
+            retry_events: Vec::new(),
+            pace: 200,
+        }
+    }
+}
+
+/// The same, ready for use.
+#[derive(Debug, Clone)]
+pub struct HoldTerms {
+    /// How long a client stays; none: not at all.
+    pub hold: Option<Duration>,
+    /// Of the queue of one session.
+    pub bounds: QueueBounds,
+    /// What becomes of a session whose queue is full.
+    pub overflow: Overflow,
+    /// How often a packet is sent again.
+    pub retries: u8,
+    /// Which events are.
+    pub retry_events: Arc<Patterns>,
+    /// So many sessions a second go back to the service, of the whole node.
+    pub pace: u32,
+}
+
+impl HoldTerms {
+    /// As the table says.
+    ///
+    /// # Errors
+    /// [`CompileError::Pattern`] for an entry of `retry_events` that is no pattern.
+    pub fn compile(table: &SessionTable) -> Result<Self, CompileError> {
+        let retry_events = Patterns::parse(&table.retry_events)
+            .map_err(|(at, error)| CompileError::Pattern { key: format!("session.retry_events[{at}]"), error })?;
+        Ok(Self {
+            hold: Some(table.hold.0).filter(|hold| !hold.is_zero()),
+            bounds: QueueBounds {
+                packets: usize::try_from(table.queue_packets).unwrap_or(usize::MAX),
+                bytes: usize::try_from(table.queue_bytes.0).unwrap_or(usize::MAX),
+            },
+            overflow: table.overflow,
+            retries: table.retries,
+            retry_events: Arc::new(retry_events),
+            pace: table.pace,
+        })
+    }
+
+    /// Is this packet sent again if its ack is lost?
+    #[must_use]
+    pub fn sends_again(&self, head: &PacketHead<'_>) -> bool {
+        let named = || head.event.as_ref().is_some_and(|event| self.retry_events.matches(event.as_str()));
+        self.hold.is_some() && self.retries > 0 && head.ack_id.is_some() && head.kind.is_event() && named()
+    }
+}

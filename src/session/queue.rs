@@ -1,0 +1,196 @@
+//! Packets of the client that wait for the service: whole, in order, bounded in number and bytes.
+
+use std::collections::VecDeque;
+
+use zeroize::Zeroizing;
+
+/// A packet with its attachments, as it will be sent. Wiped when dropped: it may hold what the client keeps secret.
+#[derive(Debug)]
+pub struct WholePacket {
+    /// The number of its namespace.
+    pub namespace: u8,
+    /// The number by which it asks for an ack.
+    pub ack_id: Option<u64>,
+    /// How often it has been sent already.
+    pub sent: u8,
+    /// May it be sent again if its ack is lost?
+    pub may_be_sent_again: bool,
+    text: Zeroizing<Vec<u8>>,
+    attachments: Vec<Zeroizing<Vec<u8>>>,
+    awaited: u8,
+}
+
+impl WholePacket {
+    /// With so many attachments to come.
+    #[must_use]
+    pub fn new(namespace: u8, ack_id: Option<u64>, text: Vec<u8>, attachments: u8) -> Self {
+        Self {
+            namespace,
+            ack_id,
+            sent: 0,
+            may_be_sent_again: false,
+            text: Zeroizing::new(text),
+            attachments: Vec::with_capacity(attachments.into()),
+            awaited: attachments,
+        }
+    }
+
+    /// The next attachment.
+    pub fn attach(&mut self, bytes: Vec<u8>) {
+        self.attachments.push(Zeroizing::new(bytes));
+        self.awaited = self.awaited.saturating_sub(1);
+    }
+
+    /// Has every attachment come?
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.awaited == 0
+    }
+
+    /// The text of the packet.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// What belongs to it, in order.
+    pub fn attachments(&self) -> impl Iterator<Item = &[u8]> {
+        self.attachments.iter().map(|bytes| bytes.as_slice())
+    }
+
+    /// Of text and attachments together.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.text.len() + self.attachments().map(<[u8]>::len).sum::<usize>()
+    }
+}
+
+/// The bounds of one queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueBounds {
+    /// At most so many packets.
+    pub packets: usize,
+    /// At most so many bytes.
+    pub bytes: usize,
+}
+
+/// Packets that wait.
+#[derive(Debug, Default)]
+pub struct Queue {
+    packets: VecDeque<WholePacket>,
+    bytes: usize,
+}
+
+impl Queue {
+    /// Would it hold one more of so many bytes?
+    #[must_use]
+    pub fn has_room(&self, bytes: usize, bounds: &QueueBounds) -> bool {
+        self.packets.len() < bounds.packets && self.bytes.saturating_add(bytes) <= bounds.bytes
+    }
+
+    /// Behind all others.
+    pub fn push(&mut self, packet: WholePacket) {
+        self.bytes += packet.bytes();
+        self.packets.push_back(packet);
+    }
+
+    /// Before all others, themselves in this order.
+    pub fn put_back(&mut self, packets: impl DoubleEndedIterator<Item = WholePacket>) {
+        for packet in packets.rev() {
+            self.bytes += packet.bytes();
+            self.packets.push_front(packet);
+        }
+    }
+
+    /// The oldest.
+    pub fn pop(&mut self) -> Option<WholePacket> {
+        let packet = self.packets.pop_front();
+        if let Some(packet) = &packet {
+            self.bytes -= packet.bytes();
+        } else {
+            // Nearly every session never queues anything again.
+            self.packets = VecDeque::new();
+        }
+        packet
+    }
+
+    /// Lets go of all others; how many they were.
+    pub fn retain(&mut self, stays: impl FnMut(&WholePacket) -> bool) -> usize {
+        let before = self.packets.len();
+        if before == 0 {
+            return 0;
+        }
+        self.packets.retain(stays);
+        self.bytes = self.packets.iter().map(WholePacket::bytes).sum();
+        before - self.packets.len()
+    }
+
+    /// From the oldest on.
+    pub fn iter(&self) -> impl Iterator<Item = &WholePacket> {
+        self.packets.iter()
+    }
+
+    /// How many packets wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// Does none wait?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
+    /// How many bytes wait.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(namespace: u8, text: &str) -> WholePacket {
+        WholePacket::new(namespace, None, text.as_bytes().to_vec(), 0)
+    }
+
+    fn emptied(queue: &mut Queue) -> Vec<String> {
+        std::iter::from_fn(|| queue.pop()).map(|packet| String::from_utf8_lossy(packet.text()).into_owned()).collect()
+    }
+
+    #[test]
+    fn packets_leave_in_the_order_they_came_and_what_was_sent_before_goes_first() {
+        let mut queue = Queue::default();
+        queue.push(packet(0, "c"));
+        queue.push(packet(1, "gone"));
+        queue.push(packet(0, "d"));
+        queue.put_back([packet(0, "a"), packet(0, "b")].into_iter());
+        assert_eq!((queue.len(), queue.bytes(), queue.retain(|packet| packet.namespace == 0)), (5, 8, 1));
+        assert_eq!(emptied(&mut queue), ["a", "b", "c", "d"]);
+        assert_eq!((queue.bytes(), queue.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn it_is_bounded_in_packets_and_in_bytes() {
+        let bounds = QueueBounds { packets: 2, bytes: 10 };
+        let mut queue = Queue::default();
+        queue.push(packet(0, "12345678"));
+        assert!(queue.has_room(2, &bounds));
+        assert!(!queue.has_room(3, &bounds), "bytes");
+        queue.push(packet(0, ""));
+        assert!(!queue.has_room(0, &bounds), "packets");
+    }
+
+    #[test]
+    fn a_packet_is_whole_with_its_last_attachment() {
+        let mut packet = WholePacket::new(0, Some(7), b"452-7[]".to_vec(), 2);
+        packet.attach(vec![1]);
+        assert!(!packet.is_whole());
+        packet.attach(Vec::new());
+        assert!(packet.is_whole());
+        assert_eq!((packet.bytes(), packet.attachments().count()), (8, 2));
+    }
+}

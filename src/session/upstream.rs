@@ -1,0 +1,377 @@
+//! Where a session stands with the service: never wanted, away, being asked again, there.
+//!
+//! ```text
+//! Unwanted ──first CONNECT──> Away ──dial_at──> Dialling ──OPEN──> Rejoining ──every CONNECT answered──> Flowing
+//!                              ^                    │                   │                                   │
+//!                              └──── it failed ─────┴─────── lost ──────┴───────────────────────────────────┘
+//! ```
+//!
+//! Everywhere but in Flowing the packets of the client wait in the queue, and the client, which is pinged as ever, does
+//! not notice. A CONNECT never waits there: which namespaces to ask for is known, and asked when the service is there.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    session::{
+        Action, Common, Dialect, Session, Terms, answer,
+        ended::Ended,
+        hold::Overflow,
+        queue::{Queue, WholePacket},
+        socketio::SocketIo,
+    },
+    wire::{engineio::open::ServiceOpen, socketio::encode},
+};
+
+/// The service and what waits for it.
+#[derive(Debug)]
+pub struct Upstream {
+    stage: Stage,
+    /// Until when the service must have pinged; none: it has not said how often it does.
+    pinged_by: Option<Instant>,
+    /// What the service said its ping may take.
+    patience: Duration,
+    /// Packets that were let go of.
+    dropped: u64,
+    /// Nearly every session has none nearly always.
+    backlog: Option<Box<Backlog>>,
+}
+
+/// What there is while packets cannot simply go onward.
+#[derive(Debug, Default)]
+struct Backlog {
+    away: Option<Away>,
+    /// The packet of the client that still lacks attachments.
+    begun: Option<WholePacket>,
+    queue: Queue,
+    /// Packets that will be sent again if their acks are lost.
+    kept: Queue,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Unwanted,
+    Away { dial_at: Instant },
+    Dialling,
+    Rejoining,
+    Flowing,
+}
+
+/// An absence of the service.
+#[derive(Debug, Clone, Copy)]
+struct Away {
+    since: Instant,
+    /// What began it, and ends the session if it lasts too long.
+    why: Ended,
+    /// Dials that came to nothing.
+    failures: u32,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self { stage: Stage::Unwanted, pinged_by: None, patience: Duration::ZERO, dropped: 0, backlog: None }
+    }
+}
+
+impl Upstream {
+    /// Has the service opened, so that something can be said to it?
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Rejoining | Stage::Flowing)
+    }
+
+    /// Do packets go to the service as they come?
+    #[must_use]
+    pub fn flows(&self) -> bool {
+        self.stage == Stage::Flowing && self.backlog.as_ref().is_none_or(|backlog| backlog.queue.is_empty())
+    }
+
+    /// Since when the service is away; none: it is there, or was never wanted.
+    #[must_use]
+    pub fn away_since(&self) -> Option<Instant> {
+        self.away().map(|away| away.since)
+    }
+
+    fn away(&self) -> Option<Away> {
+        self.backlog.as_ref().and_then(|backlog| backlog.away)
+    }
+
+    fn backlog(&mut self) -> &mut Backlog {
+        self.backlog.get_or_insert_default()
+    }
+
+    /// Dials that came to nothing since the service was last there.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.away().map_or(0, |away| away.failures)
+    }
+
+    /// Has the service been there before in this session, or been dialled in vain?
+    #[must_use]
+    pub fn is_redial(&self) -> bool {
+        self.away().is_some_and(|away| away.failures > 0 || away.why != Ended::ServiceUnreachable)
+    }
+
+    /// Has the service not pinged for longer than it said?
+    #[must_use]
+    pub fn is_silent(&self, now: Instant) -> bool {
+        self.pinged_by.is_some_and(|at| now >= at)
+    }
+
+    /// Packets and bytes that wait.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize) {
+        self.backlog.as_ref().map_or((0, 0), |backlog| (backlog.queue.len(), backlog.queue.bytes()))
+    }
+
+    /// Packets that were let go of.
+    #[must_use]
+    pub const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// When [`Session::handle_timeout`] has something to do about the service.
+    pub(super) fn due(&self, terms: &Terms) -> Option<Instant> {
+        let dial_at = match self.stage {
+            Stage::Away { dial_at } => Some(dial_at),
+            _ => None,
+        };
+        let given_up = self.given_up_at(terms);
+        [dial_at, given_up, self.pinged_by].into_iter().flatten().min()
+    }
+
+    fn given_up_at(&self, terms: &Terms) -> Option<Instant> {
+        self.away().zip(terms.hold.hold).map(|(away, hold)| away.since + hold)
+    }
+
+    /// The first CONNECT was accepted.
+    pub(super) fn want(&mut self, now: Instant) {
+        self.stage = Stage::Dialling;
+        self.backlog().away = Some(Away { since: now, why: Ended::ServiceUnreachable, failures: 0 });
+    }
+
+    /// What time brings about: the next dial, or the end.
+    pub(super) fn handle_timeout(&mut self, terms: &Terms, now: Instant) -> Option<Due> {
+        if self.given_up_at(terms).is_some_and(|at| now >= at) {
+            return self.away().map(|away| Due::GiveUp(away.why));
+        }
+        if let Stage::Away { dial_at } = self.stage
+            && now >= dial_at
+        {
+            self.stage = Stage::Dialling;
+            return Some(Due::Dial);
+        }
+        None
+    }
+}
+
+/// What time has brought about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    Dial,
+    GiveUp(Ended),
+}
+
+impl Session {
+    /// The service cannot be dialled yet, for others go first.
+    pub fn dial_later(&mut self, at: Instant) {
+        if let Some(upstream) = self.upstream_mut() {
+            upstream.stage = Stage::Away { dial_at: at };
+        }
+    }
+
+    /// The service is gone, or did not come. True: the session goes on without it for a while. Else it ends: nothing is
+    /// held, or a client that has no namespace has nothing to wait for.
+    pub fn service_gone(&mut self, ended: Ended, terms: &Terms, dial_at: Instant, now: Instant) -> bool {
+        let (dialect, common) = self.parts();
+        let Dialect::SocketIo(socketio) = dialect else {
+            common.end(ended);
+            return false;
+        };
+        if terms.hold.hold.is_none() || socketio.namespaces.is_empty() {
+            common.end(ended);
+            return false;
+        }
+        match socketio.upstream.stage {
+            Stage::Flowing => socketio.fail_acks(common, terms),
+            // Of the client's packets none was sent, but the service may have asked something already.
+            Stage::Rejoining => drop(socketio.acks.service_gone(|_| true)),
+            Stage::Unwanted | Stage::Away { .. } | Stage::Dialling => {}
+        }
+        let upstream = &mut socketio.upstream;
+        let dialled = upstream.stage == Stage::Dialling;
+        let away = upstream.backlog().away.get_or_insert(Away { since: now, why: ended, failures: 0 });
+        if dialled {
+            away.failures = away.failures.saturating_add(1);
+        }
+        upstream.stage = Stage::Away { dial_at };
+        upstream.pinged_by = None;
+        true
+    }
+
+    /// The service has opened: every namespace is asked for, with what the client said.
+    pub fn service_opened(&mut self, open: &ServiceOpen, now: Instant) {
+        let (Dialect::SocketIo(socketio), common) = self.parts() else { return };
+        let upstream = &mut socketio.upstream;
+        upstream.stage = Stage::Rejoining;
+        upstream.patience = Duration::from_millis(open.ping_interval_ms.saturating_add(open.ping_timeout_ms));
+        upstream.pinged_by = Some(now + upstream.patience);
+        for packet in socketio.namespaces.ask_again() {
+            common.actions.push_back(Action::SendService(packet.into()));
+        }
+    }
+
+    /// The service sent an Engine.IO ping.
+    pub fn service_beat(&mut self, now: Instant) {
+        let (Dialect::SocketIo(socketio), common) = self.parts() else { return };
+        socketio.upstream.pinged_by = Some(now + socketio.upstream.patience);
+        common.actions.push_back(Action::SendService(b"3".into()));
+    }
+
+    /// Takes a packet of the client that was let through, or an attachment of it. It goes where
+    /// [`next_packet`](Self::next_packet) finds it: at once, or when the service is there.
+    pub fn take_packet(&mut self, message: Onward, terms: &Terms) {
+        let (Dialect::SocketIo(socketio), common) = self.parts() else { return };
+        let begun = match message {
+            Onward::Packet(packet) => packet,
+            Onward::Attachment(bytes) => {
+                let Some(mut packet) = socketio.upstream.backlog().begun.take() else { return };
+                packet.attach(bytes);
+                packet
+            }
+        };
+        if begun.is_whole() {
+            socketio.enqueue(common, begun, terms);
+        } else {
+            socketio.upstream.backlog().begun = Some(begun);
+        }
+    }
+
+    /// The next packet for the service, in order; none while it is not there.
+    pub fn next_packet(&mut self) -> Option<WholePacket> {
+        let upstream = self.upstream_mut()?;
+        if upstream.stage != Stage::Flowing {
+            return None;
+        }
+        let backlog = upstream.backlog.as_mut()?;
+        let packet = backlog.queue.pop();
+        if packet.is_none() && backlog.begun.is_none() && backlog.kept.is_empty() {
+            upstream.backlog = None;
+        }
+        packet
+    }
+
+    /// A packet is sent. It is kept until its ack comes, where its event is one that may be sent again.
+    pub fn packet_sent(&mut self, mut packet: WholePacket, terms: &Terms) {
+        packet.sent = packet.sent.saturating_add(1);
+        if let Some(upstream) = self.upstream_mut()
+            && packet.may_be_sent_again
+        {
+            let kept = &mut upstream.backlog().kept;
+            if kept.has_room(packet.bytes(), &terms.hold.bounds) {
+                kept.push(packet);
+            }
+        }
+    }
+
+    /// Where the session stands with the service; none on a plain WebSocket route.
+    #[must_use]
+    pub const fn upstream(&self) -> Option<&Upstream> {
+        match &self.dialect {
+            Dialect::SocketIo(socketio) => Some(&socketio.upstream),
+            Dialect::Plain(_) => None,
+        }
+    }
+
+    const fn upstream_mut(&mut self) -> Option<&mut Upstream> {
+        match &mut self.dialect {
+            Dialect::SocketIo(socketio) => Some(&mut socketio.upstream),
+            Dialect::Plain(_) => None,
+        }
+    }
+}
+
+/// A message of the client that was let through, whole.
+#[derive(Debug)]
+pub enum Onward {
+    /// A packet.
+    Packet(WholePacket),
+    /// The next attachment of the packet before.
+    Attachment(Vec<u8>),
+}
+
+impl SocketIo {
+    /// Every CONNECT has been answered: packets flow.
+    pub(super) fn settle(&mut self) {
+        if self.upstream.stage == Stage::Rejoining && self.namespaces.is_settled() {
+            self.upstream.stage = Stage::Flowing;
+            if let Some(backlog) = &mut self.upstream.backlog {
+                backlog.away = None;
+            }
+        }
+    }
+
+    /// The ack of a packet came: it will not be sent again.
+    pub(super) fn acknowledged(&mut self, namespace: u8, id: u64) {
+        if let Some(backlog) = &mut self.upstream.backlog {
+            backlog.kept.retain(|kept| kept.namespace != namespace || kept.ack_id != Some(id));
+        }
+    }
+
+    /// A namespace was left: nothing of it may reach the service any more, which would close the session for it.
+    pub(super) fn forget_packets(&mut self, namespace: u8) {
+        if let Some(backlog) = &mut self.upstream.backlog {
+            let dropped = backlog.queue.retain(|packet| packet.namespace != namespace);
+            self.upstream.dropped += dropped as u64;
+            backlog.kept.retain(|packet| packet.namespace != namespace);
+        }
+    }
+
+    fn enqueue(&mut self, common: &mut Common, packet: WholePacket, terms: &Terms) {
+        let upstream = &mut self.upstream;
+        // What flows does not stay.
+        let waits = upstream.stage != Stage::Flowing;
+        while waits && !upstream.backlog().queue.has_room(packet.bytes(), &terms.hold.bounds) {
+            let oldest = match terms.hold.overflow {
+                Overflow::Close => None,
+                Overflow::DropOldest => upstream.backlog().queue.pop(),
+            };
+            upstream.dropped += 1;
+            let Some(oldest) = oldest else {
+                if terms.hold.overflow == Overflow::Close {
+                    common.end(Ended::QueueFull);
+                }
+                return;
+            };
+            if let Some(id) = oldest.ack_id.filter(|id| self.acks.give_up(oldest.namespace, *id)) {
+                fail_ack(common, self.namespaces.name(oldest.namespace), id);
+            }
+        }
+        upstream.backlog().queue.push(packet);
+    }
+
+    /// What was on its way when the service went: sent again where that does no harm, else its ack fails at once.
+    fn fail_acks(&mut self, common: &mut Common, terms: &Terms) {
+        let backlog = self.upstream.backlog();
+        let mut kept = std::mem::take(&mut backlog.kept);
+        kept.retain(|packet| packet.sent <= terms.hold.retries);
+        let again: Vec<WholePacket> = std::iter::from_fn(|| kept.pop()).collect();
+        // What has not been sent yet waits as before.
+        let queue = &backlog.queue;
+        let lost = self.acks.service_gone(|waiting| {
+            let is_it =
+                |packet: &WholePacket| packet.namespace == waiting.namespace && packet.ack_id == Some(waiting.id);
+            again.iter().any(is_it) || queue.iter().any(is_it)
+        });
+        for waiting in lost {
+            fail_ack(common, self.namespaces.name(waiting.namespace), waiting.id);
+        }
+        self.upstream.backlog().queue.put_back(again.into_iter());
+    }
+}
+
+fn fail_ack(common: &mut Common, namespace: Option<&str>, id: u64) {
+    let Some(namespace) = namespace else { return };
+    let mut text = Vec::new();
+    encode::ack(namespace, id, answer::SERVICE_RESTARTED, &mut text);
+    common.actions.push_back(Action::SendClient(text.into()));
+}
