@@ -40,7 +40,11 @@ use crate::{
         upstream::Due,
     },
     units::{ByteSize, Period},
+    wire::websocket::close::CloseCode,
 };
+
+/// The time a client has for the fragments of one message: until it is whole it is held here and judged by nobody.
+const FRAGMENTS_PATIENCE: Duration = Duration::from_secs(30);
 
 /// `[socketio]`: the Socket.IO endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -168,6 +172,8 @@ pub(crate) struct Common {
     heartbeat: Heartbeat,
     client_control_rate: ControlRate,
     service_control_rate: ControlRate,
+    /// When the fragmented message of the client must be whole.
+    fragments_until: Option<Instant>,
     last_packet: Instant,
     told: Option<Instant>,
     ended: Option<Ended>,
@@ -231,7 +237,15 @@ impl Session {
 
     /// A message came from the client, be it a heartbeat.
     pub fn client_heard(&mut self, terms: &Terms, now: Instant) {
+        self.common.fragments_until = None;
         self.common.heartbeat.heard(now, terms.ping_timeout);
+    }
+
+    /// After what was received: has a fragmented message of the client begun and not ended?
+    pub fn client_fragments(&mut self, begun: bool, now: Instant) {
+        if begun {
+            self.common.fragments_until.get_or_insert(now + FRAGMENTS_PATIENCE);
+        }
     }
 
     /// A message that is no heartbeat came from either side.
@@ -253,6 +267,9 @@ impl Session {
             && socketio.connect_by().is_some_and(|at| now >= at)
         {
             self.common.end(Ended::ConnectTimeout);
+        }
+        if self.common.fragments_until.is_some_and(|at| now >= at) {
+            self.common.end(Ended::ClientFrame(CloseCode::POLICY, "frame_fragments"));
         }
         if self.common.idle_until(terms).is_some_and(|at| now >= at) {
             self.common.end(Ended::IdleTimeout);
@@ -314,7 +331,8 @@ impl Session {
             Dialect::SocketIo(socketio) => (socketio.connect_by(), socketio.upstream.due(terms)),
             Dialect::Plain(_) => (None, None),
         };
-        let others = [self.common.expires, connect_by, upstream, self.common.idle_until(terms)];
+        let fragments_until = self.common.fragments_until;
+        let others = [self.common.expires, connect_by, upstream, fragments_until, self.common.idle_until(terms)];
         others.into_iter().flatten().fold(self.common.heartbeat.due(), Instant::min)
     }
 
@@ -334,6 +352,7 @@ impl Common {
             heartbeat: Heartbeat::new(now, terms.ping_interval),
             client_control_rate: ControlRate::new(now),
             service_control_rate: ControlRate::new(now),
+            fragments_until: None,
             last_packet: now,
             told: None,
             ended: None,

@@ -106,6 +106,12 @@ impl Inflow {
         self
     }
 
+    /// Has a fragmented message begun and not ended?
+    #[must_use]
+    pub const fn in_message(&self) -> bool {
+        self.scan.in_message()
+    }
+
     /// May something else be said to the other side now, without tearing a frame that goes onward?
     #[must_use]
     pub const fn between_frames(&self) -> bool {

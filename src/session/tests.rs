@@ -14,6 +14,7 @@ use super::{
     Action, Session, Terms,
     ended::Ended,
     hold::{HoldTerms, SessionTable},
+    plain::Plain,
     socketio::SocketIo,
 };
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
     event_names::EventSlot,
     policy::{
         auth::shared_keys::SharedKeys,
+        identity::Identity,
         policies::{Policies, PolicyTables},
         verdict::Verdict,
     },
@@ -75,6 +77,14 @@ impl World {
         assert_eq!(world.client("40"), Verdict::Forward);
         world.service(r#"40{"sid":"x"}"#);
         while world.session.poll_action().is_some() {}
+        world
+    }
+
+    fn plain() -> Self {
+        let mut world = Self::without_auth();
+        let (peer, plain) = (IpAddr::V4(Ipv4Addr::LOCALHOST), Plain::new(None));
+        let user = Identity::anonymous();
+        world.session = Session::plain(peer, plain, user, &world.policies, &TERMS, world.wall, world.now);
         world
     }
 
@@ -281,6 +291,27 @@ fn pongs_that_cannot_leave_do_not_pile_up() {
     assert_eq!(waiting.len(), 16);
     assert_eq!(waiting.first(), Some(&Action::PongClient(0_u64.to_be_bytes().into())));
     assert_eq!(waiting.last(), Some(&Action::PongClient(999_u64.to_be_bytes().into())), "the latest is answered");
+}
+
+#[test]
+fn a_fragmented_message_has_thirty_seconds() {
+    let seconds = |n| Duration::from_secs(n);
+    let mut world = World::plain();
+    let ends = |world: &mut World, after| {
+        world.session.handle_timeout(&TERMS, world.now + seconds(after));
+        world.session.ended()
+    };
+    // Each is whole in time, though there is always one under way.
+    for second in (0..100).step_by(20) {
+        world.session.client_heard(&TERMS, world.now + seconds(second));
+        world.session.client_pong(&TERMS, world.now + seconds(second));
+        world.session.client_fragments(true, world.now + seconds(second));
+        assert_eq!(ends(&mut world, second + 20), None, "{second}");
+    }
+    // The next fragments of the last one, begun at 80 s, do not prolong it.
+    world.session.client_fragments(true, world.now + seconds(105));
+    assert!(world.session.next_deadline(&TERMS) <= world.now + seconds(110));
+    assert_eq!(ends(&mut world, 110), Some(Ended::ClientFrame(CloseCode::POLICY, "frame_fragments")));
 }
 
 proptest! {

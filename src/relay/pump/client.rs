@@ -61,6 +61,7 @@ impl Driver {
         };
         let mut batch = Batch::new(&mut scratch.read[..filled]);
         let judged = self.judge_batch(&mut batch, turn, &mut scratch.peek, cx);
+        turn.session.client_fragments(self.client.inflow().in_message(), turn.now);
         let sent = self.upstream.send(batch.kept(), turn.now, cx);
         Poll::Ready(judged.and(sent.map_err(|_| Ended::ServiceLost)))
     }
