@@ -2,6 +2,8 @@
 
 use super::error::HeadError;
 
+/// Digits of the size of a chunk: those of 64 bits. Readers differ in how many leading zeros they take.
+const SIZE_DIGITS_MAX: u8 = 16;
 /// Bytes of one chunk extension. Nobody sends any.
 const EXTENSION_BYTES_MAX: u16 = 256;
 
@@ -31,7 +33,7 @@ enum Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Chunk {
     FirstDigit,
-    Size { size: u64 },
+    Size { size: u64, digits: u8 },
     Extension { size: u64, len: u16 },
     SizeLf { size: u64 },
     Data { left: u64 },
@@ -98,12 +100,12 @@ impl Chunk {
     /// Where one byte of the framing leads.
     fn after(self, byte: u8) -> Result<Place, HeadError> {
         let next = match (self, byte) {
-            (Self::FirstDigit, _) => Self::Size { size: hex(byte)? },
-            (Self::Size { size } | Self::Extension { size, .. }, b'\r') => Self::SizeLf { size },
-            (Self::Size { size }, b';') => Self::Extension { size, len: 0 },
-            (Self::Size { size }, _) => {
+            (Self::FirstDigit, _) => Self::Size { size: hex(byte)?, digits: 1 },
+            (Self::Size { size, .. } | Self::Extension { size, .. }, b'\r') => Self::SizeLf { size },
+            (Self::Size { size, .. }, b';') => Self::Extension { size, len: 0 },
+            (Self::Size { size, digits }, _) if digits < SIZE_DIGITS_MAX => {
                 let size = size.checked_mul(16).filter(|&size| i64::try_from(size).is_ok()).ok_or(HeadError::Chunk)?;
-                Self::Size { size: size + hex(byte)? }
+                Self::Size { size: size + hex(byte)?, digits: digits + 1 }
             }
             (Self::Extension { size, len }, b' '..=b'~' | b'\t') if len < EXTENSION_BYTES_MAX => {
                 Self::Extension { size, len: len + 1 }

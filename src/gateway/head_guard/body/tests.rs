@@ -32,6 +32,7 @@ fn a_chunked_body_ends_with_an_empty_chunk() {
         ("3;a=b\r\nabc\r\n0;c=\"d e\"\r\n\r\n", Some(25)),
         ("3;\r\n\r\n\0\r\n0\r\n\r\n", Some(14)),
         ("7fffffffffffffff\r\na", None),
+        ("0000000000000000\r\n\r\n", Some(20)),
         ("3\r\nab", None),
         ("3\r", None),
         ("", None),
@@ -66,6 +67,8 @@ fn chunks_that_are_not_exact_are_refused() {
         ("beyond i64", "8000000000000000\r\n"),
         ("beyond u64", "10000000000000000\r\n"),
         ("wraps to 3", "10000000000000003\r\nabc\r\n"),
+        // httparse takes 16 digits, hyper and Node any number.
+        ("more zeros than digits", "00000000000000000\r\n\r\n"),
         ("more data than size", "1\r\nab\r\n"),
         ("less data than size", "3\r\na\r\n0\r\n\r\n"),
         ("LF after data", "1\r\na\n0\r\n\r\n"),
