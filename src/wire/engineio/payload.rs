@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use memchr::memchr;
 use thiserror::Error;
 
 /// What stands between two packets: ASCII's record separator.
@@ -54,7 +55,7 @@ impl Iterator for PayloadReader {
 
     fn next(&mut self) -> Option<PayloadPacket> {
         let mut packet = self.rest.take()?;
-        if let Some(end) = packet.iter().position(|&byte| byte == SEPARATOR) {
+        if let Some(end) = memchr(SEPARATOR, &packet) {
             self.rest = Some(packet.slice(end + 1..));
             packet.truncate(end);
         }
@@ -201,6 +202,8 @@ fn encode(bytes: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
 
     fn read(body: &'static [u8]) -> Vec<PayloadPacket> {
@@ -227,19 +230,27 @@ mod tests {
         assert_eq!(read(b"\x1eb"), [text(""), binary("")]);
     }
 
+    /// What this base64 stands for, decoded into rooms of these sizes in turn.
+    fn decoded(base64: &[u8], rooms: &[usize]) -> Result<Vec<u8>, PayloadError> {
+        let len = decoded_len(base64)?;
+        let (mut at, mut decoded) = (0, Vec::new());
+        let mut rooms = rooms.iter().cycle();
+        while at < base64.len() {
+            let mut into = vec![0; *rooms.next().unwrap()];
+            let (used, made) = decode(&base64[at..], &mut into)?;
+            decoded.extend_from_slice(&into[..made]);
+            at += used;
+        }
+        assert_eq!(decoded.len(), len);
+        Ok(decoded)
+    }
+
     #[test]
     fn base64_is_decoded_in_groups_into_whatever_room_there_is() {
         for bytes in [&b""[..], b"a", b"ab", b"abc", b"abcd", b"a longer one, of several groups"] {
             let base64 = STANDARD.encode(bytes).into_bytes();
-            assert_eq!(decoded_len(&base64), Ok(bytes.len()));
             for room in 3..bytes.len().max(3) + 3 {
-                let (mut at, mut decoded, mut into) = (0, Vec::new(), vec![0; room]);
-                while at < base64.len() {
-                    let (used, made) = decode(&base64[at..], &mut into).unwrap();
-                    decoded.extend_from_slice(&into[..made]);
-                    at += used;
-                }
-                assert_eq!(decoded, bytes, "room for {room}");
+                assert_eq!(decoded(&base64, &[room]).unwrap(), bytes, "room for {room}");
             }
         }
         assert_eq!(decode(b"QUJD", &mut [0; 2]), Ok((0, 0)), "no room for a group");
@@ -248,13 +259,12 @@ mod tests {
     #[test]
     fn what_is_not_canonical_is_refused() {
         // RFC 4648 §3.5: bits left over; §4: padding; and the URL alphabet, which Node would take.
-        for base64 in
-            ["A", "AB", "ABC", "AB=", "A===", "AB==\n", "AB", "AC==", "AB= =", "QQ==QQ==", "A-_A", "AA A", "===="]
-        {
-            let refused = decoded_len(base64.as_bytes()).is_err() || decode(base64.as_bytes(), &mut [0; 64]).is_err();
-            assert_eq!(refused, base64 != "AA==", "{base64}");
+        for base64 in ["A", "AB", "ABC", "AB=", "A===", "AB==\n", "AB==", "AAC=", "AB= =", "A-_A", "AA A", "===="] {
+            assert_eq!(decoded(base64.as_bytes(), &[64]), Err(PayloadError), "{base64}");
         }
-        assert_eq!(decode(b"QQ==QQ==", &mut [0; 3]), Err(PayloadError), "padding before the end, found in pieces");
+        for room in [3, 64] {
+            assert_eq!(decoded(b"QQ==QQ==", &[room]), Err(PayloadError), "padding before the end, room for {room}");
+        }
     }
 
     #[test]
@@ -293,5 +303,53 @@ mod tests {
         writer.push(b"never whole");
         writer.abandon();
         assert_eq!((writer.take().unwrap(), writer.in_packet()), (b"4hello".to_vec(), false));
+    }
+
+    /// As the service sends them: text brings its type, and no JSON has a bare separator.
+    fn packet() -> impl Strategy<Value = (bool, Vec<u8>)> {
+        let text = "[0-6][^\u{1e}]{0,40}".prop_map(|text| (false, text.into_bytes()));
+        prop_oneof![text, any::<Vec<u8>>().prop_map(|bytes| (true, bytes))]
+    }
+
+    fn plain(packet: &PayloadPacket) -> (bool, Vec<u8>) {
+        match packet {
+            PayloadPacket::Text(text) => (false, text.to_vec()),
+            PayloadPacket::Binary(base64) => (true, decoded(base64, &[3, 8, 100]).unwrap()),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn packets_come_back_in_whichever_pieces_they_were_written_and_fetched(
+            packets in vec((packet(), prop::bool::weighted(0.9)), 0..8),
+            sizes in vec(1..50_usize, 1..5),
+            takes in vec(any::<bool>(), 1..8),
+        ) {
+            let (mut writer, mut payloads) = (PayloadWriter::default(), Vec::new());
+            let (mut sizes, mut takes) = (sizes.iter().cycle(), takes.iter().cycle());
+            for ((binary, bytes), ends) in &packets {
+                writer.begin(*binary);
+                let mut rest = &bytes[..];
+                while !rest.is_empty() {
+                    let piece = rest.split_off(..rest.len().min(*sizes.next().unwrap())).unwrap();
+                    writer.push(piece);
+                    if *takes.next().unwrap() {
+                        payloads.extend(writer.take());
+                    }
+                }
+                if *ends { writer.end() } else { writer.abandon() }
+            }
+            payloads.extend(writer.take());
+            let read: Vec<_> = payloads.into_iter().flat_map(|payload| PayloadReader::new(payload.into())).collect();
+            let whole: Vec<_> = packets.into_iter().filter(|(_, ends)| *ends).map(|(packet, _)| packet).collect();
+            prop_assert_eq!(read.iter().map(plain).collect::<Vec<_>>(), whole);
+        }
+
+        #[test]
+        fn base64_means_in_rooms_of_any_size_what_it_means_at_once(
+            base64 in "([A-Za-z0-9+/]{4}){0,8}[A-Zgw048+/=_ ]{0,4}={0,2}", rooms in vec(3..20_usize, 1..4),
+        ) {
+            prop_assert_eq!(decoded(base64.as_bytes(), &rooms).ok(), STANDARD.decode(&base64).ok());
+        }
     }
 }
