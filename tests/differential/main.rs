@@ -1,10 +1,11 @@
-//! Our reading of Socket.IO packets beside that of the official parsers, on the same strings.
+//! Our reading of Socket.IO packets and Engine.IO payloads beside that of the official parsers, on the same strings.
 //!
 //! Two promises: what we admit from a client, Node reads as we do; and what official encoders write is admitted.
 #![allow(clippy::unwrap_used, reason = "what is not there fails the test")]
 
 mod oracle;
 mod packets;
+mod payloads;
 
 use oracle::{Oracle, Reading};
 use proptest::{strategy::Strategy, test_runner::TestRunner};

@@ -6,8 +6,11 @@ use std::{
     thread,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::payloads::Packet;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/upstream");
 
@@ -44,6 +47,34 @@ impl Oracle {
     pub(crate) fn encode(packets: &[Value]) -> Vec<Encoded> {
         ask(packets).into_iter().map(|answer| serde_json::from_value(answer).unwrap()).collect()
     }
+
+    /// The packets that Node reads in the body of each of these POSTs. None: one of them it refuses.
+    pub(crate) fn decode_payloads(payloads: &[String]) -> Vec<Option<Vec<Packet>>> {
+        let questions: Vec<_> = payloads.iter().map(|payload| json!({ "payload": payload })).collect();
+        let packets = |answer: &Value| answer.as_array().unwrap().iter().map(payload_packet).collect();
+        ask(&questions).iter().map(packets).collect()
+    }
+
+    /// The body that Node answers a poll with, of each of these lists of packets.
+    pub(crate) fn encode_payloads(lists: &[Vec<Packet>]) -> Vec<String> {
+        let questions: Vec<_> = lists.iter().map(|packets| json!({ "packets": payload_question(packets) })).collect();
+        ask(&questions).iter().map(|answer| answer.as_str().unwrap().to_owned()).collect()
+    }
+}
+
+fn payload_packet(answer: &Value) -> Option<Packet> {
+    if let Some(base64) = answer.get("binary") {
+        return Some(Packet::Binary(STANDARD.decode(base64.as_str()?).unwrap()));
+    }
+    Some(Packet::Text(answer.get("text")?.as_str()?.to_owned()))
+}
+
+fn payload_question(packets: &[Packet]) -> Vec<Value> {
+    let question = |packet: &Packet| match packet {
+        Packet::Text(text) => json!({ "text": text }),
+        Packet::Binary(bytes) => json!({ "binary": STANDARD.encode(bytes) }),
+    };
+    packets.iter().map(question).collect()
 }
 
 fn reading(answer: &Value) -> Option<Reading> {

@@ -2,10 +2,12 @@
 //
 // A string is decoded as an Engine.IO packet of a text frame and, when it is a message, as a Socket.IO packet:
 //   {"engine":TYPE, "packet":{type,namespace,id,event,attachments} | "error":…}
-// An object is a Socket.IO packet to be encoded: {"text":…, "attachments":N}.
+// {"payload":…} is the body of a POST, decoded to a list of {"text":…}, with its type, {"binary":BASE64} or, where it
+// ends in an error, {}. {"packets":[…]} is such a list, encoded to the answer of a poll.
+// Any other object is a Socket.IO packet to be encoded: {"text":…, "attachments":N}.
 
 import { text } from "node:stream/consumers";
-import { decodePacket, encodePacket } from "engine.io-parser";
+import { decodePacket, decodePayload, encodePacket, encodePayload } from "engine.io-parser";
 import { Decoder, Encoder } from "socket.io-parser";
 
 import { fromJson } from "./seen.mjs";
@@ -41,9 +43,35 @@ function encode(packet) {
   return { text: framed, attachments: attachments.length };
 }
 
+const TYPES = ["open", "close", "ping", "pong", "message", "upgrade", "noop"];
+
+function readPayload(payload) {
+  return decodePayload(payload, "nodebuffer").map(({ type, data = "" }) => {
+    if (type === "error") return {};
+    return Buffer.isBuffer(data) ? { binary: data.toString("base64") } : { text: TYPES.indexOf(type) + data };
+  });
+}
+
+function writtenPayload(packets) {
+  let written;
+  const parsed = packets.map(({ text, binary }) =>
+    binary === undefined
+      ? { type: TYPES[text[0]], data: text.slice(1) }
+      : { type: "message", data: Buffer.from(binary, "base64") },
+  );
+  encodePayload(parsed, (payload) => (written = payload));
+  return written;
+}
+
+function answer(asked) {
+  if (typeof asked === "string") return decode(asked);
+  if ("payload" in asked) return readPayload(asked.payload);
+  if ("packets" in asked) return writtenPayload(asked.packets);
+  return encode(asked);
+}
+
 // Not `readline`, which takes U+2028 for the end of a line.
 const lines = (await text(process.stdin)).split("\n").filter((line) => line !== "");
 for (const line of lines) {
-  const asked = JSON.parse(line);
-  console.log(JSON.stringify(typeof asked === "string" ? decode(asked) : encode(asked)));
+  console.log(JSON.stringify(answer(JSON.parse(line))));
 }
