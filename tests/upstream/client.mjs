@@ -25,6 +25,8 @@ class Network extends Agent {
   }
 }
 
+const inUse = ({ connecting, bytesWritten }) => !connecting && bytesWritten > 0;
+
 const say = (line) => console.log(JSON.stringify(line));
 
 function report(id, event, ...args) {
@@ -87,8 +89,8 @@ const operations = {
   async cut({ id }) {
     const { manager, network } = sockets.get(id);
     const { transport } = manager.engine;
-    // Between two polls there is no connection to lose, and the next poll would bring another.
-    while (transport.name === "polling" && !(transport._polling && network.open.size)) await setImmediate();
+    // Between two polls there is no connection to lose, and one that breaks before its request is away tells nobody.
+    while (transport.name === "polling" && !(transport._polling && [...network.open].some(inUse))) await setImmediate();
     // A polling transport that fails says goodbye in a request of its own.
     transport.doClose = () => {};
     for (const connection of network.open) connection.destroy();
