@@ -16,6 +16,7 @@ pub mod hold;
 pub mod namespaces;
 pub mod plain;
 pub mod queue;
+pub mod resume;
 pub mod socketio;
 pub mod upstream;
 
@@ -36,6 +37,8 @@ use crate::{
         heartbeat::{Beat, Heartbeat},
         hold::HoldTerms,
         plain::Plain,
+        queue::WholePacket,
+        resume::Resume,
         socketio::SocketIo,
         upstream::Due,
     },
@@ -132,6 +135,8 @@ pub enum Action {
     Dial,
     /// Send this text message to the client, between two packets of the service.
     SendClient(Cow<'static, [u8]>),
+    /// Send this packet of the service to the client, which has missed it.
+    SayPacket(Box<WholePacket>),
     /// Send a WebSocket ping to the client.
     PingClient,
     /// Answer the client's WebSocket ping.
@@ -278,10 +283,16 @@ impl Session {
             Dialect::SocketIo(socketio) => socketio.upstream.handle_timeout(terms, now),
             Dialect::Plain(_) => None,
         };
+        if let Dialect::SocketIo(socketio) = &mut self.dialect {
+            socketio.handle_absence(&mut self.common, terms, now);
+        }
         match due {
             Some(Due::Dial) => self.common.actions.push_back(Action::Dial),
             Some(Due::GiveUp(why)) => self.common.end(why),
             None => {}
+        }
+        if self.is_away() {
+            return;
         }
         match self.common.heartbeat.beat(now, terms.ping_timeout) {
             Beat::Wait => {}
@@ -331,9 +342,28 @@ impl Session {
             Dialect::SocketIo(socketio) => (socketio.connect_by(), socketio.upstream.due(terms)),
             Dialect::Plain(_) => (None, None),
         };
+        let resume = self.resume().and_then(|resume| resume.due(terms));
         let fragments_until = self.common.fragments_until;
-        let others = [self.common.expires, connect_by, upstream, fragments_until, self.common.idle_until(terms)];
-        others.into_iter().flatten().fold(self.common.heartbeat.due(), Instant::min)
+        let others =
+            [self.common.expires, connect_by, upstream, resume, fragments_until, self.common.idle_until(terms)];
+        let beat = (!self.is_away()).then(|| self.common.heartbeat.due());
+        // Whoever is away is given up some time, so there always is one.
+        others.into_iter().flatten().chain(beat).min().unwrap_or_else(|| self.common.heartbeat.due())
+    }
+
+    /// What it takes to go on with a client that comes back.
+    #[must_use]
+    pub fn resume(&self) -> Option<&Resume> {
+        match &self.dialect {
+            Dialect::SocketIo(socketio) => socketio.resume.as_deref(),
+            Dialect::Plain(_) => None,
+        }
+    }
+
+    /// Is the client away?
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.resume().is_some_and(|resume| resume.away_since().is_some())
     }
 
     pub(crate) const fn parts(&mut self) -> (&mut Dialect, &mut Common) {

@@ -182,6 +182,18 @@ fn upstream(page: &mut Page, scrape: &Scrape<'_>) {
         "How long the longest held session has been without the service.",
         [Sample::of(oldest_ms as f64 / 1000.0)],
     );
+    page.gauge(
+        "tidegate_away_sessions",
+        "Sessions whose clients are away and may come back.",
+        one(scrape.tallies.iter().map(|tally| tally.away_now()).sum()),
+    );
+    let ok = scrape.sum(|tally| tally.resumes_ok.get());
+    let failed = scrape.sum(|tally| tally.resumes_failed.get());
+    page.counter(
+        "tidegate_resumes_total",
+        "Clients that asked for the session they had before, by result.",
+        [("ok", ok), ("failed", failed)].map(|(result, n)| Sample::of(n as f64).with("result", result)),
+    );
     let queued = |of: fn((i64, i64)) -> i64| -> i64 { scrape.tallies.iter().map(|tally| of(tally.queued_now())).sum() };
     page.gauge(
         "tidegate_queue_packets",

@@ -61,6 +61,9 @@ pub struct Tally {
     last_dial: AtomicU64,
     upstream_open: AtomicI64,
     polling: AtomicI64,
+    away: AtomicU64,
+    pub(super) resumes_ok: Counter,
+    pub(super) resumes_failed: Counter,
     held: AtomicU64,
     held_oldest_ms: AtomicU64,
     queued_packets: AtomicI64,
@@ -125,6 +128,9 @@ impl Tally {
             last_dial: AtomicU64::new(0),
             upstream_open: AtomicI64::new(0),
             polling: AtomicI64::new(0),
+            away: AtomicU64::new(0),
+            resumes_ok: Counter::default(),
+            resumes_failed: Counter::default(),
             held: AtomicU64::new(0),
             held_oldest_ms: AtomicU64::new(0),
             queued_packets: AtomicI64::new(0),
@@ -226,6 +232,16 @@ impl Tally {
         self.held_oldest_ms.store(u64::try_from(held.longest.as_millis()).unwrap_or(u64::MAX), Relaxed);
     }
 
+    /// The sessions whose clients are away, and may come back.
+    pub fn away(&self, sessions: u64) {
+        self.away.store(sessions, Relaxed);
+    }
+
+    /// A client asked for the session that it had before.
+    pub fn resume(&self, ok: bool) {
+        if ok { &self.resumes_ok } else { &self.resumes_failed }.add(1);
+    }
+
     /// More packets and bytes wait for the service (above zero), or less (below).
     pub fn queued(&self, packets: i64, bytes: i64) {
         self.queued_packets.store(self.queued_packets.load(Relaxed) + packets, Relaxed);
@@ -282,6 +298,11 @@ impl Tally {
     /// How many sessions are without the service they had, and for how many milliseconds at most.
     pub(super) fn held_now(&self) -> (u64, u64) {
         (self.held.load(Relaxed), self.held_oldest_ms.load(Relaxed))
+    }
+
+    /// How many clients are away.
+    pub(super) fn away_now(&self) -> u64 {
+        self.away.load(Relaxed)
     }
 
     /// Packets and bytes that wait for the service.

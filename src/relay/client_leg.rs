@@ -26,24 +26,41 @@ pub enum ClientLeg {
     Websocket(WebSocketLeg<ClientStream>),
     /// Requests that come and go; and perhaps a websocket that is being probed.
     Polling(Box<PollingLeg>),
+    /// Nothing: the client is away, and may come back.
+    Away,
 }
 
 impl ClientLeg {
-    /// Which of Engine.IO's transports it is.
+    /// Which of Engine.IO's transports it is; none while the client is away.
     #[must_use]
-    pub const fn transport(&self) -> Transport {
+    pub const fn transport(&self) -> Option<Transport> {
         match self {
-            Self::Websocket(_) => Transport::Websocket,
-            Self::Polling(_) => Transport::Polling,
+            Self::Websocket(_) => Some(Transport::Websocket),
+            Self::Polling(_) => Some(Transport::Polling),
+            Self::Away => None,
         }
     }
 
-    /// What comes in, as frames.
-    pub const fn inflow(&mut self) -> &mut Inflow {
+    /// What comes in, as frames; none while the client is away.
+    pub const fn inflow(&mut self) -> Option<&mut Inflow> {
         match self {
-            Self::Websocket(leg) => &mut leg.inflow,
-            Self::Polling(leg) => &mut leg.inflow,
+            Self::Websocket(leg) => Some(&mut leg.inflow),
+            Self::Polling(leg) => Some(&mut leg.inflow),
+            Self::Away => None,
         }
+    }
+
+    /// The same leg on the reactor of this thread; none where its connection is lost on the way.
+    #[must_use]
+    pub fn settle(self) -> Option<Self> {
+        Some(match self {
+            Self::Websocket(leg) => Self::Websocket(leg.settle().ok()?),
+            Self::Polling(mut leg) => {
+                leg.settle();
+                Self::Polling(leg)
+            }
+            Self::Away => return None,
+        })
     }
 
     /// Has every frame that goes onward gone whole?
@@ -52,6 +69,7 @@ impl ClientLeg {
         match self {
             Self::Websocket(leg) => leg.inflow.between_frames(),
             Self::Polling(leg) => leg.inflow.between_frames(),
+            Self::Away => true,
         }
     }
 
@@ -63,6 +81,7 @@ impl ClientLeg {
                 Ok(filled) => Ok(filled),
             }),
             Self::Polling(leg) => leg.fill(buffer),
+            Self::Away => Poll::Pending,
         }
     }
 
@@ -77,6 +96,7 @@ impl ClientLeg {
                 leg.send(bytes);
                 Ok(())
             }
+            Self::Away => Ok(()),
         }
     }
 
@@ -85,6 +105,7 @@ impl ClientLeg {
         match self {
             Self::Websocket(leg) => leg.say(opcode, payload, now),
             Self::Polling(leg) => leg.say(opcode, payload),
+            Self::Away => {}
         }
     }
 
@@ -95,7 +116,7 @@ impl ClientLeg {
             Self::Websocket(leg) if between_frames && ended != Ended::ClientLost => {
                 leg.say_close(answer::to_client(ended, reason), now);
             }
-            Self::Websocket(_) => {}
+            Self::Websocket(_) | Self::Away => {}
             Self::Polling(leg) => leg.say_end(ended),
         }
     }
@@ -105,6 +126,7 @@ impl ClientLeg {
         match self {
             Self::Websocket(leg) => leg.flush(now, cx),
             Self::Polling(leg) => leg.flush(cx),
+            Self::Away => Poll::Ready(Ok(())),
         }
     }
 
@@ -115,6 +137,7 @@ impl ClientLeg {
             Self::Websocket(leg) => leg.waiting() <= SEND_HIGH_WATER,
             // Only whole packets can be fetched, so one that has begun must come to its end.
             Self::Polling(leg) => leg.in_packet() || leg.waiting() <= SEND_HIGH_WATER,
+            Self::Away => true,
         }
     }
 
@@ -124,6 +147,7 @@ impl ClientLeg {
         match self {
             Self::Websocket(leg) => leg.backlog(),
             Self::Polling(leg) => leg.backlog(),
+            Self::Away => 0,
         }
     }
 
@@ -133,7 +157,7 @@ impl ClientLeg {
     pub const fn stalled_since(&self) -> Option<Instant> {
         match self {
             Self::Websocket(leg) => leg.stalled_since(),
-            Self::Polling(_) => None,
+            Self::Polling(_) | Self::Away => None,
         }
     }
 
@@ -141,7 +165,7 @@ impl ClientLeg {
     #[must_use]
     pub fn probe_until(&self) -> Option<Instant> {
         match self {
-            Self::Websocket(_) => None,
+            Self::Websocket(_) | Self::Away => None,
             Self::Polling(leg) => leg.probe_until(),
         }
     }
@@ -151,6 +175,7 @@ impl ClientLeg {
         match self {
             Self::Websocket(leg) => leg.end(buffer, now, cx).map(drop),
             Self::Polling(leg) => leg.end(cx),
+            Self::Away => Poll::Ready(()),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     observe::{
-        journal::{self, Ended as EndedLine, Opened},
+        journal::{self, Opened},
         tally::Direction,
     },
     policy::connections::Permit,
@@ -22,10 +22,11 @@ use crate::{
         dial::PackedRequest,
         leg::upstream::UpstreamLeg,
         pace::Place,
+        resume::Claim,
         scratch::Scratch,
         worker::{Rules, SessionCell, Worker},
     },
-    session::{Action, Dialect, Session, answer, ended::Ended, queue::WholePacket},
+    session::{Action, Dialect, Session, Transport, answer, ended::Ended, queue::WholePacket},
     wire::websocket::frame::OpCode,
 };
 
@@ -60,9 +61,11 @@ pub struct Driver {
     pub(super) closing: Option<Closing>,
     /// What the side that closed said of it.
     pub(super) close_reason: Box<str>,
-    authenticated: bool,
+    pub(super) authenticated: bool,
     batches: u32,
-    _permit: Option<Permit>,
+    pub(super) permit: Option<Permit>,
+    /// The session that this client may have had before is asked whether it takes it back.
+    pub(super) claim: Option<Claim>,
 }
 
 /// What one poll works with.
@@ -97,7 +100,8 @@ impl Driver {
             close_reason: Box::default(),
             authenticated: false,
             batches: 0,
-            _permit: permit,
+            permit,
+            claim: None,
         }
     }
 
@@ -116,6 +120,15 @@ impl Driver {
                         cx.waker().wake_by_ref();
                     }
                     cell.deadline.set(self.next_deadline(&turn));
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ended::HandedOver) => {
+                    self.hand_over(&mut turn);
+                    return Poll::Ready(());
+                }
+                Poll::Ready(ended) if turn.session.may_return(ended, &self.rules.terms) => {
+                    self.client_gone(&mut turn, ended);
+                    cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
                 Poll::Ready(ended) => {
@@ -164,6 +177,7 @@ impl Driver {
             more = true;
         }
         more |= self.poll_upgrade(turn, scratch, cx);
+        self.poll_claim(cx);
         self.obey(turn, cx)?;
         self.flush(turn, cx)?;
         if self.paused_until.is_none()
@@ -225,6 +239,12 @@ impl Driver {
             match action {
                 Action::Dial => self.ask_to_dial(turn),
                 Action::SendClient(text) => self.client.say(OpCode::Text, &text, turn.now),
+                Action::SayPacket(packet) => {
+                    self.client.say(OpCode::Text, packet.text(), turn.now);
+                    for bytes in packet.attachments() {
+                        self.client.say(OpCode::Binary, bytes, turn.now);
+                    }
+                }
                 Action::PingClient => self.client.say(OpCode::Ping, b"", turn.now),
                 Action::PongClient(payload) => self.client.say(OpCode::Pong, &payload, turn.now),
                 Action::SendService(text) => {
@@ -250,7 +270,9 @@ impl Driver {
     /// What we say ourselves must not tear a frame that is passing.
     fn may_be_obeyed(&self, session: &Session) -> bool {
         match session.next_action() {
-            Some(Action::SendClient(_) | Action::PingClient | Action::PongClient(_)) => self.upstream.between_frames(),
+            Some(Action::SendClient(_) | Action::SayPacket(_) | Action::PingClient | Action::PongClient(_)) => {
+                self.upstream.between_frames()
+            }
             Some(Action::SendService(_) | Action::PongService(_)) => self.client.between_frames(),
             Some(Action::Dial | Action::Authenticated) => true,
             None => false,
@@ -276,16 +298,15 @@ impl Driver {
         journal::session_opened(&self.opened(turn.session, sid.as_deref(), &[]));
     }
 
-    fn opened<'a>(&self, session: &'a Session, sid: Option<&'a str>, namespaces: &'a [String]) -> Opened<'a> {
+    pub(super) fn opened<'a>(
+        &self,
+        session: &'a Session,
+        sid: Option<&'a str>,
+        namespaces: &'a [String],
+    ) -> Opened<'a> {
         let user = session.identity().and_then(|identity| identity.user());
-        Opened {
-            id: self.cell.id,
-            sid,
-            user,
-            peer: session.peer(),
-            transport: self.client.transport().name(),
-            namespaces,
-        }
+        let transport = self.client.transport().map_or("", Transport::name);
+        Opened { id: self.cell.id, sid, user, peer: session.peer(), transport, namespaces }
     }
 
     fn sample_transit(&mut self, turn: &Turn<'_>) {
@@ -304,46 +325,10 @@ impl Driver {
             leg.say_close(answer::to_service(ended, &self.close_reason), turn.now);
         }
         self.closing = Some(Closing::new(ended, turn.now));
-        self.record_end(turn, ended);
-    }
-
-    fn record_end(&self, turn: &Turn<'_>, ended: Ended) {
-        let tally = &self.worker.tally;
-        tally.ended(ended.cause());
-        if ended.is_error() {
-            tally.error(ended.cause());
+        if !matches!(self.client, ClientLeg::Away) {
+            self.record_client_end(turn, ended);
         }
-        if self.authenticated {
-            tally.left_authenticated();
-        }
-        let unsent = turn.session.upstream().map_or(0, |upstream| upstream.dropped() + upstream.waiting().0 as u64);
-        tally.queue_dropped(unsent);
-        if matches!(self.upstream, UpstreamLeg::Open(_)) {
-            tally.upstream_open(-1);
-        }
-        if matches!(self.client, ClientLeg::Polling(_)) {
-            tally.polling(-1);
-        }
-        if !self.authenticated {
-            // Its refusals were logged when they were said.
-            return;
-        }
-        let namespaces: Vec<String> = match &turn.session.dialect {
-            Dialect::SocketIo(socketio) => socketio.namespaces.names().map(str::to_owned).collect(),
-            Dialect::Plain(_) => Vec::new(),
-        };
-        let sid = sid_of(turn.session);
-        let (packets_received, packets_sent) = self.cell.packets.get();
-        journal::session_ended(&EndedLine {
-            session: self.opened(turn.session, sid.as_deref(), &namespaces),
-            duration: turn.now.saturating_duration_since(self.cell.opened),
-            packets_received,
-            packets_sent,
-            packets_refused: self.cell.refused.get(),
-            packets_unsent: unsent,
-            cause: ended.cause(),
-            fault: ended.fault().name(),
-        });
+        self.record_service_end(turn);
     }
 
     pub(super) fn count(&self, direction: Direction, bytes: u64) {
@@ -356,7 +341,7 @@ impl Driver {
     }
 }
 
-fn sid_of(session: &Session) -> Option<String> {
+pub(super) fn sid_of(session: &Session) -> Option<String> {
     match &session.dialect {
         Dialect::SocketIo(socketio) => Some(socketio.sid.to_string()),
         Dialect::Plain(_) => None,

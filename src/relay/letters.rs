@@ -26,6 +26,14 @@ impl Driver {
                 continue;
             }
             let taken = match (&mut self.client, request) {
+                (_, ClientRequest::Claim(question)) => {
+                    self.answer_claim(question, turn);
+                    Ok(())
+                }
+                (_, ClientRequest::Arrive(arrival)) => {
+                    self.arrive(*arrival, turn);
+                    Ok(())
+                }
                 (ClientLeg::Polling(leg), ClientRequest::Poll(reply)) => leg.poll(reply),
                 (ClientLeg::Polling(leg), ClientRequest::Payload(body, reply)) => leg.post(body, reply),
                 (ClientLeg::Polling(leg), ClientRequest::Upgrade(reply)) => {
@@ -40,6 +48,10 @@ impl Driver {
                 }
                 (ClientLeg::Websocket(_), ClientRequest::Upgrade(reply)) => {
                     reply.answer(Upgrade::Close);
+                    Ok(())
+                }
+                (ClientLeg::Away, request) => {
+                    request.refuse(EngineError::SessionUnknown);
                     Ok(())
                 }
                 (ClientLeg::Websocket(_), request) => {

@@ -3,7 +3,11 @@
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::{policy::bearer::Bearer, relay::stream::ClientStream, wire::engineio::error::EngineError};
+use crate::{
+    policy::bearer::Bearer,
+    relay::{resume::Arrival, stream::ClientStream},
+    wire::engineio::error::EngineError,
+};
 
 /// One request with the `sid` of a session.
 #[derive(Debug)]
@@ -25,6 +29,23 @@ pub enum ClientRequest {
     Upgrade(Reply<Upgrade>),
     /// It goes on over this one: what was read of it already comes first.
     Websocket(ClientStream, Bytes),
+    /// Would the session take a client back?
+    Claim(Question),
+    /// The client is back.
+    Arrive(Box<Arrival>),
+}
+
+/// Who wants to come back, and to what.
+#[derive(Debug)]
+pub struct Question {
+    /// The user, by a verified token.
+    pub user: Option<Box<str>>,
+    /// The namespace it asks for first.
+    pub namespace: Box<str>,
+    /// The number of the last event that it got there.
+    pub offset: Option<u64>,
+    /// Where the answer goes: yes, or none.
+    pub reply: Reply<()>,
 }
 
 /// The answer to an upgrade.
@@ -71,7 +92,8 @@ impl ClientRequest {
             Self::Poll(reply) => reply.refuse(error),
             Self::Payload(_, reply) => reply.refuse(error),
             Self::Upgrade(reply) => reply.refuse(error),
-            Self::Websocket(..) => {}
+            Self::Claim(question) => question.reply.refuse(error),
+            Self::Websocket(..) | Self::Arrive(_) => {}
         }
     }
 }

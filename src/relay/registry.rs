@@ -3,7 +3,10 @@
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{relay::mailbox::Letter, wire::engineio::open::Sid};
+use crate::{
+    relay::mailbox::{ClientRequest, Letter},
+    wire::engineio::open::Sid,
+};
 
 /// One session, as `/sessions` shows it.
 #[derive(Debug, Clone, Serialize)]
@@ -18,7 +21,7 @@ pub struct SessionView {
     pub peer: std::net::IpAddr,
     /// Namespaces joined.
     pub namespaces: Vec<String>,
-    /// `websocket` or `polling`.
+    /// `websocket` or `polling`; `away` while a client is that may come back.
     pub transport: &'static str,
     /// Did it begin as polling and go over to a websocket?
     pub upgraded: bool,
@@ -54,6 +57,12 @@ pub enum Errand {
     },
     /// Hand this to the session with this sid.
     Deliver(Sid, Letter),
+    /// Hand this to the session with this `pid`, which has got a sid of another worker.
+    Redeliver(Sid, Letter),
+    /// Hand this to the session with this `pid`.
+    Resume(Sid, ClientRequest),
+    /// The session with this sid is no more, or goes by another.
+    Forget(Sid),
 }
 
 impl Registry {
@@ -71,10 +80,20 @@ impl Registry {
 
     /// Hands a request to the session with this sid, on the worker that owns it.
     pub fn deliver(&self, sid: Sid, letter: Letter) {
+        self.send(sid, Errand::Deliver(sid, letter));
+    }
+
+    /// Asks the session with this `pid`, on the worker that owns it.
+    pub fn resume(&self, pid: Sid, request: ClientRequest) {
+        self.send(pid, Errand::Resume(pid, request));
+    }
+
+    /// To the worker that owns this sid or `pid`.
+    pub fn send(&self, sid: Sid, errand: Errand) {
         // Each letter stands for a request that is open, so there are never more of them than connections. Where the
         // worker is gone, its sessions are.
         if let Some(worker) = self.workers.get(sid.owner(self.workers.len())) {
-            let _ = worker.send(Errand::Deliver(sid, letter));
+            let _ = worker.send(errand);
         }
     }
 

@@ -71,6 +71,10 @@ pub struct Worker {
     rules: RefCell<Arc<Rules>>,
     sessions: RefCell<BTreeMap<u64, Rc<SessionCell>>>,
     by_sid: RefCell<HashMap<Sid, Rc<SessionCell>>>,
+    /// Sessions whose clients may come back, by what those will show.
+    by_pid: RefCell<HashMap<Sid, Rc<SessionCell>>>,
+    /// Sids of this worker that sessions of others go by, whose `pid` is this.
+    moved: RefCell<HashMap<Sid, Sid>>,
     draining: Cell<bool>,
 }
 
@@ -100,11 +104,14 @@ pub struct SessionCell {
     pub held_since: Cell<Option<Instant>>,
     /// Packets and bytes that wait for the service.
     pub queued: Cell<(usize, usize)>,
-    sid: Option<Sid>,
+    sid: Cell<Option<Sid>>,
+    pid: Option<Sid>,
     /// Whom the sid was given to, where a request may bring it.
-    bearer: Option<Box<RefCell<Bearer>>>,
+    bearer: RefCell<Option<Box<Bearer>>>,
+    /// Since when its client is away.
+    pub away_since: Cell<Option<Instant>>,
     letters: RefCell<Vec<ClientRequest>>,
-    transport: Cell<Transport>,
+    transport: Cell<Option<Transport>>,
     upgraded: Cell<bool>,
     drain_at: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
@@ -134,6 +141,8 @@ impl Worker {
             rules: RefCell::new(rules),
             sessions: RefCell::default(),
             by_sid: RefCell::default(),
+            by_pid: RefCell::default(),
+            moved: RefCell::default(),
             draining: Cell::new(false),
         })
     }
@@ -175,6 +184,7 @@ impl Worker {
             Dialect::SocketIo(socketio) => Some(socketio.sid),
             Dialect::Plain(_) => None,
         };
+        let pid = session.resume().map(|resume| resume.pid);
         let transport = client.transport();
         let cell = Rc::new(SessionCell {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
@@ -185,8 +195,10 @@ impl Worker {
             deadline: Cell::new(now),
             held_since: Cell::default(),
             queued: Cell::default(),
-            sid,
-            bearer: bearer.map(|bearer| Box::new(RefCell::new(bearer))),
+            sid: Cell::new(sid),
+            pid,
+            bearer: RefCell::new(bearer.map(Box::new)),
+            away_since: Cell::default(),
             letters: RefCell::default(),
             transport: Cell::new(transport),
             upgraded: Cell::default(),
@@ -197,8 +209,11 @@ impl Worker {
         if let Some(sid) = sid {
             self.by_sid.borrow_mut().insert(sid, Rc::clone(&cell));
         }
+        if let Some(pid) = pid {
+            self.by_pid.borrow_mut().insert(pid, Rc::clone(&cell));
+        }
         self.tally.opened();
-        if transport == Transport::Polling {
+        if transport == Some(Transport::Polling) {
             self.tally.polling(1);
         }
         tokio::task::spawn_local(driver(cell, client));
@@ -208,9 +223,20 @@ impl Worker {
     pub fn forget(&self, id: u64) {
         let Some(forgotten) = self.sessions.borrow_mut().remove(&id) else { return };
         self.queued(&forgotten.queued, 0, 0);
-        if let Some(sid) = forgotten.sid {
-            self.by_sid.borrow_mut().remove(&sid);
+        if let Some(pid) = forgotten.pid {
+            self.by_pid.borrow_mut().remove(&pid);
         }
+        if let Some(sid) = forgotten.sid.get() {
+            let known = self.by_sid.borrow_mut().remove(&sid);
+            if known.is_none() {
+                self.registry.send(sid, Errand::Forget(sid));
+            }
+        }
+    }
+
+    /// The client with this sid went over to the session with this `pid`.
+    pub fn moved(&self, sid: Sid, pid: Sid) {
+        self.moved.borrow_mut().insert(sid, pid);
     }
 
     /// So much waits in this session now. Bytes are summed over all workers.
@@ -236,18 +262,33 @@ impl Worker {
                 // Whoever asked may have gone.
                 let _ = answer.send(self.list(after, limit));
             }
-            Errand::Deliver(sid, letter) => self.deliver(&sid, letter),
+            Errand::Deliver(sid, letter) => {
+                let moved = self.moved.borrow().get(&sid).copied();
+                match moved {
+                    Some(pid) => self.registry.send(pid, Errand::Redeliver(pid, letter)),
+                    None => self.deliver(self.by_sid.borrow().get(&sid), letter),
+                }
+            }
+            Errand::Redeliver(pid, letter) => self.deliver(self.by_pid.borrow().get(&pid), letter),
+            Errand::Resume(pid, request) => match self.by_pid.borrow().get(&pid) {
+                Some(cell) => cell.post(request),
+                None => request.refuse(EngineError::SessionUnknown),
+            },
+            Errand::Forget(sid) => {
+                self.by_sid.borrow_mut().remove(&sid);
+                self.moved.borrow_mut().remove(&sid);
+            }
         }
     }
 
-    fn deliver(&self, sid: &Sid, letter: Letter) {
-        let by_sid = self.by_sid.borrow();
-        let Some(cell) = by_sid.get(sid) else {
+    fn deliver(&self, cell: Option<&Rc<SessionCell>>, letter: Letter) {
+        let Some(cell) = cell else {
             self.tally.refused("session", EngineError::SessionUnknown.reason());
             return letter.request.refuse(EngineError::SessionUnknown);
         };
         let Letter { bearer, request } = letter;
-        if cell.bearer.as_ref().is_some_and(|owner| !owner.borrow_mut().admits(&bearer, self.rules().same_address)) {
+        let same_address = self.rules().same_address;
+        if cell.bearer.borrow_mut().as_mut().is_some_and(|owner| !owner.admits(&bearer, same_address)) {
             // To whoever has stolen a sid it is one that does not exist.
             self.tally.refused("session", "sid_mismatch");
             journal::refused_handshake(&RefusedHandshake {
@@ -258,8 +299,7 @@ impl Worker {
             });
             return request.refuse(EngineError::SessionUnknown);
         }
-        cell.letters.borrow_mut().push(request);
-        cell.wake();
+        cell.post(request);
     }
 
     /// How many sessions there are.
@@ -293,6 +333,7 @@ impl Worker {
             let now = Instant::now();
             self.tally.tick(u64::try_from((now - started).as_millis()).unwrap_or(u64::MAX));
             let mut held = Held::default();
+            let mut away = 0;
             for cell in self.sessions.borrow().values() {
                 if cell.deadline.get() <= now || cell.drains(now) {
                     cell.wake();
@@ -300,8 +341,10 @@ impl Worker {
                 if let Some(since) = cell.held_since.get() {
                     held.count(now.saturating_duration_since(since));
                 }
+                away += u64::from(cell.away_since.get().is_some());
             }
             self.tally.held(held);
+            self.tally.away(away);
         }
     }
 
@@ -323,6 +366,37 @@ impl SessionCell {
         }
     }
 
+    fn post(&self, request: ClientRequest) {
+        self.letters.borrow_mut().push(request);
+        self.wake();
+    }
+
+    /// What its client knows it by.
+    #[must_use]
+    pub fn sid(&self) -> Option<Sid> {
+        self.sid.get()
+    }
+
+    /// Whom the sid was given to.
+    #[must_use]
+    pub fn bearer(&self) -> Option<Box<Bearer>> {
+        self.bearer.borrow().clone()
+    }
+
+    /// Its client has come back, with another sid. The one before.
+    pub fn goes_by(&self, sid: Sid, bearer: Option<Box<Bearer>>, transport: Option<Transport>) -> Option<Sid> {
+        self.bearer.replace(bearer);
+        self.transport.set(transport);
+        self.away_since.set(None);
+        self.sid.replace(Some(sid))
+    }
+
+    /// Its client is away.
+    pub fn client_gone(&self, now: Instant) {
+        self.transport.set(None);
+        self.away_since.set(Some(now));
+    }
+
     /// What the client asked for by other requests.
     #[must_use]
     pub fn take_letters(&self) -> Vec<ClientRequest> {
@@ -331,7 +405,7 @@ impl SessionCell {
 
     /// The client went over from polling to a websocket.
     pub fn upgraded(&self) {
-        self.transport.set(Transport::Websocket);
+        self.transport.set(Some(Transport::Websocket));
         self.upgraded.set(true);
     }
 
@@ -362,11 +436,11 @@ impl SessionCell {
         };
         SessionView {
             id: self.id,
-            sid: self.sid.map(|sid| sid.to_string()),
+            sid: self.sid.get().map(|sid| sid.to_string()),
             user: session.identity().and_then(|identity| identity.user()).map(str::to_owned),
             peer: session.peer(),
             namespaces,
-            transport: self.transport.get().name(),
+            transport: self.transport.get().map_or("away", Transport::name),
             upgraded: self.upgraded.get(),
             age_seconds: now.saturating_duration_since(self.opened).as_secs_f64(),
             packets_received,

@@ -23,6 +23,10 @@ pub enum Ended {
     ClientClosed(CloseCode),
     /// The client's connection broke.
     ClientLost,
+    /// The client came back with another connection.
+    Replaced,
+    /// The connection belongs to a session that the client had before.
+    HandedOver,
     /// The client broke a rule of WebSocket (RFC 6455).
     ClientFrame(CloseCode, &'static str),
     /// The client sent what no official client sends: Engine.IO, Socket.IO.
@@ -68,6 +72,8 @@ impl Ended {
         match self {
             Self::ClientClosed(_) => "client_closed",
             Self::ClientLost => "client_lost",
+            Self::Replaced => "client_replaced",
+            Self::HandedOver => "handed_over",
             Self::ClientFrame(_, rule)
             | Self::ClientPacket(rule)
             | Self::ServiceFrame(_, rule)
@@ -89,6 +95,17 @@ impl Ended {
         }
     }
 
+    /// Has only the client's connection gone, so that it may come back? A page that is left says 1001, a network that
+    /// is lost says nothing, and official clients that give up a connection name no code.
+    #[must_use]
+    pub fn is_client_gone(self) -> bool {
+        match self {
+            Self::ClientClosed(code) => code != CloseCode::GOING_AWAY,
+            Self::ClientLost | Self::PingTimeout | Self::Replaced => true,
+            _ => false,
+        }
+    }
+
     /// Has only the service gone, so that a client may wait for it to come back?
     #[must_use]
     pub const fn is_service_gone(self) -> bool {
@@ -101,6 +118,8 @@ impl Ended {
         match self {
             Self::ClientClosed(_)
             | Self::ClientLost
+            | Self::Replaced
+            | Self::HandedOver
             | Self::ClientFrame(..)
             | Self::ClientPacket(_)
             | Self::Refused(_)
@@ -127,7 +146,13 @@ impl Ended {
     pub const fn is_error(self) -> bool {
         !matches!(
             self,
-            Self::ClientClosed(_) | Self::ClientLost | Self::ServiceClosed(_) | Self::Drained | Self::TokenExpired
+            Self::ClientClosed(_)
+                | Self::ClientLost
+                | Self::Replaced
+                | Self::HandedOver
+                | Self::ServiceClosed(_)
+                | Self::Drained
+                | Self::TokenExpired
         )
     }
 }

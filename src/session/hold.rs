@@ -1,4 +1,4 @@
-//! `[session]`: what a session does while the service is away.
+//! `[session]`: what a session does while the service is away, or the client.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,12 +12,17 @@ use crate::{
     wire::socketio::peek::PacketHead,
 };
 
-/// `[session]`: when the service goes away.
+/// `[session]`: when the service goes away, or the client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionTable {
     /// How long a client stays connected while the service is away, and its packets wait. `"0s"`: not at all.
     pub hold: Period,
+    /// How long the service's leg stays while the client is away, and what the client misses is kept; `"2m"` is a good
+    /// value. The client hears every event of it when it comes back, and its `recovered` is true. Each event gets its
+    /// number as one more argument, as with `connectionStateRecovery` of socket.io; for a service that has that on,
+    /// nothing is done here. `"0s"`: not at all.
+    pub resume: Period,
     /// So many packets of one session may wait.
     pub queue_packets: u32,
     /// So many bytes of one session may wait.
@@ -49,6 +54,7 @@ impl Default for SessionTable {
     fn default() -> Self {
         Self {
             hold: Period::from_secs(30),
+            resume: Period::OFF,
             queue_packets: 100,
             queue_bytes: ByteSize(1_000_000),
             queue_total: ByteSize(64_000_000),
@@ -65,6 +71,8 @@ impl Default for SessionTable {
 pub struct HoldTerms {
     /// How long a client stays; none: not at all.
     pub hold: Option<Duration>,
+    /// How long a session stays without its client; none: not at all.
+    pub resume: Option<Duration>,
     /// Of the queue of one session.
     pub bounds: QueueBounds,
     /// What becomes of a session whose queue is full.
@@ -87,6 +95,7 @@ impl HoldTerms {
             .map_err(|(at, error)| CompileError::Pattern { key: format!("session.retry_events[{at}]"), error })?;
         Ok(Self {
             hold: Some(table.hold.0).filter(|hold| !hold.is_zero()),
+            resume: Some(table.resume.0).filter(|resume| !resume.is_zero()),
             bounds: QueueBounds {
                 packets: usize::try_from(table.queue_packets).unwrap_or(usize::MAX),
                 bytes: usize::try_from(table.queue_bytes.0).unwrap_or(usize::MAX),

@@ -154,6 +154,20 @@ impl Namespaces {
         }
     }
 
+    /// By which the client knows itself in this namespace; empty before the service has said it.
+    #[must_use]
+    pub fn socket_id(&self, name: &str) -> &str {
+        let entry = self.number(name).and_then(|number| self.entry(number));
+        let memory = entry.and_then(|entry| entry.memory.as_ref());
+        memory.and_then(|memory| memory.socket_id.as_deref()).unwrap_or_default()
+    }
+
+    /// The numbers of those with which the session stands so.
+    pub fn numbers(&self, membership: Membership) -> impl Iterator<Item = u8> {
+        let numbered = (0..).zip(self.entries());
+        numbered.filter(move |(_, entry)| entry.membership == membership).map(|(number, _)| number)
+    }
+
     /// The name of this number.
     #[must_use]
     pub fn name(&self, number: u8) -> Option<&str> {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use zeroize::Zeroizing;
 
 /// A packet with its attachments, as it will be sent. Wiped when dropped: it may hold what the client keeps secret.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WholePacket {
     /// The number of its namespace.
     pub namespace: u8,
@@ -45,6 +45,12 @@ impl WholePacket {
     #[must_use]
     pub const fn is_whole(&self) -> bool {
         self.awaited == 0
+    }
+
+    /// Is it an event, and not the answer to one?
+    #[must_use]
+    pub fn is_event(&self) -> bool {
+        matches!(self.text.as_slice(), [b'4', b'2' | b'5', ..])
     }
 
     /// The text of the packet.

@@ -23,6 +23,7 @@ use crate::{
         hold::HoldTerms,
         namespaces::{Answered, Membership, Namespaces},
         queue::WholePacket,
+        resume::Resume,
         upstream::Upstream,
     },
     wire::{
@@ -51,6 +52,8 @@ pub struct SocketIo {
     pub namespaces: Namespaces,
     /// Where it stands with the service.
     pub upstream: Upstream,
+    /// What it takes to go on with a client that comes back; none: it does not.
+    pub resume: Option<Box<Resume>>,
     pub(super) acks: Acks,
     /// What the handshake brought, until the first CONNECT has been accepted.
     credentials: Option<Box<Credentials>>,
@@ -105,6 +108,7 @@ impl SocketIo {
             sid,
             namespaces: Namespaces::default(),
             upstream: Upstream::default(),
+            resume: None,
             acks: Acks::default(),
             credentials: Some(Box::new(Credentials { token, keys_wanted_since: None })),
             connect_by: Some(connect_by),
@@ -112,6 +116,19 @@ impl SocketIo {
             ack_for_service: None,
             refused_connects: 0,
         }
+    }
+
+    /// The client may come back with this.
+    #[must_use]
+    pub fn resumable(mut self, pid: Sid) -> Self {
+        self.resume = Some(Box::new(Resume::new(pid)));
+        self
+    }
+
+    /// The client will not say the rest of what it had begun.
+    pub(super) fn forget_unfinished(&mut self) {
+        self.client_attachments = Attachments { awaited: 0, pass: false };
+        self.upstream.forget_begun();
     }
 
     /// When the session ends unless a namespace has been joined; none: one has.
@@ -150,6 +167,7 @@ impl SocketIo {
     #[must_use]
     pub fn reads_whole(&self, head: &PacketHead<'_>) -> bool {
         match head.kind {
+            PacketType::Event | PacketType::BinaryEvent if self.resume.is_some() => true,
             PacketType::Event | PacketType::BinaryEvent => match head.ack_id {
                 Some(_) => self.acks.are_renumbered(),
                 None => self.namespaces.numbers_events(head.namespace),
@@ -283,7 +301,13 @@ impl Session {
         let mut heard = Heard::default();
         match head.kind {
             PacketType::Connect => match socketio.namespaces.joined(head.namespace, json) {
-                Some(Answered::News) => socketio.connect_by = None,
+                Some(Answered::News) => {
+                    socketio.connect_by = None;
+                    if socketio.namespaces.numbers_events(head.namespace) {
+                        // The service does it itself.
+                        socketio.resume = None;
+                    }
+                }
                 Some(Answered::Recovered) => heard.pass = Pass::Not,
                 None => {}
             },
@@ -314,6 +338,16 @@ enum Doubt {
 }
 
 impl SocketIo {
+    /// Who asks? Found out without consequences.
+    pub(super) fn who(&self, payload: &[u8], policies: &Policies, wall: SystemTime) -> Option<Identity> {
+        let in_connect = policies.token_sources.from_connect(payload).ok()?;
+        let in_head = self.credentials.as_ref()?.token.as_ref().ok()?.as_ref();
+        if in_connect.as_ref().zip(in_head).is_some_and(|(one, other)| one != other) {
+            return None;
+        }
+        policies.auth.authenticate(in_connect.as_ref().or(in_head), wall).ok()
+    }
+
     /// Who asks? By the token in CONNECT, else by that of the handshake, else as who was known before.
     fn identify(
         &mut self,
@@ -392,7 +426,7 @@ impl SocketIo {
         Pass::Not
     }
 
-    fn leave(&mut self, namespace: &str) {
+    pub(super) fn leave(&mut self, namespace: &str) {
         if let Some((number, _)) = self.namespaces.left(namespace) {
             self.acks.forget(number);
             self.forget_packets(number);

@@ -28,8 +28,8 @@ pub struct Upstream {
     stage: Stage,
     /// Until when the service must have pinged; none: it has not said how often it does.
     pinged_by: Option<Instant>,
-    /// What the service said its ping may take.
-    patience: Duration,
+    /// From one ping of the service to the end of our patience for the next, in milliseconds, as it said.
+    patience_ms: u32,
     /// Packets that were let go of.
     dropped: u64,
     /// Nearly every session has none nearly always.
@@ -68,7 +68,7 @@ struct Away {
 
 impl Default for Upstream {
     fn default() -> Self {
-        Self { stage: Stage::Unwanted, pinged_by: None, patience: Duration::ZERO, dropped: 0, backlog: None }
+        Self { stage: Stage::Unwanted, pinged_by: None, patience_ms: 0, dropped: 0, backlog: None }
     }
 }
 
@@ -127,6 +127,22 @@ impl Upstream {
     #[must_use]
     pub const fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    fn expect_ping(&mut self, now: Instant) {
+        self.pinged_by = Some(now + Duration::from_millis(self.patience_ms.into()));
+    }
+
+    /// One packet was let go of.
+    pub(super) const fn let_go(&mut self) {
+        self.dropped += 1;
+    }
+
+    /// The packet that lacks attachments will not get them.
+    pub(super) fn forget_begun(&mut self) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.begun = None;
+        }
     }
 
     /// When [`Session::handle_timeout`] has something to do about the service.
@@ -213,8 +229,9 @@ impl Session {
         let (Dialect::SocketIo(socketio), common) = self.parts() else { return };
         let upstream = &mut socketio.upstream;
         upstream.stage = Stage::Rejoining;
-        upstream.patience = Duration::from_millis(open.ping_interval_ms.saturating_add(open.ping_timeout_ms));
-        upstream.pinged_by = Some(now + upstream.patience);
+        let patience_ms = open.ping_interval_ms.saturating_add(open.ping_timeout_ms);
+        upstream.patience_ms = u32::try_from(patience_ms).unwrap_or(u32::MAX);
+        upstream.expect_ping(now);
         for packet in socketio.namespaces.ask_again() {
             common.actions.push_back(Action::SendService(packet.into()));
         }
@@ -223,7 +240,7 @@ impl Session {
     /// The service sent an Engine.IO ping.
     pub fn service_beat(&mut self, now: Instant) {
         let (Dialect::SocketIo(socketio), common) = self.parts() else { return };
-        socketio.upstream.pinged_by = Some(now + socketio.upstream.patience);
+        socketio.upstream.expect_ping(now);
         common.actions.push_back(Action::SendService(b"3".into()));
     }
 

@@ -122,7 +122,10 @@ fn begin(edge: &Edge, client: ClientLeg, bearer: Option<Bearer>, offer: Offer, p
     let worker = &edge.worker;
     let session_rules = worker.rules();
     let Offer { sid, token, request } = offer;
-    let socketio = SocketIo::new(sid, token, now + session_rules.terms.connect_timeout);
+    let mut socketio = SocketIo::new(sid, token, now + session_rules.terms.connect_timeout);
+    if session_rules.terms.hold.resume.is_some() {
+        socketio = socketio.resumable(worker.draw_sid());
+    }
     let session = Session::socketio(peer.address, socketio, &session_rules.policies, &session_rules.terms, now);
     let request = PackedRequest::of(&request);
     worker.spawn(session, client, bearer, now, |cell, client| {

@@ -95,6 +95,11 @@ impl PollingLeg {
         }
     }
 
+    /// The leg is on another thread now; a probe goes there or is given up.
+    pub fn settle(&mut self) {
+        self.probe = self.probe.take().and_then(|probe| probe.settle().ok()).map(Box::new);
+    }
+
     /// A GET came.
     ///
     /// # Errors

@@ -51,6 +51,14 @@ impl Probe {
         Self { leg, until: now + PATIENCE, stage: Probed::Awaited }
     }
 
+    /// The same on the reactor of this thread.
+    ///
+    /// # Errors
+    /// As the operating system's.
+    pub fn settle(self) -> std::io::Result<Self> {
+        Ok(Self { leg: self.leg.settle()?, ..self })
+    }
+
     /// When it must be over.
     #[must_use]
     pub const fn until(&self) -> Instant {

@@ -10,7 +10,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
-    relay::inflow::Inflow,
+    relay::{inflow::Inflow, stream::ClientStream},
     session::answer::Close,
     wire::websocket::{
         close,
@@ -33,6 +33,16 @@ pub struct WebSocketLeg<S> {
     /// What waited when we last said something ourselves.
     before_last: usize,
     shut: bool,
+}
+
+impl WebSocketLeg<ClientStream> {
+    /// The same leg on the reactor of this thread.
+    ///
+    /// # Errors
+    /// As the operating system's.
+    pub fn settle(self) -> io::Result<Self> {
+        Ok(Self { io: self.io.settle()?, ..self })
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {

@@ -14,8 +14,10 @@ use crate::{
     policy::verdict::{Refusal, Verdict},
     relay::{
         batch::Batch,
+        client_leg::ClientLeg,
         driver::{Driver, Turn},
-        inflow::{Fate, Found},
+        inflow::{Fate, Found, Inflow},
+        resume::Claimed,
         scratch::Scratch,
     },
     session::{Dialect, Session, ended::Ended, plain::MESSAGE, upstream::Onward},
@@ -43,6 +45,8 @@ enum Judged {
     Gather,
     /// It, and all behind it, waits.
     Wait(Instant),
+    /// The connection belongs to a session that the client had before.
+    HandOver,
     /// The session ends.
     End,
 }
@@ -61,7 +65,8 @@ impl Driver {
         };
         let mut batch = Batch::new(&mut scratch.read[..filled]);
         let judged = self.judge_batch(&mut batch, turn, &mut scratch.peek, cx);
-        turn.session.client_fragments(self.client.inflow().in_message(), turn.now);
+        let in_message = self.client.inflow().is_some_and(|inflow| inflow.in_message());
+        turn.session.client_fragments(in_message, turn.now);
         let sent = self.upstream.send(batch.kept(), turn.now, cx);
         Poll::Ready(judged.and(sent.map_err(|_| Ended::ServiceLost)))
     }
@@ -73,7 +78,7 @@ impl Driver {
         peek: &mut [u8; PEEK_BYTES],
         cx: &mut Context<'_>,
     ) -> Result<(), Ended> {
-        while let Some(found) = self.client.inflow().next(batch, peek).map_err(client_broke)? {
+        while let Some(found) = inflow_of(&mut self.client)?.next(batch, peek).map_err(client_broke)? {
             match found {
                 Found::Control { opcode, len } => self.client_control(opcode, &peek[..len], turn)?,
                 Found::Head { header, len, complete } => {
@@ -87,15 +92,20 @@ impl Driver {
                         Judged::Gather => Fate::Gather,
                         Judged::Wait(until) => {
                             self.paused_until = Some(until);
-                            self.client.inflow().put_back(batch);
+                            inflow_of(&mut self.client)?.put_back(batch);
                             return Ok(());
+                        }
+                        Judged::HandOver => {
+                            let inflow = inflow_of(&mut self.client)?;
+                            inflow.decide(&header, batch, Fate::Cut).map_err(client_broke)?;
+                            return Err(handed_over(inflow, batch));
                         }
                         Judged::End => return Ok(()),
                     };
                     if fate != Fate::Gather {
                         self.count(Direction::FromClient, header.payload_len);
                     }
-                    self.client.inflow().decide(&header, batch, fate).map_err(client_broke)?;
+                    inflow_of(&mut self.client)?.decide(&header, batch, fate).map_err(client_broke)?;
                     if taken {
                         self.send_kept(batch, turn, cx)?;
                     }
@@ -116,9 +126,10 @@ impl Driver {
                         Judged::Cut | Judged::Gather => self.count(Direction::FromClient, len),
                         Judged::Wait(until) => {
                             self.paused_until = Some(until);
-                            self.client.inflow().put_back_message(opcode, payload, batch);
+                            inflow_of(&mut self.client)?.put_back_message(opcode, payload, batch);
                             return Ok(());
                         }
+                        Judged::HandOver => return Err(handed_over(inflow_of(&mut self.client)?, batch)),
                         Judged::End => return Ok(()),
                     }
                 }
@@ -215,8 +226,18 @@ impl Driver {
     }
 
     fn judge_connect(&mut self, head: &PacketHead<'_>, payload: &[u8], turn: &mut Turn<'_>) -> Judged {
-        let flows = turn.session.upstream().is_some_and(|upstream| upstream.flows());
+        match self.claims(head, payload, turn) {
+            Claimed::No => {}
+            Claimed::Wait(until) => return Judged::Wait(until),
+            Claimed::Yes => return Judged::HandOver,
+        }
         let wall = SystemTime::now();
+        if turn.session.is_absent_from(head.namespace)
+            && turn.session.comes_back_to(head, payload, &self.rules.policies, wall)
+        {
+            return Judged::Cut;
+        }
+        let flows = turn.session.upstream().is_some_and(|upstream| upstream.flows());
         let verdict = turn.session.client_connect(head, payload, &self.rules.policies, wall, turn.now);
         if let Verdict::Reply { refusal, .. } | Verdict::Close(refusal) = verdict {
             self.refused_connect(turn.session, refusal);
@@ -297,6 +318,19 @@ impl Driver {
             OpCode::Continuation | OpCode::Text | OpCode::Binary => Ok(()),
         }
     }
+}
+
+/// Of a client that is away nothing comes in.
+fn inflow_of(client: &mut ClientLeg) -> Result<&mut Inflow, Ended> {
+    client.inflow().ok_or(Ended::ClientLost)
+}
+
+/// What came behind the CONNECT goes over too.
+fn handed_over(inflow: &mut Inflow, batch: &mut Batch<'_>) -> Ended {
+    if !batch.ahead().is_empty() {
+        inflow.put_back(batch);
+    }
+    Ended::HandedOver
 }
 
 fn client_broke(error: FrameError) -> Ended {

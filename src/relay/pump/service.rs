@@ -147,7 +147,7 @@ impl Driver {
             return Ok(Hears::Gather);
         }
         if opcode == OpCode::Binary {
-            return self.attach(text);
+            return self.attach(text, turn);
         }
         match text.first().copied().and_then(EnginePacket::from_digit) {
             Some(EnginePacket::Message) if !socketio.upstream.is_open() => Err(Ended::ServiceFault("engineio_open")),
@@ -169,14 +169,10 @@ impl Driver {
     }
 
     /// An attachment belongs to the packet that was begun.
-    fn attach(&mut self, bytes: &[u8]) -> Result<Hears, Ended> {
+    fn attach(&mut self, bytes: &[u8], turn: &mut Turn<'_>) -> Result<Hears, Ended> {
         let mut packet = self.begun.take().ok_or(Ended::ServiceFault("attachment_stray"))?;
         packet.attach(bytes.to_vec());
-        if packet.is_whole() {
-            return Ok(Hears::Say(packet));
-        }
-        self.begun = Some(packet);
-        Ok(Hears::Cut)
+        Ok(self.complete(packet, turn))
     }
 
     fn hear_packet(&mut self, text: &[u8], complete: bool, turn: &mut Turn<'_>) -> Result<Hears, Ended> {
@@ -196,20 +192,27 @@ impl Driver {
         }
         let text = match pass {
             Pass::Not => return Ok(Hears::Cut),
-            Pass::AsItIs if head.attachments == 0 => return Ok(Hears::Keep),
-            Pass::AsItIs => text.to_vec(),
+            // Neither is anything of it to be kept for a client that comes back.
+            Pass::AsItIs if head.attachments == 0 && turn.session.resume().is_none() => return Ok(Hears::Keep),
+            Pass::AsItIs => turn.session.for_returning(&head, text).unwrap_or_else(|| text.to_vec()),
             Pass::WithAckId(id) => {
                 let mut changed = Vec::with_capacity(text.len() + 4);
                 encode::with_ack_id(text, head.data_at, head.ack_id.unwrap_or_default(), id, &mut changed);
                 changed
             }
         };
-        let packet = Box::new(WholePacket::new(0, None, text, head.attachments));
-        if packet.is_whole() {
-            return Ok(Hears::Say(packet));
+        let namespace = turn.session.namespace_number(head.namespace);
+        let packet = WholePacket::new(namespace, head.ack_id, text, head.attachments);
+        Ok(self.complete(Box::new(packet), turn))
+    }
+
+    /// Goes onward once it has every attachment, unless the client is away and it is kept.
+    fn complete(&mut self, packet: Box<WholePacket>, turn: &mut Turn<'_>) -> Hears {
+        if !packet.is_whole() {
+            self.begun = Some(packet);
+            return Hears::Cut;
         }
-        self.begun = Some(packet);
-        Ok(Hears::Cut)
+        if turn.session.say_or_keep(&packet, &self.rules.terms) { Hears::Say(packet) } else { Hears::Cut }
     }
 
     fn service_control(&mut self, opcode: OpCode, payload: &[u8], turn: &mut Turn<'_>) -> Result<(), Ended> {

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use serde_json::Value;
 
 use super::packet::PacketType;
+use crate::wire::engineio::open::Sid;
 
 /// The namespace was not joined: `44/ns,{"message":"…","data":{"code":"…"}}`. Official clients stop at it.
 pub fn connect_error(namespace: &str, message: &str, code: &str, out: &mut Vec<u8>) {
@@ -41,6 +42,23 @@ pub fn connect(namespace: &str, json: &[u8], recovery: Option<(&str, Option<&str
         text(out, format_args!(r#","offset":{}"#, Value::from(offset)));
     }
     out.push(b'}');
+}
+
+/// The service's answer to CONNECT: `40/ns,{"sid":"…","pid":"…"}`. With the `pid` it had before, a client believes that it
+/// has missed nothing; without one, that it is new.
+pub fn connected(namespace: &str, socket_id: &str, pid: Option<Sid>, out: &mut Vec<u8>) {
+    head(PacketType::Connect, namespace, out);
+    text(out, format_args!(r#"{{"sid":{}"#, Value::from(socket_id)));
+    if let Some(pid) = pid {
+        text(out, format_args!(r#","pid":"{pid}""#));
+    }
+    out.push(b'}');
+}
+
+/// The same event with one more argument, the number as a string.
+pub fn with_argument(packet: &[u8], number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(packet.strip_suffix(b"]").unwrap_or(packet));
+    text(out, format_args!(r#","{number}"]"#));
 }
 
 /// The same event or ack under another ack id. `data_at` is where its JSON begins, behind the id it has.
@@ -108,6 +126,12 @@ mod tests {
             ),
             (written(|out| with_ack_id(br#"42/a,10["q"]"#, 7, 10, 1234, out)), r#"42/a,1234["q"]"#),
             (written(|out| with_ack_id(br#"430[]"#, 3, 0, 7, out)), "437[]"),
+            (written(|out| connected("/a", "x", None, out)), r#"40/a,{"sid":"x"}"#),
+            (
+                written(|out| connected("/", "x", Sid::parse("AAECAwQFBgcICQoLDA0O"), out)),
+                r#"40{"sid":"x","pid":"AAECAwQFBgcICQoLDA0O"}"#,
+            ),
+            (written(|out| with_argument(br#"42["n",2]"#, 7, out)), r#"42["n",2,"7"]"#),
         ];
         for (written, expected) in rows {
             assert_eq!(written, expected);
