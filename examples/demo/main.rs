@@ -80,11 +80,12 @@ Tidegate stands in front of a Socket.IO service.
   token    {token}
            (learner {LEARNER}, good for one hour; the page has one already)
 
-Three things to try:
+Four things to try:
 
   1. Open the page and press \"Send 101 messages\": the service answers 100 of them, Tidegate the 101st.
   2. Press \"Connect with a bad token\": the client hears why, and does not try again.
-  3. See what was counted:
+  3. Press \"Kill the service\": it is gone for five seconds, and nobody is disconnected.
+  4. See what was counted:
      curl -s http://{admin}/metrics/prometheus | grep ^websocket_
 
 Ctrl-C ends it.

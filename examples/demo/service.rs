@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -25,7 +25,7 @@ use socketioxide::{
     SocketIo,
     extract::{AckSender, Data, SocketRef, TryData},
 };
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{net::TcpListener, sync::Notify, time::sleep};
 
 use crate::token::Secret;
 
@@ -39,27 +39,48 @@ const CLIENT: &str = include_str!("assets/socket.io.min.js");
 const TOKEN_PLACE: &str = "{{token}}";
 
 const QUALITY_EVERY: Duration = Duration::from_secs(5);
+/// How long it is away once it was killed.
+const DEAD_FOR: Duration = Duration::from_secs(5);
+const LAST_WORD: Duration = Duration::from_millis(50);
 const LESSON_ADAPTED_EVERY: u32 = 5;
 const BREAK_AFTER: u32 = 12;
 
 /// Starts the service on a free loopback port, on a thread of its own, and says where it listens.
 pub(crate) fn start(secret: Secret) -> io::Result<SocketAddr> {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    listener.set_nonblocking(true)?;
+    let mut listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let secret = Arc::new(secret);
     thread::Builder::new().name("service".to_owned()).spawn(move || {
-        if let Err(error) = runtime.block_on(serve(listener, secret)) {
-            eprintln!("the service of the demo has ended: {error}");
+        loop {
+            if let Err(error) = live(listener, &secret) {
+                return eprintln!("the service of the demo has ended: {error}");
+            }
+            thread::sleep(DEAD_FOR);
+            listener = match std::net::TcpListener::bind(address) {
+                Ok(listener) => listener,
+                Err(error) => return eprintln!("the service of the demo does not come back: {error}"),
+            };
         }
     })?;
     Ok(address)
 }
 
-async fn serve(listener: std::net::TcpListener, secret: Secret) -> io::Result<()> {
+/// One life of the service, until it is killed: with its runtime goes everything that it knew and held.
+fn live(listener: std::net::TcpListener, secret: &Arc<Secret>) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let killed = Arc::new(Notify::new());
+        tokio::select! {
+            served = serve(listener, Arc::clone(secret), Arc::clone(&killed)) => served,
+            () = killed.notified() => Ok(()),
+        }
+    })
+}
+
+async fn serve(listener: std::net::TcpListener, secret: Arc<Secret>, killed: Arc<Notify>) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let pages = service_fn(move |request| {
-        let response = page(&request, &secret);
+        let response = page(&request, &secret, &killed);
         async move { Ok::<_, Infallible>(response) }
     });
     let (service, io) = SocketIo::builder().build_with_inner_svc(pages);
@@ -71,8 +92,21 @@ async fn serve(listener: std::net::TcpListener, secret: Secret) -> io::Result<()
     }
 }
 
-fn page(request: &Request<Incoming>, secret: &Secret) -> Response<Full<Bytes>> {
+/// As late as that whoever asks for it still hears that it was heard.
+fn kill_soon(killed: &Arc<Notify>) {
+    let killed = Arc::clone(killed);
+    tokio::spawn(async move {
+        sleep(LAST_WORD).await;
+        killed.notify_one();
+    });
+}
+
+fn page(request: &Request<Incoming>, secret: &Secret, killed: &Arc<Notify>) -> Response<Full<Bytes>> {
     let (status, kind, body) = match request.uri().path() {
+        "/kill" if request.method() == Method::POST => {
+            kill_soon(killed);
+            (StatusCode::ACCEPTED, "text/plain", "back in five seconds\n".into())
+        }
         "/" => match secret.token_for(LEARNER) {
             Ok(token) => (StatusCode::OK, "text/html; charset=utf-8", PAGE.replace(TOKEN_PLACE, &token).into()),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string().into()),
