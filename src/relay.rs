@@ -18,3 +18,6 @@ pub mod resume;
 pub mod scratch;
 pub mod stream;
 pub mod worker;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,417 @@
+//! A session between a client that comes in whatever way, and a service on loopback.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    task::{LocalSet, spawn_local},
+    time::timeout,
+};
+
+use crate::{
+    event_names::EventNames,
+    observe::tally::Tally,
+    policy::{
+        auth::AuthTable,
+        bearer::Bearer,
+        origin::OriginsTable,
+        policies::{Policies, PolicyTables},
+        rate_limit::RateLimitTable,
+    },
+    relay::{
+        client_leg::ClientLeg,
+        dial::{DialRequest, Dialler, PackedRequest, UpstreamTable},
+        driver::Driver,
+        inflow::Inflow,
+        leg::{polling::PollingLeg, upstream::UpstreamLeg, websocket::WebSocketLeg},
+        mailbox::{ClientRequest, Letter, Reply, Upgrade},
+        registry::{Errand, Registry},
+        worker::{Returns, Rules, Worker},
+    },
+    session::{
+        Session, Terms,
+        hold::{HoldTerms, SessionTable},
+        socketio::SocketIo,
+    },
+    wire::{
+        engineio::{
+            error::EngineError,
+            open::Sid,
+            payload::{self, PayloadPacket, PayloadReader},
+        },
+        websocket::{
+            frame::{FrameHeader, OpCode, Sender},
+            handshake, mask,
+        },
+    },
+};
+
+/// Nothing takes so long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks for an ack behind everything else, so that its answer says that all has arrived.
+const LAST: &str = r#"42999["last"]"#;
+const LAST_ACK: &str = "43999[";
+
+/// What passes between the two.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Message {
+    Text(String),
+    Binary(Vec<u8>),
+}
+
+/// How a client comes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Way {
+    Websocket,
+    /// With so many packets in each POST.
+    Polling(usize),
+    /// After so many packets, two in each POST, it goes over to a websocket.
+    Upgrade(usize),
+}
+
+/// What has arrived on either side.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub(super) service: Vec<Message>,
+    pub(super) client: Vec<Message>,
+    /// Was the client sent away?
+    pub(super) ended: bool,
+}
+
+impl From<&str> for Message {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl Message {
+    fn frame(&self, key: Option<[u8; 4]>) -> Vec<u8> {
+        let (opcode, bytes) = match self {
+            Self::Text(text) => (OpCode::Text, text.as_bytes()),
+            Self::Binary(bytes) => (OpCode::Binary, &bytes[..]),
+        };
+        let mut frame = Vec::new();
+        FrameHeader::encode(opcode, bytes.len() as u64, key, &mut frame);
+        let at = frame.len();
+        frame.extend_from_slice(bytes);
+        if let Some(key) = key {
+            mask::apply(&mut frame[at..], key, 0);
+        }
+        frame
+    }
+
+    fn payload(messages: &[Self]) -> Vec<u8> {
+        let packet = |message: &Self| match message {
+            Self::Text(text) => text.clone(),
+            Self::Binary(bytes) => format!("b{}", STANDARD.encode(bytes)),
+        };
+        messages.iter().map(packet).collect::<Vec<_>>().join("\x1e").into_bytes()
+    }
+
+    fn of_payload(payload: Vec<u8>) -> Vec<Self> {
+        let text = |bytes: &[u8]| Self::Text(String::from_utf8(bytes.to_vec()).unwrap());
+        let read = |packet| match packet {
+            PayloadPacket::Text(bytes) => text(&bytes),
+            PayloadPacket::Binary(base64) => {
+                let mut bytes = vec![0; base64.len()];
+                let (_, len) = payload::decode(&base64, &mut bytes).unwrap();
+                Self::Binary(bytes[..len].to_vec())
+            }
+        };
+        PayloadReader::new(payload.into()).map(read).collect()
+    }
+}
+
+/// The next message; none at a Close or the end.
+async fn read_message(io: &mut (impl AsyncRead + Unpin), sender: Sender) -> Option<Message> {
+    let mut head = Vec::new();
+    let header = loop {
+        head.push(io.read_u8().await.ok()?);
+        if let Some(header) = FrameHeader::parse(&head, sender).unwrap() {
+            break header;
+        }
+    };
+    let mut bytes = vec![0; usize::try_from(header.payload_len).unwrap()];
+    io.read_exact(&mut bytes).await.ok()?;
+    if let Some(key) = header.mask {
+        mask::apply(&mut bytes, key, 0);
+    }
+    match header.opcode {
+        OpCode::Text => Some(Message::Text(String::from_utf8(bytes).unwrap())),
+        OpCode::Binary => Some(Message::Binary(bytes)),
+        _ => None,
+    }
+}
+
+/// A service that lets everybody in, says `says` to whoever joins `/`, and acknowledges with `["ok"]`.
+async fn serve(listener: TcpListener, says: Vec<Message>, got: mpsc::UnboundedSender<Message>) {
+    let (mut io, _) = listener.accept().await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(io.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    let key = head.lines().find_map(|line| line.strip_prefix("sec-websocket-key: ")).unwrap();
+    let accept = handshake::accept(key);
+    let upgraded = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+        accept.to_str().unwrap()
+    );
+    io.write_all(upgraded.as_bytes()).await.unwrap();
+    say(&mut io, r#"0{"sid":"a","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#.into()).await;
+    let mut ack = None;
+    while let Some(message) = read_message(&mut io, Sender::Client).await {
+        let _ = got.send(message.clone());
+        let Message::Text(text) = &message else {
+            if let Some(ack) = Option::take(&mut ack) {
+                say(&mut io, ack).await;
+            }
+            continue;
+        };
+        let namespace = if text.contains("/chat,") { "/chat," } else { "" };
+        if text.starts_with("40") {
+            say(&mut io, Message::Text(format!(r#"40{namespace}{{"sid":"x"}}"#))).await;
+            let says = if namespace.is_empty() { &says[..] } else { &[] };
+            for message in says {
+                say(&mut io, message.clone()).await;
+            }
+        }
+        let id: String = text[2..].chars().skip_while(|c| *c == '1' && text.starts_with("451-")).collect();
+        let id: String =
+            id.trim_start_matches('-').trim_start_matches("/chat,").chars().take_while(char::is_ascii_digit).collect();
+        if !id.is_empty() && (text.starts_with("42") || text.starts_with("45")) {
+            let answer = Message::Text(format!(r#"43{namespace}{id}["ok"]"#));
+            // An event with an attachment is complete with it.
+            if text.starts_with("42") { say(&mut io, answer).await } else { ack = Some(answer) }
+        }
+    }
+}
+
+async fn say(io: &mut TcpStream, message: Message) {
+    let _ = io.write_all(&message.frame(None)).await;
+}
+
+/// The client's side.
+struct Client {
+    worker: Rc<Worker>,
+    sid: Sid,
+    got: Rc<RefCell<Vec<Message>>>,
+    ended: Rc<Cell<bool>>,
+    goes_over: Rc<Cell<bool>>,
+}
+
+impl Client {
+    fn note(&self, message: Message) {
+        match &message {
+            Message::Text(text) if text == "1" => self.ended.set(true),
+            Message::Text(text) if text == "6" || text.starts_with("0{") => {}
+            _ => self.got.borrow_mut().push(message),
+        }
+    }
+
+    fn letter(&self, request: ClientRequest) {
+        let bearer = Bearer::new(&Ok(None), &http::HeaderMap::new(), [127, 0, 0, 1].into());
+        self.worker.run(Errand::Deliver(self.sid, Letter { bearer, request }));
+    }
+
+    /// Polls, until it is sent away or goes over.
+    async fn poll(self: Rc<Self>) {
+        loop {
+            let (reply, answer) = Reply::awaited();
+            self.letter(ClientRequest::Poll(reply));
+            let Ok(Ok(payload)) = answer.await else { return self.ended.set(true) };
+            Message::of_payload(payload).into_iter().for_each(|message| self.note(message));
+            if self.ended.get() || self.goes_over.get() {
+                return;
+            }
+        }
+    }
+
+    async fn post(&self, messages: &[Message]) -> Result<(), EngineError> {
+        let (reply, answer) = Reply::awaited();
+        self.letter(ClientRequest::Payload(Message::payload(messages).into(), reply));
+        answer.await.unwrap_or(Err(EngineError::SessionUnknown))
+    }
+
+    async fn read(self: Rc<Self>, mut io: ReadHalf<DuplexStream>) {
+        while let Some(message) = read_message(&mut io, Sender::Service).await {
+            self.note(message);
+        }
+        self.ended.set(true);
+    }
+
+    /// Goes over to a websocket, step by step.
+    async fn go_over(self: &Rc<Self>) -> WriteHalf<DuplexStream> {
+        let (reply, answer) = Reply::awaited();
+        self.letter(ClientRequest::Upgrade(reply));
+        assert_eq!(answer.await.unwrap(), Ok(Upgrade::Probe));
+        let (near, far) = tokio::io::duplex(1024);
+        self.letter(ClientRequest::Websocket(Box::new(near), bytes::Bytes::new()));
+        let (mut read, mut write) = tokio::io::split(far);
+        write.write_all(&Message::from("2probe").frame(Some([1, 2, 3, 4]))).await.unwrap();
+        assert_eq!(read_message(&mut read, Sender::Service).await, Some("3probe".into()));
+        self.goes_over.set(true);
+        write.write_all(&Message::from("5").frame(Some([1, 2, 3, 4]))).await.unwrap();
+        spawn_local(Rc::clone(self).read(read));
+        write
+    }
+
+    fn heard(&self) -> usize {
+        self.got.borrow().len()
+    }
+
+    /// Waits for the answer to a CONNECT at the end of what was said, as a client does before it says more, and where
+    /// the client hears so much, for what the service asks it then.
+    async fn answered(&self, said: &[Message], before: usize, expected: usize, says: usize) {
+        let asked = if said.last() == Some(&"40".into()) { says.min(expected) } else { 0 };
+        let heard = || self.heard() > before + asked || self.ended.get();
+        while said.last().is_some_and(is_connect) && !heard() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Waits for the answer to the last packet or the end and, because the gate may answer before the service does, for
+    /// so many messages.
+    async fn settled(&self, expected: usize) {
+        let last = || self.got.borrow().iter().any(is_last_ack);
+        let all = || self.ended.get() || (last() && self.heard() > expected);
+        while !all() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// Sends frames, one byte beyond the first of each now and then, so that no read is a whole frame.
+async fn send(io: &mut (impl AsyncWrite + Unpin), messages: &[Message]) {
+    let bytes: Vec<u8> = messages.iter().flat_map(|message| message.frame(Some([9, 8, 7, 6]))).collect();
+    for piece in bytes.chunks(4999) {
+        if io.write_all(piece).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn worker(service: std::net::SocketAddr, messages: u32) -> Rc<Worker> {
+    let tables = PolicyTables {
+        auth: &AuthTable { required: false, ..AuthTable::default() },
+        origins: &OriginsTable::default(),
+        namespaces: &["*".to_owned()],
+        rate_limit: &[RateLimitTable { messages, ..RateLimitTable::default() }],
+    };
+    let terms = Terms {
+        ping_interval: Duration::from_secs(25),
+        ping_timeout: Duration::from_secs(20),
+        connect_timeout: Duration::from_secs(45),
+        idle_timeout: None,
+        hold: HoldTerms::compile(&SessionTable::default()).unwrap(),
+    };
+    let url = format!("http://{service}");
+    let rules = Rules {
+        policies: Policies::compile(&tables, &Arc::default(), 1).unwrap(),
+        terms,
+        dialler: Dialler::compile(&UpstreamTable { url, ..UpstreamTable::default() }).unwrap(),
+        send_buffer: 10_000_000,
+        queue_total: 10_000_000,
+        same_address: false,
+    };
+    let names = Arc::new(EventNames::new(10, []));
+    Worker::new(Registry::default(), 0, &Returns::default(), Arc::new(rules), Tally::new(&[1]), names)
+}
+
+fn open(worker: &Rc<Worker>, sid: Sid, client: ClientLeg) {
+    let (rules, now) = (worker.rules(), Instant::now());
+    let socketio = SocketIo::new(sid, Ok(None), now + rules.terms.connect_timeout);
+    let session = Session::socketio([127, 0, 0, 1].into(), socketio, &rules.policies, &rules.terms, now);
+    let request = DialRequest { target: "/".to_owned(), headers: http::HeaderMap::new(), protocols: Vec::new() };
+    worker.spawn(session, client, None, now, |cell, client| {
+        Driver::new(Rc::clone(worker), cell, client, UpstreamLeg::Away, Some(PackedRequest::of(&request)), None)
+    });
+}
+
+/// Lets a client say `packets`, at most `messages` of which may be events, to a service that says `says`; the client
+/// hears `expected` messages, or more.
+pub(super) fn play(way: Way, packets: &[Message], says: &[Message], messages: u32, expected: usize) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let local = LocalSet::new();
+    let played = local.run_until(async { timeout(PATIENCE, converse(way, packets, says, messages, expected)).await });
+    runtime.block_on(played).unwrap_or_else(|_| panic!("{way:?} does not come to an end: {packets:?}"))
+}
+
+async fn converse(way: Way, packets: &[Message], says: &[Message], messages: u32, expected: usize) -> Outcome {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let worker = worker(listener.local_addr().unwrap(), messages);
+    let (heard, mut hears) = mpsc::unbounded_channel();
+    spawn_local(serve(listener, says.to_vec(), heard));
+    let sid = worker.draw_sid();
+    let client = Rc::new(Client {
+        worker: Rc::clone(&worker),
+        sid,
+        got: Rc::default(),
+        ended: Rc::default(),
+        goes_over: Rc::default(),
+    });
+    let packets: Vec<Message> = packets.iter().cloned().chain([LAST.into()]).collect();
+    // Up to here by POST, the rest on a websocket.
+    let (posted, per_post) = match way {
+        Way::Websocket => (0, 1),
+        Way::Polling(per_post) => (packets.len(), per_post),
+        Way::Upgrade(after) => (after.min(packets.len()), 2),
+    };
+    let (by_post, by_websocket) = packets.split_at(posted);
+    let mut write = None;
+    if let Way::Websocket = way {
+        let (near, far) = tokio::io::duplex(1024);
+        let inflow = Inflow::new(Sender::Client, 1_000_000, false);
+        open(&worker, sid, ClientLeg::Websocket(WebSocketLeg::new(Box::new(near) as _, Sender::Service, inflow, &[])));
+        let (read, half) = tokio::io::split(far);
+        spawn_local(Rc::clone(&client).read(read));
+        write = Some(half);
+    } else {
+        open(&worker, sid, ClientLeg::Polling(Box::new(PollingLeg::new(1_000_000))));
+        spawn_local(Rc::clone(&client).poll());
+    }
+    for said in by_post.split_inclusive(is_connect) {
+        let before = client.heard();
+        for payload in said.chunks(per_post) {
+            // An error says that the session has ended, as the next poll does.
+            let _ = client.post(payload).await;
+        }
+        client.answered(said, before, expected, says.len()).await;
+    }
+    for said in by_websocket.split_inclusive(is_connect).filter(|_| !client.ended.get()) {
+        let before = client.heard();
+        if write.is_none() {
+            write = Some(client.go_over().await);
+        }
+        if let Some(write) = &mut write {
+            send(write, said).await;
+        }
+        client.answered(said, before, expected, says.len()).await;
+    }
+    client.settled(expected).await;
+    let got = client.got.borrow().iter().filter(|message| !is_last_ack(message)).cloned().collect();
+    let mut service = Vec::new();
+    while let Ok(message) = hears.try_recv() {
+        if message != LAST.into() {
+            service.push(message);
+        }
+    }
+    Outcome { service, client: got, ended: client.ended.get() }
+}
+
+fn is_last_ack(message: &Message) -> bool {
+    matches!(message, Message::Text(text) if text.starts_with(LAST_ACK))
+}
+
+fn is_connect(message: &Message) -> bool {
+    matches!(message, Message::Text(text) if text.starts_with("40"))
+}
