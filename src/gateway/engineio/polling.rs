@@ -1,8 +1,8 @@
 //! Long-polling: a GET waits for packets, a POST brings some.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use tokio::sync::oneshot::error::RecvError;
 
@@ -15,6 +15,10 @@ use crate::{
     relay::mailbox::{ClientRequest, Reply},
     wire::engineio::{error::EngineError, open::Sid},
 };
+
+/// So much of a payload beyond `maxPayload` is read and thrown away, in bytes: who is still sending when the connection
+/// closes hears that it broke, and not why.
+const DISCARDED_MAX: u64 = 8_000_000;
 
 /// A session's answer; an error where the session has ended instead.
 type Answered<T> = Result<Result<T, EngineError>, RecvError>;
@@ -79,16 +83,25 @@ fn refused_type(parts: &Parts) -> Option<Response<Body>> {
 }
 
 async fn read(request: EngineRequest, max: u64) -> Result<Bytes, Response<Body>> {
-    let EngineRequest { body, refused: guard, .. } = request;
-    if body.size_hint().lower() > max {
+    let EngineRequest { mut body, refused: guard, .. } = request;
+    if body.size_hint().lower() > max + DISCARDED_MAX {
         return Err(too_big(max));
     }
-    let limit = usize::try_from(max).unwrap_or(usize::MAX);
-    match Limited::new(body, limit).collect().await {
-        Ok(read) => Ok(read.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_big(max)),
-        Err(_) => Err(guard.answer_in_body().unwrap_or_else(|| reply::closing(refused(EngineError::BadRequest)))),
+    let (mut payload, mut received) = (BytesMut::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let broken_off = || guard.answer_in_body().unwrap_or_else(|| reply::closing(refused(EngineError::BadRequest)));
+        let Ok(piece) = frame.map_err(|_| broken_off())?.into_data() else { continue };
+        received += piece.len() as u64;
+        if received > max + DISCARDED_MAX {
+            break;
+        }
+        if received > max {
+            payload = BytesMut::new();
+        } else {
+            payload.extend_from_slice(&piece);
+        }
     }
+    if received > max { Err(too_big(max)) } else { Ok(payload.freeze()) }
 }
 
 fn too_big(max: u64) -> Response<Body> {
