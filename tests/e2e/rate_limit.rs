@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Gate, Service, Value, eventually, json, raw::upgrade_refusal, token};
+use crate::support::{Client, Gate, Service, Value, Way, eventually, json, raw::upgrade_refusal, token};
 
 /// What a client hears of a packet over the limit.
 fn refusal() -> Value {
@@ -38,6 +38,56 @@ async fn the_101st_packet_is_answered_not_forwarded() {
     gate.counts(2.0, "tidegate_rate_limit_verdicts_total", &[("rule", "0"), ("action", "reply")]).await;
 }
 
+/// A hundred for an hour, asked for 150 times at once; `sent` is how, and answers with the answers.
+async fn assert_a_burst_is_cut(sent: impl AsyncFn(&Gate) -> Vec<Value>) {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with("[[rate_limit]]\nmessages = 100\nper = \"1h\"").await;
+
+    let answers = sent(&gate).await;
+
+    assert_eq!(answers.len(), 150);
+    assert!(answers[..100].iter().all(|answer| answer["success"] == true), "{answers:?}");
+    assert!(answers[100..].iter().all(|answer| *answer == refusal()), "{answers:?}");
+    let seen = service.seen().await;
+    assert_eq!(seen["received"]["agent:learning"], 100, "Node's own count");
+    assert_eq!((&seen["faults"], &seen["polls"]), (&json!([]), &json!([])));
+    gate.counts(50.0, "websocket_errors_total", &[("type", "rate_limit")]).await;
+    gate.counts(50.0, "tidegate_rate_limit_verdicts_total", &[("rule", "0"), ("action", "reply")]).await;
+    gate.counts(150.0, "websocket_messages_received_total", &[("event", "agent:learning")]).await;
+    gate.counts(100.0, "websocket_message_latency_ms_count", &[("event", "agent:learning")]).await;
+}
+
+/// Asks so many times at once; over polling that is one payload.
+async fn burst(client: &Client, times: usize) -> Vec<Value> {
+    client.ask_at_once(times, "agent:learning", json!([{ "action": "get_recommendation" }])).await
+}
+
+#[tokio::test]
+async fn a_burst_by_polling_is_cut_after_a_hundred_packets() {
+    assert_a_burst_is_cut(async |gate| burst(&gate.client_by(Way::Polling, token("ada")).await, 150).await).await;
+}
+
+#[tokio::test]
+async fn a_burst_by_websocket_is_cut_after_a_hundred_packets() {
+    assert_a_burst_is_cut(async |gate| burst(&gate.client_by(Way::Websocket, token("ada")).await, 150).await).await;
+}
+
+#[tokio::test]
+async fn a_burst_half_before_and_half_after_the_upgrade_is_cut_after_a_hundred_packets() {
+    assert_a_burst_is_cut(async |gate| {
+        let waits = json!({ "transports": ["polling", "websocket"], "upgrade": false });
+        let client = gate.connect_with(json!({ "token": token("ada") }), waits).await;
+        client.connected().await;
+        let mut answers = burst(&client, 75).await;
+        assert_eq!(client.transport().await, "polling");
+        client.upgrade().await;
+        answers.extend(burst(&client, 75).await);
+        assert_eq!(client.transport().await, "websocket");
+        answers
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn the_limit_is_there_without_being_asked_for() {
     let service = Service::start().await;
@@ -71,35 +121,41 @@ async fn a_new_connection_begins_anew() {
 async fn a_packet_without_an_ack_id_is_refused_by_one_event_a_window() {
     let service = Service::start().await;
     let gate = Gate::before(&service).with("[[rate_limit]]\nevents = [\"silence\"]\nmessages = 3\nper = \"1h\"").await;
-    let client = gate.client(token("ada")).await;
+    for way in Way::ALL {
+        service.forget().await;
+        let client = gate.client_by(way, token("ada")).await;
 
-    for seq in 0..10 {
-        client.send("silence", json!([{ "seq": seq }])).await;
+        for seq in 0..10 {
+            client.send("silence", json!([{ "seq": seq }])).await;
+        }
+
+        assert_eq!(client.next("rate_limited").await, json!([refusal()]), "{way:?}");
+        // Behind all ten, on the same way.
+        assert_eq!(client.ask("echo", json!([1])).await, 1, "{way:?}");
+        assert_eq!(client.untaken("rate_limited"), 0, "{way:?}: told once");
+        assert_eq!(service.received("silence").await, 3, "{way:?}");
     }
-
-    assert_eq!(client.next("rate_limited").await, json!([refusal()]));
-    // Behind all ten, on the same way.
-    assert_eq!(client.ask("echo", json!([1])).await, 1);
-    assert_eq!(client.untaken("rate_limited"), 0, "told once");
-    assert_eq!(service.received("silence").await, 3);
 }
 
 #[tokio::test]
 async fn a_refused_packet_takes_its_attachments_with_it() {
     let service = Service::start().await;
     let gate = Gate::before(&service).with("[[rate_limit]]\nevents = [\"agent:*\"]\nmessages = 1\nper = \"1h\"").await;
-    let client = gate.client(token("ada")).await;
-    let speech = json!([{ "audioBuffer": { "$binary": "AAECAwQ=" }, "more": [{ "$binary": "/w==" }] }]);
+    for way in Way::ALL {
+        service.forget().await;
+        let client = gate.client_by(way, token("ada")).await;
+        let speech = json!([{ "audioBuffer": { "$binary": "AAECAwQ=" }, "more": [{ "$binary": "/w==" }] }]);
 
-    let first = client.ask("agent:speech", speech.clone()).await;
-    let second = client.ask("agent:speech", speech).await;
-    let behind = client.ask("echo", json!([{ "$binary": "BwgJ" }])).await;
+        let first = client.ask("agent:speech", speech.clone()).await;
+        let second = client.ask("agent:speech", speech).await;
+        let behind = client.ask("echo", json!([{ "$binary": "BwgJ" }])).await;
 
-    assert_eq!(first, json!({ "success": true, "bytes": 5 }));
-    assert_eq!(second, refusal());
-    assert_eq!(behind, json!({ "$binary": "BwgJ" }), "what follows has its own attachment");
-    assert_eq!(service.received("agent:speech").await, 1);
-    assert_eq!(service.seen().await["faults"], json!([]));
+        assert_eq!(first, json!({ "success": true, "bytes": 5 }), "{way:?}");
+        assert_eq!(second, refusal(), "{way:?}");
+        assert_eq!(behind, json!({ "$binary": "BwgJ" }), "{way:?}: what follows has its own attachment");
+        assert_eq!(service.received("agent:speech").await, 1, "{way:?}");
+        assert_eq!(service.seen().await["faults"], json!([]), "{way:?}");
+    }
 }
 
 #[tokio::test]
@@ -147,33 +203,39 @@ async fn drop_says_nothing() {
     let gate = Gate::before(&service)
         .with("[[rate_limit]]\nevents = [\"echo\"]\nmessages = 2\nper = \"1h\"\nexceeded = \"drop\"")
         .await;
-    let client = gate.client(token("ada")).await;
+    for way in Way::ALL {
+        service.forget().await;
+        let client = gate.client_by(way, token("ada")).await;
 
-    ask_times(&client, 2, "echo").await;
+        ask_times(&client, 2, "echo").await;
 
-    assert!(client.ask_within(500, "echo", json!([3])).await.is_err());
-    assert_eq!(client.ask("agent:tutor", json!([{ "input": "hi" }])).await["success"], true);
-    assert_eq!(client.untaken("rate_limited"), 0);
-    assert_eq!(service.received("echo").await, 2);
+        assert!(client.ask_within(300, "echo", json!([3])).await.is_err(), "{way:?}");
+        assert_eq!(client.ask("agent:tutor", json!([{ "input": "hi" }])).await["success"], true, "{way:?}");
+        assert_eq!(client.untaken("rate_limited"), 0, "{way:?}");
+        assert_eq!(service.received("echo").await, 2, "{way:?}");
+    }
 }
 
 #[tokio::test]
 async fn delay_makes_packets_wait_their_turn() {
     let service = Service::start().await;
     let gate = Gate::before(&service).with("[[rate_limit]]\nmessages = 5\nper = \"1s\"\nexceeded = \"delay\"").await;
-    let client = gate.client(token("ada")).await;
+    for way in [Way::Polling, Way::Websocket] {
+        service.forget().await;
+        let client = gate.client_by(way, token("ada")).await;
 
-    let began = Instant::now();
-    for seq in 0..9 {
-        client.send("silence", json!([{ "seq": seq }])).await;
+        let began = Instant::now();
+        for seq in 0..9 {
+            client.send("silence", json!([{ "seq": seq }])).await;
+        }
+        assert_eq!(client.ask("echo", json!([1])).await, 1, "{way:?}");
+
+        // Five at once, then five at 200 ms each.
+        let waited = began.elapsed();
+        assert!((Duration::from_millis(900)..Duration::from_secs(5)).contains(&waited), "{way:?}: {waited:?}");
+        let seen = service.seen().await;
+        assert_eq!((&seen["received"]["silence"], &seen["disordered"]), (&json!(9), &json!(0)), "{way:?}");
     }
-    assert_eq!(client.ask("echo", json!([1])).await, 1);
-
-    // Five at once, then five at 200 ms each.
-    let waited = began.elapsed();
-    assert!((Duration::from_millis(900)..Duration::from_secs(5)).contains(&waited), "{waited:?}");
-    let seen = service.seen().await;
-    assert_eq!((&seen["received"]["silence"], &seen["disordered"]), (&json!(9), &json!(0)));
 }
 
 #[tokio::test]
@@ -182,15 +244,20 @@ async fn close_ends_the_session() {
     let gate = Gate::before(&service)
         .with("[[rate_limit]]\nevents = [\"echo\"]\nmessages = 2\nper = \"1h\"\nexceeded = \"close\"")
         .await;
-    let client = gate.client(token("ada")).await;
+    for (way, closed) in [(Way::Websocket, 1.0), (Way::Polling, 2.0)] {
+        service.forget().await;
+        let client = gate.client_by(way, token("ada")).await;
 
-    ask_times(&client, 2, "echo").await;
-    client.send("echo", json!([3])).await;
+        ask_times(&client, 2, "echo").await;
+        client.send("echo", json!([3])).await;
 
-    assert_eq!(client.disconnected().await, "transport close");
-    client.connected().await;
-    assert_eq!(service.received("echo").await, 2);
-    gate.counts(1.0, "websocket_disconnections_total", &[("reason", "rate_limit")]).await;
+        // Over polling the refused payload or the last poll may be answered first.
+        let reason = client.disconnected().await;
+        assert!(matches!((way, &*reason), (_, "transport close") | (Way::Polling, "transport error")), "{reason}");
+        client.connected().await;
+        assert_eq!(service.received("echo").await, 2, "{way:?}");
+        gate.counts(closed, "websocket_disconnections_total", &[("reason", "rate_limit")]).await;
+    }
 }
 
 #[tokio::test]

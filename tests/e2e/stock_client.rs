@@ -19,6 +19,8 @@ async fn a_client_begins_with_polling_and_upgrades() {
 
     assert_eq!(client.transport().await, "websocket");
     assert_eq!(client.ask("echo", json!([1])).await, 1);
+    let seen = service.seen().await;
+    assert_ne!(seen["polls"], json!([]), "the service notes who polls");
 }
 
 #[tokio::test]

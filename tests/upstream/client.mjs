@@ -62,6 +62,20 @@ const operations = {
     socket.emit(event, ...fromJson(args));
   },
 
+  /** So many events at once, numbered; the answers, in their order. */
+  burst({ id, times, event, args: [first, ...others], timeout = 15_000 }) {
+    const { socket } = sockets.get(id);
+    const numbers = Array.from({ length: times }, (_, seq) => seq);
+    return Promise.all(
+      numbers.map((seq) => socket.timeout(timeout).emitWithAck(event, { ...fromJson(first), seq }, ...fromJson(others))),
+    );
+  },
+
+  /** What the option `upgrade` does by itself. */
+  upgrade({ id }) {
+    sockets.get(id).manager.engine._probe("websocket");
+  },
+
   /** Answers every `event` from now on that asks for an ack. */
   answer({ id, event, args }) {
     sockets.get(id).socket.on(event, (...sent) => sent.pop()(...fromJson(args)));

@@ -34,6 +34,7 @@ export class Seen {
     this.transports = 0; // WebSocket or Engine.IO connections opened
     this.connections = []; // sockets, as {sid, namespace, auth, headers}
     this.upgrades = []; // upgrade requests, as {url, headers, rawHeaders}
+    this.polls = []; // requests of the polling transport, as {method, url}
     this.events = []; // what clients sent, as {sid, namespace, event, args, acked}
     this.received = {}; // event → how often clients sent it
     this.emitted = {}; // event → how often it was sent to a client

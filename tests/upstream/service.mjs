@@ -4,6 +4,7 @@
 // AUTH=off leaves its own check of tokens out, NEXTAUTH_SECRET is the secret of that check.
 
 import { createServer } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import jwt from "jsonwebtoken";
 import { Server } from "socket.io";
 
@@ -35,6 +36,11 @@ io.engine.on("connection", (transport) => {
   transport.on("close", (reason) => {
     if (reason === "parse error") seen.faults.push(reason);
   });
+});
+io.engine.use((request, _response, next) => {
+  const { method, url } = request;
+  if (new URL(url, "http://service").searchParams.get("transport") !== "websocket") seen.polls.push({ method, url });
+  next();
 });
 io.engine.on("connection_error", ({ message }) => seen.faults.push(message));
 
@@ -114,6 +120,13 @@ io.on("connection", (socket) => {
   socket.on("echo", (...args) => {
     if (typeof args.at(-1) === "function") args.pop()(...args);
     else socket.emit("echo", ...args);
+  });
+  // Counts aloud.
+  socket.on("count", async ({ to, everyMs }) => {
+    for (let number = 0; number < to; number += 1) {
+      socket.emit("counted", number);
+      if (everyMs > 0) await sleep(everyMs);
+    }
   });
   // Has no answer, ever.
   socket.on("silence", () => {});

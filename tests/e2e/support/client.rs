@@ -16,7 +16,7 @@ use tokio::{
     sync::{Notify, oneshot},
 };
 
-use super::{node, soon};
+use super::{eventually, node, soon};
 
 /// The Node process that hosts the clients of one gate.
 #[derive(Debug)]
@@ -193,6 +193,12 @@ impl Client {
         self.call("emit", json!({ "event": event, "args": args, "ack": true, "timeout": ms })).await
     }
 
+    /// Sends so many events at once, each with its place as `seq` in its first argument; their acks, in that order.
+    pub(crate) async fn ask_at_once(&self, times: usize, event: &str, args: Value) -> Vec<Value> {
+        let answers = self.call("burst", json!({ "times": times, "event": event, "args": args })).await;
+        answers.unwrap_or_else(|error| panic!("an ack of `{event}` is missing: {error}")).as_array().unwrap().clone()
+    }
+
     /// From now on every `event` that asks for an ack gets this one.
     pub(crate) async fn answer(&self, event: &str, args: Value) {
         self.call("answer", json!({ "event": event, "args": args })).await.unwrap();
@@ -214,9 +220,23 @@ impl Client {
         state["transport"].as_str().expect("the client is connected").to_owned()
     }
 
+    /// Waits until its packets travel by this transport.
+    pub(crate) async fn travels_by(&self, transport: &str) {
+        eventually(&format!("the client travels by {transport}"), async || {
+            (self.transport().await == transport).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until the connection has gone over from polling to websocket.
     pub(crate) async fn upgraded(&self) {
         self.next("upgrade").await;
+    }
+
+    /// Goes over from polling to websocket now, with a Manager whose option `upgrade` is off.
+    pub(crate) async fn upgrade(&self) {
+        self.call("upgrade", json!({})).await.unwrap();
+        self.travels_by("websocket").await;
     }
 
     /// `socket.disconnect()`.

@@ -1,11 +1,14 @@
 //! A speaker of HTTP and WebSocket that may send any bytes at all.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 use super::{
@@ -27,7 +30,14 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
+        Self::connect_from(Ipv4Addr::LOCALHOST, address).await
+    }
+
+    /// From another address of this machine.
+    pub(crate) async fn connect_from(source: Ipv4Addr, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        let stream = socket.connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, read: Vec::new() }
     }
@@ -35,7 +45,7 @@ impl Raw {
     /// An upgraded connection.
     pub(crate) async fn upgraded(address: SocketAddr, target: &str, headers: &str) -> Self {
         let mut raw = Self::connect(address).await;
-        raw.send(format!("GET {target} HTTP/1.1\r\n{UPGRADE}{headers}\r\n").as_bytes()).await;
+        raw.ask_upgrade(target, headers).await;
         let head = raw.head().await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         raw
@@ -56,6 +66,11 @@ impl Raw {
         let connected = raw.frame().await;
         assert!(connected.text().starts_with("40{\"sid\":"), "{connected:?}");
         raw
+    }
+
+    /// Asks for an upgrade; `headers` are whole lines.
+    pub(crate) async fn ask_upgrade(&mut self, target: &str, headers: &str) {
+        self.send(format!("GET {target} HTTP/1.1\r\n{UPGRADE}{headers}\r\n").as_bytes()).await;
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
@@ -88,6 +103,25 @@ impl Raw {
                 return String::new();
             }
         }
+    }
+
+    /// The next HTTP answer, with as much of a body as its `Content-Length` says.
+    pub(crate) async fn answer(&mut self) -> String {
+        let head = self.head().await;
+        let length = head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+        let length: usize = length.unwrap_or_else(|| panic!("{head:?} does not say how long the body is"));
+        while self.read.len() < length {
+            assert!(self.fill().await, "the end before {length} bytes of a body");
+        }
+        let rest = self.read.split_off(length);
+        head + &String::from_utf8(std::mem::replace(&mut self.read, rest)).unwrap()
+    }
+
+    /// Takes the place of polling: the probe, and the word that it is over.
+    pub(crate) async fn go_over(&mut self) {
+        self.say("2probe").await;
+        assert_eq!(self.frame().await.text(), "3probe");
+        self.say("5").await;
     }
 
     /// The status of the next HTTP answer. 0: the connection ended instead.

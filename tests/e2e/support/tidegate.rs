@@ -26,6 +26,7 @@ use super::{
     settings::{ConfigFolder, Settings},
     soon,
     token::SECRET,
+    way::Way,
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
@@ -97,6 +98,13 @@ impl Gate {
     /// A stock client that is connected with this token.
     pub(crate) async fn client(&self, token: String) -> Client {
         let client = self.connect(json!({ "token": token })).await;
+        client.connected().await;
+        client
+    }
+
+    /// A stock client that is connected, on this way.
+    pub(crate) async fn client_by(&self, way: Way, token: String) -> Client {
+        let client = self.connect_with(json!({ "token": token }), way.options()).await;
         client.connected().await;
         client
     }

@@ -1,0 +1,119 @@
+//! Which page may read the answers of the Engine.IO endpoint: cross-origin requests of browsers (Fetch, "CORS protocol").
+
+use crate::support::{Gate, Poller, Service, http, http::Reply, json, token};
+
+const SCHOOL: &str = "https://school.example";
+const ALLOW: &str = r#"origins.allow = ["https://school.example", "https://other.example"]"#;
+
+/// The four headers that a browser looks at: origin, credentials, methods, headers.
+fn leave(reply: &Reply) -> [Option<&str>; 4] {
+    ["origin", "credentials", "methods", "headers"].map(|name| reply.header(&format!("access-control-allow-{name}")))
+}
+
+fn vary(reply: &Reply) -> Vec<&str> {
+    reply.headers.get_all("vary").iter().map(|value| value.to_str().unwrap()).collect()
+}
+
+async fn preflight(gate: &Gate, origin: &str) -> Reply {
+    let headers = [
+        ("origin", origin),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "authorization,content-type"),
+    ];
+    http::request("OPTIONS", &format!("{}/socket.io/?EIO=4&transport=polling", gate.url()), &headers, "").await
+}
+
+#[tokio::test]
+async fn a_page_that_is_allowed_may_read_every_answer() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with(ALLOW).await;
+    let page = [("origin", SCHOOL)];
+    let readable = [Some(SCHOOL), Some("true"), None, None];
+    let poller = Poller::shaking_hands(gate.address, "", &page).await;
+
+    let connected = poller.post(format!("40{}", json!({ "token": token("ada") }))).await;
+    let polled = poller.get().await;
+    let url = format!("{}/socket.io/?EIO=4&transport=polling", gate.url());
+    let opened = http::request("GET", &url, &page, "").await;
+    let refused = http::request("GET", &(url.clone() + "&sid=AAAAAAAAAAAAAAAAAAAA"), &page, "").await;
+    let wrong = http::request("GET", &(url + "&j=0"), &page, "").await;
+    let too_large = poller.post("x".repeat(1_000_001)).await;
+
+    for (reply, status) in
+        [(connected, 200), (polled, 200), (opened, 200), (refused, 400), (wrong, 400), (too_large, 413)]
+    {
+        assert_eq!((reply.status, leave(&reply)), (status, readable), "{reply:?}");
+        assert_eq!(vary(&reply), ["Origin"], "a cache must not give it to another page");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_that_asks_first_is_told() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with(ALLOW).await;
+
+    let reply = preflight(&gate, SCHOOL).await;
+
+    assert_eq!((reply.status, reply.text()), (204, ""));
+    let told = [Some(SCHOOL), Some("true"), Some("GET,POST"), Some("authorization,content-type")];
+    assert_eq!(leave(&reply), told);
+    assert_eq!(vary(&reply), ["Access-Control-Request-Headers", "Origin"]);
+    assert_eq!(reply.header("access-control-max-age"), Some("7200"));
+    assert_eq!(service.seen().await["polls"], json!([]), "the service is not asked");
+}
+
+#[tokio::test]
+async fn another_page_is_refused_and_may_not_read_why() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with(ALLOW).await;
+    let poller = Poller::socketio(gate.address).await;
+
+    for origin in ["https://evil.example", "null", "http://school.example", "https://school.example.evil.example"] {
+        let page = [("origin", origin)];
+        let strange = poller.with_headers(&page);
+        let handshake = format!("{}/socket.io/?EIO=4&transport=polling", gate.url());
+        let replies = [
+            http::request("GET", &handshake, &page, "").await,
+            strange.get().await,
+            strange.post("42[\"silence\"]").await,
+            preflight(&gate, origin).await,
+        ];
+        for reply in replies {
+            assert_eq!((reply.status, leave(&reply)), (403, [None; 4]), "{origin}: {reply:?}");
+        }
+        assert_eq!(strange.websocket_refused().await.0, 403, "{origin}");
+    }
+    poller.echoes().await;
+    assert!(service.seen().await["received"]["silence"].is_null());
+}
+
+#[tokio::test]
+async fn every_page_may_be_allowed_but_without_its_cookies() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with(r#"origins.allow = ["*"]"#).await;
+
+    let opened = http::request(
+        "GET",
+        &format!("{}/socket.io/?EIO=4&transport=polling", gate.url()),
+        &[("origin", "https://anybody.example")],
+        "",
+    )
+    .await;
+    let asked = preflight(&gate, "https://anybody.example").await;
+
+    assert_eq!((opened.status, leave(&opened)), (200, [Some("*"), None, None, None]));
+    assert_eq!(vary(&opened), [""; 0], "it is the same for everybody");
+    assert_eq!((asked.status, leave(&asked)[..2].to_vec()), (204, vec![Some("*"), None]));
+}
+
+#[tokio::test]
+async fn what_is_forwarded_keeps_the_services_own_answer() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with(ALLOW).await;
+
+    let reply = http::request("GET", &format!("{}/sessions/plan", gate.url()), &[("origin", SCHOOL)], "").await;
+    let script = http::get(&format!("{}/socket.io/socket.io.js", gate.url())).await;
+
+    assert_eq!((reply.status, leave(&reply)), (200, [None; 4]));
+    assert_eq!(script.status, 200, "the client's script is the service's");
+}
