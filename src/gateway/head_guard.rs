@@ -18,6 +18,7 @@ mod target;
 use std::{
     future::Future,
     io,
+    mem::take,
     pin::{Pin, pin},
     sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
@@ -127,6 +128,8 @@ pub struct GuardedIo<S> {
     /// How much of the beginning of `held` is judged.
     judged: usize,
     reading: Reading,
+    /// hyper has read a request and has not had its turn to serve it.
+    unserved: bool,
     lingered: Option<usize>,
 }
 
@@ -154,6 +157,7 @@ impl<S> GuardedIo<S> {
             held: BytesMut::new(),
             judged: 0,
             reading: Reading::Head(HeadScan::default()),
+            unserved: false,
             lingered: None,
         };
         (guarded, refused)
@@ -277,6 +281,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for GuardedIo<S> {
         loop {
             if this.judged > 0 {
                 this.pass(out);
+                this.unserved = true;
                 return Poll::Ready(Ok(()));
             }
             if this.judge() {
@@ -288,9 +293,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for GuardedIo<S> {
                 Reading::Head(_) | Reading::Body(_) => {}
             }
             match this.poll_fill(cx)? {
+                // hyper would drop the request unserved, and nobody would know that its client has been and gone.
+                Poll::Ready(0) if take(&mut this.unserved) => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Poll::Ready(0) => return Poll::Ready(Ok(())),
                 Poll::Ready(_) => {}
                 Poll::Pending => {
+                    this.unserved = false;
                     ready!(this.patience.poll_over(cx));
                     this.give_up()?;
                     if this.judged == 0 {

@@ -1,6 +1,6 @@
 //! The guard beneath a real hyper on loopback, and alone over pieces of a stream.
 
-use std::{collections::VecDeque, convert::Infallible, net::SocketAddr};
+use std::{cell::Cell, collections::VecDeque, convert::Infallible, net::SocketAddr};
 
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt;
@@ -98,6 +98,23 @@ async fn a_bad_head_is_answered_in_its_turn() {
     .await;
     assert_eq!(seen(&answers), ["200", "200", "400"]);
     assert!(answers.find("<GET /slow >") < answers.find("<GET /b >"), "{answers}");
+}
+
+#[tokio::test]
+async fn a_request_is_heard_although_its_client_has_gone() {
+    let (mut client, server) = tokio::io::duplex(1024);
+    client.write_all(b"GET /poll HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    drop(client);
+
+    let heard = &Cell::new(false);
+    let service = service_fn(|_| async move {
+        heard.set(true);
+        std::future::pending::<Result<Response<Body>, Infallible>>().await
+    });
+    let served = LIMITS.http1().serve_connection(TokioIo::new(GuardedIo::new(server, LIMITS).0), service);
+
+    timeout(DEADLINE, served).await.expect("its end is seen").unwrap_err();
+    assert!(heard.get());
 }
 
 #[tokio::test]
