@@ -19,7 +19,7 @@ impl Driver {
         for request in self.cell.take_letters() {
             let fetches = matches!(
                 (&self.client, &request),
-                (ClientLeg::Polling(leg), ClientRequest::Poll(_)) if leg.waiting() > 0
+                (ClientLeg::Polling(leg), ClientRequest::Poll(_)) if leg.has_packets()
             );
             if self.closing.is_some() && !fetches {
                 request.refuse(EngineError::SessionUnknown);
