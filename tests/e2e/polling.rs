@@ -179,11 +179,13 @@ async fn a_client_that_leaves_is_let_go() {
 #[tokio::test]
 async fn a_poll_whose_client_goes_away_ends_the_session() {
     let service = Service::start().await;
-    let gate = Gate::before(&service).await;
+    let gate = Gate::before(&service).with("listen.workers = 1").await;
     let (poller, other) = (Poller::socketio(gate.address).await, Poller::socketio(gate.address).await);
 
     let mut raw = Raw::connect(gate.address).await;
     raw.send(format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", poller.target("polling")).as_bytes()).await;
+    // The one thread has read the poll when it has answered what came later.
+    other.echoes().await;
     drop(raw);
 
     assert_eq!(service.disconnection().await["reason"], "transport close");

@@ -26,32 +26,33 @@ async fn assert_stranger(gate: &Gate, owner: &Poller, what: &str, stranger: &Pol
 async fn another_token_or_none_opens_nothing() {
     let service = Service::without_auth().await;
     let gate = Gate::before(&service).with(SOURCES).await;
-    let header = |user: &str| format!("Bearer {}", token(user));
-    let cookie = |user: &str| format!("session={}", token(user));
-    let query = |user: &str| format!("&token={}", token(user));
+    let (ada, eve) = (&token("ada"), &token("eve"));
+    let header = |token: &str| format!("Bearer {token}");
+    let cookie = |token: &str| format!("session={token}");
+    let query = |token: &str| format!("&token={token}");
     let opened = async |query: &str, headers: &[(&str, &str)]| {
         let owner = Poller::shaking_hands(gate.address, query, headers).await;
         owner.join("").await;
         owner
     };
 
-    let by_header = opened("", &[("authorization", &header("ada"))]).await;
-    let by_cookie = opened("", &[("cookie", &cookie("ada"))]).await;
-    let by_query = opened(&query("ada"), &[]).await;
+    let by_header = opened("", &[("authorization", &header(ada))]).await;
+    let by_cookie = opened("", &[("cookie", &cookie(ada))]).await;
+    let by_query = opened(&query(ada), &[]).await;
 
-    for (owner, name, value) in [(&by_header, "authorization", header("eve")), (&by_cookie, "cookie", cookie("eve"))] {
+    for (owner, name, value) in [(&by_header, "authorization", header(eve)), (&by_cookie, "cookie", cookie(eve))] {
         assert_stranger(&gate, owner, &format!("another {name}"), &owner.with_headers(&[(name, &value)])).await;
         assert_stranger(&gate, owner, &format!("no {name}"), &owner.with_headers(&[])).await;
         assert_stranger(&gate, owner, "nonsense", &owner.with_headers(&[(name, "Bearer nonsense")])).await;
     }
-    assert_stranger(&gate, &by_query, "another query", &by_query.with_query(&query("eve"))).await;
+    assert_stranger(&gate, &by_query, "another query", &by_query.with_query(&query(eve))).await;
     assert_stranger(&gate, &by_query, "no query", &by_query.with_query("")).await;
     // Two tokens, one of which would do, are a token that does not.
-    let two = by_query.with_headers(&[("authorization", &header("eve"))]);
+    let two = by_query.with_headers(&[("authorization", &header(eve))]);
     assert_stranger(&gate, &by_query, "a second token", &two).await;
 
     // The same token in another place is the same token.
-    by_header.with_headers(&[("cookie", &cookie("ada"))]).echoes().await;
+    by_header.with_headers(&[("cookie", &cookie(ada))]).echoes().await;
     assert!(service.seen().await["received"]["silence"].is_null());
 }
 

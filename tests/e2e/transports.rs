@@ -197,6 +197,10 @@ async fn two_namespaces_share_one_connection() {
         assert_eq!(service.disconnection().await["namespace"], "/chat", "{way:?}");
         assert_eq!(main.ask("echo", json!(["still here"])).await, "still here", "{way:?}");
         main.disconnect().await;
+        eventually("the service sees both go", async || {
+            (service.seen().await["disconnects"].as_array().unwrap().len() == 2).then_some(())
+        })
+        .await;
     }
 }
 
