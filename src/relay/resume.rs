@@ -131,13 +131,13 @@ impl Driver {
         self.worker.registry.resume(recovery.pid, ClientRequest::Arrive(Box::new(arrival)));
     }
 
-    /// The client is gone, and may come back.
+    /// The client is gone, and may come back. Its place among the open connections stays taken, or whoever connects and
+    /// leaves again and again would have any number of sessions.
     pub(super) fn client_gone(&mut self, turn: &mut Turn<'_>, ended: Ended) {
         self.client.say_end(ended, "", self.upstream.between_frames(), turn.now);
         self.record_client_end(turn, ended);
         self.client = ClientLeg::Away;
         self.paused_until = None;
-        self.permit = None;
         self.close_reason = Box::default();
         turn.session.client_gone(ended, turn.now);
         self.cell.client_gone(turn.now);

@@ -106,10 +106,22 @@ impl Ended {
         }
     }
 
-    /// Has only the service gone, so that a client may wait for it to come back?
+    /// Has only the service gone, so that a client may wait for it to come back? One that objects to what the client
+    /// said (RFC 6455 §7.4.1) would object again.
     #[must_use]
-    pub const fn is_service_gone(self) -> bool {
-        matches!(self, Self::ServiceClosed(_) | Self::ServiceLost | Self::ServiceUnreachable | Self::ServiceSlow)
+    pub fn is_service_gone(self) -> bool {
+        const OBJECTIONS: [CloseCode; 5] = [
+            CloseCode::PROTOCOL,
+            CloseCode::UNSUPPORTED,
+            CloseCode::INVALID_PAYLOAD,
+            CloseCode::POLICY,
+            CloseCode::TOO_BIG,
+        ];
+        match self {
+            Self::ServiceClosed(code) => !OBJECTIONS.contains(&code),
+            Self::ServiceLost | Self::ServiceUnreachable | Self::ServiceSlow => true,
+            _ => false,
+        }
     }
 
     /// Whose doing it was.
@@ -167,5 +179,29 @@ impl Fault {
             Self::Operator => "operator",
             Self::Us => "tidegate",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_that_objects_is_not_waited_for() {
+        let closes = |code| Ended::ServiceClosed(code).is_service_gone();
+        for code in [CloseCode::NO_STATUS, CloseCode::NORMAL, CloseCode::GOING_AWAY, CloseCode::RESTART] {
+            assert!(closes(code), "{code:?}: it goes, or goes down");
+        }
+        for code in [CloseCode::TOO_BIG, CloseCode::POLICY, CloseCode::PROTOCOL, CloseCode::INVALID_PAYLOAD] {
+            assert!(!closes(code), "{code:?}: it would do so again");
+        }
+        assert!(Ended::ServiceLost.is_service_gone() && !Ended::ServiceRefused.is_service_gone());
+    }
+
+    #[test]
+    fn a_page_that_is_left_does_not_come_back() {
+        assert!(Ended::ClientLost.is_client_gone() && Ended::ClientClosed(CloseCode::NO_STATUS).is_client_gone());
+        assert!(!Ended::ClientClosed(CloseCode::GOING_AWAY).is_client_gone());
+        assert!(!Ended::ClientPacket("rule").is_client_gone(), "whoever breaks a rule is sent away");
     }
 }
