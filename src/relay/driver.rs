@@ -237,7 +237,11 @@ impl Driver {
         while self.may_be_obeyed(turn.session) {
             let Some(action) = turn.session.poll_action() else { break };
             match action {
-                Action::Dial => self.ask_to_dial(turn),
+                Action::Dial => {
+                    self.ask_to_dial(turn);
+                    // It begins when it is polled, which the next round does.
+                    cx.waker().wake_by_ref();
+                }
                 Action::SendClient(text) => self.client.say(OpCode::Text, &text, turn.now),
                 Action::SayPacket(packet) => {
                     self.client.say(OpCode::Text, packet.text(), turn.now);
