@@ -92,26 +92,26 @@ pub struct Running {
     pub admin: SocketAddr,
     stage: watch::Sender<Stage>,
     grace: Duration,
-    workers: Vec<JoinHandle<()>>,
+    workers: Vec<JoinHandle<u64>>,
     control: JoinHandle<()>,
     workers_done: oneshot::Sender<()>,
 }
 
 impl Running {
-    /// Stops accepting and sends the clients away within `limits.shutdown_grace`; returns when they are gone.
-    pub fn drain(self) {
+    /// Stops accepting and sends the clients away within `limits.shutdown_grace`; returns when they are gone, with the
+    /// number of their packets that still waited for the service.
+    pub fn drain(self) -> u64 {
         self.stage.send_replace(Stage::Draining(self.grace));
-        self.wait();
+        self.wait()
     }
 
-    /// Returns when the node has been drained, by a signal for example.
-    pub fn wait(self) {
-        for worker in self.workers {
-            // A thread that panicked has said so; the others are still to be waited for.
-            let _ = worker.join();
-        }
+    /// Returns when the node has been drained, by a signal for example, as [`drain`](Self::drain) does.
+    pub fn wait(self) -> u64 {
+        // A thread that panicked has said so; the others are still to be waited for.
+        let unsent = self.workers.into_iter().filter_map(|worker| worker.join().ok()).sum();
         let _ = self.workers_done.send(());
         let _ = self.control.join();
+        unsent
     }
 }
 
@@ -132,7 +132,12 @@ pub fn run(config: Config, path: Option<PathBuf>, overrides: Overrides) -> Resul
     let source = control::Source { path, overrides, journal: journal.clone() };
     let running = launch(config, Some(source)).inspect_err(|_| journal.flush(LOG_PATIENCE))?;
     journal::line(LogLevel::Info, &format!("listening on {}, admin on {}", running.address, running.admin));
-    running.wait();
+    let unsent = running.wait();
+    if unsent > 0 {
+        let sentence =
+            format!("{unsent} packets of clients never reached the service: it was away while this node drained");
+        journal::line(LogLevel::Warn, &sentence);
+    }
     journal::line(LogLevel::Info, "stopped");
     journal.flush(LOG_PATIENCE);
     Ok(())

@@ -253,6 +253,12 @@ impl Tally {
         self.queue_dropped.add(packets);
     }
 
+    /// So many packets have never reached the service, in all.
+    #[must_use]
+    pub fn queue_dropped_so_far(&self) -> u64 {
+        self.queue_dropped.get()
+    }
+
     /// A client tried to go over from polling to a websocket.
     pub fn upgrade(&self, ok: bool) {
         if ok { &self.upgrades_ok } else { &self.upgrades_failed }.add(1);

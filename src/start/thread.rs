@@ -49,15 +49,15 @@ pub(super) struct Seed {
     pub(super) started: Instant,
 }
 
-/// Starts a worker thread; it ends when it has been drained.
-pub(super) fn spawn(index: usize, seed: Seed) -> io::Result<JoinHandle<()>> {
+/// Starts a worker thread; it ends when it has been drained, with the number of packets that still waited for the service.
+pub(super) fn spawn(index: usize, seed: Seed) -> io::Result<JoinHandle<u64>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-        LocalSet::new().block_on(&runtime, live(index, seed));
-    })
+    std::thread::Builder::new()
+        .name(format!("worker-{index}"))
+        .spawn(move || LocalSet::new().block_on(&runtime, live(index, seed)))
 }
 
-async fn live(index: usize, seed: Seed) {
+async fn live(index: usize, seed: Seed) -> u64 {
     let Seed { listener, tally, shared, mut settings, mut stage, registry, mut errands, started } = seed;
     let current = Arc::clone(&settings.borrow_and_update());
     let tick = (current.session.terms.ping_interval.min(current.session.terms.ping_timeout) / TICKS_PER_PING)
@@ -107,7 +107,9 @@ async fn live(index: usize, seed: Seed) {
         };
         listener::accept(listener, draining, on_connection, on_exhausted).await;
     }
+    let unsent_before = tally.queue_dropped_so_far();
     drain(&worker, &edge, &mut stage).await;
+    tally.queue_dropped_so_far() - unsent_before
 }
 
 async fn drain(worker: &Worker, edge: &Edge, stage: &mut watch::Receiver<Stage>) {
