@@ -16,6 +16,7 @@ pub mod hold;
 pub mod namespaces;
 pub mod plain;
 pub mod queue;
+pub mod replay;
 pub mod resume;
 pub mod socketio;
 pub mod upstream;
@@ -145,6 +146,8 @@ pub enum Action {
     PongService(Box<[u8]>),
     /// Send this text message to the service, between two messages of the client.
     SendService(Cow<'static, [u8]>),
+    /// Send this message of the client to the service again, which is another one.
+    RepeatToService(Box<WholePacket>),
     /// The user is known now.
     Authenticated,
 }
@@ -279,10 +282,7 @@ impl Session {
         if self.common.idle_until(terms).is_some_and(|at| now >= at) {
             self.common.end(Ended::IdleTimeout);
         }
-        let due = match &mut self.dialect {
-            Dialect::SocketIo(socketio) => socketio.upstream.handle_timeout(terms, now),
-            Dialect::Plain(_) => None,
-        };
+        let due = self.dialect.upstream_mut().handle_timeout(terms, now);
         if let Dialect::SocketIo(socketio) = &mut self.dialect {
             socketio.handle_absence(&mut self.common, terms, now);
         }
@@ -338,10 +338,11 @@ impl Session {
     /// When to call [`handle_timeout`](Self::handle_timeout).
     #[must_use]
     pub fn next_deadline(&self, terms: &Terms) -> Instant {
-        let (connect_by, upstream) = match &self.dialect {
-            Dialect::SocketIo(socketio) => (socketio.connect_by(), socketio.upstream.due(terms)),
-            Dialect::Plain(_) => (None, None),
+        let connect_by = match &self.dialect {
+            Dialect::SocketIo(socketio) => socketio.connect_by(),
+            Dialect::Plain(_) => None,
         };
+        let upstream = self.upstream().due(terms);
         let resume = self.resume().and_then(|resume| resume.due(terms));
         let fragments_until = self.common.fragments_until;
         let others =

@@ -8,6 +8,10 @@ use super::{
     Config,
     error::{ConfigError, Warning},
 };
+use crate::{
+    gateway::websocket::WebsocketTable,
+    session::{plain::OnUpstreamLoss, replay::REPLAY_BOUNDS},
+};
 
 /// Event names that can become labels; the slots of [`EventNames`](crate::event_names::EventNames) leave room for
 /// those that the configuration names.
@@ -154,6 +158,35 @@ impl Config {
             if !paths.insert(&route.path) {
                 return refuse(key, format!("is {:?} a second time", route.path));
             }
+            self.check_replay(index, route)?;
+        }
+        Ok(())
+    }
+
+    fn check_replay(&self, index: usize, route: &WebsocketTable) -> Checked {
+        let key = |name: &str| format!("websocket[{index}].{name}");
+        let holds = route.on_upstream_loss == OnUpstreamLoss::Hold;
+        if holds && self.session.hold.0.is_zero() {
+            let message = "is \"hold\", but session.hold is \"0s\", which holds nobody; give session.hold a time, or write \
+                           \"close\"";
+            return refuse(key("on_upstream_loss"), message);
+        }
+        if usize::from(route.replay_first) > REPLAY_BOUNDS.packets {
+            let message =
+                format!("is {}; at most {} messages are said again", route.replay_first, REPLAY_BOUNDS.packets);
+            return refuse(key("replay_first"), message);
+        }
+        let replay = match (route.replay_first, route.replay_events.as_slice()) {
+            (0, []) => return Ok(()),
+            (0, _) => "replay_events",
+            _ => "replay_first",
+        };
+        if !holds {
+            let message = "is given, but no client is held here; write on_upstream_loss = \"hold\" beside it";
+            return refuse(key(replay), message);
+        }
+        if !route.replay_events.is_empty() && route.event_field.is_none() {
+            return refuse(key("replay_events"), "needs event_field, which says where a message names its event");
         }
         Ok(())
     }

@@ -53,7 +53,9 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{config::load::parse, gateway::websocket::WebsocketTable, units::SecretSource};
+    use crate::{
+        config::load::parse, gateway::websocket::WebsocketTable, session::plain::OnUpstreamLoss, units::SecretSource,
+    };
 
     const REFERENCE_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/tidegate.toml");
 
@@ -133,7 +135,13 @@ mod tests {
         config.auth.forward_claims.insert("x-user-id".to_owned(), "sub".to_owned());
         assert_eq!(parse("effective", &effective(&config)), Ok(config.clone()));
         config.rate_limit.clear();
-        config.websocket.push(WebsocketTable { path: "/ws".to_owned(), event_field: None });
+        config.websocket.push(WebsocketTable {
+            path: "/ws".to_owned(),
+            event_field: Some("type".to_owned()),
+            on_upstream_loss: OnUpstreamLoss::Hold,
+            replay_first: 1,
+            replay_events: vec!["subscribe".to_owned()],
+        });
         assert_eq!(parse("effective", &effective(&config)), Ok(config));
     }
 }

@@ -25,7 +25,7 @@ use crate::{
         peer::Peer,
         reply::{self, Body},
         router::{Route, Routes},
-        websocket::{self, WebsocketTable},
+        websocket,
     },
     observe::journal::{self, RefusedHandshake},
     policy::{
@@ -33,6 +33,7 @@ use crate::{
         verdict::{Refusal, RefusalKind},
     },
     relay::{dial::Dialler, worker::Worker},
+    session::plain::PlainRoute,
     wire::engineio::open::Open,
 };
 
@@ -42,7 +43,7 @@ pub struct EdgeRules {
     /// Which request goes where.
     pub routes: Routes,
     /// The plain routes, by the number that `routes` gives.
-    pub websocket: Vec<WebsocketTable>,
+    pub websocket: Vec<Arc<PlainRoute>>,
     /// Bounds of a request head.
     pub head: HeadLimits,
     /// Proxies whose word on the client's address counts.

@@ -21,6 +21,7 @@ use crate::{
     observe::journal,
     policy::{
         auth::{Auth, AuthError, KEYS_UNAVAILABLE},
+        compile_error::CompileError,
         connections::Permit,
         identity::Identity,
         token_source::Token,
@@ -28,12 +29,16 @@ use crate::{
     },
     relay::{
         client_leg::ClientLeg,
-        dial::{DialError, DialRequest, Dialled},
-        driver::{Driver, SERVICE_PAYLOAD_MAX},
+        dial::{DialError, DialRequest, Dialled, PackedRequest},
+        driver::Driver,
         inflow::Inflow,
         leg::{upstream::UpstreamLeg, websocket::WebSocketLeg},
     },
-    session::{Session, plain::Plain},
+    session::{
+        Session,
+        plain::{OnUpstreamLoss, Plain, PlainRoute},
+        replay::ReplayTerms,
+    },
     wire::websocket::{frame::Sender, handshake},
 };
 
@@ -52,6 +57,39 @@ pub struct WebsocketTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"type")]
     pub event_field: Option<String>,
+    /// What becomes of a client when the service goes away: `"close"`, with code 1012, or `"hold"`: it stays, and its
+    /// messages wait as `[session]` says. Only for services to which a new connection means the same as the old one, but
+    /// for what is said again.
+    #[serde(default)]
+    #[schemars(example = OnUpstreamLoss::Hold)]
+    pub on_upstream_loss: OnUpstreamLoss,
+    /// With `"hold"`, so many of the client's first messages are said again to the service that is back, at most 8. Its
+    /// answers to them reach the client.
+    #[serde(default)]
+    #[schemars(example = 1)]
+    pub replay_first: u8,
+    /// With `"hold"`, messages of these events are said again too, each text once: names, or patterns with `*`. At most 8
+    /// messages are remembered, and 16 KiB; a client that said more is closed when the service goes away.
+    #[serde(default)]
+    #[schemars(example = ["subscribe"])]
+    pub replay_events: Vec<String>,
+}
+
+impl WebsocketTable {
+    /// The route, ready for use; `at` is its number in the file.
+    ///
+    /// # Errors
+    /// [`CompileError::Pattern`] for an entry of `replay_events` that is no pattern.
+    pub fn compile(&self, at: usize) -> Result<PlainRoute, CompileError> {
+        let replay = ReplayTerms::new(self.replay_first.into(), &self.replay_events).map_err(|(event, error)| {
+            CompileError::Pattern { key: format!("websocket[{at}].replay_events[{event}]"), error }
+        })?;
+        Ok(PlainRoute {
+            event_field: self.event_field.as_deref().map(Into::into),
+            on_upstream_loss: self.on_upstream_loss,
+            replay,
+        })
+    }
 }
 
 /// Answers the handshake of a plain route: the token first, then the service, then the client.
@@ -85,27 +123,36 @@ pub(super) async fn open(
     for (name, value) in identity.forward_headers() {
         request.headers.insert(name.clone(), value.clone());
     }
+    let route = Arc::clone(&rules.websocket[route]);
+    let held = (route.on_upstream_loss == OnUpstreamLoss::Hold).then(|| PackedRequest::of(&request));
     let dialled = match dial_service(edge, &rules, request).await {
         Ok(dialled) => dialled,
         Err(answer) => return answer,
     };
     let protocol = dialled.protocol.as_deref().or_else(|| sources.answered_subprotocol(&parts.headers));
     let answer = upgrade::switching_protocols(&offer, protocol);
-    let plain = Plain::new(rules.websocket.get(route).and_then(|table| table.event_field.as_deref()).map(Arc::from));
+    let plain = Plain::new(route, dialled.protocol.as_deref());
     let edge = Rc::clone(edge);
     tokio::task::spawn_local(async move {
         if let Some(client) = upgrade::completed(on_upgrade).await {
-            relay(&edge, &rules, client, dialled, (plain, identity), &peer, permit);
+            let service = Service { dialled, again: held };
+            relay(&edge, &rules, client, service, (plain, identity), &peer, permit);
         }
     });
     answer
+}
+
+/// The service, and what it hears when it is dialled again.
+struct Service {
+    dialled: Dialled,
+    again: Option<PackedRequest>,
 }
 
 fn relay(
     edge: &Edge,
     rules: &EdgeRules,
     client: Client,
-    dialled: Dialled,
+    service: Service,
     (plain, identity): (Plain, Identity),
     peer: &Peer,
     permit: Option<Permit>,
@@ -125,11 +172,10 @@ fn relay(
     );
     let inflow = Inflow::new(Sender::Client, rules.max_payload, whole);
     let leg = WebSocketLeg::new(Box::new(client.io) as _, Sender::Service, inflow, &client.read_ahead);
-    let inflow = Inflow::new(Sender::Service, SERVICE_PAYLOAD_MAX, whole).checking_text();
-    let upstream = WebSocketLeg::new(dialled.io, Sender::Client, inflow, &dialled.read_ahead);
+    let upstream = UpstreamLeg::over(service.dialled, &session.dialect);
     worker.tally.upstream_open(1);
     worker.spawn(session, ClientLeg::Websocket(leg), None, now, |cell, client| {
-        Driver::new(Rc::clone(worker), cell, client, UpstreamLeg::Open(Box::new(upstream)), None, permit)
+        Driver::new(Rc::clone(worker), cell, client, upstream, service.again, permit)
     });
 }
 

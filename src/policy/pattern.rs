@@ -80,7 +80,7 @@ impl Pattern {
 }
 
 /// Several patterns, of which one has to match.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Patterns(Box<[Pattern]>);
 
 impl Patterns {

@@ -36,9 +36,6 @@ const ROUNDS: usize = 8;
 /// A side that takes nothing for so long is given up.
 const STALL: Duration = Duration::from_secs(10);
 
-/// The largest message a service may send. Far above Socket.IO's own limit, and still bounded.
-pub const SERVICE_PAYLOAD_MAX: u64 = 16 * 1024 * 1024;
-
 /// One batch in so many has its time in the gate measured.
 const TRANSIT_SAMPLE: u32 = 64;
 
@@ -214,7 +211,7 @@ impl Driver {
             turn.session.drain();
         }
         turn.session.handle_timeout(&self.rules.terms, turn.now);
-        let silent = turn.session.upstream().is_some_and(|upstream| upstream.is_silent(turn.now));
+        let silent = turn.session.upstream().is_silent(turn.now);
         self.paused_until = self.paused_until.filter(|until| turn.now < *until);
         if self.client.stalled_since().is_some_and(|since| turn.now >= since + STALL) {
             return Err(Ended::SlowReader);
@@ -244,7 +241,7 @@ impl Driver {
                 }
                 Action::SendClient(text) => self.client.say(OpCode::Text, &text, turn.now),
                 Action::SayPacket(packet) => {
-                    self.client.say(OpCode::Text, packet.text(), turn.now);
+                    self.client.say(OpCode::Text, packet.payload(), turn.now);
                     for bytes in packet.attachments() {
                         self.client.say(OpCode::Binary, bytes, turn.now);
                     }
@@ -254,6 +251,11 @@ impl Driver {
                 Action::SendService(text) => {
                     if let UpstreamLeg::Open(leg) = &mut self.upstream {
                         leg.say(OpCode::Text, &text, turn.now);
+                    }
+                }
+                Action::RepeatToService(message) => {
+                    if let UpstreamLeg::Open(leg) = &mut self.upstream {
+                        leg.say(message.opcode(), message.payload(), turn.now);
                     }
                 }
                 Action::PongService(payload) => {
@@ -277,7 +279,9 @@ impl Driver {
             Some(Action::SendClient(_) | Action::SayPacket(_) | Action::PingClient | Action::PongClient(_)) => {
                 self.upstream.between_frames()
             }
-            Some(Action::SendService(_) | Action::PongService(_)) => self.client.between_frames(),
+            Some(Action::SendService(_) | Action::RepeatToService(_) | Action::PongService(_)) => {
+                self.client.between_frames()
+            }
             Some(Action::Dial | Action::Authenticated) => true,
             None => false,
         }

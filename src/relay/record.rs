@@ -55,5 +55,5 @@ impl Driver {
 
 /// Packets of the client that waited for the service and never reached it.
 fn unsent(turn: &Turn<'_>) -> u64 {
-    turn.session.upstream().map_or(0, |upstream| upstream.dropped() + upstream.waiting().0 as u64)
+    turn.session.upstream().dropped() + turn.session.upstream().waiting().0 as u64
 }

@@ -6,13 +6,12 @@ use crate::{
     observe::journal,
     relay::{
         dial::{DialError, Dialled, PackedRequest},
-        driver::{Driver, SERVICE_PAYLOAD_MAX, Turn},
-        inflow::Inflow,
-        leg::{upstream::UpstreamLeg, websocket::WebSocketLeg},
+        driver::{Driver, Turn},
+        leg::upstream::UpstreamLeg,
         pace::{self, Leave},
     },
     session::ended::Ended,
-    wire::websocket::frame::{OpCode, Sender},
+    wire::websocket::frame::OpCode,
 };
 
 impl Driver {
@@ -20,7 +19,7 @@ impl Driver {
     pub(super) fn ask_to_dial(&mut self, turn: &mut Turn<'_>) {
         let hold = &self.rules.terms.hold;
         // Where nothing is held, clients come back by themselves, at a pace of their own.
-        let first = !turn.session.upstream().is_some_and(|upstream| upstream.is_redial());
+        let first = !turn.session.upstream().is_redial();
         let leave = match hold.hold {
             Some(_) => self.worker.pace.ask(first, self.place.take(), hold.pace, turn.now),
             None => Leave::Go,
@@ -46,7 +45,7 @@ impl Driver {
     }
 
     /// A dial has come to its end.
-    pub(super) fn dialled(&mut self, outcome: Result<Dialled, DialError>, turn: &Turn<'_>) -> Result<(), Ended> {
+    pub(super) fn dialled(&mut self, outcome: Result<Dialled, DialError>, turn: &mut Turn<'_>) -> Result<(), Ended> {
         self.upstream = UpstreamLeg::Away;
         self.worker.tally.dial(outcome.is_ok());
         let dialled = outcome.map_err(|error| {
@@ -56,16 +55,15 @@ impl Driver {
         if let Some(away) = self.worker.pace.reached(turn.now) {
             journal::service_back(away);
         }
-        let inflow = Inflow::new(Sender::Service, SERVICE_PAYLOAD_MAX, false);
-        let leg = WebSocketLeg::new(dialled.io, Sender::Client, inflow, &dialled.read_ahead);
+        turn.session.service_reached(dialled.protocol.as_deref(), turn.now)?;
         self.worker.tally.upstream_open(1);
-        self.upstream = UpstreamLeg::Open(Box::new(leg));
+        self.upstream = UpstreamLeg::over(dialled, &turn.session.dialect);
         Ok(())
     }
 
     /// The upstream leg is lost. The session waits for another, or ends.
     pub(super) fn service_gone(&mut self, turn: &mut Turn<'_>, ended: Ended) {
-        let failures = turn.session.upstream().map_or(0, |upstream| upstream.failures());
+        let failures = turn.session.upstream().failures();
         let dial_at = turn.now + pace::backoff(failures, rand::random());
         let held = turn.session.service_gone(ended, &self.rules.terms, dial_at, turn.now);
         if !held {
@@ -85,12 +83,15 @@ impl Driver {
     /// Sends the packets whose turn it is.
     pub(super) fn send_packets(&mut self, turn: &mut Turn<'_>, cx: &mut Context<'_>) -> Result<(), Ended> {
         while let Some(packet) = turn.session.next_packet() {
-            let text = self.upstream.send_message(OpCode::Text, packet.text(), turn.now, cx);
-            let sent = packet.attachments().fold(text, |sent, bytes| {
+            let first = self.upstream.send_message(packet.opcode(), packet.payload(), turn.now, cx);
+            let sent = packet.attachments().fold(first, |sent, bytes| {
                 sent.and_then(|()| self.upstream.send_message(OpCode::Binary, bytes, turn.now, cx))
             });
+            if sent.is_err() {
+                turn.session.packet_unsent(packet);
+                return Err(Ended::ServiceLost);
+            }
             turn.session.packet_sent(packet, &self.rules.terms);
-            sent.map_err(|_| Ended::ServiceLost)?;
         }
         Ok(())
     }
@@ -98,7 +99,7 @@ impl Driver {
     /// Tells the worker what waits here, for its gauges and the bound of all queues together. True: that is passed, and
     /// this session has a part in it.
     pub(super) fn tell_queue(&self, turn: &Turn<'_>) -> bool {
-        let Some(upstream) = turn.session.upstream() else { return false };
+        let upstream = turn.session.upstream();
         self.cell.held_since.set(upstream.away_since().filter(|_| upstream.is_redial()));
         let (packets, bytes) = upstream.waiting();
         self.worker.queued(&self.cell.queued, packets, bytes);

@@ -41,9 +41,11 @@ pub const fn to_client(ended: Ended, reason: &str) -> Close<'_> {
         Ended::TokenExpired => Close::new(CloseCode::POLICY, "token expired"),
         Ended::PingTimeout | Ended::ConnectTimeout | Ended::IdleTimeout => Close::new(CloseCode::POLICY, ended.cause()),
         Ended::SlowReader | Ended::QueueFull => Close::new(CloseCode::TRY_AGAIN, ended.cause()),
-        Ended::ServiceLost | Ended::ServiceUnreachable | Ended::ServiceRefused | Ended::ServiceSlow => {
-            Close::new(CloseCode::RESTART, "service unavailable")
-        }
+        Ended::ServiceLost
+        | Ended::ServiceUnreachable
+        | Ended::ServiceRefused
+        | Ended::ServiceChanged
+        | Ended::ServiceSlow => Close::new(CloseCode::RESTART, "service unavailable"),
         Ended::ServiceFrame(..) | Ended::ServiceFault(_) => {
             Close::new(CloseCode::BAD_GATEWAY, "bad answer from the service")
         }

@@ -51,6 +51,8 @@ pub enum Ended {
     ServiceUnreachable,
     /// The service answered the handshake, and did not want this client.
     ServiceRefused,
+    /// The service that came back speaks another subprotocol than the client was told.
+    ServiceChanged,
     /// The service broke a rule of WebSocket (RFC 6455).
     ServiceFrame(CloseCode, &'static str),
     /// The service broke a rule of Engine.IO or Socket.IO.
@@ -88,6 +90,7 @@ impl Ended {
             Self::ServiceLost => "service_lost",
             Self::ServiceUnreachable => "service_unreachable",
             Self::ServiceRefused => "service_refused",
+            Self::ServiceChanged => "service_changed",
             Self::ServiceSlow => "service_slow",
             Self::QueueFull => "queue_full",
             Self::Drained => "drained",
@@ -144,6 +147,7 @@ impl Ended {
             | Self::ServiceLost
             | Self::ServiceUnreachable
             | Self::ServiceRefused
+            | Self::ServiceChanged
             | Self::ServiceFrame(..)
             | Self::ServiceFault(_)
             | Self::ServiceSlow

@@ -1,10 +1,13 @@
-//! Packets of the client that wait for the service: whole, in order, bounded in number and bytes.
+//! Packets of the client, or messages of a plain route, that wait for the service: whole, in order, bounded in number
+//! and bytes.
 
 use std::collections::VecDeque;
 
 use zeroize::Zeroizing;
 
-/// A packet with its attachments, as it will be sent. Wiped when dropped: it may hold what the client keeps secret.
+use crate::wire::websocket::frame::OpCode;
+
+/// A packet with its attachments, or a message of a plain route, as it will be sent. Wiped when dropped: it may hold what the client keeps secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WholePacket {
     /// The number of its namespace.
@@ -13,9 +16,10 @@ pub struct WholePacket {
     pub ack_id: Option<u64>,
     /// How often it has been sent already.
     pub sent: u8,
-    /// May it be sent again if its ack is lost?
+    /// May it be sent again if its ack is lost, or to the next service?
     pub may_be_sent_again: bool,
-    text: Zeroizing<Vec<u8>>,
+    opcode: OpCode,
+    payload: Zeroizing<Vec<u8>>,
     attachments: Vec<Zeroizing<Vec<u8>>>,
     awaited: u8,
 }
@@ -29,10 +33,17 @@ impl WholePacket {
             ack_id,
             sent: 0,
             may_be_sent_again: false,
-            text: Zeroizing::new(text),
+            opcode: OpCode::Text,
+            payload: Zeroizing::new(text),
             attachments: Vec::with_capacity(attachments.into()),
             awaited: attachments,
         }
+    }
+
+    /// A message of a plain route: Text or Binary.
+    #[must_use]
+    pub fn message(opcode: OpCode, payload: Vec<u8>) -> Self {
+        Self { opcode, ..Self::new(0, None, payload, 0) }
     }
 
     /// The next attachment.
@@ -50,13 +61,19 @@ impl WholePacket {
     /// Is it an event, and not the answer to one?
     #[must_use]
     pub fn is_event(&self) -> bool {
-        matches!(self.text.as_slice(), [b'4', b'2' | b'5', ..])
+        matches!(self.payload.as_slice(), [b'4', b'2' | b'5', ..])
     }
 
-    /// The text of the packet.
+    /// Text or, on a plain route alone, Binary.
     #[must_use]
-    pub fn text(&self) -> &[u8] {
-        &self.text
+    pub const fn opcode(&self) -> OpCode {
+        self.opcode
+    }
+
+    /// The text of the packet, or the message.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
     }
 
     /// What belongs to it, in order.
@@ -64,10 +81,10 @@ impl WholePacket {
         self.attachments.iter().map(|bytes| bytes.as_slice())
     }
 
-    /// Of text and attachments together.
+    /// Of payload and attachments together.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.text.len() + self.attachments().map(<[u8]>::len).sum::<usize>()
+        self.payload.len() + self.attachments().map(<[u8]>::len).sum::<usize>()
     }
 }
 
@@ -164,7 +181,9 @@ mod tests {
     }
 
     fn emptied(queue: &mut Queue) -> Vec<String> {
-        std::iter::from_fn(|| queue.pop()).map(|packet| String::from_utf8_lossy(packet.text()).into_owned()).collect()
+        std::iter::from_fn(|| queue.pop())
+            .map(|packet| String::from_utf8_lossy(packet.payload()).into_owned())
+            .collect()
     }
 
     #[test]

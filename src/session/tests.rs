@@ -82,7 +82,7 @@ impl World {
 
     fn plain() -> Self {
         let mut world = Self::without_auth();
-        let (peer, plain) = (IpAddr::V4(Ipv4Addr::LOCALHOST), Plain::new(None));
+        let (peer, plain) = (IpAddr::V4(Ipv4Addr::LOCALHOST), Plain::new(Arc::default(), None));
         let user = Identity::anonymous();
         world.session = Session::plain(peer, plain, user, &world.policies, &TERMS, world.wall, world.now);
         world

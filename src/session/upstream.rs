@@ -6,6 +6,8 @@
 //!                              └──── it failed ─────┴─────── lost ──────┴───────────────────────────────────┘
 //! ```
 //!
+//! On a plain route the session begins in Flowing, and Dialling leads back there: nobody is to be asked for anything.
+//!
 //! Everywhere but in Flowing the packets of the client wait in the queue, and the client, which is pinged as ever, does
 //! not notice. A CONNECT never waits there: which namespaces to ask for is known, and asked when the service is there.
 
@@ -21,6 +23,10 @@ use crate::{
     },
     wire::{engineio::open::ServiceOpen, socketio::encode},
 };
+
+/// A service that was there for less had not come back. Without this a client that makes the service hang up would have
+/// it dialled for ever.
+const STEADY: Duration = Duration::from_secs(1);
 
 /// The service and what waits for it.
 #[derive(Debug)]
@@ -64,6 +70,16 @@ struct Away {
     why: Ended,
     /// Dials that came to nothing.
     failures: u32,
+    /// Since when the service is there again; lost within [`STEADY`], it had not come back.
+    back: Option<Instant>,
+}
+
+/// What it took to find room for a packet.
+#[derive(Debug, Default)]
+struct Room {
+    dropped: Vec<WholePacket>,
+    /// There is none, and the session is to end for it.
+    is_full: bool,
 }
 
 impl Default for Upstream {
@@ -73,6 +89,12 @@ impl Default for Upstream {
 }
 
 impl Upstream {
+    /// Of a session that begins when the service is there.
+    #[must_use]
+    pub fn there() -> Self {
+        Self { stage: Stage::Flowing, ..Self::default() }
+    }
+
     /// Has the service opened, so that something can be said to it?
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -92,6 +114,10 @@ impl Upstream {
     }
 
     fn away(&self) -> Option<Away> {
+        self.absence().filter(|away| away.back.is_none())
+    }
+
+    fn absence(&self) -> Option<Away> {
         self.backlog.as_ref().and_then(|backlog| backlog.away)
     }
 
@@ -99,10 +125,10 @@ impl Upstream {
         self.backlog.get_or_insert_default()
     }
 
-    /// Dials that came to nothing since the service was last there.
+    /// Dials that came to nothing, or to very little, since the service was last there.
     #[must_use]
     pub fn failures(&self) -> u32 {
-        self.away().map_or(0, |away| away.failures)
+        self.absence().map_or(0, |away| away.failures)
     }
 
     /// Has the service been there before in this session, or been dialled in vain?
@@ -152,7 +178,8 @@ impl Upstream {
             _ => None,
         };
         let given_up = self.given_up_at(terms);
-        [dial_at, given_up, self.pinged_by].into_iter().flatten().min()
+        let steady = self.absence().and_then(|away| away.back).map(|back| back + STEADY);
+        [dial_at, given_up, steady, self.pinged_by].into_iter().flatten().min()
     }
 
     fn given_up_at(&self, terms: &Terms) -> Option<Instant> {
@@ -162,7 +189,7 @@ impl Upstream {
     /// The first CONNECT was accepted.
     pub(super) fn want(&mut self, now: Instant) {
         self.stage = Stage::Dialling;
-        self.backlog().away = Some(Away { since: now, why: Ended::ServiceUnreachable, failures: 0 });
+        self.backlog().away = Some(Away { since: now, why: Ended::ServiceUnreachable, failures: 0, back: None });
     }
 
     /// What time brings about: the next dial, or the end.
@@ -176,7 +203,64 @@ impl Upstream {
             self.stage = Stage::Dialling;
             return Some(Due::Dial);
         }
+        if let Some(backlog) = &mut self.backlog {
+            backlog.away = backlog.away.filter(|away| away.back.is_none_or(|back| now < back + STEADY));
+            if backlog.is_empty() {
+                self.backlog = None;
+            }
+        }
         None
+    }
+
+    /// The service is there, and has nothing to be asked first.
+    pub(super) fn flow(&mut self, now: Instant) {
+        self.stage = Stage::Flowing;
+        if let Some(away) = self.backlog.as_mut().and_then(|backlog| backlog.away.as_mut()) {
+            away.back = Some(now);
+        }
+    }
+
+    fn lose(&mut self, why: Ended, dial_at: Instant, now: Instant) {
+        let dialled = self.stage == Stage::Dialling;
+        let backlog = self.backlog();
+        let away = backlog.away.get_or_insert(Away { since: now, why, failures: 0, back: None });
+        if dialled || away.back.take().is_some() {
+            away.failures = away.failures.saturating_add(1);
+        }
+        self.stage = Stage::Away { dial_at };
+        self.pinged_by = None;
+    }
+
+    /// Puts a packet behind those that wait, if need be in place of older ones.
+    fn enqueue(&mut self, packet: WholePacket, terms: &Terms) -> Room {
+        let mut room = Room::default();
+        // What flows does not stay.
+        let waits = self.stage != Stage::Flowing;
+        while waits && !self.backlog().queue.has_room(packet.bytes(), &terms.hold.bounds) {
+            self.dropped += 1;
+            let oldest = match terms.hold.overflow {
+                Overflow::Close => {
+                    room.is_full = true;
+                    return room;
+                }
+                // It alone is more than may wait.
+                Overflow::DropOldest if packet.bytes() > terms.hold.bounds.bytes => None,
+                Overflow::DropOldest => self.backlog().queue.pop(),
+            };
+            let Some(oldest) = oldest else {
+                room.dropped.push(packet);
+                return room;
+            };
+            room.dropped.push(oldest);
+        }
+        self.backlog().queue.push(packet);
+        room
+    }
+}
+
+impl Backlog {
+    fn is_empty(&self) -> bool {
+        self.away.is_none() && self.begun.is_none() && self.queue.is_empty() && self.kept.is_empty()
     }
 }
 
@@ -190,37 +274,27 @@ pub(super) enum Due {
 impl Session {
     /// The service cannot be dialled yet, for others go first.
     pub fn dial_later(&mut self, at: Instant) {
-        if let Some(upstream) = self.upstream_mut() {
-            upstream.stage = Stage::Away { dial_at: at };
-        }
+        self.upstream_mut().stage = Stage::Away { dial_at: at };
     }
 
     /// The service is gone, or did not come. True: the session goes on without it for a while. Else it ends: nothing is
     /// held, or a client that has no namespace has nothing to wait for.
     pub fn service_gone(&mut self, ended: Ended, terms: &Terms, dial_at: Instant, now: Instant) -> bool {
         let (dialect, common) = self.parts();
-        let Dialect::SocketIo(socketio) = dialect else {
-            common.end(ended);
-            return false;
+        let waits = match dialect {
+            Dialect::SocketIo(socketio) => !socketio.namespaces.is_empty(),
+            Dialect::Plain(plain) => plain.waits_after(ended),
         };
-        if terms.hold.hold.is_none() || socketio.namespaces.is_empty() {
+        if terms.hold.hold.is_none() || !waits {
             common.end(ended);
             return false;
         }
-        match socketio.upstream.stage {
-            Stage::Flowing => socketio.fail_acks(common, terms),
-            // Of the client's packets none was sent, but the service may have asked something already.
-            Stage::Rejoining => drop(socketio.acks.service_gone(|_| true)),
-            Stage::Unwanted | Stage::Away { .. } | Stage::Dialling => {}
+        if let Dialect::SocketIo(socketio) = dialect {
+            socketio.service_gone(common, terms);
         }
-        let upstream = &mut socketio.upstream;
-        let dialled = upstream.stage == Stage::Dialling;
-        let away = upstream.backlog().away.get_or_insert(Away { since: now, why: ended, failures: 0 });
-        if dialled {
-            away.failures = away.failures.saturating_add(1);
-        }
-        upstream.stage = Stage::Away { dial_at };
-        upstream.pinged_by = None;
+        // A client that waits in vain hears of the absence, and not of the close that began it.
+        let why = if matches!(ended, Ended::ServiceClosed(_)) { Ended::ServiceLost } else { ended };
+        dialect.upstream_mut().lose(why, dial_at, now);
         true
     }
 
@@ -247,31 +321,38 @@ impl Session {
     /// Takes a packet of the client that was let through, or an attachment of it. It goes where
     /// [`next_packet`](Self::next_packet) finds it: at once, or when the service is there.
     pub fn take_packet(&mut self, message: Onward, terms: &Terms) {
-        let (Dialect::SocketIo(socketio), common) = self.parts() else { return };
+        let (dialect, common) = self.parts();
+        let upstream = dialect.upstream_mut();
         let begun = match message {
             Onward::Packet(packet) => packet,
             Onward::Attachment(bytes) => {
-                let Some(mut packet) = socketio.upstream.backlog().begun.take() else { return };
+                let Some(mut packet) = upstream.backlog().begun.take() else { return };
                 packet.attach(bytes);
                 packet
             }
         };
-        if begun.is_whole() {
-            socketio.enqueue(common, begun, terms);
-        } else {
-            socketio.upstream.backlog().begun = Some(begun);
+        if !begun.is_whole() {
+            upstream.backlog().begun = Some(begun);
+            return;
+        }
+        let room = upstream.enqueue(begun, terms);
+        if let Dialect::SocketIo(socketio) = dialect {
+            socketio.fail_acks_of(&room.dropped, common);
+        }
+        if room.is_full {
+            common.end(Ended::QueueFull);
         }
     }
 
     /// The next packet for the service, in order; none while it is not there.
     pub fn next_packet(&mut self) -> Option<WholePacket> {
-        let upstream = self.upstream_mut()?;
+        let upstream = self.upstream_mut();
         if upstream.stage != Stage::Flowing {
             return None;
         }
         let backlog = upstream.backlog.as_mut()?;
         let packet = backlog.queue.pop();
-        if packet.is_none() && backlog.begun.is_none() && backlog.kept.is_empty() {
+        if packet.is_none() && backlog.is_empty() {
             upstream.backlog = None;
         }
         packet
@@ -280,29 +361,41 @@ impl Session {
     /// A packet is sent. It is kept until its ack comes, where its event is one that may be sent again.
     pub fn packet_sent(&mut self, mut packet: WholePacket, terms: &Terms) {
         packet.sent = packet.sent.saturating_add(1);
-        if let Some(upstream) = self.upstream_mut()
-            && packet.may_be_sent_again
-        {
-            let kept = &mut upstream.backlog().kept;
+        if let Dialect::Plain(plain) = &mut self.dialect {
+            return plain.remember(packet);
+        }
+        if packet.may_be_sent_again {
+            let kept = &mut self.upstream_mut().backlog().kept;
             if kept.has_room(packet.bytes(), &terms.hold.bounds) {
                 kept.push(packet);
             }
         }
     }
 
-    /// Where the session stands with the service; none on a plain WebSocket route.
+    /// The connection broke before all of a packet was taken: no service has got it, and the next one shall.
+    pub fn packet_unsent(&mut self, packet: WholePacket) {
+        self.upstream_mut().backlog().queue.put_back(std::iter::once(packet));
+    }
+
+    /// Where the session stands with the service.
     #[must_use]
-    pub const fn upstream(&self) -> Option<&Upstream> {
+    pub const fn upstream(&self) -> &Upstream {
         match &self.dialect {
-            Dialect::SocketIo(socketio) => Some(&socketio.upstream),
-            Dialect::Plain(_) => None,
+            Dialect::SocketIo(socketio) => &socketio.upstream,
+            Dialect::Plain(plain) => &plain.upstream,
         }
     }
 
-    const fn upstream_mut(&mut self) -> Option<&mut Upstream> {
-        match &mut self.dialect {
-            Dialect::SocketIo(socketio) => Some(&mut socketio.upstream),
-            Dialect::Plain(_) => None,
+    const fn upstream_mut(&mut self) -> &mut Upstream {
+        self.dialect.upstream_mut()
+    }
+}
+
+impl Dialect {
+    pub(super) const fn upstream_mut(&mut self) -> &mut Upstream {
+        match self {
+            Self::SocketIo(socketio) => &mut socketio.upstream,
+            Self::Plain(plain) => &mut plain.upstream,
         }
     }
 }
@@ -343,27 +436,23 @@ impl SocketIo {
         }
     }
 
-    fn enqueue(&mut self, common: &mut Common, packet: WholePacket, terms: &Terms) {
-        let upstream = &mut self.upstream;
-        // What flows does not stay.
-        let waits = upstream.stage != Stage::Flowing;
-        while waits && !upstream.backlog().queue.has_room(packet.bytes(), &terms.hold.bounds) {
-            let oldest = match terms.hold.overflow {
-                Overflow::Close => None,
-                Overflow::DropOldest => upstream.backlog().queue.pop(),
-            };
-            upstream.dropped += 1;
-            let Some(oldest) = oldest else {
-                if terms.hold.overflow == Overflow::Close {
-                    common.end(Ended::QueueFull);
-                }
-                return;
-            };
-            if let Some(id) = oldest.ack_id.filter(|id| self.acks.give_up(oldest.namespace, *id)) {
-                fail_ack(common, self.namespaces.name(oldest.namespace), id);
+    /// Of packets that were let go of.
+    fn fail_acks_of(&mut self, dropped: &[WholePacket], common: &mut Common) {
+        for packet in dropped {
+            if let Some(id) = packet.ack_id.filter(|id| self.acks.give_up(packet.namespace, *id)) {
+                fail_ack(common, self.namespaces.name(packet.namespace), id);
             }
         }
-        upstream.backlog().queue.push(packet);
+    }
+
+    /// What becomes of the acks that either side awaits.
+    fn service_gone(&mut self, common: &mut Common, terms: &Terms) {
+        match self.upstream.stage {
+            Stage::Flowing => self.fail_acks(common, terms),
+            // Of the client's packets none was sent, but the service may have asked something already.
+            Stage::Rejoining => drop(self.acks.service_gone(|_| true)),
+            Stage::Unwanted | Stage::Away { .. } | Stage::Dialling => {}
+        }
     }
 
     /// What was on its way when the service went: sent again where that does no harm, else its ack fails at once.

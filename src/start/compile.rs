@@ -101,9 +101,11 @@ pub(super) fn compile(config: &Config, keys: &Keys, generation: u64) -> Result<S
         max_payload: config.socketio.max_payload.0,
     };
     let dialler = Dialler::compile(&config.upstream)?;
+    let routes = config.websocket.iter().enumerate();
+    let websocket = routes.map(|(at, table)| table.compile(at).map(Arc::new)).collect::<Result<_, _>>()?;
     let edge = EdgeRules {
         routes: Routes::new(&config.socketio, &config.websocket, token_keys),
-        websocket: config.websocket.clone(),
+        websocket,
         head: HeadLimits::new(&config.limits),
         trusted_proxies: config.listen.trusted_proxies.clone(),
         identity_headers,

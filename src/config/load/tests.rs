@@ -165,6 +165,24 @@ fn a_combination_that_cannot_be_meant_is_told_with_its_line() {
             "tidegate.toml:6: websocket[1].path is \"/socket.io/x\", which socketio.path \"/socket.io/\" takes",
         ),
         (
+            format!("{KEY}[[websocket]]\npath = \"/ws\"\non_upstream_loss = \"hold\"\nreplay_first = 9\n"),
+            "tidegate.toml:6: websocket[0].replay_first is 9; at most 8 messages are said again",
+        ),
+        (
+            format!("{KEY}[[websocket]]\npath = \"/ws\"\nreplay_first = 1\n"),
+            "tidegate.toml:5: websocket[0].replay_first is given, but no client is held here; write on_upstream_loss = \
+             \"hold\" beside it",
+        ),
+        (
+            format!("{KEY}[[websocket]]\npath = \"/ws\"\non_upstream_loss = \"hold\"\nreplay_events = [\"a\"]\n"),
+            "tidegate.toml:6: websocket[0].replay_events needs event_field, which says where a message names its event",
+        ),
+        (
+            format!("{KEY}[[websocket]]\npath = \"/ws\"\non_upstream_loss = \"hold\"\n[session]\nhold = \"0s\"\n"),
+            "tidegate.toml:5: websocket[0].on_upstream_loss is \"hold\", but session.hold is \"0s\", which holds nobody; \
+             give session.hold a time, or write \"close\"",
+        ),
+        (
             format!("{KEY}[origins]\nallow = [\"https://a.example/\"]\n"),
             "tidegate.toml:4: origins.allow[0] is \"https://a.example/\"; an origin is scheme://host[:port], for \
              example \"https://app.example.com\"",

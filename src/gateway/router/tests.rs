@@ -3,10 +3,16 @@
 use http::Request;
 
 use super::*;
+use crate::session::plain::OnUpstreamLoss;
 
 fn routes() -> Routes {
-    let websocket = [("/ws", None), ("/other", Some("type".to_owned()))]
-        .map(|(path, event_field)| WebsocketTable { path: path.to_owned(), event_field });
+    let websocket = [("/ws", None), ("/other", Some("type".to_owned()))].map(|(path, event_field)| WebsocketTable {
+        path: path.to_owned(),
+        event_field,
+        on_upstream_loss: OnUpstreamLoss::Close,
+        replay_first: 0,
+        replay_events: Vec::new(),
+    });
     Routes::new(&SocketioTable::default(), &websocket, vec!["token".to_owned()])
 }
 

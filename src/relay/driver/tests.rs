@@ -89,8 +89,15 @@ fn open(worker: &Rc<Worker>, client: impl ClientIo + 'static) {
     let (rules, now) = (worker.rules(), Instant::now());
     let peer = [127, 0, 0, 1].into();
     let identity = Identity::anonymous();
-    let session =
-        Session::plain(peer, Plain::new(None), identity, &rules.policies, &rules.terms, SystemTime::now(), now);
+    let session = Session::plain(
+        peer,
+        Plain::new(Arc::default(), None),
+        identity,
+        &rules.policies,
+        &rules.terms,
+        SystemTime::now(),
+        now,
+    );
     let leg = WebSocketLeg::new(Box::new(client) as _, Sender::Service, Inflow::new(Sender::Client, 1000, false), &[]);
     let upstream = UpstreamLeg::Away;
     worker.spawn(session, ClientLeg::Websocket(leg), None, now, |cell, client| {

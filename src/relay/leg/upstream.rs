@@ -14,13 +14,18 @@ use tokio::net::TcpStream;
 use crate::{
     relay::{
         dial::{DialError, Dialled},
+        inflow::Inflow,
         leg::websocket::WebSocketLeg,
     },
+    session::Dialect,
     wire::websocket::{
-        frame::{FrameHeader, OpCode},
+        frame::{FrameHeader, OpCode, Sender},
         mask,
     },
 };
+
+/// The largest message a service may send. Far above Socket.IO's own limit, and still bounded.
+const SERVICE_PAYLOAD_MAX: u64 = 16 * 1024 * 1024;
 
 /// The longest header of a frame (RFC 6455 §5.2).
 const FRAME_HEADER_MAX: usize = 14;
@@ -39,6 +44,18 @@ pub enum UpstreamLeg {
 }
 
 impl UpstreamLeg {
+    /// Over a connection that was just made, read as the dialect needs it.
+    #[must_use]
+    pub fn over(dialled: Dialled, dialect: &Dialect) -> Self {
+        let inflow = match dialect {
+            Dialect::SocketIo(_) => Inflow::new(Sender::Service, SERVICE_PAYLOAD_MAX, false),
+            Dialect::Plain(plain) => {
+                Inflow::new(Sender::Service, SERVICE_PAYLOAD_MAX, plain.reads_messages()).checking_text()
+            }
+        };
+        Self::Open(Box::new(WebSocketLeg::new(dialled.io, Sender::Client, inflow, &dialled.read_ahead)))
+    }
+
     /// Would it take more now? While it would not, the client is not read. While there is none, the session says what
     /// becomes of the client's packets.
     #[must_use]

@@ -65,6 +65,13 @@ impl Driver {
         };
         let mut batch = Batch::new(&mut scratch.read[..filled]);
         let judged = self.judge_batch(&mut batch, turn, &mut scratch.peek, cx);
+        if judged.is_err_and(Ended::is_service_gone)
+            && let Some(inflow) = self.client.inflow()
+            && !batch.ahead().is_empty()
+        {
+            // The client goes on, and so does what it has said.
+            inflow.put_back(&mut batch);
+        }
         let in_message = self.client.inflow().is_some_and(|inflow| inflow.in_message());
         turn.session.client_fragments(in_message, turn.now);
         let sent = self.upstream.send(batch.kept(), turn.now, cx);
@@ -151,7 +158,7 @@ impl Driver {
         match (&turn.session.dialect, opcode) {
             (Dialect::Plain(_), _) => {
                 turn.session.used(turn.now);
-                self.judge_plain(opcode, text, turn)
+                self.judge_plain(seen, turn)
             }
             (Dialect::SocketIo(_), OpCode::Binary) if !complete => Judged::Gather,
             (Dialect::SocketIo(_), OpCode::Binary) => {
@@ -237,7 +244,7 @@ impl Driver {
         {
             return Judged::Cut;
         }
-        let flows = turn.session.upstream().is_some_and(|upstream| upstream.flows());
+        let flows = turn.session.upstream().flows();
         let verdict = turn.session.client_connect(head, payload, &self.rules.policies, wall, turn.now);
         if let Verdict::Reply { refusal, .. } | Verdict::Close(refusal) = verdict {
             self.refused_connect(turn.session, refusal);
@@ -249,7 +256,8 @@ impl Driver {
         }
     }
 
-    fn judge_plain(&mut self, opcode: OpCode, text: &[u8], turn: &mut Turn<'_>) -> Judged {
+    fn judge_plain(&mut self, seen: Seen<'_>, turn: &mut Turn<'_>) -> Judged {
+        let Seen { opcode, text, complete, here } = seen;
         let Dialect::Plain(plain) = &turn.session.dialect else { return Judged::Cut };
         let named = if opcode == OpCode::Text { plain.event_of(text) } else { Ok(None) };
         let Ok(named) = named else {
@@ -257,12 +265,23 @@ impl Driver {
             return Judged::End;
         };
         let event = named.as_ref().map_or(MESSAGE, EventName::as_str);
+        let takes_whole = plain.takes_whole(event, here);
+        if takes_whole && !complete {
+            return Judged::Gather;
+        }
         let slot = self.worker.names.slot(event);
         let verdict = turn.session.client_message(event, slot, &self.rules.policies, turn.now);
         if !matches!(verdict, Verdict::Delay { .. }) {
             self.worker.tally.received(slot);
         }
-        self.obeyed(verdict)
+        match (self.obeyed(verdict), &turn.session.dialect) {
+            (Judged::Keep, Dialect::Plain(plain)) if takes_whole => {
+                let message = plain.whole_message(event, opcode, text);
+                turn.session.take_packet(Onward::Packet(message), &self.rules.terms);
+                Judged::Taken
+            }
+            (judged, _) => judged,
+        }
     }
 
     /// Counts a verdict and says what it does to the message.

@@ -121,8 +121,8 @@ impl Driver {
     ) -> Result<(), Ended> {
         self.client.send(batch.kept(), turn.now, cx).map_err(|_| Ended::ClientLost)?;
         batch.sent();
-        self.count(Direction::ToClient, packet.text().len() as u64);
-        self.client.say(OpCode::Text, packet.text(), turn.now);
+        self.count(Direction::ToClient, packet.payload().len() as u64);
+        self.client.say(OpCode::Text, packet.payload(), turn.now);
         for bytes in packet.attachments() {
             self.count(Direction::ToClient, bytes.len() as u64);
             self.client.say(OpCode::Binary, bytes, turn.now);
@@ -135,6 +135,9 @@ impl Driver {
         let socketio = match &turn.session.dialect {
             Dialect::SocketIo(socketio) => socketio,
             Dialect::Plain(plain) => {
+                if plain.holds() && !here {
+                    return Ok(Hears::Gather);
+                }
                 let named = if complete && opcode == OpCode::Text { plain.event_of(text) } else { Ok(None) };
                 let event = named.as_ref().ok().and_then(Option::as_ref).map_or(MESSAGE, EventName::as_str);
                 self.worker.tally.sent(self.worker.names.slot(event));

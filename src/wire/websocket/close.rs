@@ -51,6 +51,12 @@ impl CloseCode {
         self.0
     }
 
+    /// Will whoever closed with it be there again, for the same client?
+    #[must_use]
+    pub const fn comes_back(self) -> bool {
+        matches!(self, Self::GOING_AWAY | Self::RESTART | Self::TRY_AGAIN)
+    }
+
     /// A close frame may carry it: RFC 6455 §7.4 and the registry it founded (1000 to 1014 without 1004 to 1006), and
     /// 3000 to 4999 for libraries and applications. The same that `ws` allows.
     #[must_use]

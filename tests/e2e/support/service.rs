@@ -61,6 +61,12 @@ impl Service {
         (self.child, self._output) = Self::spawn(self.script, self.variables, &self.port).await;
     }
 
+    /// As `restart`, with other variables.
+    pub(crate) async fn restart_with(&mut self, variables: &'static [(&'static str, &'static str)]) {
+        self.variables = variables;
+        self.restart().await;
+    }
+
     /// It stands still, its sockets open.
     pub(crate) fn freeze(&self) {
         signal(&self.child, "STOP");

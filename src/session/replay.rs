@@ -1,0 +1,154 @@
+//! What a client of a plain route said first, or subscribed to: said again to a service that knows nothing of it.
+
+use crate::{
+    policy::pattern::{PatternError, Patterns},
+    session::queue::{Queue, QueueBounds, WholePacket},
+};
+
+/// So much is remembered of the first messages, and as much of those that a pattern names.
+pub const REPLAY_BOUNDS: QueueBounds = QueueBounds { packets: 8, bytes: 16 * 1024 };
+
+/// Which messages of a client are said again.
+#[derive(Debug, Default, Clone)]
+pub struct ReplayTerms {
+    first: usize,
+    events: Patterns,
+}
+
+impl ReplayTerms {
+    /// The first so many, and those whose event one of these patterns names.
+    ///
+    /// # Errors
+    /// The place of a text that is no pattern, and why.
+    pub fn new(first: usize, events: &[String]) -> Result<Self, (usize, PatternError)> {
+        Ok(Self { first, events: Patterns::parse(events)? })
+    }
+
+    /// Is a message of this event said again, whenever it came?
+    #[must_use]
+    pub fn names(&self, event: &str) -> bool {
+        self.events.matches(event)
+    }
+}
+
+/// The messages of one client that are said again. Wiped when dropped: they may hold its credentials.
+#[derive(Debug, Default)]
+pub struct Replay {
+    first: Queue,
+    /// How many of the first have been said, remembered or not.
+    said: usize,
+    events: Queue,
+    overflowed: bool,
+}
+
+impl Replay {
+    /// Is the next message one of the first?
+    #[must_use]
+    pub const fn wants_next(&self, terms: &ReplayTerms) -> bool {
+        self.said < terms.first
+    }
+
+    /// A message has been sent. Of the same text that was said twice, the later one counts.
+    pub fn remember(&mut self, packet: WholePacket, terms: &ReplayTerms) {
+        let is_first = self.wants_next(terms);
+        let kept = if is_first {
+            self.said += 1;
+            &mut self.first
+        } else if packet.may_be_sent_again && !self.first.iter().any(|first| first.payload() == packet.payload()) {
+            self.events.retain(|earlier| earlier.payload() != packet.payload());
+            &mut self.events
+        } else {
+            return;
+        };
+        if kept.has_room(packet.bytes(), &REPLAY_BOUNDS) {
+            kept.push(packet);
+        } else {
+            self.overflowed = true;
+        }
+    }
+
+    /// Is everything remembered that should be? Else another service would know only half of what the client believes
+    /// that it knows.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        !self.overflowed
+    }
+
+    /// What to say again, in this order.
+    pub fn again(&self) -> impl Iterator<Item = &WholePacket> {
+        self.first.iter().chain(self.events.iter())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::websocket::frame::OpCode;
+
+    fn terms(first: usize) -> ReplayTerms {
+        ReplayTerms::new(first, &["sub*".to_owned()]).unwrap()
+    }
+
+    fn message(event: &str, terms: &ReplayTerms) -> WholePacket {
+        let mut packet = WholePacket::message(OpCode::Text, event.as_bytes().to_vec());
+        packet.may_be_sent_again = terms.names(event);
+        packet
+    }
+
+    fn after(events: &[&str], terms: &ReplayTerms) -> Replay {
+        let mut replay = Replay::default();
+        for event in events {
+            replay.remember(message(event, terms), terms);
+        }
+        replay
+    }
+
+    fn again(replay: &Replay) -> Vec<String> {
+        replay.again().map(|packet| String::from_utf8(packet.payload().to_vec()).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_first_come_first_and_each_subscription_once_where_it_was_said_last() {
+        let terms = terms(2);
+        let said = ["auth", "sub a", "chat", "sub b", "sub c", "sub a", "sub b", "auth"];
+        assert_eq!(again(&after(&said, &terms)), ["auth", "sub a", "sub c", "sub b"]);
+    }
+
+    #[test]
+    fn nothing_is_remembered_that_was_not_asked_for() {
+        let replay = after(&["auth", "chat"], &terms(0));
+        assert_eq!((again(&replay).len(), replay.is_complete()), (0, true));
+    }
+
+    #[test]
+    fn what_does_not_fit_makes_it_incomplete() {
+        let long = "x".repeat(REPLAY_BOUNDS.bytes);
+        assert!(after(&[&long], &terms(1)).is_complete());
+        assert!(!after(&["y", &long], &terms(2)).is_complete());
+        let subs: Vec<String> = (0..9).map(|n| format!("sub {n}")).collect();
+        let subs: Vec<&str> = subs.iter().map(String::as_str).collect();
+        assert!(after(&subs[..8], &terms(0)).is_complete());
+        assert!(!after(&subs, &terms(0)).is_complete());
+        assert!(after(&subs, &terms(1)).is_complete());
+    }
+
+    proptest! {
+        /// Whatever is said: within the bounds, in order of what was said last, nothing twice that a pattern names.
+        #[test]
+        fn it_is_bounded_and_in_order(said in prop::collection::vec(0..12_u8, 0..60), first in 0..=8_usize) {
+            let terms = terms(first);
+            let said: Vec<String> = said.iter().map(|n| format!("{} {n}", if n % 2 == 0 { "sub" } else { "say" })).collect();
+            let said: Vec<&str> = said.iter().map(String::as_str).collect();
+            let replay = after(&said, &terms);
+            let again = again(&replay);
+            prop_assert!(again.len() <= 2 * REPLAY_BOUNDS.packets);
+            let firsts = said.len().min(first);
+            prop_assert_eq!(&again[..firsts], &said[..firsts]);
+            let last = |text: &str| said.iter().rposition(|other| *other == text);
+            prop_assert!(again[firsts..].iter().is_sorted_by_key(|text| last(text)));
+            prop_assert!(again[firsts..].iter().all(|text| text.starts_with("sub") && !said[..firsts].contains(&text.as_str())));
+        }
+    }
+}
