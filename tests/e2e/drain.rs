@@ -74,3 +74,24 @@ async fn plain_clients_are_told_to_come_again() {
     assert!(matches!(code, 1001 | 1012), "{code}");
     assert_eq!(gate.exit().await, Some(0));
 }
+
+#[tokio::test]
+async fn during_an_outage_it_says_what_never_reached_the_service() {
+    let mut service = Service::start().await;
+    let mut gate = Gate::before(&service).await;
+    let client = gate.connect_with(json!({ "token": token("ada") }), json!({ "reconnection": false })).await;
+    client.connected().await;
+    service.kill().await;
+    gate.counts(1.0, "tidegate_held_sessions", &[]).await;
+    for n in 0..3 {
+        client.send("silence", json!([n])).await;
+    }
+    gate.counts(3.0, "tidegate_queue_packets", &[]).await;
+
+    gate.signal("TERM");
+
+    assert_eq!(client.disconnected().await, "transport close");
+    assert_eq!(gate.exit().await, Some(0));
+    assert_eq!(gate.log().containing("\"packets_unsent\":3").len(), 1);
+    assert_eq!(gate.log().containing("3 packets of clients never reached the service").len(), 1);
+}
