@@ -92,6 +92,44 @@ async fn twenty_clients_outlive_a_killed_service_and_lose_double_and_reorder_not
 }
 
 #[tokio::test]
+async fn under_load_a_kill_loses_at_most_what_was_on_its_way() {
+    let mut service = Service::plain().await;
+    let gate = Gate::before(&service).with("session.queue_packets = 10000").with(HOLD).await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        clients.push(connected(&gate).await);
+    }
+
+    let mut number = 0;
+    for _ in 0..3 {
+        for _ in 0..40 {
+            for client in &mut clients {
+                client.send(format!("{number:06}{}", "x".repeat(number % 3 * 700))).await;
+            }
+            number += 1;
+        }
+        service.kill().await;
+        for _ in 0..40 {
+            for client in &mut clients {
+                client.send(format!("{number:06}{}", "x".repeat(number % 3 * 700))).await;
+            }
+            number += 1;
+        }
+        service.restart().await;
+    }
+    for client in &mut clients {
+        client.send("999999").await;
+        let mut last = None;
+        while last != Some(999_999) {
+            let echoed = client.next().await.into_text().unwrap();
+            let next: u32 = echoed[..6].parse().unwrap();
+            assert!(last.is_none_or(|last| last < next), "{next} after {last:?}");
+            last = Some(next);
+        }
+    }
+}
+
+#[tokio::test]
 async fn large_and_binary_messages_wait_whole() {
     let mut service = Service::plain().await;
     let gate = Gate::before(&service).with(HOLD).await;
