@@ -8,6 +8,7 @@
 
 pub mod acks;
 pub mod answer;
+mod backlog;
 pub mod control_frames;
 pub mod control_rate;
 pub mod ended;

@@ -59,6 +59,8 @@ pub struct Driver {
     /// What the side that closed said of it.
     pub(super) close_reason: Box<str>,
     pub(super) authenticated: bool,
+    /// Packets that are known not to reach the service, as far as they have been counted.
+    pub(super) dropped: u64,
     batches: u32,
     pub(super) permit: Option<Permit>,
     /// The session that this client may have had before is asked whether it takes it back.
@@ -96,6 +98,7 @@ impl Driver {
             closing: None,
             close_reason: Box::default(),
             authenticated: false,
+            dropped: 0,
             batches: 0,
             permit,
             claim: None,
@@ -114,6 +117,8 @@ impl Driver {
                 Poll::Pending => {
                     if self.tell_queue(&turn) {
                         turn.session.end(Ended::QueueFull);
+                        // So that no other session ends for what is no more.
+                        worker.queued(&cell.queued, 0, 0);
                         cx.waker().wake_by_ref();
                     }
                     cell.deadline.set(self.next_deadline(&turn));
@@ -131,7 +136,7 @@ impl Driver {
                 Poll::Ready(ended) => {
                     // What came before a Close is answered before it, a ping for example (RFC 6455 §5.5.2).
                     let _ = self.obey(&mut turn, cx);
-                    self.end(&turn, ended);
+                    self.end(&mut turn, ended);
                 }
             }
         }
@@ -325,7 +330,7 @@ impl Driver {
     }
 
     /// Both sides are told, where a frame of ours does not tear one of theirs.
-    fn end(&mut self, turn: &Turn<'_>, ended: Ended) {
+    fn end(&mut self, turn: &mut Turn<'_>, ended: Ended) {
         self.client.say_end(ended, &self.close_reason, self.upstream.between_frames(), turn.now);
         if let UpstreamLeg::Open(leg) = &mut self.upstream
             && self.client.between_frames()
@@ -370,8 +375,8 @@ impl Future for Driver {
         }
         let cell = Rc::clone(&this.cell);
         let Ok(mut session) = cell.session.try_borrow_mut() else { return Poll::Ready(()) };
-        let turn = Turn { session: &mut session, now: Instant::now() };
-        this.end(&turn, Ended::Panicked);
+        let mut turn = Turn { session: &mut session, now: Instant::now() };
+        this.end(&mut turn, Ended::Panicked);
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -83,6 +83,11 @@ impl Pace {
         news
     }
 
+    /// A session has ended while it dialled. If it went first, another one may.
+    pub fn found_nothing(&self) {
+        self.state().probe = None;
+    }
+
     /// A session has reached the service. How long it was away, where it was.
     pub fn reached(&self, now: Instant) -> Option<Duration> {
         let mut state = self.state();
@@ -152,6 +157,8 @@ mod tests {
         pace.lost(start);
         assert_eq!(pace.ask(false, None, 1, start), Leave::Go);
         assert_eq!(pace.ask(false, None, 1, start + PROBE_PATIENCE), Leave::Go);
+        pace.found_nothing();
+        assert_eq!(pace.ask(false, None, 1, start + PROBE_PATIENCE), Leave::Go, "its client has left");
     }
 
     #[test]

@@ -45,11 +45,23 @@ impl Driver {
     }
 
     /// The session is over.
-    pub(super) fn record_service_end(&self, turn: &Turn<'_>) {
-        self.worker.tally.queue_dropped(unsent(turn));
-        if matches!(self.upstream, UpstreamLeg::Open(_)) {
-            self.worker.tally.upstream_open(-1);
+    pub(super) fn record_service_end(&mut self, turn: &mut Turn<'_>) {
+        self.count_dropped(unsent(turn));
+        turn.session.forget_backlog();
+        self.worker.queued(&self.cell.queued, 0, 0);
+        self.cell.held_since.set(None);
+        match self.upstream {
+            UpstreamLeg::Open(_) => self.worker.tally.upstream_open(-1),
+            // Others may have waited for what this one finds.
+            UpstreamLeg::Dialling(_) => self.worker.pace.found_nothing(),
+            UpstreamLeg::Away => {}
         }
+    }
+
+    /// So many packets of the client are known not to reach the service.
+    pub(super) fn count_dropped(&mut self, dropped: u64) {
+        let known = std::mem::replace(&mut self.dropped, dropped);
+        self.worker.tally.queue_dropped(dropped.saturating_sub(known));
     }
 }
 

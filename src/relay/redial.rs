@@ -98,8 +98,9 @@ impl Driver {
 
     /// Tells the worker what waits here, for its gauges and the bound of all queues together. True: that is passed, and
     /// this session has a part in it.
-    pub(super) fn tell_queue(&self, turn: &Turn<'_>) -> bool {
+    pub(super) fn tell_queue(&mut self, turn: &Turn<'_>) -> bool {
         let upstream = turn.session.upstream();
+        self.count_dropped(upstream.dropped());
         self.cell.held_since.set(upstream.away_since().filter(|_| upstream.is_redial()));
         let (packets, bytes) = upstream.waiting();
         self.worker.queued(&self.cell.queued, packets, bytes);

@@ -23,6 +23,11 @@ pub struct SessionView {
     pub namespaces: Vec<String>,
     /// `websocket` or `polling`; `away` while a client is that may come back.
     pub transport: &'static str,
+    /// The service's side: `open`; `away`; `joining` while it is asked for the namespaces again. None before the first
+    /// namespace was asked for.
+    pub service: Option<&'static str>,
+    /// Packets of the client that wait for the service.
+    pub waiting_packets: usize,
     /// Did it begin as polling and go over to a websocket?
     pub upgraded: bool,
     /// Seconds since it opened.

@@ -97,6 +97,14 @@ pub struct QueueBounds {
     pub bytes: usize,
 }
 
+impl QueueBounds {
+    /// Would a queue of nothing else hold a packet of so many bytes?
+    #[must_use]
+    pub const fn may_hold(&self, bytes: usize) -> bool {
+        self.packets > 0 && bytes <= self.bytes
+    }
+}
+
 /// Packets that wait.
 #[derive(Debug, Default)]
 pub struct Queue {

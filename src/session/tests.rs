@@ -346,3 +346,6 @@ proptest! {
         prop_assert!(passed <= 100);
     }
 }
+
+mod absence;
+mod held;

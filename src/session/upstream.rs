@@ -15,13 +15,9 @@ use std::time::{Duration, Instant};
 
 use crate::{
     session::{
-        Action, Common, Dialect, Session, Terms, answer,
-        ended::Ended,
-        hold::Overflow,
-        queue::{Queue, WholePacket},
-        socketio::SocketIo,
+        Action, Dialect, Session, Terms, backlog::Backlog, ended::Ended, queue::WholePacket, socketio::SocketIo,
     },
-    wire::{engineio::open::ServiceOpen, socketio::encode},
+    wire::engineio::open::ServiceOpen,
 };
 
 /// A service that was there for less had not come back. Without this a client that makes the service hang up would have
@@ -31,30 +27,19 @@ const STEADY: Duration = Duration::from_secs(1);
 /// The service and what waits for it.
 #[derive(Debug)]
 pub struct Upstream {
-    stage: Stage,
+    pub(super) stage: Stage,
     /// Until when the service must have pinged; none: it has not said how often it does.
     pinged_by: Option<Instant>,
     /// From one ping of the service to the end of our patience for the next, in milliseconds, as it said.
     patience_ms: u32,
     /// Packets that were let go of.
-    dropped: u64,
+    pub(super) dropped: u64,
     /// Nearly every session has none nearly always.
-    backlog: Option<Box<Backlog>>,
-}
-
-/// What there is while packets cannot simply go onward.
-#[derive(Debug, Default)]
-struct Backlog {
-    away: Option<Away>,
-    /// The packet of the client that still lacks attachments.
-    begun: Option<WholePacket>,
-    queue: Queue,
-    /// Packets that will be sent again if their acks are lost.
-    kept: Queue,
+    pub(super) backlog: Option<Box<Backlog>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     Unwanted,
     Away { dial_at: Instant },
     Dialling,
@@ -64,7 +49,7 @@ enum Stage {
 
 /// An absence of the service.
 #[derive(Debug, Clone, Copy)]
-struct Away {
+pub(super) struct Away {
     since: Instant,
     /// What began it, and ends the session if it lasts too long.
     why: Ended,
@@ -72,14 +57,6 @@ struct Away {
     failures: u32,
     /// Since when the service is there again; lost within [`STEADY`], it had not come back.
     back: Option<Instant>,
-}
-
-/// What it took to find room for a packet.
-#[derive(Debug, Default)]
-struct Room {
-    dropped: Vec<WholePacket>,
-    /// There is none, and the session is to end for it.
-    is_full: bool,
 }
 
 impl Default for Upstream {
@@ -107,6 +84,17 @@ impl Upstream {
         self.stage == Stage::Flowing && self.backlog.as_ref().is_none_or(|backlog| backlog.queue.is_empty())
     }
 
+    /// `away`, `joining` or `open`, for the operator; none: no namespace was asked for yet.
+    #[must_use]
+    pub const fn state(&self) -> Option<&'static str> {
+        match self.stage {
+            Stage::Unwanted => None,
+            Stage::Away { .. } | Stage::Dialling => Some("away"),
+            Stage::Rejoining => Some("joining"),
+            Stage::Flowing => Some("open"),
+        }
+    }
+
     /// Since when the service is away; none: it is there, or was never wanted.
     #[must_use]
     pub fn away_since(&self) -> Option<Instant> {
@@ -121,7 +109,7 @@ impl Upstream {
         self.backlog.as_ref().and_then(|backlog| backlog.away)
     }
 
-    fn backlog(&mut self) -> &mut Backlog {
+    pub(super) fn backlog(&mut self) -> &mut Backlog {
         self.backlog.get_or_insert_default()
     }
 
@@ -230,38 +218,6 @@ impl Upstream {
         self.stage = Stage::Away { dial_at };
         self.pinged_by = None;
     }
-
-    /// Puts a packet behind those that wait, if need be in place of older ones.
-    fn enqueue(&mut self, packet: WholePacket, terms: &Terms) -> Room {
-        let mut room = Room::default();
-        // What flows does not stay.
-        let waits = self.stage != Stage::Flowing;
-        while waits && !self.backlog().queue.has_room(packet.bytes(), &terms.hold.bounds) {
-            self.dropped += 1;
-            let oldest = match terms.hold.overflow {
-                Overflow::Close => {
-                    room.is_full = true;
-                    return room;
-                }
-                // It alone is more than may wait.
-                Overflow::DropOldest if packet.bytes() > terms.hold.bounds.bytes => None,
-                Overflow::DropOldest => self.backlog().queue.pop(),
-            };
-            let Some(oldest) = oldest else {
-                room.dropped.push(packet);
-                return room;
-            };
-            room.dropped.push(oldest);
-        }
-        self.backlog().queue.push(packet);
-        room
-    }
-}
-
-impl Backlog {
-    fn is_empty(&self) -> bool {
-        self.away.is_none() && self.begun.is_none() && self.queue.is_empty() && self.kept.is_empty()
-    }
 }
 
 /// What time has brought about.
@@ -309,6 +265,8 @@ impl Session {
         for packet in socketio.namespaces.ask_again() {
             common.actions.push_back(Action::SendService(packet.into()));
         }
+        // Of a client that has left every namespace meanwhile no answer will come.
+        socketio.settle();
     }
 
     /// The service sent an Engine.IO ping.
@@ -377,6 +335,11 @@ impl Session {
         self.upstream_mut().backlog().queue.put_back(std::iter::once(packet));
     }
 
+    /// The session is over, and nothing waits any more: what did is wiped.
+    pub fn forget_backlog(&mut self) {
+        self.upstream_mut().backlog = None;
+    }
+
     /// Where the session stands with the service.
     #[must_use]
     pub const fn upstream(&self) -> &Upstream {
@@ -419,65 +382,4 @@ impl SocketIo {
             }
         }
     }
-
-    /// The ack of a packet came: it will not be sent again.
-    pub(super) fn acknowledged(&mut self, namespace: u8, id: u64) {
-        if let Some(backlog) = &mut self.upstream.backlog {
-            backlog.kept.retain(|kept| kept.namespace != namespace || kept.ack_id != Some(id));
-        }
-    }
-
-    /// A namespace was left: nothing of it may reach the service any more, which would close the session for it.
-    pub(super) fn forget_packets(&mut self, namespace: u8) {
-        if let Some(backlog) = &mut self.upstream.backlog {
-            let dropped = backlog.queue.retain(|packet| packet.namespace != namespace);
-            self.upstream.dropped += dropped as u64;
-            backlog.kept.retain(|packet| packet.namespace != namespace);
-        }
-    }
-
-    /// Of packets that were let go of.
-    fn fail_acks_of(&mut self, dropped: &[WholePacket], common: &mut Common) {
-        for packet in dropped {
-            if let Some(id) = packet.ack_id.filter(|id| self.acks.give_up(packet.namespace, *id)) {
-                fail_ack(common, self.namespaces.name(packet.namespace), id);
-            }
-        }
-    }
-
-    /// What becomes of the acks that either side awaits.
-    fn service_gone(&mut self, common: &mut Common, terms: &Terms) {
-        match self.upstream.stage {
-            Stage::Flowing => self.fail_acks(common, terms),
-            // Of the client's packets none was sent, but the service may have asked something already.
-            Stage::Rejoining => drop(self.acks.service_gone(|_| true)),
-            Stage::Unwanted | Stage::Away { .. } | Stage::Dialling => {}
-        }
-    }
-
-    /// What was on its way when the service went: sent again where that does no harm, else its ack fails at once.
-    fn fail_acks(&mut self, common: &mut Common, terms: &Terms) {
-        let backlog = self.upstream.backlog();
-        let mut kept = std::mem::take(&mut backlog.kept);
-        kept.retain(|packet| packet.sent <= terms.hold.retries);
-        let again: Vec<WholePacket> = std::iter::from_fn(|| kept.pop()).collect();
-        // What has not been sent yet waits as before.
-        let queue = &backlog.queue;
-        let lost = self.acks.service_gone(|waiting| {
-            let is_it =
-                |packet: &WholePacket| packet.namespace == waiting.namespace && packet.ack_id == Some(waiting.id);
-            again.iter().any(is_it) || queue.iter().any(is_it)
-        });
-        for waiting in lost {
-            fail_ack(common, self.namespaces.name(waiting.namespace), waiting.id);
-        }
-        self.upstream.backlog().queue.put_back(again.into_iter());
-    }
-}
-
-fn fail_ack(common: &mut Common, namespace: Option<&str>, id: u64) {
-    let Some(namespace) = namespace else { return };
-    let mut text = Vec::new();
-    encode::ack(namespace, id, answer::SERVICE_RESTARTED, &mut text);
-    common.actions.push_back(Action::SendClient(text.into()));
 }

@@ -1,0 +1,394 @@
+//! Whatever happens in whatever order: nothing is doubled, reordered or lost without a word.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::{
+    held::{Held, RESTARTED},
+    *,
+};
+use crate::session::{Dialect, hold::Overflow};
+
+const NAMESPACES: [&str; 2] = ["/", "/chat"];
+const RETRIES: u8 = 2;
+const PACKETS_MAX: u32 = 6;
+
+/// One thing that happens.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// The client emits, perhaps asking for an ack, perhaps something that may be sent again, perhaps with bytes.
+    Emits {
+        chat: bool,
+        asks: bool,
+        again: bool,
+        binary: bool,
+    },
+    /// The bytes follow.
+    Attaches,
+    /// The client answers what it was asked first.
+    Answers,
+    /// The client leaves or joins `/chat`.
+    Toggles,
+    /// The service, dialled again, opens.
+    Opens,
+    /// The service answers a CONNECT: with the same sid where it knows one, with another, with an error.
+    Welcomes {
+        same: bool,
+    },
+    Refuses,
+    /// The service acknowledges the oldest event that asks for it.
+    Acknowledges,
+    /// The service asks the client.
+    Asks,
+    /// The service is gone, or was dialled in vain.
+    Goes,
+    Passes {
+        seconds: u64,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => any::<[bool; 4]>().prop_map(|[chat, asks, again, binary]| Step::Emits { chat, asks, again, binary }),
+        6 => Just(Step::Attaches),
+        2 => Just(Step::Answers),
+        1 => Just(Step::Toggles),
+        5 => Just(Step::Opens),
+        8 => any::<bool>().prop_map(|same| Step::Welcomes { same }),
+        1 => prop::bool::weighted(0.2).prop_map(|refuses| if refuses { Step::Refuses } else { Step::Acknowledges }),
+        5 => Just(Step::Acknowledges),
+        2 => Just(Step::Asks),
+        4 => Just(Step::Goes),
+        2 => (0..12_u64).prop_map(|seconds| Step::Passes { seconds }),
+    ]
+}
+
+/// Both ends, as they see it.
+struct Ends {
+    held: Held,
+    overflow: Overflow,
+    /// How often the service has begun anew.
+    life: u32,
+    open: bool,
+    /// What this life of the service has been asked for and has not answered, and what it has let the client into.
+    asked: VecDeque<String>,
+    joined_at_service: BTreeSet<String>,
+    joined_at_client: BTreeSet<String>,
+    sids: BTreeMap<String, String>,
+    sids_drawn: u32,
+    /// The number of the client's next event, which is also its ack id.
+    next: u64,
+    /// The event that lacks its bytes.
+    begun: Option<u64>,
+    /// Events that ask for an ack and have neither got it nor heard that it will not come.
+    unanswered: BTreeMap<u64, String>,
+    emitted: BTreeSet<u64>,
+    asking: BTreeSet<u64>,
+    may_come_again: BTreeSet<u64>,
+    /// In which lives of the service an event arrived.
+    arrived: BTreeMap<u64, Vec<u32>>,
+    newest: u64,
+    newest_of_life: u64,
+    to_acknowledge: VecDeque<(String, u64)>,
+    /// The service's own ack ids, by life; what the client was asked, as (ack id, life).
+    next_question: u64,
+    questions: VecDeque<(u64, u64, u32)>,
+}
+
+fn namespace_of(text: &str) -> String {
+    let at = text.find('/').filter(|&at| text[..at].bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'));
+    at.map_or("/".to_owned(), |at| text[at..].split(',').next().unwrap().to_owned())
+}
+
+/// `4<type>[/namespace,]`
+fn prefix(kind: &str, namespace: &str) -> String {
+    if namespace == "/" { kind.to_owned() } else { format!("{kind}{namespace},") }
+}
+
+impl Ends {
+    fn new(overflow: Overflow) -> Self {
+        let held = Held::flowing(|table| {
+            table.retries = RETRIES;
+            table.queue_packets = PACKETS_MAX;
+            table.overflow = overflow;
+        });
+        Self {
+            held,
+            overflow,
+            life: 0,
+            open: true,
+            asked: VecDeque::new(),
+            joined_at_service: ["/".to_owned()].into(),
+            joined_at_client: ["/".to_owned()].into(),
+            sids: [("/".to_owned(), "first".to_owned())].into(),
+            sids_drawn: 0,
+            next: 0,
+            begun: None,
+            unanswered: BTreeMap::new(),
+            emitted: BTreeSet::new(),
+            asking: BTreeSet::new(),
+            may_come_again: BTreeSet::new(),
+            arrived: BTreeMap::new(),
+            newest: 0,
+            newest_of_life: 0,
+            to_acknowledge: VecDeque::new(),
+            next_question: 0,
+            questions: VecDeque::new(),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.held.session().ended().is_some() || self.joined_at_client.is_empty()
+    }
+
+    fn does(&mut self, step: Step) {
+        match step {
+            Step::Emits { chat, asks, again, binary } => self.emits(NAMESPACES[usize::from(chat)], asks, again, binary),
+            Step::Attaches => self.attaches(),
+            Step::Answers if self.begun.is_none() => self.answers(),
+            Step::Toggles if self.begun.is_none() => self.toggles(),
+            Step::Opens if !self.open => {
+                self.held.opens();
+                self.open = true;
+            }
+            Step::Welcomes { same } => self.welcomes(same),
+            Step::Refuses => self.refuses(),
+            Step::Acknowledges => {
+                if let Some((namespace, id)) = self.to_acknowledge.pop_front() {
+                    self.held.says(&format!("{}{id}[\"done\"]", prefix("43", &namespace)));
+                }
+            }
+            Step::Asks if self.joined_at_service.contains("/") => {
+                let id = self.next_question;
+                self.next_question += 1;
+                self.held.says(&format!("42{id}[\"q\",{},{id}]", self.life));
+            }
+            Step::Goes => self.goes(),
+            Step::Passes { seconds } => {
+                self.held.world.session.client_heard(&self.held.terms, self.held.world.now);
+                self.held.passes(Duration::from_secs(seconds));
+            }
+            Step::Answers | Step::Toggles | Step::Opens | Step::Asks => {}
+        }
+        self.look();
+    }
+
+    fn emits(&mut self, namespace: &str, asks: bool, again: bool, binary: bool) {
+        if self.begun.is_some() || !self.joined_at_client.contains(namespace) {
+            return;
+        }
+        self.next += 1;
+        let seq = self.next;
+        let id = if asks { seq.to_string() } else { String::new() };
+        let name = if again { "again" } else { "once" };
+        self.emitted.insert(seq);
+        if asks {
+            self.asking.insert(seq);
+            self.unanswered.insert(seq, namespace.to_owned());
+            if again {
+                self.may_come_again.insert(seq);
+            }
+        }
+        let text = if binary {
+            self.begun = Some(seq);
+            let head = prefix("451-", namespace);
+            format!("{head}{id}[\"{name}\",{seq},{{\"_placeholder\":true,\"num\":0}}]")
+        } else {
+            format!("{}{id}[\"{name}\",{seq}]", prefix("42", namespace))
+        };
+        self.held.sends(&text);
+    }
+
+    fn attaches(&mut self) {
+        if self.begun.take().is_some() {
+            self.held.attaches(b"bytes");
+        }
+    }
+
+    fn answers(&mut self) {
+        if let Some((id, question, life)) = self.questions.pop_front()
+            && self.joined_at_client.contains("/")
+        {
+            self.held.sends(&format!("43{id}[{life},{question}]"));
+        }
+    }
+
+    fn toggles(&mut self) {
+        if self.joined_at_client.remove("/chat") {
+            self.held.sends("41/chat,");
+            self.left("/chat");
+            return;
+        }
+        let Dialect::SocketIo(socketio) = &self.held.session().dialect else { return };
+        if socketio.namespaces.find("/chat").is_none() {
+            self.held.sends("40/chat,");
+        }
+    }
+
+    fn left(&mut self, namespace: &str) {
+        self.joined_at_client.remove(namespace);
+        self.sids.remove(namespace);
+        // Whoever leaves waits for nothing any more.
+        self.unanswered.retain(|_, other| other != namespace);
+    }
+
+    fn welcomes(&mut self, same: bool) {
+        let Some(namespace) = self.asked.pop_front() else { return };
+        if !same || !self.sids.contains_key(&namespace) {
+            self.sids_drawn += 1;
+            self.sids.insert(namespace.clone(), format!("sid{}", self.sids_drawn));
+        }
+        self.joined_at_service.insert(namespace.clone());
+        let sid = self.sids[&namespace].clone();
+        self.held.says(&format!("{}{{\"sid\":\"{sid}\"}}", prefix("40", &namespace)));
+    }
+
+    fn refuses(&mut self) {
+        let Some(namespace) = self.asked.pop_front() else { return };
+        let was_in = self.joined_at_client.contains(&namespace);
+        self.held.says(&format!("{}{{\"message\":\"no\"}}", prefix("44", &namespace)));
+        if was_in {
+            let errors = self.held.at_client.iter().filter(|text| text.starts_with("44")).count();
+            assert_eq!(errors, 0, "a client that is in hears no refusal");
+        }
+        if self.begun.is_some() {
+            // The client says the rest, not knowing yet.
+            self.attaches();
+        }
+    }
+
+    fn goes(&mut self) {
+        let ended = if self.open { Ended::ServiceLost } else { Ended::ServiceUnreachable };
+        if !self.held.goes(ended) {
+            return;
+        }
+        self.open = false;
+        self.life += 1;
+        self.newest_of_life = 0;
+        self.next_question = 0;
+        self.asked.clear();
+        self.joined_at_service.clear();
+        self.to_acknowledge.clear();
+        // The dial that is due.
+        self.held.passes(Duration::ZERO);
+    }
+
+    /// What has arrived at either end, held against what may.
+    fn look(&mut self) {
+        for text in self.held.service_got() {
+            self.service_hears(&text);
+        }
+        for text in self.held.client_got() {
+            self.client_hears(&text);
+        }
+        let (packets, _) = self.held.upstream().waiting();
+        assert!(packets <= PACKETS_MAX as usize, "{packets} wait");
+        if self.held.session().ended() == Some(Ended::QueueFull) {
+            assert_eq!(self.overflow, Overflow::Close);
+        }
+    }
+
+    fn service_hears(&mut self, text: &str) {
+        if text.starts_with('<') {
+            return;
+        }
+        assert!(self.open, "{text}, though it is away");
+        let namespace = namespace_of(text);
+        match &text[..2] {
+            "40" => self.asked.push_back(namespace),
+            "41" => {
+                self.joined_at_service.remove(&namespace);
+                self.asked.retain(|asked| *asked != namespace);
+                self.to_acknowledge.retain(|(asked_in, _)| *asked_in != namespace);
+            }
+            "42" | "45" => self.event_arrives(text, namespace),
+            "43" => {
+                let (id, answer) = text[2..].split_once('[').unwrap();
+                let answer = answer.trim_end_matches(']');
+                assert_eq!(answer, format!("{},{id}", self.life), "it answers what this service has asked");
+            }
+            _ => panic!("{text}"),
+        }
+    }
+
+    fn event_arrives(&mut self, text: &str, namespace: String) {
+        assert!(self.joined_at_service.contains(&namespace), "{text}, though the client is not in there");
+        let seq: u64 = text.split(['"', '{', ']']).nth(2).unwrap().trim_matches(',').parse().unwrap();
+        assert!(self.newest_of_life < seq, "{seq} behind {}", self.newest_of_life);
+        self.newest_of_life = seq;
+        let lives = self.arrived.entry(seq).or_default();
+        lives.push(self.life);
+        if self.may_come_again.contains(&seq) {
+            assert!(lives.len() <= usize::from(RETRIES) + 1, "{seq} in {lives:?}");
+        } else {
+            assert_eq!(lives.len(), 1, "{seq} came twice");
+            assert!(self.newest < seq, "{seq} behind {}", self.newest);
+        }
+        self.newest = self.newest.max(seq);
+        if self.asking.contains(&seq) {
+            self.to_acknowledge.push_back((namespace, seq));
+        }
+    }
+
+    fn client_hears(&mut self, text: &str) {
+        let namespace = namespace_of(text);
+        match &text[..2] {
+            "40" => drop(self.joined_at_client.insert(namespace)),
+            "41" => self.left(&namespace),
+            "44" => assert!(!self.joined_at_client.contains(&namespace), "{text}"),
+            "43" => {
+                let digits = text.trim_start_matches("43").trim_start_matches("/chat,");
+                let id = digits.split('[').next().unwrap().parse().unwrap();
+                let answered = self.unanswered.remove(&id);
+                assert_eq!(answered, Some(namespace), "{text} answers what was answered, or never asked");
+                assert!(text.ends_with("[\"done\"]") || text.ends_with(&format!("[{RESTARTED}]")));
+            }
+            "42" => {
+                let (id, question) = text[2..].split_once("[\"q\",").unwrap();
+                let (life, asked) = question.trim_end_matches(']').split_once(',').unwrap();
+                let id: u64 = id.parse().unwrap();
+                assert!(self.questions.iter().all(|(other, ..)| *other != id), "two questions of one number");
+                self.questions.push_back((id, asked.parse().unwrap(), life.parse().unwrap()));
+            }
+            _ => panic!("{text}"),
+        }
+    }
+
+    /// The service comes and stays, and does its work.
+    fn all_ends_well(&mut self) {
+        self.does(Step::Attaches);
+        self.does(Step::Opens);
+        while !(self.is_over() || self.asked.is_empty() && self.to_acknowledge.is_empty()) {
+            self.does(Step::Welcomes { same: false });
+            self.does(Step::Acknowledges);
+        }
+        if self.is_over() {
+            return;
+        }
+        assert!(self.unanswered.is_empty(), "never answered: {:?}", self.unanswered);
+        let missing = self.emitted.iter().filter(|seq| !self.arrived.contains_key(seq)).count() as u64;
+        assert!(missing <= self.held.upstream().dropped(), "{missing} lost without a word");
+        let state = format!("{:?}", self.held.session());
+        assert!(state.contains("backlog: None") && state.contains("waiting: []"), "something stays: {state}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_doubled_reordered_or_lost_without_a_word(
+        closes in any::<bool>(),
+        steps in prop::collection::vec(step(), 1..150),
+    ) {
+        let mut ends = Ends::new(if closes { Overflow::Close } else { Overflow::DropOldest });
+        for step in steps {
+            ends.does(step);
+            if ends.is_over() {
+                break;
+            }
+        }
+        if !ends.is_over() {
+            ends.all_ends_well();
+        }
+        ends.held.world.session.forget_backlog();
+        prop_assert_eq!(ends.held.upstream().waiting(), (0, 0));
+    }
+}
