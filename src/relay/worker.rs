@@ -434,8 +434,6 @@ impl SessionCell {
             Dialect::SocketIo(socketio) => socketio.namespaces.names().map(str::to_owned).collect(),
             Dialect::Plain(_) => Vec::new(),
         };
-        // A plain WebSocket route is dialled before the session begins.
-        let (service, waiting) = session.upstream().map_or((Some("open"), (0, 0)), |it| (it.state(), it.waiting()));
         SessionView {
             id: self.id,
             sid: self.sid.get().map(|sid| sid.to_string()),
@@ -443,8 +441,8 @@ impl SessionCell {
             peer: session.peer(),
             namespaces,
             transport: self.transport.get().map_or("away", Transport::name),
-            service,
-            waiting_packets: waiting.0,
+            service: session.upstream().state(),
+            waiting_packets: session.upstream().waiting().0,
             upgraded: self.upgraded.get(),
             age_seconds: now.saturating_duration_since(self.opened).as_secs_f64(),
             packets_received,
