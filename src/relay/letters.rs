@@ -37,7 +37,7 @@ impl Driver {
                 (ClientLeg::Polling(leg), ClientRequest::Poll(reply)) => leg.poll(reply),
                 (ClientLeg::Polling(leg), ClientRequest::Payload(body, reply)) => leg.post(body, reply),
                 (ClientLeg::Polling(leg), ClientRequest::Upgrade(reply)) => {
-                    reply.answer(if leg.is_probed() { Upgrade::Close } else { Upgrade::Probe });
+                    reply.answer(if leg.promise_probe(turn.now) { Upgrade::Probe } else { Upgrade::Close });
                     Ok(())
                 }
                 (ClientLeg::Polling(leg), ClientRequest::Websocket(stream, read_ahead)) => {

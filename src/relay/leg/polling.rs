@@ -15,7 +15,7 @@ use crate::{
     relay::{
         inflow::Inflow,
         leg::{
-            probe::{Probe, Probed},
+            probe::{self, Probe, Probed},
             websocket::WebSocketLeg,
         },
         mailbox::Reply,
@@ -56,6 +56,8 @@ pub struct PollingLeg {
     /// What is still to come of the service's frame that is being sent.
     frame_rest: u64,
     probe: Option<Box<Probe>>,
+    /// How long a websocket that is on its way from another thread is waited for.
+    probe_promised_until: Option<Instant>,
     payload_max: u64,
 }
 
@@ -95,6 +97,7 @@ impl PollingLeg {
             last: None,
             frame_rest: 0,
             probe: None,
+            probe_promised_until: None,
             payload_max,
         }
     }
@@ -137,14 +140,18 @@ impl PollingLeg {
         Ok(())
     }
 
-    /// Is there a websocket that is being probed?
-    #[must_use]
-    pub const fn is_probed(&self) -> bool {
-        self.probe.is_some()
+    /// May a websocket come and be probed? Then it is promised to the first that asks: no other may come before it.
+    pub fn promise_probe(&mut self, now: Instant) -> bool {
+        if self.probe.is_some() || self.probe_promised_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        self.probe_promised_until = Some(now + probe::PATIENCE);
+        true
     }
 
     /// A websocket came that may become the leg. Where one is being probed already, this one is closed.
     pub fn probe(&mut self, io: ClientStream, read_ahead: &[u8], now: Instant) {
+        self.probe_promised_until = None;
         if self.probe.is_none() {
             let inflow = Inflow::new(Sender::Client, self.payload_max, false);
             let leg = WebSocketLeg::new(io, Sender::Service, inflow, read_ahead);
@@ -365,6 +372,14 @@ mod tests {
 
     use super::*;
     use crate::wire::websocket::close::CloseCode;
+
+    #[test]
+    fn one_websocket_at_a_time_is_promised() {
+        let (mut leg, now) = (PollingLeg::new(100), Instant::now());
+        assert!(leg.promise_probe(now));
+        assert!(!leg.promise_probe(now + probe::PATIENCE / 2), "it is still on its way");
+        assert!(leg.promise_probe(now + probe::PATIENCE), "it never came");
+    }
 
     #[test]
     fn the_last_packets_wait_for_a_poll_unless_the_client_is_at_fault() {

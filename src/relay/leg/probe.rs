@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// engine.io's `upgradeTimeout`.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 const QUESTION: &[u8] = b"2probe";
 const ANSWER: &[u8] = b"3probe";
