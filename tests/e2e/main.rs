@@ -24,6 +24,8 @@ mod sid;
 mod smuggling;
 mod stock_client;
 mod transports;
+mod upgrade;
+mod upgrade_ends;
 mod websocket_routes;
 mod wrong_service;
 

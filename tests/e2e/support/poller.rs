@@ -60,6 +60,16 @@ impl Poller {
         Self { headers: owned.collect(), ..self.clone() }
     }
 
+    /// The same with another `sid`.
+    pub(crate) fn with_sid(&self, sid: String) -> Self {
+        Self { sid, ..self.clone() }
+    }
+
+    /// The same at another gate.
+    pub(crate) fn at(&self, address: SocketAddr) -> Self {
+        Self { address, ..self.clone() }
+    }
+
     /// Joins the namespace `/` with this CONNECT payload.
     pub(crate) async fn join(&self, auth: &str) {
         self.send(&format!("40{auth}")).await;
