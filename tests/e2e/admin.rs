@@ -1,6 +1,6 @@
 //! The operator's side: is it alive, is it ready, who is connected.
 
-use crate::support::{Gate, Service, eventually, http, json, token};
+use crate::support::{Gate, Service, Way, eventually, http, json, token};
 
 #[tokio::test]
 async fn health_is_answered() {
@@ -33,15 +33,23 @@ async fn sessions_are_listed_with_what_is_known_of_them() {
     let ada = gate.client(token("ada")).await;
     ada.namespace("/chat", json!({ "token": token("ada") })).await.connected().await;
     ada.ask("echo", json!([1])).await;
-    let bob = gate.client(token("bob")).await;
+    let bob = gate.client_by(Way::Polling, token("bob")).await;
+    let eve = gate.client_by(Way::Upgrade, token("eve")).await;
+    eve.travels_by("websocket").await;
 
     let listing = http::get(&gate.admin_url("/sessions")).await.json();
 
     let sessions = listing["sessions"].as_array().unwrap();
-    assert_eq!(sessions.len(), 2, "{listing}");
+    assert_eq!(sessions.len(), 3, "{listing}");
     let of = |user: &str| sessions.iter().find(|session| session["user"] == user).unwrap();
     assert_eq!(of("ada")["namespaces"], json!(["/", "/chat"]));
-    assert_eq!(of("ada")["transport"], "websocket");
+    for (user, transport, upgraded) in
+        [("ada", "websocket", false), ("bob", "polling", false), ("eve", "websocket", true)]
+    {
+        assert_eq!((&of(user)["transport"], &of(user)["upgraded"]), (&json!(transport), &json!(upgraded)), "{user}");
+    }
+    gate.counts(2.0, "tidegate_sessions", &[("transport", "websocket")]).await;
+    gate.counts(1.0, "tidegate_sessions", &[("transport", "polling")]).await;
     assert_eq!(of("ada")["peer"], "127.0.0.1");
     assert!(of("ada")["packets_received"].as_u64() > of("bob")["packets_received"].as_u64(), "{listing}");
 
@@ -53,7 +61,7 @@ async fn sessions_are_listed_with_what_is_known_of_them() {
     bob.disconnect().await;
     eventually("who leaves is gone from the list", async || {
         let listing = http::get(&gate.admin_url("/sessions")).await.json();
-        (listing["sessions"].as_array().unwrap().len() == 1).then_some(())
+        (listing["sessions"].as_array().unwrap().len() == 2).then_some(())
     })
     .await;
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::support::{
-    Gate, Raw, Service, Value, eventually, json,
+    Gate, Raw, Service, Value, Way, eventually, json,
     raw::UPGRADE,
     token::{SECRET, assembled, now, signed, token, token_for},
 };
@@ -179,16 +179,23 @@ async fn a_token_that_expires_ends_its_session_on_time_and_a_fresh_one_opens_the
     let service = Service::without_auth().await;
     let gate = Gate::before(&service).with(r#"auth.leeway = "0s""#).await;
     let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(now() + 5);
-    let client = gate.client(token_for("ada", 5)).await;
-    client.set_auth(json!({ "token": token_for("ada", 60) })).await;
+    let mut clients = Vec::new();
+    for way in Way::ALL {
+        let client = gate.client_by(way, token_for("ada", 5)).await;
+        client.set_auth(json!({ "token": token_for("ada", 60) })).await;
+        clients.push((way, client));
+    }
 
-    assert_eq!(client.disconnected().await, "transport close");
-
-    let late = SystemTime::now().duration_since(expires).expect("it was not closed before its time");
-    assert!(late < Duration::from_secs(1), "closed {late:?} late");
-    client.connected().await;
-    assert_eq!(client.ask("echo", json!([1])).await, 1);
-    gate.counts(1.0, "websocket_disconnections_total", &[("reason", "auth.expired")]).await;
+    for (way, client) in &clients {
+        assert_eq!(client.disconnected().await, "transport close", "{way:?}");
+        let late = SystemTime::now().duration_since(expires).expect("it was not closed before its time");
+        assert!(late < Duration::from_secs(1), "{way:?}: closed {late:?} late");
+    }
+    for (way, client) in &clients {
+        client.connected().await;
+        assert_eq!(client.ask("echo", json!([1])).await, 1, "{way:?}");
+    }
+    gate.counts(3.0, "websocket_disconnections_total", &[("reason", "auth.expired")]).await;
 }
 
 #[tokio::test]

@@ -4,15 +4,17 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
-use crate::support::{Gate, Service, eventually, http, json, token};
+use crate::support::{Gate, Service, Way, eventually, http, json, token};
 
 #[tokio::test]
 async fn sigterm_sends_clients_away_and_ends_with_success() {
     let service = Service::start().await;
     let mut gate = Gate::before(&service).with(r#"limits.shutdown_grace = "3s""#).await;
     let mut clients = Vec::new();
-    for _ in 0..10 {
-        let client = gate.connect_with(json!({ "token": token("ada") }), json!({ "reconnection": false })).await;
+    for way in Way::ALL.into_iter().cycle().take(12) {
+        let mut options = way.options();
+        options["reconnection"] = json!(false);
+        let client = gate.connect_with(json!({ "token": token("ada") }), options).await;
         client.connected().await;
         clients.push(client);
     }
@@ -31,7 +33,7 @@ async fn sigterm_sends_clients_away_and_ends_with_success() {
     }
     assert_eq!(gate.exit().await, Some(0));
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
-    assert_eq!(service.seen().await["disconnects"].as_array().unwrap().len(), 10);
+    assert_eq!(service.seen().await["disconnects"].as_array().unwrap().len(), 12);
 }
 
 #[tokio::test]

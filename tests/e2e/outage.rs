@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Gate, Raw, Service, http, json, token};
+use crate::support::{Gate, Poller, Raw, Service, Way, http, json, poller::SEPARATOR, token};
 
 #[tokio::test]
 async fn without_hold_a_client_is_sent_away_from_a_service_that_is_not_there_yet() {
@@ -24,17 +24,47 @@ async fn without_hold_a_client_is_sent_away_from_a_service_that_is_not_there_yet
 async fn without_hold_clients_find_back_after_the_service_was_killed() {
     let mut service = Service::start().await;
     let gate = Gate::before(&service).with(r#"session.hold = "0s""#).await;
-    let client = gate.client(token("ada")).await;
+    let mut clients = Vec::new();
+    for way in Way::ALL {
+        let client = gate.client_by(way, token("ada")).await;
+        client.travels_by(way.transport()).await;
+        clients.push((way, client));
+    }
 
     let began = Instant::now();
     service.kill().await;
-    assert_eq!(client.disconnected().await, "transport close");
+    for (way, client) in &clients {
+        assert_eq!(client.disconnected().await, "transport close", "{way:?}");
+    }
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     service.restart().await;
 
-    client.connected_after_errors().await;
-    assert_eq!(client.ask("echo", json!(["back"])).await, "back");
-    assert_eq!(service.transports().await, 1);
+    for (way, client) in &clients {
+        client.connected_after_errors().await;
+        assert_eq!(client.ask("echo", json!(["back"])).await, "back", "{way:?}");
+    }
+    assert_eq!(service.transports().await, 3);
+}
+
+#[tokio::test]
+async fn a_held_client_goes_on_with_the_service_that_comes_back() {
+    let mut service = Service::start().await;
+    let gate = Gate::before(&service).await;
+    for way in [Way::Polling, Way::Websocket] {
+        let client = gate.client_by(way, token("ada")).await;
+
+        service.kill().await;
+        gate.counts(0.0, "tidegate_upstream_up", &[]).await;
+        client.send("echo", json!([1])).await;
+        client.send("echo", json!([{ "$binary": "AQID" }])).await;
+        service.restart().await;
+
+        assert_eq!(client.next("echo").await, json!([1]), "{way:?}");
+        assert_eq!(client.next("echo").await, json!([{ "$binary": "AQID" }]), "{way:?}");
+        assert_eq!(client.ask("echo", json!([2])).await, 2, "{way:?}");
+        assert_eq!(client.untaken("disconnect"), 0, "{way:?}");
+        client.disconnect().await;
+    }
 }
 
 #[tokio::test]
@@ -57,19 +87,22 @@ async fn a_service_that_is_stuck_while_a_client_comes_is_given_up_in_time() {
 async fn what_is_sent_while_the_service_is_stuck_arrives_afterwards() {
     let service = Service::start().await;
     let gate = Gate::before(&service).with("rate_limit = []").await;
-    let client = gate.client(token("ada")).await;
-    client.send("silence", json!([{ "seq": 0 }])).await;
+    for way in Way::ALL {
+        service.forget().await;
+        let client = gate.client_by(way, token("ada")).await;
+        client.send("silence", json!([{ "seq": 0 }])).await;
 
-    service.freeze();
-    for seq in 1..200 {
-        client.send("silence", json!([{ "seq": seq, "text": "x".repeat(10_000) }])).await;
+        service.freeze();
+        for seq in 1..200 {
+            client.send("silence", json!([{ "seq": seq, "text": "x".repeat(10_000) }])).await;
+        }
+        assert_eq!(http::get(&gate.admin_url("/livez")).await.status, 200, "{way:?}");
+        service.thaw();
+
+        assert_eq!(client.ask("echo", json!(["behind them"])).await, "behind them", "{way:?}");
+        let seen = service.seen().await;
+        assert_eq!((&seen["received"]["silence"], &seen["disordered"]), (&json!(200), &json!(0)), "{way:?}");
     }
-    assert_eq!(http::get(&gate.admin_url("/livez")).await.status, 200);
-    service.thaw();
-
-    assert_eq!(client.ask("echo", json!(["behind them"])).await, "behind them");
-    let seen = service.seen().await;
-    assert_eq!((&seen["received"]["silence"], &seen["disordered"]), (&json!(200), &json!(0)));
 }
 
 #[tokio::test]
@@ -77,11 +110,14 @@ async fn a_stuck_service_does_not_hold_up_others() {
     let stuck = Service::start().await;
     let gate = Gate::before(&stuck).with("rate_limit = []\nupstream.response_timeout = \"500ms\"").await;
     let client = gate.client(token("ada")).await;
+    let polls = gate.client_by(Way::Polling, token("bob")).await;
     stuck.freeze();
 
     // More than any buffer on the way holds.
     for _ in 0..30 {
-        client.send("silence", json!(["x".repeat(900_000)])).await;
+        for client in [&client, &polls] {
+            client.send("silence", json!(["x".repeat(900_000)])).await;
+        }
     }
 
     let reply = http::get(&format!("{}/sessions/plan", gate.url())).await;
@@ -91,6 +127,7 @@ async fn a_stuck_service_does_not_hold_up_others() {
     assert!(rss_mb < 60, "{rss_mb} MB: what cannot be sent is left unread, not kept");
     stuck.thaw();
     assert_eq!(client.ask("echo", json!([1])).await, 1);
+    assert_eq!(polls.ask("echo", json!([1])).await, 1);
 }
 
 #[tokio::test]
@@ -110,4 +147,30 @@ async fn a_client_that_does_not_read_is_cut_off_and_costs_others_nothing() {
     assert!(deaf.until_end().await.len() < 60);
     let rss_mb = gate.process_status("VmRSS") / 1000;
     assert!(rss_mb < 60, "{rss_mb} MB");
+}
+
+#[tokio::test]
+async fn a_client_that_polls_seldom_costs_no_memory_and_loses_nothing() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with("rate_limit = []").await;
+    let others = gate.client(token("ada")).await;
+    let idle = Poller::socketio(gate.address).await;
+
+    let wave = "x".repeat(500_000);
+    for n in 0..60 {
+        service.emit("raw", "content:adapted", json!([n, wave])).await;
+    }
+
+    assert_eq!(others.ask("echo", json!([1])).await, 1);
+    let rss_mb = gate.process_status("VmRSS") / 1000;
+    assert!(rss_mb < 40, "{rss_mb} MB: what is not fetched is left unread, not kept");
+    let mut next = 0;
+    while next < 60 {
+        for packet in idle.poll().await.split(SEPARATOR) {
+            assert!(packet.starts_with(&format!("42[\"content:adapted\",{next},\"xxx")), "{}", &packet[..40]);
+            assert!(packet.len() > 500_000);
+            next += 1;
+        }
+    }
+    idle.echoes().await;
 }

@@ -5,7 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use crate::support::{
-    Client, Gate, Service, eventually, json,
+    Client, Gate, Service, Way, eventually, json,
     token::{SECRET, now, signed, token},
 };
 
@@ -36,13 +36,19 @@ async fn narrowed(gate: &Gate, client: &Client) {
 async fn sighup_brings_new_limits_to_open_sessions() {
     let service = Service::start().await;
     let mut gate = Gate::before(&service).with(WIDE).await;
-    let client = gate.client(token("ada")).await;
-    client.ask("echo", json!([{}])).await;
+    let mut clients = Vec::new();
+    for way in Way::ALL {
+        let client = gate.client_by(way, token("ada")).await;
+        client.ask("echo", json!([{}])).await;
+        clients.push(client);
+    }
 
     gate.change(NARROW);
     gate.signal("HUP");
 
-    narrowed(&gate, &client).await;
+    for client in &clients {
+        narrowed(&gate, client).await;
+    }
 }
 
 #[tokio::test]
