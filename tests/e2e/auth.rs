@@ -178,10 +178,12 @@ async fn only_the_gate_says_who_a_user_is() {
 async fn a_token_that_expires_ends_its_session_on_time_and_a_fresh_one_opens_the_next() {
     let service = Service::without_auth().await;
     let gate = Gate::before(&service).with(r#"auth.leeway = "0s""#).await;
-    let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(now() + 5);
+    let exp = now() + 5;
+    let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(exp);
+    let expiring = signed(&json!({ "sub": "ada", "exp": exp }), SECRET);
     let mut clients = Vec::new();
     for way in Way::ALL {
-        let client = gate.client_by(way, token_for("ada", 5)).await;
+        let client = gate.client_by(way, expiring.clone()).await;
         client.set_auth(json!({ "token": token_for("ada", 60) })).await;
         clients.push((way, client));
     }
