@@ -53,10 +53,16 @@ pub(super) struct Away {
     since: Instant,
     /// What began it, and ends the session if it lasts too long.
     why: Ended,
-    /// Dials that came to nothing.
+    /// Dials that came to nothing, or to very little.
     failures: u32,
     /// Since when the service is there again; lost within [`STEADY`], it had not come back.
     back: Option<Instant>,
+}
+
+impl Away {
+    fn steady_at(&self) -> Option<Instant> {
+        self.back.map(|back| back + STEADY)
+    }
 }
 
 impl Default for Upstream {
@@ -102,7 +108,7 @@ impl Upstream {
     }
 
     fn away(&self) -> Option<Away> {
-        self.absence().filter(|away| away.back.is_none())
+        self.absence().filter(|_| self.stage != Stage::Flowing)
     }
 
     fn absence(&self) -> Option<Away> {
@@ -166,7 +172,7 @@ impl Upstream {
             _ => None,
         };
         let given_up = self.given_up_at(terms);
-        let steady = self.absence().and_then(|away| away.back).map(|back| back + STEADY);
+        let steady = self.absence().filter(|_| self.stage == Stage::Flowing).and_then(|away| away.steady_at());
         [dial_at, given_up, steady, self.pinged_by].into_iter().flatten().min()
     }
 
@@ -191,24 +197,33 @@ impl Upstream {
             self.stage = Stage::Dialling;
             return Some(Due::Dial);
         }
-        if let Some(backlog) = &mut self.backlog {
-            backlog.away = backlog.away.filter(|away| away.back.is_none_or(|back| now < back + STEADY));
-            if backlog.is_empty() {
-                self.backlog = None;
-            }
-        }
+        self.forget_absence(now);
         None
+    }
+
+    /// An absence is over when the service has been there for long enough.
+    fn forget_absence(&mut self, now: Instant) {
+        let Some(backlog) = self.backlog.as_mut().filter(|_| self.stage == Stage::Flowing) else { return };
+        backlog.away = backlog.away.filter(|away| away.steady_at().is_none_or(|at| now < at));
+        if backlog.is_empty() {
+            self.backlog = None;
+        }
     }
 
     /// The service is there, and has nothing to be asked first.
     pub(super) fn flow(&mut self, now: Instant) {
         self.stage = Stage::Flowing;
+        self.is_back(now);
+    }
+
+    fn is_back(&mut self, now: Instant) {
         if let Some(away) = self.backlog.as_mut().and_then(|backlog| backlog.away.as_mut()) {
             away.back = Some(now);
         }
     }
 
     fn lose(&mut self, why: Ended, dial_at: Instant, now: Instant) {
+        self.forget_absence(now);
         let dialled = self.stage == Stage::Dialling;
         let backlog = self.backlog();
         let away = backlog.away.get_or_insert(Away { since: now, why, failures: 0, back: None });
@@ -262,6 +277,7 @@ impl Session {
         let patience_ms = open.ping_interval_ms.saturating_add(open.ping_timeout_ms);
         upstream.patience_ms = u32::try_from(patience_ms).unwrap_or(u32::MAX);
         upstream.expect_ping(now);
+        upstream.is_back(now);
         for packet in socketio.namespaces.ask_again() {
             common.actions.push_back(Action::SendService(packet.into()));
         }
@@ -377,8 +393,9 @@ impl SocketIo {
     pub(super) fn settle(&mut self) {
         if self.upstream.stage == Stage::Rejoining && self.namespaces.is_settled() {
             self.upstream.stage = Stage::Flowing;
+            // Nearly every session ends without ever having lost the service: it remembers nothing.
             if let Some(backlog) = &mut self.upstream.backlog {
-                backlog.away = None;
+                backlog.away = backlog.away.filter(|away| away.failures > 0 || away.why != Ended::ServiceUnreachable);
             }
         }
     }

@@ -367,6 +367,7 @@ impl Ends {
         assert!(self.unanswered.is_empty(), "never answered: {:?}", self.unanswered);
         let missing = self.emitted.iter().filter(|seq| !self.arrived.contains_key(seq)).count() as u64;
         assert!(missing <= self.held.upstream().dropped(), "{missing} lost without a word");
+        self.does(Step::Passes { seconds: 1 });
         let state = format!("{:?}", self.held.session());
         assert!(state.contains("backlog: None") && state.contains("waiting: []"), "something stays: {state}");
     }

@@ -364,3 +364,27 @@ fn a_client_that_was_thrown_out_or_has_nothing_to_wait_for_is_not_held() {
     let mut held = Held::flowing(|table| table.hold = crate::units::Period::OFF);
     assert!(!held.goes(Ended::ServiceLost));
 }
+
+#[test]
+fn a_service_that_welcomes_a_client_and_hangs_up_at_once_is_given_up() {
+    let mut held = Held::flowing(|_| ());
+    let began = held.world.now;
+    while held.goes(Ended::ServiceLost) && held.world.session.ended().is_none() {
+        assert!(held.world.now < began + Duration::from_secs(60), "it is dialled for ever");
+        held.passes(Duration::from_millis(500));
+        held.opens();
+        held.says(r#"40{"sid":"another"}"#);
+        assert_eq!(held.world.session.upstream().away_since(), None);
+    }
+    assert_eq!(held.world.session.ended(), Some(Ended::ServiceLost));
+
+    let mut held = Held::flowing(|_| ());
+    for _ in 0..25 {
+        assert!(held.goes(Ended::ServiceLost));
+        held.passes(Duration::from_millis(500));
+        held.opens();
+        held.says(r#"40{"sid":"another"}"#);
+        held.passes(Duration::from_secs(1));
+    }
+    assert_eq!(held.world.session.ended(), None, "this one is there each time");
+}
