@@ -46,6 +46,8 @@ struct Memory {
     pid: Option<Box<str>>,
     /// ... and the last event that the client got.
     offset: Option<Box<str>>,
+    /// Of an event whose attachments are still coming.
+    offset_to_come: Option<Box<str>>,
     /// CONNECT was said again, the answer is awaited.
     asked_again: bool,
 }
@@ -125,6 +127,7 @@ impl Namespaces {
         let mut packets = Vec::new();
         for (name, memory) in entries.filter_map(|(name, entry)| Some((name, entry.memory.as_mut()?))) {
             memory.asked_again = true;
+            memory.offset_to_come = None;
             let mut packet = Vec::new();
             let recovery = memory.pid.as_deref().map(|pid| (pid, memory.offset.as_deref()));
             encode::connect(name, &memory.connect, recovery, &mut packet);
@@ -151,6 +154,21 @@ impl Namespaces {
         let entry = self.number(name).and_then(|number| self.entry_mut(number));
         if let Some(memory) = entry.and_then(|entry| entry.memory.as_mut()) {
             memory.offset = Some(offset.into());
+        }
+    }
+
+    /// The number of an event that the client gets when all of it has come, which is [said](Self::got_whole).
+    pub fn gets(&mut self, name: &str, offset: &str) {
+        let entry = self.number(name).and_then(|number| self.entry_mut(number));
+        if let Some(memory) = entry.and_then(|entry| entry.memory.as_mut()) {
+            memory.offset_to_come = Some(offset.into());
+        }
+    }
+
+    /// The attachments of an event have come.
+    pub fn got_whole(&mut self, number: u8) {
+        if let Some(memory) = self.entry_mut(number).and_then(|entry| entry.memory.as_mut()) {
+            memory.offset = memory.offset_to_come.take().or_else(|| memory.offset.take());
         }
     }
 

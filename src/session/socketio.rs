@@ -317,7 +317,10 @@ impl Session {
                 if let Some(id) = head.ack_id {
                     heard.pass = socketio.acks.service_asks(id).map_or(Pass::AsItIs, Pass::WithAckId);
                 } else if let Some(offset) = offset_of(json) {
-                    socketio.namespaces.got(head.namespace, offset);
+                    match head.attachments {
+                        0 => socketio.namespaces.got(head.namespace, offset),
+                        _ => socketio.namespaces.gets(head.namespace, offset),
+                    }
                 }
             }
             PacketType::Ack | PacketType::BinaryAck => {

@@ -285,6 +285,13 @@ impl Session {
         socketio.settle();
     }
 
+    /// The last attachment of a packet of the service in this namespace has come.
+    pub fn service_packet_whole(&mut self, namespace: u8) {
+        if let Dialect::SocketIo(socketio) = &mut self.dialect {
+            socketio.namespaces.got_whole(namespace);
+        }
+    }
+
     /// The service sent an Engine.IO ping.
     pub fn service_beat(&mut self, now: Instant) {
         let (Dialect::SocketIo(socketio), common) = self.parts() else { return };

@@ -175,6 +175,9 @@ impl Driver {
     fn attach(&mut self, bytes: &[u8], turn: &mut Turn<'_>) -> Result<Hears, Ended> {
         let mut packet = self.begun.take().ok_or(Ended::ServiceFault("attachment_stray"))?;
         packet.attach(bytes.to_vec());
+        if packet.is_whole() {
+            turn.session.service_packet_whole(packet.namespace);
+        }
         Ok(self.complete(packet, turn))
     }
 

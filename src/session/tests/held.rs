@@ -191,6 +191,25 @@ fn a_service_that_knows_the_session_still_is_no_news() {
 }
 
 #[test]
+fn an_event_whose_attachments_were_lost_is_one_that_the_client_has_missed() {
+    let mut held = Held::dialling(|_| ());
+    held.opens();
+    held.says(r#"40{"sid":"x","pid":"p"}"#);
+    held.says(r#"42["news",1,"o1"]"#);
+    for (attached, offset) in [(false, "o1"), (true, "o2")] {
+        held.says(r#"451-["bytes",{"_placeholder":true,"num":0},"o2"]"#);
+        if attached {
+            held.world.session.service_packet_whole(0);
+        }
+        held.goes(Ended::ServiceLost);
+        held.service_got();
+        held.opens();
+        assert_eq!(held.service_got(), [format!(r#"40{{"pid":"p","offset":"{offset}"}}"#)]);
+        held.says(r#"40{"sid":"x","pid":"p"}"#);
+    }
+}
+
+#[test]
 fn what_was_on_its_way_fails_unless_it_may_be_sent_again() {
     let mut held = Held::flowing(|table| table.retries = 2);
     held.sends(r#"421["once"]"#);
