@@ -8,6 +8,7 @@ mod control_frames;
 mod cors;
 mod drain;
 mod forward;
+mod hold;
 mod hold_plain;
 mod hostile;
 mod keys;

@@ -1,5 +1,6 @@
 //! What scenarios are made of: the real program, the untouched service, stock clients, and patience.
 
+pub(crate) mod cable;
 pub(crate) mod client;
 pub(crate) mod eventually;
 pub(crate) mod frame;
@@ -19,6 +20,7 @@ pub(crate) mod tidegate;
 pub(crate) mod token;
 pub(crate) mod way;
 
+pub(crate) use cable::Cable;
 pub(crate) use client::Client;
 pub(crate) use eventually::{eventually, soon};
 pub(crate) use plain::Plain;

@@ -11,6 +11,7 @@ import { Manager } from "socket.io-client";
 
 import { flood } from "./flood.mjs";
 import { fromJson, toJson } from "./seen.mjs";
+import { steady } from "./steady.mjs";
 
 const sockets = new Map(); // id → {manager, socket, auth, network}
 
@@ -111,6 +112,7 @@ const operations = {
   },
 
   flood,
+  steady,
 };
 
 createInterface({ input: process.stdin })

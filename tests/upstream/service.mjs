@@ -1,8 +1,12 @@
 // The stand-in for brain-orchestrator: Socket.IO 4 beside ordinary HTTP, with its own authentication and no knowledge
 // of a gate. `node service.mjs [PORT]` prints {"port":N} once it listens.
 //
-// AUTH=off leaves its own check of tokens out, NEXTAUTH_SECRET is the secret of that check.
+// AUTH=off leaves its own check of tokens out, NEXTAUTH_SECRET is the secret of that check. RECOVERY=on turns connection
+// state recovery on, PING_MS is the interval of its pings, SLOW_MS how long it takes to let a socket in, REFUSES a
+// namespace that nobody gets into, HANDSHAKE=refuse refuses every connection, JOURNAL a file that survives it, with a
+// line "CLIENT SEQ" for each event `step`.
 
+import { appendFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import jwt from "jsonwebtoken";
@@ -27,12 +31,15 @@ httpServer.on("upgrade", (request) => seen.upgrade(request));
 
 const io = new Server(httpServer, {
   transports: ["websocket", "polling"],
-  pingTimeout: 60_000,
-  pingInterval: 25_000,
+  pingTimeout: process.env.PING_MS ? 500 : 60_000,
+  pingInterval: Number(process.env.PING_MS ?? 25_000),
+  allowRequest: (_request, decide) => decide(null, process.env.HANDSHAKE !== "refuse"),
+  ...(process.env.RECOVERY === "on" && { connectionStateRecovery: {} }),
   cors: { origin: process.env.CORS_ORIGIN ?? "http://localhost:3000", methods: ["GET", "POST"], credentials: true },
 });
 io.engine.on("connection", (transport) => {
   seen.transports += 1;
+  seen.opened.push(Math.round(performance.now()));
   transport.on("close", (reason) => {
     if (reason === "parse error") seen.faults.push(reason);
   });
@@ -47,6 +54,9 @@ io.engine.on("connection_error", ({ message }) => seen.faults.push(message));
 function refusal(message, data) {
   return Object.assign(new Error(message), data && { data });
 }
+
+io.use((_socket, next) => setTimeout(next, Number(process.env.SLOW_MS ?? 0)));
+if (process.env.REFUSES) io.of(process.env.REFUSES).use((_socket, next) => next(refusal("Not any more")));
 
 io.use((socket, next) => {
   const { token, learnerId } = socket.handshake.auth;
@@ -128,6 +138,10 @@ io.on("connection", (socket) => {
       if (everyMs > 0) await sleep(everyMs);
     }
   });
+  socket.on("step", ({ client, seq }, ack) => {
+    appendFileSync(process.env.JOURNAL, `${client} ${seq}\n`);
+    ack?.({ seq });
+  });
   // Has no answer, ever.
   socket.on("silence", () => {});
   // Asks the client, and answers with what the client answered.
@@ -147,6 +161,8 @@ io.of("/chat").on("connection", (socket) => {
     ack?.({ success: true });
   });
 });
+
+process.on("SIGTERM", () => io.close(() => process.exit(0)));
 
 httpServer.listen(Number(process.argv[2] ?? 0), "127.0.0.1", () => {
   console.log(JSON.stringify({ port: httpServer.address().port }));

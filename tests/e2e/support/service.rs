@@ -1,18 +1,20 @@
 //! The untouched service: Socket.IO 4 in Node, or a plain WebSocket echo.
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 use tokio::{
     io::BufReader,
     process::{Child, ChildStdout},
 };
 
-use super::{eventually, http, node, ports::Port, process::signal, token::SECRET};
+use super::{eventually, http, node, ports::Port, process::signal, soon, token::SECRET};
 
 /// A running service. It ends with the value.
 #[derive(Debug)]
 pub(crate) struct Service {
     script: &'static str,
-    variables: &'static [(&'static str, &'static str)],
+    variables: Vec<(String, String)>,
     /// Ours also while it is down, so that it finds it free when it comes back.
     port: Port,
     child: Child,
@@ -35,15 +37,26 @@ impl Service {
         Self::run("ws.mjs", &[], Port::reserve()).await
     }
 
-    async fn run(script: &'static str, variables: &'static [(&'static str, &'static str)], port: Port) -> Self {
-        let (child, output) = Self::spawn(script, variables, &port).await;
+    /// As `start`, with variables beside; the head of `service.mjs` says which there are.
+    pub(crate) async fn with(variables: &[(&str, &str)]) -> Self {
+        Self::run("service.mjs", &[&[("NEXTAUTH_SECRET", SECRET)], variables].concat(), Port::reserve()).await
+    }
+
+    async fn run(script: &'static str, variables: &[(&str, &str)], port: Port) -> Self {
+        let variables = owned(variables);
+        let (child, output) = Self::spawn(script, &variables, &port).await;
         Self { script, variables, port, child, _output: output }
     }
 
-    async fn spawn(script: &str, variables: &[(&str, &str)], port: &Port) -> (Child, BufReader<ChildStdout>) {
-        let mut child = node::start(script, &[port.address.port().to_string()], variables);
+    async fn spawn(script: &str, variables: &[(String, String)], port: &Port) -> (Child, BufReader<ChildStdout>) {
+        let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let mut child = node::start(script, &[port.address.port().to_string()], &variables);
         let (_, output) = node::listening(&mut child).await;
         (child, output)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.port.address
     }
 
     pub(crate) fn url(&self) -> String {
@@ -55,15 +68,21 @@ impl Service {
         self.child.kill().await.unwrap();
     }
 
+    /// SIGTERM: it closes every connection in good order, and ends.
+    pub(crate) async fn stop(&mut self) {
+        signal(&self.child, "TERM");
+        soon("the service ends", self.child.wait()).await.unwrap();
+    }
+
     /// Starts it again where it was, remembering nothing.
     pub(crate) async fn restart(&mut self) {
         self.kill().await;
-        (self.child, self._output) = Self::spawn(self.script, self.variables, &self.port).await;
+        (self.child, self._output) = Self::spawn(self.script, &self.variables, &self.port).await;
     }
 
     /// As `restart`, with other variables.
-    pub(crate) async fn restart_with(&mut self, variables: &'static [(&'static str, &'static str)]) {
-        self.variables = variables;
+    pub(crate) async fn restart_with(&mut self, variables: &[(&str, &str)]) {
+        self.variables = owned(variables);
         self.restart().await;
     }
 
@@ -116,4 +135,8 @@ impl Service {
         let body = json!({ "learnerId": learner, "close": close });
         http::post(&format!("{}/disconnect", self.url()), &body).await;
     }
+}
+
+fn owned(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+    variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }

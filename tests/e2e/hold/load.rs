@@ -1,0 +1,65 @@
+//! A service that is killed again and again under load.
+
+use std::{collections::HashMap, env, fs, time::Duration};
+
+use tokio::time::sleep;
+
+use crate::support::{Gate, Service, json, token};
+
+/// With `TIDEGATE_LONG` in the environment it takes two minutes, and is what was promised; without, fifteen seconds.
+struct Size {
+    clients: u32,
+    rate: u32,
+    rounds: u32,
+    up: Duration,
+    down: Duration,
+}
+
+fn size() -> Size {
+    let seconds = Duration::from_secs;
+    if env::var_os("TIDEGATE_LONG").is_some() {
+        Size { clients: 200, rate: 5, rounds: 10, up: seconds(5), down: seconds(5) }
+    } else {
+        Size { clients: 60, rate: 5, rounds: 3, up: seconds(2), down: seconds(1) }
+    }
+}
+
+#[tokio::test]
+async fn no_client_of_a_service_that_is_killed_again_and_again_is_disconnected() {
+    let Size { clients, rate, rounds, up, down } = size();
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal");
+    let mut service = Service::with(&[("JOURNAL", journal.to_str().unwrap())]).await;
+    let gate = Gate::before(&service).with("rate_limit = []\nlimits.connections_per_ip = 1000").await;
+    let driver = gate.driver().await;
+    let lasts = (up + down) * rounds + up;
+    let with = json!({
+        "url": gate.url(), "token": token("ada"), "clients": clients, "rate": rate, "ms": lasts.as_millis() as u64,
+    });
+    let emitting = tokio::spawn(async move { driver.call("steady", with).await.unwrap() });
+    gate.counts(f64::from(clients), "websocket_connections_total", &[]).await;
+    for _ in 0..rounds {
+        sleep(up).await;
+        service.kill().await;
+        sleep(down).await;
+        service.restart().await;
+    }
+    let total = emitting.await.unwrap();
+
+    assert_eq!((&total["disconnects"], &total["wrong"]), (&json!([]), &json!([])), "{total}");
+    assert_eq!((&total["lost"], &total["doubled"]), (&json!(0), &json!(0)), "{total}");
+    let (emitted, acked) = (total["emitted"].as_u64().unwrap(), total["acked"].as_u64().unwrap());
+    assert_eq!(acked + total["failed"].as_u64().unwrap(), emitted, "{total}");
+    assert!(acked * 10 > emitted * 9, "nearly every event waits, few are on their way: {total}");
+    assert_eq!(total["connects"], json!(clients * (rounds + 1)), "each return is announced once: {total}");
+
+    let journal = fs::read_to_string(&journal).unwrap();
+    let mut newest: HashMap<&str, u64> = HashMap::new();
+    for line in journal.lines() {
+        let (client, seq) = line.split_once(' ').unwrap();
+        let seq = seq.parse().unwrap();
+        let before = newest.insert(client, seq);
+        assert!(before.is_none_or(|before| before < seq), "client {client}: {seq} after {before:?}");
+    }
+    assert!(journal.lines().count() as u64 >= acked, "what was acknowledged had arrived");
+}

@@ -1,0 +1,58 @@
+// Many stock clients that emit at a steady rate while their service comes and goes.
+
+import { io } from "socket.io-client";
+
+const TRANSPORTS = [["websocket"], ["polling"], ["polling", "websocket"]];
+
+/**
+ * `clients` sockets, over every transport in turn, each emitting `step` `rate` times a second for `ms` milliseconds,
+ * then waiting for the acks that are still to come. Every event carries the number of its client and a `seq`.
+ *
+ * @returns {{emitted, acked, failed, wrong, lost, doubled, disconnects, connects}}
+ */
+export async function steady({ url, token, clients, rate, ms, patience = 20_000 }) {
+  const total = { emitted: 0, acked: 0, failed: 0, wrong: [], lost: 0, doubled: 0, disconnects: [], connects: 0 };
+  const sockets = Array.from({ length: clients }, (_, client) => {
+    const transports = TRANSPORTS[client % TRANSPORTS.length];
+    const socket = io(url, { transports, auth: { token, learnerId: `learner-${client}` }, forceNew: true });
+    socket.on("connect", () => (total.connects += 1));
+    socket.on("disconnect", (reason) => total.disconnects.push(reason));
+    return socket;
+  });
+  await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once("connect", resolve))));
+  await Promise.all(sockets.map((socket, client) => emits(socket, client, rate, ms, patience, total)));
+  // Our own goodbyes do not count.
+  const outcome = { ...total, disconnects: [...total.disconnects] };
+  for (const socket of sockets) socket.disconnect();
+  return outcome;
+}
+
+function emits(socket, client, rate, ms, patience, total) {
+  const waiting = new Set();
+  let seq = 0;
+  const emit = () => {
+    const mine = seq;
+    seq += 1;
+    total.emitted += 1;
+    waiting.add(mine);
+    socket.emit("step", { client, seq: mine }, (answer) => {
+      if (!waiting.delete(mine)) total.doubled += 1;
+      else if (answer.seq === mine) total.acked += 1;
+      else if (answer.error === "Service restarted" && answer.retriable === true) total.failed += 1;
+      else total.wrong.push(answer);
+    });
+  };
+  return new Promise((resolve) => {
+    const timer = setInterval(emit, 1000 / rate);
+    setTimeout(() => {
+      clearInterval(timer);
+      const until = performance.now() + patience;
+      const look = setInterval(() => {
+        if (waiting.size > 0 && performance.now() < until) return;
+        clearInterval(look);
+        total.lost += waiting.size;
+        resolve();
+      }, 50);
+    }, ms);
+  });
+}
