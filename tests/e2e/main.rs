@@ -3,6 +3,7 @@
 
 mod admin;
 mod auth;
+mod chaos;
 mod cli;
 mod control_frames;
 mod cors;
