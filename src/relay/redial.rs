@@ -28,7 +28,7 @@ impl Driver {
             Leave::Go => self.dial(turn),
             Leave::At(at, place) => {
                 self.place = Some(place);
-                turn.session.dial_later(at);
+                turn.session.dial_in_turn(at);
             }
             Leave::Wait => turn.session.dial_later(turn.now + pace::look_again(rand::random())),
         }

@@ -24,6 +24,9 @@ use crate::{
 /// it dialled for ever.
 const STEADY: Duration = Duration::from_secs(1);
 
+/// A session whose turn has come has so long to be let in again, even where `hold` is over.
+const AT_ITS_TURN: Duration = Duration::from_secs(5);
+
 /// The service and what waits for it.
 #[derive(Debug)]
 pub struct Upstream {
@@ -55,6 +58,9 @@ pub(super) struct Away {
     why: Ended,
     /// Dials that came to nothing, or to very little.
     failures: u32,
+    /// When it is this session's turn to go back to a service that is there: whoever has a place in the queue is not
+    /// given up in it.
+    turn_at: Option<Instant>,
     /// Since when the service is there again; lost within [`STEADY`], it had not come back.
     back: Option<Instant>,
 }
@@ -177,13 +183,15 @@ impl Upstream {
     }
 
     fn given_up_at(&self, terms: &Terms) -> Option<Instant> {
-        self.away().zip(terms.hold.hold).map(|(away, hold)| away.since + hold)
+        let (away, hold) = self.away().zip(terms.hold.hold)?;
+        Some((away.since + hold).max(away.turn_at.map_or(away.since, |at| at + AT_ITS_TURN)))
     }
 
     /// The first CONNECT was accepted.
     pub(super) fn want(&mut self, now: Instant) {
         self.stage = Stage::Dialling;
-        self.backlog().away = Some(Away { since: now, why: Ended::ServiceUnreachable, failures: 0, back: None });
+        self.backlog().away =
+            Some(Away { since: now, why: Ended::ServiceUnreachable, failures: 0, turn_at: None, back: None });
     }
 
     /// What time brings about: the next dial, or the end.
@@ -226,10 +234,12 @@ impl Upstream {
         self.forget_absence(now);
         let dialled = self.stage == Stage::Dialling;
         let backlog = self.backlog();
-        let away = backlog.away.get_or_insert(Away { since: now, why, failures: 0, back: None });
+        let away = backlog.away.get_or_insert(Away { since: now, why, failures: 0, turn_at: None, back: None });
         if dialled || away.back.take().is_some() {
             away.failures = away.failures.saturating_add(1);
         }
+        // It had its turn.
+        away.turn_at = None;
         self.stage = Stage::Away { dial_at };
         self.pinged_by = None;
     }
@@ -246,6 +256,14 @@ impl Session {
     /// The service cannot be dialled yet, for others go first.
     pub fn dial_later(&mut self, at: Instant) {
         self.upstream_mut().stage = Stage::Away { dial_at: at };
+    }
+
+    /// The service is there, and this session goes back to it then.
+    pub fn dial_in_turn(&mut self, at: Instant) {
+        self.dial_later(at);
+        if let Some(away) = &mut self.upstream_mut().backlog().away {
+            away.turn_at = Some(at);
+        }
     }
 
     /// The service is gone, or did not come. True: the session goes on without it for a while. Else it ends: nothing is

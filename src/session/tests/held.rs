@@ -385,6 +385,28 @@ fn a_client_that_was_thrown_out_or_has_nothing_to_wait_for_is_not_held() {
 }
 
 #[test]
+fn whoever_has_a_place_in_the_queue_is_not_given_up_in_it() {
+    let mut held = Held::flowing(|_| ());
+    held.goes(Ended::ServiceLost);
+    let turn = held.world.now + Duration::from_secs(50);
+    held.world.session.dial_in_turn(turn);
+    held.passes(Duration::from_secs(50));
+    assert_eq!(held.world.session.ended(), None, "hold is over, and its turn has come");
+    held.opens();
+    held.says(r#"40{"sid":"another"}"#);
+    held.passes(Duration::from_secs(10));
+    assert_eq!(held.world.session.ended(), None);
+
+    let mut held = Held::flowing(|_| ());
+    held.goes(Ended::ServiceLost);
+    held.world.session.dial_in_turn(held.world.now + Duration::from_secs(50));
+    held.passes(Duration::from_secs(50));
+    held.goes(Ended::ServiceUnreachable);
+    held.passes(Duration::from_secs(1));
+    assert_eq!(held.world.session.ended(), Some(Ended::ServiceLost), "and was in vain");
+}
+
+#[test]
 fn a_service_that_welcomes_a_client_and_hangs_up_at_once_is_given_up() {
     let mut held = Held::flowing(|_| ());
     let began = held.world.now;
