@@ -83,6 +83,23 @@ async fn a_payload_that_breaks_off_is_none() {
 }
 
 #[tokio::test]
+async fn a_client_may_ask_before_it_sends() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).await;
+    let poller = Poller::socketio(gate.address).await;
+    let event = "42[\"echo\",1]";
+
+    let mut raw = Raw::connect(gate.address).await;
+    let expects = format!("Expect: 100-continue\r\nContent-Length: {}\r\n", event.len());
+    raw.send(post(&poller, &expects).as_bytes()).await;
+    assert_eq!(raw.status().await, 100);
+    raw.send(event.as_bytes()).await;
+
+    assert!(raw.answer().await.ends_with("\r\n\r\nok"));
+    assert_eq!(poller.poll().await, event);
+}
+
+#[tokio::test]
 async fn a_payload_is_text_and_sent_as_it_is() {
     let service = Service::start().await;
     let gate = Gate::before(&service).await;

@@ -382,6 +382,18 @@ mod tests {
     }
 
     #[test]
+    fn a_poll_whose_client_has_gone_takes_no_packets_with_it() {
+        let mut leg = PollingLeg::new(100);
+        let (reply, answer) = Reply::awaited();
+        leg.poll(reply).unwrap();
+        leg.say(OpCode::Text, b"4ours");
+        drop(answer);
+        let flushed = leg.flush(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(flushed, Poll::Ready(Err(_))));
+        assert!(leg.has_packets());
+    }
+
+    #[test]
     fn the_last_packets_wait_for_a_poll_unless_the_client_is_at_fault() {
         let (gone, ours): (&[&[u8]], &[&[u8]]) = (&[b"6"], &[b"4ours", b"1"]);
         let rows = [
