@@ -56,6 +56,8 @@ pub struct Resume {
 struct Kept {
     /// None: it asks for an ack, and the client certainly has not got it.
     number: Option<u64>,
+    /// It was sent to the client, which may have got it or not.
+    said: bool,
     packet: WholePacket,
 }
 
@@ -120,9 +122,9 @@ impl Resume {
         }
     }
 
-    fn keep(&mut self, packet: WholePacket, number: Option<u64>) {
+    fn keep(&mut self, packet: WholePacket, number: Option<u64>, said: bool) {
         self.bytes += packet.bytes();
-        self.events.push_back(Kept { number, packet });
+        self.events.push_back(Kept { number, said, packet });
     }
 
     fn is_over(&self, bounds: &QueueBounds) -> bool {
@@ -134,7 +136,7 @@ impl Resume {
         let Some(oldest) = self.events.pop_front() else { return false };
         self.bytes -= oldest.packet.bytes();
         self.dropped = self.dropped.max(oldest.number);
-        self.is_absent(oldest.packet.namespace)
+        !oldest.said
     }
 
     /// What a client that got everything up to `offset` has missed of a namespace.
@@ -144,6 +146,9 @@ impl Resume {
         let missed = missed.filter(|kept| kept.number.is_none_or(behind)).map(|kept| kept.packet.clone()).collect();
         // What asks for an ack is said once.
         self.events.retain(|kept| kept.packet.namespace != namespace || kept.number.is_some());
+        for kept in self.events.iter_mut().filter(|kept| kept.packet.namespace == namespace) {
+            kept.said = true;
+        }
         self.bytes = self.events.iter().map(|kept| kept.packet.bytes()).sum();
         missed
     }
@@ -287,7 +292,7 @@ impl Session {
             resume.next += 1;
         }
         if number.is_some() || absent {
-            resume.keep(packet.clone(), number);
+            resume.keep(packet.clone(), number, !absent);
         }
         while resume.is_over(&terms.hold.bounds) {
             if resume.drop_oldest() {

@@ -22,6 +22,7 @@ mod polling;
 mod python;
 mod rate_limit;
 mod reload;
+mod resume;
 mod sid;
 mod smuggling;
 mod stock_client;

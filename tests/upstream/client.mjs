@@ -88,6 +88,8 @@ const operations = {
       connected: socket.connected,
       active: socket.active,
       sid: socket.id ?? null,
+      recovered: socket.recovered,
+      pid: socket._pid ?? null,
       transport: manager.engine?.transport?.name ?? null,
     };
   },

@@ -239,6 +239,16 @@ impl Client {
         self.travels_by("websocket").await;
     }
 
+    /// Whether the client believes that it has missed nothing.
+    pub(crate) async fn recovered(&self) -> bool {
+        self.call("state", json!({})).await.unwrap()["recovered"].as_bool().unwrap()
+    }
+
+    /// What it would show to come back.
+    pub(crate) async fn pid(&self) -> String {
+        self.call("state", json!({})).await.unwrap()["pid"].as_str().unwrap().to_owned()
+    }
+
     /// `socket.disconnect()`.
     pub(crate) async fn disconnect(&self) {
         self.call("disconnect", json!({})).await.unwrap();

@@ -1,0 +1,196 @@
+//! The client is away for a while: the service does not notice, and the client misses nothing.
+
+use std::time::Duration;
+
+use crate::support::{Client, Gate, Service, Way, eventually, json, token};
+
+const RESUME: &str = "rate_limit = []\nsession.resume = \"1m\"";
+
+/// A client that comes back half a second after it was cut.
+async fn client(gate: &Gate, way: Way) -> Client {
+    let mut options = way.options();
+    options["reconnectionDelay"] = 500.into();
+    options["randomizationFactor"] = 0.into();
+    let client = gate.connect_with(json!({ "token": token("ada") }), options).await;
+    client.connected().await;
+    client.travels_by(way.transport()).await;
+    client
+}
+
+async fn away(gate: &Gate, sessions: u32) {
+    gate.counts(f64::from(sessions), "tidegate_away_sessions", &[]).await;
+}
+
+async fn number(client: &Client) -> u64 {
+    client.next("tutor:message").await[0]["n"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn a_client_that_was_cut_gets_all_that_it_missed_and_the_service_never_noticed() {
+    for way in Way::ALL {
+        let service = Service::start().await;
+        // On several threads the new connection comes in on another than the session is on, half of the time.
+        let gate = Gate::before(&service).with(RESUME).with("listen.workers = 4").await;
+        let client = client(&gate, way).await;
+        client.send("echo", json!(["before"])).await;
+        client.next("echo").await;
+        let socket = service.seen().await["connections"][0]["sid"].clone();
+
+        client.cut().await;
+        for n in 0..50 {
+            service.emit("ada", "tutor:message", json!([{ "n": n }, { "$binary": "AQID" }])).await;
+        }
+
+        client.disconnected().await;
+        assert_eq!(client.connected().await, socket, "{way:?}: it is the same socket");
+        assert!(client.recovered().await, "{way:?}");
+        for n in 50..60 {
+            service.emit("ada", "tutor:message", json!([{ "n": n }])).await;
+        }
+        for n in 0..60 {
+            assert_eq!(number(&client).await, n, "{way:?}");
+        }
+        assert_eq!(client.untaken("tutor:message"), 0, "{way:?}: none comes twice");
+        assert_eq!(client.ask("echo", json!(["after"])).await, "after", "{way:?}");
+        let seen = service.seen().await;
+        assert_eq!(seen["disconnects"], json!([]), "{way:?}");
+        assert_eq!(service.transports().await, 1, "{way:?}");
+        gate.counts(1.0, "tidegate_resumes_total", &[("result", "ok")]).await;
+        gate.counts(1.0, "websocket_connections_total", &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn events_around_the_moment_of_a_loss_are_neither_lost_nor_doubled() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with(RESUME).await;
+    let clients = [client(&gate, Way::Websocket).await, client(&gate, Way::Upgrade).await];
+    for cut in 0..4 {
+        let first = cut * 40;
+        for n in first..first + 40 {
+            service.emit("ada", "tutor:message", json!([{ "n": n }])).await;
+            if n == first + 10 {
+                for client in &clients {
+                    client.cut().await;
+                }
+            }
+        }
+        for client in &clients {
+            client.disconnected().await;
+            client.connected().await;
+            assert!(client.recovered().await, "cut {cut}, over {}", client.transport().await);
+            for n in first..first + 40 {
+                assert_eq!(number(client).await, n);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_service_asks_meanwhile_is_answered_afterwards() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with(RESUME).await;
+    let client = client(&gate, Way::Websocket).await;
+    client.answer("question", json!(["an answer"])).await;
+    let other = gate.client(token("ada")).await;
+    let chat = client.namespace("/chat", json!({ "token": token("ada") })).await;
+    chat.connected().await;
+
+    client.cut().await;
+    away(&gate, 1).await;
+    other.send("echo", json!(["no matter"])).await;
+
+    client.disconnected().await;
+    client.connected().await;
+    chat.disconnected().await;
+    chat.connected().await;
+    assert!(client.recovered().await && chat.recovered().await, "in both namespaces");
+    assert_eq!(client.ask("ask", json!([1])).await, json!({ "answer": "an answer" }));
+    assert_eq!(chat.ask("say", json!(["hello"])).await, json!({ "success": true }));
+    assert_eq!(service.seen().await["disconnects"], json!([]));
+}
+
+#[tokio::test]
+async fn another_user_with_a_stolen_pid_gets_a_session_of_their_own() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with(RESUME).await;
+    let owner = client(&gate, Way::Websocket).await;
+    let pid = owner.pid().await;
+
+    let recovery = json!({ "token": token("eve"), "pid": pid, "offset": "0" });
+    let thief = gate.connect(recovery).await;
+    let sid = thief.connected().await;
+
+    assert!(!thief.recovered().await);
+    service.emit("ada", "tutor:message", json!([{ "n": 0 }])).await;
+    assert_eq!(number(&owner).await, 0);
+    assert_eq!(thief.untaken("tutor:message"), 0);
+    assert_eq!(thief.ask("echo", json!([1])).await, 1);
+    let seen = service.seen().await;
+    assert_eq!((seen["connections"].as_array().unwrap().len(), &seen["disconnects"]), (2, &json!([])));
+    assert_eq!(seen["connections"][1]["sid"], sid);
+    gate.counts(1.0, "tidegate_resumes_total", &[("result", "failed")]).await;
+}
+
+#[tokio::test]
+async fn whoever_leaves_is_gone_and_whoever_does_not_return_is_given_up() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with("session.resume = \"1s\"").await;
+    let leaves = client(&gate, Way::Websocket).await;
+    leaves.disconnect().await;
+    assert_eq!(service.disconnection().await["reason"], "client namespace disconnect");
+    away(&gate, 0).await;
+
+    let stays_away = gate.connect_with(json!({ "token": token("ada") }), json!({ "reconnection": false })).await;
+    stays_away.connected().await;
+    stays_away.cut().await;
+    away(&gate, 1).await;
+    eventually("the service hears of it after a second", async || {
+        (service.seen().await["disconnects"].as_array().unwrap().len() == 2).then_some(())
+    })
+    .await;
+    away(&gate, 0).await;
+    gate.counts(0.0, "tidegate_upstream_connections", &[]).await;
+}
+
+#[tokio::test]
+async fn a_client_that_was_away_for_too_much_starts_afresh() {
+    for overflow in ["close", "drop_oldest"] {
+        let service = Service::start().await;
+        let bounds = format!("session.queue_packets = 10\nsession.overflow = \"{overflow}\"");
+        let gate = Gate::before(&service).with(RESUME).with(&bounds).await;
+        let client = client(&gate, Way::Websocket).await;
+        client.cut().await;
+        away(&gate, 1).await;
+        for n in 0..20 {
+            service.emit("ada", "tutor:message", json!([{ "n": n }])).await;
+        }
+        client.disconnected().await;
+        client.connected().await;
+        assert!(!client.recovered().await, "{overflow}: it has missed something, and must know");
+        assert_eq!(client.ask("echo", json!([1])).await, 1, "{overflow}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_recovers_connections_itself_is_left_to_do_so() {
+    let service = Service::with(&[("RECOVERY", "on")]).await;
+    let gate = Gate::before(&service).with(RESUME).await;
+    let client = client(&gate, Way::Websocket).await;
+    service.emit("ada", "tutor:message", json!([{ "n": 0 }])).await;
+    number(&client).await;
+
+    client.cut().await;
+    service.disconnection().await;
+    for n in 1..5 {
+        service.emit("ada", "tutor:message", json!([{ "n": n }])).await;
+    }
+
+    client.disconnected().await;
+    client.connected().await;
+    assert!(client.recovered().await);
+    for n in 1..5 {
+        assert_eq!(number(&client).await, n);
+    }
+    tokio::time::timeout(Duration::from_secs(10), away(&gate, 0)).await.unwrap();
+}
