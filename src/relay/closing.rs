@@ -16,6 +16,7 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How far the closing has come.
 #[derive(Debug)]
 pub struct Closing {
+    ended: Ended,
     until: Instant,
     client_done: bool,
     service_done: bool,
@@ -25,7 +26,18 @@ impl Closing {
     /// Begins. A side that is gone need not be waited for.
     #[must_use]
     pub fn new(ended: Ended, now: Instant) -> Self {
-        Self { until: now + LINGER, client_done: ended == Ended::ClientLost, service_done: ended == Ended::ServiceLost }
+        Self {
+            ended,
+            until: now + LINGER,
+            client_done: ended == Ended::ClientLost,
+            service_done: ended == Ended::ServiceLost,
+        }
+    }
+
+    /// Why the session ended.
+    #[must_use]
+    pub const fn ended(&self) -> Ended {
+        self.ended
     }
 
     /// When it is over at the latest.

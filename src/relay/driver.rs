@@ -141,6 +141,7 @@ impl Driver {
             }
         }
         self.take_letters(&mut turn);
+        self.poll_last_upgrade(&turn, &mut scratch, cx);
         let Some(closing) = &mut self.closing else { return Poll::Ready(()) };
         cell.deadline.set(closing.until());
         closing.poll(&mut self.client, &mut self.upstream, &mut scratch.read, turn.now, cx)

@@ -10,6 +10,7 @@ use crate::{
         mailbox::{ClientRequest, Upgrade},
         scratch::Scratch,
     },
+    session::answer,
     wire::engineio::error::EngineError,
 };
 
@@ -81,6 +82,15 @@ impl Driver {
                 self.cell.upgraded();
                 true
             }
+        }
+    }
+
+    /// A client that was about to go over when the session ended hears of the end on its websocket.
+    pub(super) fn poll_last_upgrade(&mut self, turn: &Turn<'_>, scratch: &mut Scratch, cx: &mut Context<'_>) {
+        let (Some(closing), ClientLeg::Polling(leg)) = (&self.closing, &mut self.client) else { return };
+        if let Upgraded::To(mut leg) = leg.poll_probe(scratch, turn.now, cx) {
+            leg.say_close(answer::to_client(closing.ended(), &self.close_reason), turn.now);
+            self.client = ClientLeg::Websocket(leg);
         }
     }
 }

@@ -132,10 +132,37 @@ async fn a_service_that_dies_during_the_probe_ends_both() {
 
     service.kill().await;
 
+    let mut last = "6".to_owned();
+    while last == "6" {
+        last = poller.poll().await;
+    }
+    assert_eq!(last, "1");
     socket.until_end().await;
-    assert_eq!(poller.poll().await, "1");
     poller.assert_ended("after the service died").await;
     gate.counts(1.0, "websocket_disconnections_total", &[("reason", "service_lost")]).await;
+}
+
+/// Official clients stop to poll as soon as they are answered, and wait for nothing but their own `5` to be sent.
+#[tokio::test]
+async fn a_client_that_has_stopped_to_poll_hears_the_end_on_its_websocket() {
+    let mut service = Service::start().await;
+    let gate = Gate::before(&service).with(r#"session.hold = "0s""#).await;
+    let (kicked, mut kicked_socket) = probed(&gate).await;
+    service.disconnect("raw", true).await;
+    service.disconnection().await;
+    let (_lost, mut lost_socket) = probed(&gate).await;
+    service.kill().await;
+    gate.counts(2.0, "websocket_disconnections_total", &[]).await;
+
+    for socket in [&mut kicked_socket, &mut lost_socket] {
+        socket.say("5").await;
+    }
+
+    assert_eq!(kicked_socket.frame().await.text(), "41");
+    assert_eq!(kicked_socket.close_code().await, Some(1005));
+    assert_eq!(lost_socket.close_code().await, Some(1012));
+    kicked.assert_ended("after the end").await;
+    gate.counts(0.0, "tidegate_sessions", &[]).await;
 }
 
 #[tokio::test]

@@ -239,7 +239,6 @@ impl PollingLeg {
 
     /// Queues the last word. A packet that has not come whole will not come any more.
     pub fn say_end(&mut self, ended: Ended) {
-        self.probe = None;
         self.outbox.abandon();
         if let Some(payload) = self.payload.take() {
             match answer::to_post(ended) {
@@ -254,6 +253,8 @@ impl PollingLeg {
             self.outbox = PayloadWriter::default();
         }
         self.last = fetched.then_some(last);
+        // Whoever has been answered has stopped to poll, and would wait for a heartbeat if the websocket were gone too.
+        self.probe = self.probe.take().filter(|probe| probe.is_answered() && self.last == Some(EnginePacket::Close));
     }
 
     /// Answers what can be answered.
