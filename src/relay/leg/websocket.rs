@@ -29,6 +29,8 @@ pub struct WebSocketLeg<S> {
     speaker: Sender,
     leftover: Vec<u8>,
     leftover_at: usize,
+    /// The stream has taken bytes that it holds itself, as TLS does.
+    holding: bool,
     stalled_since: Option<Instant>,
     /// What waited when we last said something ourselves.
     before_last: usize,
@@ -57,6 +59,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
             speaker,
             leftover: Vec::new(),
             leftover_at: 0,
+            holding: false,
             stalled_since: None,
             before_last: 0,
             shut: false,
@@ -91,6 +94,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
                     Poll::Pending => break,
                 }
             }
+            self.holding = Pin::new(&mut self.io).poll_flush(cx)?.is_pending();
+            if self.holding {
+                self.stalled_since.get_or_insert(now);
+            }
         }
         if !bytes.is_empty() {
             self.stalled_since.get_or_insert(now);
@@ -124,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
 
     /// Sends what was kept.
     pub fn flush(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.leftover.is_empty() {
+        if self.leftover.is_empty() && !self.holding {
             return Poll::Ready(Ok(()));
         }
         while self.leftover_at < self.leftover.len() {
@@ -137,11 +144,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
         }
         self.leftover = Vec::new();
         self.leftover_at = 0;
+        self.holding = true;
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.holding = false;
         self.stalled_since = None;
         Poll::Ready(Ok(()))
     }
 
-    /// How many bytes the peer has yet to take.
+    /// How many bytes the stream has yet to take.
     #[must_use]
     pub const fn waiting(&self) -> usize {
         self.leftover.len() - self.leftover_at
