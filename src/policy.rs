@@ -4,6 +4,7 @@ pub mod auth;
 pub mod bearer;
 pub mod compile_error;
 pub mod connections;
+pub mod handshake_rate;
 pub mod identity;
 pub mod namespaces;
 pub mod network;

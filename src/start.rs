@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     admin::{Admin, health::Health},
     config::{Config, error::ConfigError, load::Overrides},
-    gateway::{drain::Stage, jwks::KeyServerError, listener},
+    gateway::{drain::Stage, jwks::KeyServerError, listener, tls::TlsError},
     observe::{
         journal::{self, JournalError, LogLevel},
         tally::Tally,
@@ -51,6 +51,9 @@ pub enum StartError {
     /// The key server cannot be asked.
     #[error(transparent)]
     KeyServer(#[from] KeyServerError),
+    /// TLS cannot be ended as the table says.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The admin token cannot be read.
     #[error("admin.token: {0}")]
     AdminToken(#[from] SecretError),
@@ -78,7 +81,12 @@ impl StartError {
     pub const fn is_configuration(&self) -> bool {
         matches!(
             self,
-            Self::Config(_) | Self::Compile(_) | Self::Upstream(_) | Self::KeyServer(_) | Self::AdminToken(_)
+            Self::Config(_)
+                | Self::Compile(_)
+                | Self::Upstream(_)
+                | Self::KeyServer(_)
+                | Self::Tls(_)
+                | Self::AdminToken(_)
         )
     }
 }
@@ -149,7 +157,7 @@ pub fn run(config: Config, path: Option<PathBuf>, overrides: Overrides) -> Resul
 /// See [`StartError`].
 pub fn verify(config: &Config) -> Result<(), StartError> {
     config.check()?;
-    let shared = Shared::new(config);
+    let shared = Shared::new(config)?;
     compile::compile(config, &Keys::of(config, &shared)?, 1)?;
     admin_token(config)?;
     Ok(())
@@ -169,7 +177,7 @@ fn launch(config: Config, source: Option<control::Source>) -> Result<Running, St
     };
     let tallies: Vec<_> = (0..count).map(|_| Tally::new(&config.metrics.latency_buckets_ms)).collect();
     let health = Arc::new(Health::new(started, tallies.clone()));
-    let shared = Arc::new(Shared::new(&config));
+    let shared = Arc::new(Shared::new(&config)?);
     let keys = Keys::of(&config, &shared)?;
     let settings = Arc::new(compile::compile(&config, &keys, 1)?);
     let admin_token = admin_token(&config)?;

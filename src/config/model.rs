@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     admin::AdminTable,
-    gateway::{listener::ListenTable, websocket::WebsocketTable},
+    gateway::{listener::ListenTable, tls::TlsTable, websocket::WebsocketTable},
     observe::{MetricsTable, journal::LogTable},
     policy::{auth::AuthTable, connections::LimitsTable, origin::OriginsTable, rate_limit::RateLimitTable},
     relay::dial::UpstreamTable,
@@ -18,6 +18,9 @@ use crate::{
 pub struct Config {
     /// Where clients connect.
     pub listen: ListenTable,
+    /// TLS at that address. Without the table clients speak plain HTTP, and TLS is ended elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsTable>,
     /// The operator's address: metrics, health, who is connected.
     pub admin: AdminTable,
     /// The service behind Tidegate.
@@ -47,6 +50,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: ListenTable::default(),
+            tls: None,
             admin: AdminTable::default(),
             upstream: UpstreamTable::default(),
             origins: OriginsTable::default(),

@@ -72,6 +72,7 @@ mod tests {
         let schema = generate();
         let tables = [
             "listen",
+            "tls",
             "admin",
             "upstream",
             "origins",
@@ -123,7 +124,10 @@ mod tests {
         let lines: Vec<_> = reference.lines().map(|line| line.trim_start_matches('#')).collect();
         for (name, table) in schema.as_value()["$defs"].as_object().unwrap().iter().filter(|(name, _)| is_table(name)) {
             for key in keys(table) {
-                assert!(lines.iter().any(|line| line.starts_with(&format!("{key} = "))), "{name}.{key} has no example");
+                let is_there = |line: &&str| {
+                    line.starts_with(&format!("{key} = ")) || line.trim_end_matches(']').ends_with(&format!(".{key}"))
+                };
+                assert!(lines.iter().any(is_there), "{name}.{key} has no example");
             }
         }
     }

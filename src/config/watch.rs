@@ -1,7 +1,10 @@
-//! Notices that the configuration is to be read again: SIGHUP, or the file says something else.
+//! Notices that files say something else; and that the configuration is to be read again, for that or for SIGHUP.
 
 use std::{
-    fs, io,
+    collections::BTreeSet,
+    fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,7 +16,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Some file systems tell nothing: the file is looked at this often all the same.
+/// Some file systems tell nothing: files are looked at this often all the same.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// A file is often written in several steps.
@@ -23,7 +26,7 @@ const SETTLE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Watch {
     hangup: Signal,
-    file: Option<FileWatch>,
+    file: Option<FilesWatch>,
 }
 
 /// Why the configuration is to be read again.
@@ -35,10 +38,13 @@ pub enum Trigger {
     File,
 }
 
+/// Watches files for what they say.
 #[derive(Debug)]
-struct FileWatch {
-    path: PathBuf,
-    content: Option<Vec<u8>>,
+pub struct FilesWatch {
+    paths: Vec<PathBuf>,
+    /// A digest, for one of them may hold a key.
+    seen: Option<u64>,
+    look_at: Instant,
     stirred: mpsc::Receiver<()>,
     /// Stops when dropped. None where the system has no watch to give; then looking now and then must do.
     _watcher: Option<notify::RecommendedWatcher>,
@@ -50,10 +56,11 @@ impl Watch {
     /// # Errors
     /// Signals cannot be received.
     pub fn start(path: Option<&Path>) -> io::Result<Self> {
-        Ok(Self { hangup: signal(SignalKind::hangup())?, file: path.map(FileWatch::start) })
+        Ok(Self { hangup: signal(SignalKind::hangup())?, file: path.map(|path| FilesWatch::start([path.to_owned()])) })
     }
 
-    /// Waits for the next reason to read the configuration again.
+    /// Waits for the next reason to read the configuration again. What has happened before is not lost when this is
+    /// dropped.
     pub async fn changed(&mut self) -> Trigger {
         let Some(file) = &mut self.file else {
             self.hangup.recv().await;
@@ -61,7 +68,7 @@ impl Watch {
         };
         tokio::select! {
             _ = self.hangup.recv() => {
-                file.content = fs::read(&file.path).ok();
+                file.seen = file.digest();
                 Trigger::Signal
             }
             () = file.changed() => Trigger::File,
@@ -69,10 +76,14 @@ impl Watch {
     }
 }
 
-impl FileWatch {
-    /// Kubernetes replaces a symbolic link beside the file, so the whole directory is watched, and what counts is
-    /// whether the content has changed.
-    fn start(path: &Path) -> Self {
+impl FilesWatch {
+    /// Begins to watch, from what the files say now.
+    ///
+    /// Kubernetes replaces a symbolic link beside a file, so whole directories are watched, and what counts is whether
+    /// the content has changed.
+    #[must_use]
+    pub fn start(paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        let paths: Vec<_> = paths.into_iter().collect();
         let (stir, stirred) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             // Looking is an access too: whoever heeds those looks for ever.
@@ -81,29 +92,41 @@ impl FileWatch {
                 let _ = stir.try_send(());
             }
         });
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parents = paths.iter().map(|path| path.parent().filter(|parent| !parent.as_os_str().is_empty()));
+        let directories: BTreeSet<&Path> = parents.map(|parent| parent.unwrap_or(Path::new("."))).collect();
         let watcher = watcher.ok().and_then(|mut watcher| {
-            watcher.watch(directory, RecursiveMode::NonRecursive).ok()?;
+            directories.iter().try_for_each(|path| watcher.watch(path, RecursiveMode::NonRecursive)).ok()?;
             Some(watcher)
         });
-        Self { path: path.to_owned(), content: fs::read(path).ok(), stirred, _watcher: watcher }
+        let mut watch = Self { paths, seen: None, look_at: Instant::now() + LOOK_EVERY, stirred, _watcher: watcher };
+        watch.seen = watch.digest();
+        watch
     }
 
-    async fn changed(&mut self) {
+    /// Waits until they say something else. What has happened before is not lost when this is dropped.
+    pub async fn changed(&mut self) {
         loop {
-            let look_at = Instant::now() + LOOK_EVERY;
             tokio::select! {
-                Some(()) = self.stirred.recv() => sleep_until(Instant::now() + SETTLE).await,
-                () = sleep_until(look_at) => {}
-            }
-            // A file that is gone for a moment is being replaced.
-            if let Ok(content) = fs::read(&self.path)
-                && self.content.as_ref() != Some(&content)
-            {
-                self.content = Some(content);
-                return;
+                Some(()) = self.stirred.recv() => self.look_at = self.look_at.min(Instant::now() + SETTLE),
+                () = sleep_until(self.look_at) => {
+                    self.look_at = Instant::now() + LOOK_EVERY;
+                    // A file that is gone for a moment is being replaced.
+                    let digest = self.digest();
+                    if digest.is_some() && digest != self.seen {
+                        self.seen = digest;
+                        return;
+                    }
+                }
             }
         }
+    }
+
+    fn digest(&self) -> Option<u64> {
+        let mut hasher = DefaultHasher::new();
+        for path in &self.paths {
+            fs::read(path).ok()?.hash(&mut hasher);
+        }
+        Some(hasher.finish())
     }
 }
 
@@ -130,8 +153,6 @@ mod tests {
         std::os::unix::fs::symlink("v2", at("..data_tmp")).unwrap();
         fs::rename(at("..data_tmp"), at("..data")).unwrap();
         assert_eq!(tokio::time::timeout(PATIENCE, watch.changed()).await, Ok(Trigger::File));
-        let file = watch.file.as_mut().unwrap();
-        assert_eq!(file.content.as_deref(), Some(&b"a = 2"[..]));
         fs::write(at("another-neighbour"), "").unwrap();
         assert!(tokio::time::timeout(SETTLE * 4, watch.changed()).await.is_err(), "nothing has changed");
     }
@@ -140,11 +161,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tidegate.toml");
         fs::write(&path, "a = 1").unwrap();
-        let mut file = FileWatch::start(&path);
+        let mut file = FilesWatch::start([path.clone()]);
         fs::read(&path).unwrap();
         fs::read(&path).unwrap();
         assert!(tokio::time::timeout(SETTLE, file.stirred.recv()).await.is_err());
         fs::write(&path, "a = 2").unwrap();
-        assert_eq!(tokio::time::timeout(PATIENCE, file.stirred.recv()).await, Ok(Some(())));
+        assert_eq!(tokio::time::timeout(PATIENCE, file.changed()).await, Ok(()));
     }
 }

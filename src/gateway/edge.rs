@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Version, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
@@ -21,18 +21,24 @@ use crate::{
         drain::Stage,
         engineio::{self, EngineRequest},
         forward::Forward,
-        head_guard::{GuardedIo, HeadLimits, Refused},
+        head_guard::{GuardedIo, HeadLimits, KEEP_ALIVE_IDLE, Refused},
+        http2,
         peer::Peer,
         reply::{self, Body},
         router::{Route, Routes},
+        tls::{
+            ClientCertificate,
+            handshake::{Arrival, Handshakes, Protocol},
+        },
         websocket,
     },
     observe::journal::{self, RefusedHandshake},
     policy::{
         connections::{Connections, Permit},
+        handshake_rate::HandshakeRate,
         verdict::{Refusal, RefusalKind},
     },
-    relay::{dial::Dialler, worker::Worker},
+    relay::{dial::Dialler, stream::ClientStream, worker::Worker},
     session::plain::PlainRoute,
     wire::engineio::open::Open,
 };
@@ -46,6 +52,8 @@ pub struct EdgeRules {
     pub websocket: Vec<Arc<PlainRoute>>,
     /// Bounds of a request head.
     pub head: HeadLimits,
+    /// How often one address may shake hands.
+    pub handshake_rate: HandshakeRate,
     /// Proxies whose word on the client's address counts.
     pub trusted_proxies: Vec<IpNet>,
     /// Headers that only Tidegate may set.
@@ -69,21 +77,24 @@ pub struct Edge {
     pub worker: Rc<Worker>,
     /// How many connections the node has.
     pub connections: Arc<Connections>,
+    /// Where clients come over TLS, what is done first.
+    handshakes: Option<Handshakes>,
     rules: RefCell<Arc<EdgeRules>>,
     stage: watch::Receiver<Stage>,
     serving: Cell<usize>,
 }
 
 impl Edge {
-    /// The edge of `worker`. Once `stage` says that it is drained, connections that carry no session are closed.
+    /// The edge of `worker`; with `handshakes`, behind TLS. Once `stage` says that it is drained, connections that carry no session are closed.
     #[must_use]
     pub fn new(
         worker: Rc<Worker>,
         connections: Arc<Connections>,
+        handshakes: Option<Handshakes>,
         rules: Arc<EdgeRules>,
         stage: watch::Receiver<Stage>,
     ) -> Rc<Self> {
-        Rc::new(Self { worker, connections, rules: RefCell::new(rules), stage, serving: Cell::new(0) })
+        Rc::new(Self { worker, connections, handshakes, rules: RefCell::new(rules), stage, serving: Cell::new(0) })
     }
 
     /// New rules, for every request from now on.
@@ -104,13 +115,34 @@ impl Edge {
         // Behind a proxy all clients share one address: there each session is counted by itself.
         let by_request = rules.trusted_proxies.iter().any(|proxy| proxy.contains(&socket.ip()));
         let admitted = if by_request { Ok(None) } else { self.connections.admit(socket.ip()).map(Some) };
-        let admission = Rc::new(RefCell::new(admitted));
-        let (io, refused) = GuardedIo::new(stream, rules.head);
-        let service = service_fn(|request| {
-            let (edge, admission, refused) = (Rc::clone(&self), Rc::clone(&admission), refused.clone());
-            async move { Ok::<_, Infallible>(edge.answer(request, socket, &admission, &refused).await) }
+        let Some(arrival) = self.arrive(stream, socket.ip(), &rules, !by_request).await else { return };
+        let caller = Rc::new(Caller {
+            socket,
+            tls: arrival.tls,
+            certificate: arrival.certificate,
+            admitted: RefCell::new(admitted),
         });
-        let connection = rules.head.http1().serve_connection(TokioIo::new(io), service).with_upgrades();
+        match arrival.protocol {
+            Protocol::Http1 => self.serve_http1(arrival.io, caller, &rules.head).await,
+            Protocol::Http2 => self.serve_http2(arrival.io, caller, &rules.head).await,
+        }
+    }
+
+    async fn arrive(&self, stream: TcpStream, ip: IpAddr, rules: &EdgeRules, limited: bool) -> Option<Arrival> {
+        let Some(handshakes) = &self.handshakes else { return Some(Arrival::plain(stream)) };
+        // The other half of the time is for the first request.
+        let within = rules.head.handshake_timeout / 2;
+        let rate = limited.then_some(&rules.handshake_rate);
+        handshakes.accept(stream, ip, within, rate).await
+    }
+
+    async fn serve_http1(self: Rc<Self>, io: ClientStream, caller: Rc<Caller>, head: &HeadLimits) {
+        let (io, refused) = GuardedIo::new(io, *head);
+        let service = service_fn(|request| {
+            let (edge, caller, refused) = (Rc::clone(&self), Rc::clone(&caller), refused.clone());
+            async move { Ok::<_, Infallible>(edge.answer(request, &caller, &refused).await) }
+        });
+        let connection = head.http1().serve_connection(TokioIo::new(io), service).with_upgrades();
         let mut connection = pin!(connection);
         let mut stage = self.stage.clone();
         tokio::select! {
@@ -123,13 +155,37 @@ impl Edge {
         }
     }
 
+    async fn serve_http2(self: Rc<Self>, io: ClientStream, caller: Rc<Caller>, head: &HeadLimits) {
+        let activity = http2::Activity::new();
+        let service = {
+            let (edge, activity) = (Rc::clone(&self), Rc::clone(&activity));
+            service_fn(move |mut request| {
+                let (edge, caller, serving) = (Rc::clone(&edge), Rc::clone(&caller), activity.begin());
+                async move {
+                    let _serving = serving;
+                    let answer = match http2::normalize(&mut request) {
+                        Ok(()) => edge.answer(request, &caller, &Refused::default()).await,
+                        Err(error) => {
+                            edge.worker.tally.refused("head", error.code());
+                            reply::head_error(error)
+                        }
+                    };
+                    Ok::<_, Infallible>(answer)
+                }
+            })
+        };
+        let mut stage = self.stage.clone();
+        let leave = stage.wait_for(Stage::is_draining);
+        http2::serve(http2::connection(io, head, service), &activity, KEEP_ALIVE_IDLE, leave).await;
+    }
+
     async fn answer(
         self: Rc<Self>,
         mut request: Request<Incoming>,
-        socket: SocketAddr,
-        admission: &RefCell<Result<Option<Permit>, Refusal>>,
+        caller: &Caller,
         refused: &Refused,
     ) -> Response<Body> {
+        let (socket, admission) = (caller.socket, &caller.admitted);
         if let (Some(answer), Some(error)) = (refused.answer(request.method()), refused.error()) {
             self.worker.tally.refused("head", error.code());
             return answer;
@@ -138,7 +194,8 @@ impl Edge {
             return self.refuse("connection", refusal, socket.ip(), request.headers());
         }
         let rules = Arc::clone(&self.rules.borrow());
-        let peer = Peer::of(socket, request.headers(), &rules.trusted_proxies, false);
+        let peer = Peer::of(socket, request.headers(), &rules.trusted_proxies, caller.tls)
+            .with_certificate(caller.certificate.clone());
         let on_upgrade = hyper::upgrade::on(&mut request);
         let (parts, body) = request.into_parts();
         let route = rules.routes.route(&parts);
@@ -146,6 +203,10 @@ impl Edge {
             && let Err(refusal) = self.worker.rules().policies.admit(&parts)
         {
             return self.refuse("handshake", refusal, peer.address, &parts.headers);
+        }
+        if parts.version == Version::HTTP_2 && route.opens_websocket() {
+            self.worker.tally.refused("handshake", "bad_handshake");
+            return http2::no_websocket();
         }
         match route {
             Route::Forward => {
@@ -206,6 +267,14 @@ impl Edge {
         journal::refused_handshake(&RefusedHandshake { peer, stage, reason: refusal.code, origin });
         reply::closing(reply::json(status_of(refusal.kind), refusal.code, refusal.message))
     }
+}
+
+/// Who is at the other end of a connection.
+struct Caller {
+    socket: SocketAddr,
+    tls: bool,
+    certificate: Option<Arc<ClientCertificate>>,
+    admitted: RefCell<Result<Option<Permit>, Refusal>>,
 }
 
 /// Counts a connection for as long as it is served.

@@ -38,7 +38,7 @@ use self::{
 };
 pub use self::{
     error::HeadError,
-    head::{FIELDS_MAX, REFUSED_METHOD, TARGET_BYTES_MAX, VALUE_BYTES_MAX},
+    head::{FIELDS_MAX, REFUSED_METHOD, TARGET_BYTES_MAX, VALUE_BYTES_MAX, judge_head},
 };
 use crate::{
     gateway::reply::{self, Body},
@@ -46,9 +46,9 @@ use crate::{
 };
 
 /// How long a connection may stay without a request.
-const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
+pub const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
 /// A body that comes at less than 1 KiB/s is cut off after this.
-const BODY_GRACE: Duration = Duration::from_secs(10);
+pub const BODY_GRACE: Duration = Duration::from_secs(10);
 /// What is read at first, which most heads fit into.
 const READ_BYTES_MIN: usize = 2 * 1024;
 /// What is read at once of a body.
@@ -175,9 +175,9 @@ impl<S> GuardedIo<S> {
             Reading::Head(_) if self.held.is_empty() => false,
             Reading::Head(scan) => {
                 self.patience.head_began();
-                let judged = scan.end(&self.held, self.limits.head_bytes).and_then(|end| {
-                    end.map(|end| head::judge_head(&self.held[..end]).map(|head| (head, end))).transpose()
-                });
+                let judged = scan
+                    .end(&self.held, self.limits.head_bytes)
+                    .and_then(|end| end.map(|end| judge_head(&self.held[..end]).map(|head| (head, end))).transpose());
                 match judged {
                     Ok(None) => return false,
                     Ok(Some((head, end))) => self.admit(head, end),

@@ -1,9 +1,14 @@
 //! Who is the client: its address behind trusted proxies, and the headers that say so to the service.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
+
+use super::tls::ClientCertificate;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -42,6 +47,8 @@ pub struct Peer {
     pub tls: bool,
     /// The believed part of `X-Forwarded-For`, client first, with the hop in front of us last.
     chain: Vec<IpAddr>,
+    /// What the certificate says that it showed to us.
+    certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl Peer {
@@ -53,7 +60,7 @@ impl Peer {
         let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
         let host = headers.get(header::HOST).cloned();
         if !is_trusted(&hop) {
-            return Self { address: hop, host, tls, chain: vec![hop] };
+            return Self { address: hop, host, tls, chain: vec![hop], certificate: None };
         }
         let mut chain = vec![hop];
         for said in from_the_right(headers) {
@@ -70,7 +77,19 @@ impl Peer {
             _ => tls,
         };
         let host = only(headers, &FORWARDED_HOST).cloned().or(host);
-        Self { address: chain[0], host, tls, chain }
+        Self { address: chain[0], host, tls, chain, certificate: None }
+    }
+
+    /// The same client, which has shown this.
+    #[must_use]
+    pub fn with_certificate(self, certificate: Option<Arc<ClientCertificate>>) -> Self {
+        Self { certificate, ..self }
+    }
+
+    /// Who the client is by its certificate.
+    #[must_use]
+    pub fn certified_user(&self) -> Option<&str> {
+        self.certificate.as_ref()?.user()
     }
 
     /// Takes away what the client says about itself and puts in what we know.
@@ -84,10 +103,14 @@ impl Peer {
         if let Some(host) = &self.host {
             headers.insert(FORWARDED_HOST, host.clone());
         }
+        for (name, value) in self.certificate.iter().flat_map(|certificate| certificate.headers()) {
+            headers.insert(name.clone(), value.clone());
+        }
     }
 }
 
-/// Strips a request of what ends at this hop, and of `identity` headers: those that only we fill, from claims.
+/// Strips a request of what ends at this hop, and of `identity` headers: those that only we fill, from claims and
+/// certificates.
 ///
 /// # Errors
 /// If `Connection` names a header that tells who the client is.

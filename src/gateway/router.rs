@@ -41,6 +41,20 @@ pub enum Route {
     NoWebsocket,
 }
 
+impl Route {
+    /// Would it turn the connection into a WebSocket?
+    #[must_use]
+    pub const fn opens_websocket(&self) -> bool {
+        match self {
+            Self::Websocket(_) | Self::NoWebsocket => true,
+            Self::Engineio(route) => {
+                matches!(route, EngineRoute::Handshake(Transport::Websocket) | EngineRoute::Upgrade(_))
+            }
+            Self::Forward | Self::Refused(_) => false,
+        }
+    }
+}
+
 /// What an Engine.IO request wants, as far as its head says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EngineRoute {

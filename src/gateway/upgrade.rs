@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
-use tokio::net::TcpStream;
 
 use crate::{
     gateway::{
@@ -14,7 +13,7 @@ use crate::{
         router::Query,
     },
     policy::token_source::TokenSources,
-    relay::dial::DialRequest,
+    relay::{dial::DialRequest, stream::ClientStream},
     session::Transport,
     wire::websocket::handshake::{self, Upgrade, UpgradeError},
 };
@@ -24,7 +23,7 @@ const CLIENT_TRANSPORT_KEYS: [&str; 4] = ["sid", "t", "j", "b64"];
 
 /// A client after its handshake.
 pub(super) struct Client {
-    pub(super) io: TcpStream,
+    pub(super) io: ClientStream,
     pub(super) read_ahead: Bytes,
 }
 

@@ -113,7 +113,7 @@ pub(super) async fn open(
         Err(refusal) => Err(refusal),
     };
     let identity = match identity {
-        Ok(identity) => identity,
+        Ok(identity) => identity.or_certified(peer.certified_user()),
         Err(refusal) => return edge.refuse("handshake", refusal, peer.address, &parts.headers),
     };
     let mut request = match upgrade::dial_request(parts, &rules, sources, &peer) {
@@ -171,7 +171,7 @@ fn relay(
         now,
     );
     let inflow = Inflow::new(Sender::Client, rules.max_payload, whole);
-    let leg = WebSocketLeg::new(Box::new(client.io) as _, Sender::Service, inflow, &client.read_ahead);
+    let leg = WebSocketLeg::new(client.io, Sender::Service, inflow, &client.read_ahead);
     let upstream = UpstreamLeg::over(service.dialled, &session.dialect);
     worker.tally.upstream_open(1);
     worker.spawn(session, ClientLeg::Websocket(leg), None, now, |cell, client| {

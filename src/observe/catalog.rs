@@ -124,6 +124,13 @@ fn refusals(page: &mut Page, scrape: &Scrape<'_>) {
         }),
     );
     page.counter(
+        "tidegate_tls_handshakes_total",
+        "TLS handshakes, by result.",
+        scrape
+            .by_label(|tally| &tally.tls_handshakes)
+            .map(|(result, n)| Sample::of(n).with("result", result.unwrap_or(OTHER))),
+    );
+    page.counter(
         "tidegate_accept_errors_total",
         "Connections that could not be accepted.",
         one(scrape.sum(|tally| tally.accept_errors.get())),
@@ -235,6 +242,17 @@ fn node(page: &mut Page, scrape: &Scrape<'_>) {
         "tidegate_config_last_reload_success_timestamp_seconds",
         "When the configuration in force was read.",
         one(reload_last_success),
+    );
+    let (certificates_ok, certificates) = scrape.gauges.certificates();
+    page.gauge(
+        "tidegate_certificate_reload_success",
+        "Whether the last reading of the certificates succeeded.",
+        one(u64::from(certificates_ok)),
+    );
+    page.gauge(
+        "tidegate_certificate_not_after_seconds",
+        "When each certificate ends, by its first name.",
+        certificates.into_iter().map(|(name, end)| Sample::of(end as f64).with("name", name)),
     );
     if let Some((last_success, failures)) = scrape.gauges.jwks() {
         page.gauge(

@@ -1,7 +1,11 @@
 //! Figures of the whole process that change rarely and are set by whoever knows.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -14,6 +18,9 @@ pub struct Gauges {
     /// `0`: no key set was fetched yet.
     jwks_last_success: AtomicU64,
     jwks_failures: AtomicU64,
+    certificates_ok: AtomicBool,
+    /// Name and end of each certificate; empty without TLS.
+    certificates: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Gauges {
@@ -25,6 +32,8 @@ impl Gauges {
             reload_last_success: AtomicU64::new(unix_seconds()),
             jwks_last_success: AtomicU64::new(0),
             jwks_failures: AtomicU64::new(0),
+            certificates_ok: AtomicBool::new(true),
+            certificates: Mutex::default(),
         }
     }
 
@@ -45,6 +54,27 @@ impl Gauges {
         }
     }
 
+    /// These certificates are shown to clients from now on. Of several for one name the first to end counts.
+    pub fn certificates_read(&self, validity: &[(String, SystemTime)]) {
+        let mut ends: BTreeMap<String, u64> = BTreeMap::new();
+        for (name, not_after) in validity {
+            let end = seconds(*not_after);
+            ends.entry(name.clone()).and_modify(|other| *other = end.min(*other)).or_insert(end);
+        }
+        self.certificates_ok.store(true, Relaxed);
+        *self.certificates.lock().unwrap_or_else(PoisonError::into_inner) = ends;
+    }
+
+    /// Certificates that were replaced cannot be used; those from before are still shown.
+    pub fn certificates_failed(&self) {
+        self.certificates_ok.store(false, Relaxed);
+    }
+
+    pub(super) fn certificates(&self) -> (bool, Vec<(String, u64)>) {
+        let ends = self.certificates.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (self.certificates_ok.load(Relaxed), ends.into_iter().collect())
+    }
+
     pub(super) fn reload(&self) -> (bool, u64) {
         (self.reload_ok.load(Relaxed), self.reload_last_success.load(Relaxed))
     }
@@ -63,5 +93,9 @@ impl Default for Gauges {
 }
 
 fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    seconds(SystemTime::now())
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

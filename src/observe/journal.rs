@@ -210,6 +210,18 @@ pub fn refused_handshake(refused: &RefusedHandshake<'_>) {
     );
 }
 
+/// A line for a client that did not come in over TLS, for this reason. Limited like a refused handshake; scanners and
+/// health checks fail all day, so it is one for finding faults.
+pub fn tls_failed(peer: IpAddr, reason: &'static str, why: &dyn fmt::Display) {
+    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit(reason, Instant::now());
+    let Some(suppressed) = admitted else { return };
+    debug!(%peer, reason, suppressed = (suppressed > 0).then_some(suppressed), "{why}");
+}
+
 /// A line for a connection to the service that could not be made. Limited like a refused handshake.
 pub fn dial_failed(why: &dyn fmt::Display) {
     repeated_warning("dial", why);

@@ -51,6 +51,7 @@ pub struct Tally {
     pub(super) verdicts: LabelCounters<(u8, &'static str)>,
     /// Stage and reason.
     pub(super) refused: LabelCounters<(&'static str, &'static str)>,
+    pub(super) tls_handshakes: LabelCounters<&'static str>,
     pub(super) accept_errors: Counter,
     pub(super) rtt: Histogram,
     pub(super) transit: Histogram,
@@ -120,6 +121,7 @@ impl Tally {
             to_client: Volume::default(),
             verdicts: LabelCounters::new(),
             refused: LabelCounters::new(),
+            tls_handshakes: LabelCounters::new(),
             accept_errors: Counter::default(),
             rtt: Histogram::new(RTT_BOUNDS_MS.map(Duration::from_millis).into()),
             transit: Histogram::new(TRANSIT_BOUNDS_US.map(Duration::from_micros).into()),
@@ -273,6 +275,11 @@ impl Tally {
     /// A request never became a session: where it was refused, and why.
     pub fn refused(&self, stage: &'static str, reason: &'static str) {
         self.refused.bump((stage, reason));
+    }
+
+    /// A TLS handshake ended so: `full`, `resumed`, or why there was none.
+    pub fn tls_handshake(&self, result: &'static str) {
+        self.tls_handshakes.bump(result);
     }
 
     /// `accept` failed.

@@ -23,7 +23,10 @@ pub struct LimitsTable {
     pub connections: u32,
     /// Connections open at once from one IPv4 address or one IPv6 /64 network. One more gets 429.
     pub connections_per_ip: u32,
-    /// How long a new connection may take until its request head is complete.
+    /// TLS handshakes a second from one IPv4 address or one IPv6 /64 network, and four times as many at once; those of
+    /// `listen.trusted_proxies` are not counted. One more is closed. `0`: any number.
+    pub handshakes_per_ip: u32,
+    /// How long a new connection may take until its request head is complete; half of it is for TLS.
     pub handshake_timeout: Period,
     /// How large a request head may be.
     pub header_bytes: ByteSize,
@@ -40,6 +43,7 @@ impl Default for LimitsTable {
         Self {
             connections: 20_000,
             connections_per_ip: 200,
+            handshakes_per_ip: 50,
             handshake_timeout: Period::from_secs(10),
             header_bytes: ByteSize(16_000),
             idle_timeout: Period::OFF,

@@ -21,6 +21,15 @@ impl Identity {
         Self { user: None, expires_at: None, forward_headers: Box::default() }
     }
 
+    /// The same, and where no token names a user, this one, whom a verified certificate names.
+    #[must_use]
+    pub fn or_certified(mut self, user: Option<&str>) -> Self {
+        if self.user.is_none() {
+            self.user = user.map(Into::into);
+        }
+        self
+    }
+
     /// The user a verified token names. Called by `auth` alone, after every check.
     pub(super) fn verified(
         user: Option<Box<str>>,
@@ -30,7 +39,7 @@ impl Identity {
         Self { user, expires_at: Some(expires_at), forward_headers }
     }
 
-    /// The user, from the first of `auth.user_claim` that the token has.
+    /// The user, from the first of `auth.user_claim` that the token has, or from a client certificate.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()

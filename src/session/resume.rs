@@ -251,7 +251,7 @@ impl Session {
         let user = common.identity.as_ref().and_then(Identity::user);
         let is_owner = match policies.token_sources.from_connect(payload) {
             Ok(None) => true,
-            Ok(token) => policies.auth.authenticate(token.as_ref(), wall).is_ok_and(|identity| identity.user() == user),
+            Ok(token) => socketio.is(user, token.as_ref(), policies, wall),
             Err(_) => false,
         };
         if let Some(recovery) = recovery.filter(|_| is_owner) {

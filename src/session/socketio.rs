@@ -57,6 +57,8 @@ pub struct SocketIo {
     pub(super) acks: Acks,
     /// What the handshake brought, until the first CONNECT has been accepted.
     credentials: Option<Box<Credentials>>,
+    /// Who the client is by its certificate, where no token says it.
+    certified: Option<Box<str>>,
     connect_by: Option<Instant>,
     client_attachments: Attachments,
     /// The number that the service knows the client's last ack by, where the client says another.
@@ -111,11 +113,19 @@ impl SocketIo {
             resume: None,
             acks: Acks::default(),
             credentials: Some(Box::new(Credentials { token, keys_wanted_since: None })),
+            certified: None,
             connect_by: Some(connect_by),
             client_attachments: Attachments { awaited: 0, pass: false },
             ack_for_service: None,
             refused_connects: 0,
         }
+    }
+
+    /// The client has shown the certificate of this user.
+    #[must_use]
+    pub fn certified(mut self, user: Option<&str>) -> Self {
+        self.certified = user.map(Into::into);
+        self
     }
 
     /// The client may come back with this.
@@ -348,7 +358,14 @@ impl SocketIo {
         if in_connect.as_ref().zip(in_head).is_some_and(|(one, other)| one != other) {
             return None;
         }
-        policies.auth.authenticate(in_connect.as_ref().or(in_head), wall).ok()
+        let identity = policies.auth.authenticate(in_connect.as_ref().or(in_head), wall).ok()?;
+        Some(identity.or_certified(self.certified.as_deref()))
+    }
+
+    /// Does this token name this user, or leave it to a certificate that does?
+    pub(super) fn is(&self, user: Option<&str>, token: Option<&Token>, policies: &Policies, wall: SystemTime) -> bool {
+        let identity = policies.auth.authenticate(token, wall);
+        identity.is_ok_and(|identity| identity.or_certified(self.certified.as_deref()).user() == user)
     }
 
     /// Who asks? By the token in CONNECT, else by that of the handshake, else as who was known before.
@@ -374,7 +391,7 @@ impl SocketIo {
             },
         };
         let identity = match policies.auth.authenticate(token, wall) {
-            Ok(identity) => identity,
+            Ok(identity) => identity.or_certified(self.certified.as_deref()),
             Err(AuthError::Refused(refusal)) => return Err(Doubt::Refused(refusal)),
             Err(AuthError::KeysPending) => return Err(self.wait_for_keys(now)),
         };

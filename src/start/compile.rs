@@ -1,6 +1,6 @@
 //! From what the configuration says to what every thread obeys.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use crate::{
     config::Config,
@@ -11,11 +11,13 @@ use crate::{
         head_guard::HeadLimits,
         jwks::{KeyServer, KeyServerError},
         router::Routes,
+        tls::{Tls, TlsError, TlsTable, TlsTerms},
     },
     observe::{Exposition, gauges::Gauges, journal::Journal, tally::Tally},
     policy::{
         auth::shared_keys::SharedKeys,
         connections::Connections,
+        handshake_rate::HandshakeRate,
         policies::{Policies, PolicyTables},
     },
     relay::{
@@ -41,6 +43,8 @@ pub(super) struct Shared {
     pub(super) connections: Arc<Connections>,
     pub(super) gauges: Arc<Gauges>,
     pub(super) returns: Returns,
+    /// None: clients speak plain HTTP.
+    pub(super) tls: Option<Arc<Tls>>,
 }
 
 /// The keys that tokens are checked with, where they are published by a key server.
@@ -59,20 +63,28 @@ impl Keys {
 }
 
 impl Shared {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config) -> Result<Self, TlsError> {
+        let gauges = Arc::new(Gauges::new());
+        let terms = tls_terms(config, None)?.inspect(|terms| gauges.certificates_read(terms.validity()));
         let configured = config.rate_limit.iter().flat_map(|rule| &rule.events).filter(|event| !event.contains('*'));
         let configured = configured.map(String::as_str).chain([plain::MESSAGE]);
-        Self {
+        Ok(Self {
             names: Arc::new(EventNames::new(config.metrics.event_names, configured)),
             connections: Connections::new(&config.limits),
-            gauges: Arc::new(Gauges::new()),
+            gauges,
             returns: Returns::default(),
-        }
+            tls: terms.map(|terms| Arc::new(Tls::new(terms))),
+        })
     }
 
     pub(super) fn exposition(&self, tallies: Vec<Arc<Tally>>, journal: Option<Journal>) -> Exposition {
         Exposition::new(tallies, Arc::clone(&self.names), Arc::clone(&self.gauges), journal)
     }
+}
+
+/// How TLS is ended, if it is. `earlier`: what is in force.
+pub(super) fn tls_terms(config: &Config, earlier: Option<&TlsTerms>) -> Result<Option<TlsTerms>, TlsError> {
+    config.tls.as_ref().map(|table| TlsTerms::compile(table, SystemTime::now(), earlier)).transpose()
 }
 
 /// Puts a configuration into effect, or says why that cannot be.
@@ -84,7 +96,8 @@ pub(super) fn compile(config: &Config, keys: &Keys, generation: u64) -> Result<S
         rate_limit: &config.rate_limit,
     };
     let policies = Policies::compile(&tables, &keys.published, generation)?;
-    let identity_headers = policies.auth.forward_header_names().cloned().collect();
+    let certified = config.tls.iter().flat_map(TlsTable::forward_header_names);
+    let identity_headers = policies.auth.forward_header_names().cloned().chain(certified).collect();
     let token_keys = policies.token_sources.query_keys().map(str::to_owned).collect();
     let terms = Terms {
         ping_interval: config.socketio.ping_interval.0,
@@ -107,6 +120,7 @@ pub(super) fn compile(config: &Config, keys: &Keys, generation: u64) -> Result<S
         routes: Routes::new(&config.socketio, &config.websocket, token_keys),
         websocket,
         head: HeadLimits::new(&config.limits),
+        handshake_rate: HandshakeRate::new(config.limits.handshakes_per_ip),
         trusted_proxies: config.listen.trusted_proxies.clone(),
         identity_headers,
         open,

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::Arc,
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{
@@ -20,7 +20,7 @@ use crate::{
     config::{
         Config,
         load::{self, Overrides},
-        watch::Watch,
+        watch::{FilesWatch, Watch},
     },
     gateway::drain::Stage,
     observe::journal::{self, Journal, LogLevel},
@@ -36,6 +36,10 @@ const IMPATIENT_GRACE: Duration = Duration::from_secs(2);
 
 /// How often limits that nobody uses any more are forgotten.
 const TIDY_EVERY: Duration = Duration::from_secs(10);
+
+/// How often the end of certificates is looked at, and from when on it is near.
+const EXPIRY_LOOK: Duration = Duration::from_secs(3600);
+const EXPIRES_SOON: Duration = Duration::from_secs(7 * 86_400);
 
 /// How often a node without keys looks whether it has some.
 const KEYS_LOOK: Duration = Duration::from_millis(100);
@@ -81,6 +85,7 @@ impl Control {
         }));
         let keys = KeyTask::spawn(keys, &health);
         tokio::spawn(tidy(current.clone()));
+        tokio::spawn(watch_expiry(Arc::clone(&shared)));
         tokio::spawn({
             let (health, mut stage) = (Arc::clone(&health), stage.subscribe());
             async move {
@@ -108,6 +113,7 @@ async fn tidy(current: watch::Sender<Arc<Settings>>) {
         tokio::time::sleep(TIDY_EVERY).await;
         let settings = Arc::clone(&current.borrow());
         settings.session.policies.rate_limits.sweep(Instant::now());
+        settings.edge.handshake_rate.sweep();
     }
 }
 
@@ -181,8 +187,15 @@ struct Reload {
 
 impl Reload {
     async fn on_changes(mut self, mut watch: Watch) {
+        let mut certificates = watch_certificates(&self.config);
         loop {
-            watch.changed().await;
+            tokio::select! {
+                _ = watch.changed() => {}
+                () = changed(certificates.as_mut()) => {
+                    self.renew_certificates();
+                    continue;
+                }
+            }
             let started = Instant::now();
             let outcome = self.reload();
             self.shared.gauges.reloaded(outcome.is_ok());
@@ -192,6 +205,28 @@ impl Reload {
                     LogLevel::Error,
                     &format!("the configuration was not reloaded, the old one stays in force: {error}"),
                 ),
+            }
+            certificates = watch_certificates(&self.config);
+        }
+    }
+
+    /// The files have changed, and nothing else.
+    fn renew_certificates(&self) {
+        let Some(tls) = &self.shared.tls else { return };
+        match compile::tls_terms(&self.config, Some(&tls.terms())) {
+            Ok(Some(terms)) => {
+                for (name, not_after) in terms.validity() {
+                    let days = not_after.duration_since(SystemTime::now()).map_or(0, |left| left.as_secs() / 86_400);
+                    journal::line(LogLevel::Info, &format!("new certificate for {name}, good for {days} days"));
+                }
+                self.shared.gauges.certificates_read(terms.validity());
+                tls.replace(terms);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                self.shared.gauges.certificates_failed();
+                let sentence = format!("the new certificate cannot be used, the old one stays in force: {error}");
+                journal::line(LogLevel::Error, &sentence);
             }
         }
     }
@@ -208,6 +243,8 @@ impl Reload {
             Keys { published: Arc::clone(&self.keys.published), server: None }
         };
         let settings = compile::compile(&config, &keys, self.generation + 1)?;
+        let tls = self.shared.tls.as_ref();
+        let terms = compile::tls_terms(&config, tls.map(|tls| tls.terms()).as_deref())?;
         for key in needs_restart(&self.config, &config) {
             journal::line(LogLevel::Warn, &format!("{key} was changed: that takes effect at the next start"));
         }
@@ -217,9 +254,49 @@ impl Reload {
         if other_server {
             self.keys = KeyTask::spawn(keys, &self.health);
         }
+        if let (Some(tls), Some(terms)) = (tls, terms) {
+            self.shared.gauges.certificates_read(terms.validity());
+            tls.replace(terms);
+        }
         self.current.send_replace(Arc::new(settings));
         self.config = config;
         Ok(())
+    }
+}
+
+fn watch_certificates(config: &Config) -> Option<FilesWatch> {
+    config.tls.as_ref().map(|table| FilesWatch::start(table.files().cloned()))
+}
+
+/// Waits until they have; for ever where there are none.
+async fn changed(files: Option<&mut FilesWatch>) {
+    match files {
+        Some(files) => files.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Says so while a certificate is about to end, or has.
+async fn watch_expiry(shared: Arc<Shared>) {
+    let Some(tls) = &shared.tls else { return };
+    loop {
+        for (name, not_after) in tls.terms().validity() {
+            match not_after.duration_since(SystemTime::now()) {
+                Ok(left) if left > EXPIRES_SOON => {}
+                Ok(left) => {
+                    let hours = left.as_secs() / 3600;
+                    let sentence =
+                        format!("the certificate for {name} ends in {hours} hours, and there is no other yet");
+                    journal::line(LogLevel::Warn, &sentence);
+                }
+                Err(_) => {
+                    let sentence =
+                        format!("the certificate for {name} has expired; clients refuse it until it is renewed");
+                    journal::line(LogLevel::Error, &sentence);
+                }
+            }
+        }
+        tokio::time::sleep(EXPIRY_LOOK).await;
     }
 }
 
@@ -227,6 +304,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     [
         ("listen.address", old.listen.address != new.listen.address),
         ("listen.workers", old.listen.workers != new.listen.workers),
+        ("tls", old.tls.is_some() != new.tls.is_some()),
         ("admin", old.admin != new.admin),
         ("metrics", old.metrics != new.metrics),
         ("log.format", old.log.format != new.log.format),

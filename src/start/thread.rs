@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    gateway::{drain::Stage, edge::Edge, listener},
+    gateway::{drain::Stage, edge::Edge, listener, tls::handshake::Handshakes},
     observe::{journal, tally::Tally},
     relay::{
         registry::{Errand, Registry},
@@ -65,7 +65,8 @@ async fn live(index: usize, seed: Seed) -> u64 {
     let (rules, names) = (Arc::clone(&current.session), Arc::clone(&shared.names));
     let worker = Worker::new(registry, index, &shared.returns, rules, Arc::clone(&tally), names);
     let connections = Arc::clone(&shared.connections);
-    let edge = Edge::new(Rc::clone(&worker), connections, Arc::clone(&current.edge), stage.clone());
+    let handshakes = shared.tls.as_ref().map(|tls| Handshakes::new(Arc::clone(tls), Arc::clone(&tally)));
+    let edge = Edge::new(Rc::clone(&worker), connections, handshakes, Arc::clone(&current.edge), stage.clone());
 
     spawn_local({
         let worker = Rc::clone(&worker);

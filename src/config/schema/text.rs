@@ -29,11 +29,7 @@ pub(super) fn written(config: &Config, schema: &Value, comments: Comments) -> St
         text.empty_lists(&config);
     }
     for (name, property) in properties(schema) {
-        match &config[name] {
-            Value::Array(tables) if tables.is_empty() => text.example_table(name, property),
-            Value::Array(tables) => tables.iter().for_each(|table| text.table(&format!("[[{name}]]"), property, table)),
-            table => text.table(&format!("[{name}]"), property, table),
-        }
+        text.tables(name, property, &config[name]);
     }
     text.out
 }
@@ -54,28 +50,59 @@ impl<'a> Text<'a> {
         }
     }
 
-    fn table(&mut self, header: &str, property: &'a Value, table: &Value) {
+    /// One table, a list of them or, where there is none, what one would be.
+    fn tables(&mut self, path: &str, property: &'a Value, value: &Value) {
+        match value {
+            Value::Object(_) => self.table(&format!("[{path}]"), path, property, value),
+            Value::Array(tables) if !tables.is_empty() => {
+                tables.iter().for_each(|table| self.table(&format!("[[{path}]]"), path, property, table));
+            }
+            _ => self.example_table(path, property),
+        }
+    }
+
+    fn table(&mut self, header: &str, path: &str, property: &'a Value, table: &Value) {
         self.blank_line();
         self.doc(property);
         self.line(header);
-        for (key, property) in properties(self.definition(property)) {
+        for (key, property) in self.keys(property) {
             match table.get(key) {
                 Some(value) => self.key("", key, property, value),
                 None => self.example_key(key, property),
             }
         }
+        for (name, property) in self.tables_in(property) {
+            self.tables(&format!("{path}.{name}"), property, &table[name]);
+        }
     }
 
-    fn example_table(&mut self, name: &str, property: &'a Value) {
+    fn example_table(&mut self, path: &str, property: &'a Value) {
         if self.comments == Comments::None {
             return;
         }
         self.blank_line();
         self.doc(property);
-        self.line(&format!("#[[{name}]]"));
-        for (key, property) in properties(self.definition(property)) {
+        let is_list = property["items"].is_object();
+        self.line(&if is_list { format!("#[[{path}]]") } else { format!("#[{path}]") });
+        for (key, property) in self.keys(property) {
             self.example_key(key, property);
         }
+        for (name, property) in self.tables_in(property) {
+            self.example_table(&format!("{path}.{name}"), property);
+        }
+    }
+
+    /// The keys of a table that hold values, and those that hold tables: TOML wants these behind the others.
+    fn keys(&self, property: &'a Value) -> Vec<(&'a str, &'a Value)> {
+        properties(self.definition(property)).filter(|(_, property)| !self.is_table(property)).collect()
+    }
+
+    fn tables_in(&self, property: &'a Value) -> Vec<(&'a str, &'a Value)> {
+        properties(self.definition(property)).filter(|(_, property)| self.is_table(property)).collect()
+    }
+
+    fn is_table(&self, property: &'a Value) -> bool {
+        self.definition(property)["properties"].is_object()
     }
 
     fn key(&mut self, mark: &str, key: &str, property: &'a Value, value: &Value) {
@@ -91,8 +118,8 @@ impl<'a> Text<'a> {
     }
 
     fn example_key(&mut self, key: &str, property: &'a Value) {
-        if let (Comments::Docs, Some(example)) = (self.comments, example(property)) {
-            self.key("#", key, property, example);
+        if let (Comments::Docs, Some(value)) = (self.comments, example(property).or(property.get("default"))) {
+            self.key("#", key, property, value);
         }
     }
 
@@ -138,7 +165,8 @@ impl<'a> Text<'a> {
 
     /// What a property, or each item of its list, is defined as.
     fn definition(&self, property: &'a Value) -> &'a Value {
-        let definition = if property["items"].is_object() { &property["items"] } else { property };
+        let definition = [&property["items"], &property["anyOf"][0]].into_iter().find(|inner| inner.is_object());
+        let definition = definition.unwrap_or(property);
         let name = definition["$ref"].as_str().and_then(|reference| reference.strip_prefix(DEFINITION_PREFIX));
         name.map_or(definition, |name| &self.schema["$defs"][name])
     }

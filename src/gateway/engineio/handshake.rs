@@ -108,7 +108,7 @@ pub(super) fn over_websocket(
     tokio::task::spawn_local(async move {
         if let Some(Client { io, read_ahead }) = upgrade::completed(on_upgrade).await {
             let inflow = Inflow::new(Sender::Client, rules.open.max_payload, false);
-            let mut leg = WebSocketLeg::new(Box::new(io) as _, Sender::Service, inflow, &read_ahead);
+            let mut leg = WebSocketLeg::new(io, Sender::Service, inflow, &read_ahead);
             let open = Open { sid: offer.sid, upgrades: false, ..rules.open };
             leg.say(OpCode::Text, &opening(&open), Instant::now());
             begin(&edge, ClientLeg::Websocket(leg), None, offer, &peer, permit);
@@ -122,7 +122,8 @@ fn begin(edge: &Edge, client: ClientLeg, bearer: Option<Bearer>, offer: Offer, p
     let worker = &edge.worker;
     let session_rules = worker.rules();
     let Offer { sid, token, request } = offer;
-    let mut socketio = SocketIo::new(sid, token, now + session_rules.terms.connect_timeout);
+    let mut socketio =
+        SocketIo::new(sid, token, now + session_rules.terms.connect_timeout).certified(peer.certified_user());
     if session_rules.terms.hold.resume.is_some() {
         socketio = socketio.resumable(worker.draw_sid());
     }

@@ -1,15 +1,21 @@
 //! Long-polling: a GET waits for packets, a POST brings some.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
-use tokio::sync::oneshot::error::RecvError;
+use tokio::{
+    sync::oneshot::error::RecvError,
+    time::{Instant, timeout_at},
+};
 
 use super::{EngineRequest, bearer, deliver, refused};
 use crate::{
     gateway::{
         edge::{Edge, EdgeRules},
+        head_guard::{BODY_GRACE, HeadError},
         reply::{self, Body},
     },
     relay::mailbox::{ClientRequest, Reply},
@@ -88,7 +94,14 @@ async fn read(request: EngineRequest, max: u64) -> Result<Bytes, Response<Body>>
         return Err(too_big(max));
     }
     let (mut payload, mut received) = (BytesMut::new(), 0);
-    while let Some(frame) = body.frame().await {
+    let began = Instant::now();
+    loop {
+        // Over HTTP/1.1 the guard has less patience.
+        let patience = BODY_GRACE + Duration::from_millis(received);
+        let Ok(frame) = timeout_at(began + patience, body.frame()).await else {
+            return Err(reply::head_error(HeadError::BodyTimeout));
+        };
+        let Some(frame) = frame else { break };
         let broken_off = || guard.answer_in_body().unwrap_or_else(|| reply::closing(refused(EngineError::BadRequest)));
         let Ok(piece) = frame.map_err(|_| broken_off())?.into_data() else { continue };
         received += piece.len() as u64;

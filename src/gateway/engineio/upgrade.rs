@@ -48,7 +48,7 @@ pub(super) async fn upgrade(edge: &Rc<Edge>, rules: &EdgeRules, sid: Sid, reques
         match verdict {
             Upgrade::Probe => {
                 let Client { io, read_ahead } = client;
-                deliver(&edge, sid, bearer, ClientRequest::Websocket(Box::new(io), read_ahead));
+                deliver(&edge, sid, bearer, ClientRequest::Websocket(io, read_ahead));
             }
             Upgrade::Close => close(client, max_payload).await,
         }

@@ -1,0 +1,184 @@
+//! HTTP/2 (RFC 9113): the same requests over another framing, judged by the same rules as a head of HTTP/1.1.
+//!
+//! Only over TLS, where a client asks for it. A WebSocket is opened over HTTP/1.1: browsers make a connection for it.
+
+use std::{
+    cell::Cell,
+    future::Future,
+    pin::pin,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::{
+    body::Incoming,
+    rt::Executor,
+    server::conn::http2::{Builder, Connection},
+    service::HttpService,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use crate::{
+    gateway::{
+        head_guard::{FIELDS_MAX, HeadError, HeadLimits, judge_head},
+        reply::{self, Body},
+    },
+    relay::stream::ClientStream,
+};
+
+/// Requests at once on one connection; a client needs two for long-polling.
+const STREAMS_MAX: u32 = 64;
+/// Streams that a client opens and takes back before they are served, at once (CVE-2023-44487).
+const RESETS_MAX: usize = 20;
+/// What a client may send of one body, and of all, before we have read it.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What waits at most for a client on one stream.
+const SEND_BYTES_MAX: usize = 64 * 1024;
+/// How often a connection is asked whether it is still there, and how long it may take to answer.
+const PING_INTERVAL: Duration = Duration::from_secs(25);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a client that is sent away may take to finish what it has begun.
+const PARTING: Duration = Duration::from_secs(5);
+
+/// Futures of this thread.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LocalExecutor;
+
+impl<F: Future + 'static> Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async {
+            future.await;
+        });
+    }
+}
+
+/// A connection of a client that asked for HTTP/2.
+pub(super) fn connection<S>(
+    io: ClientStream,
+    limits: &HeadLimits,
+    service: S,
+) -> Connection<TokioIo<ClientStream>, S, LocalExecutor>
+where
+    S: HttpService<Incoming, ResBody = Body> + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::Future: 'static,
+{
+    let mut builder = Builder::new(LocalExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .max_send_buf_size(SEND_BYTES_MAX)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder.serve_connection(TokioIo::new(io), service)
+}
+
+/// Brings a request into the form that it has over HTTP/1.1, where it is judged.
+///
+/// # Errors
+/// The rule that it breaks.
+pub(super) fn normalize(request: &mut Request<Incoming>) -> Result<(), HeadError> {
+    let authority = request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    let headers = request.headers_mut();
+    if let Some(authority) = authority {
+        let authority = authority.map_err(|_| HeadError::HostInvalid)?;
+        if headers.get_all(header::HOST).iter().any(|host| host != authority) {
+            return Err(HeadError::HostInvalid);
+        }
+        headers.insert(header::HOST, authority);
+    }
+    // RFC 9113 §8.2.3: a cookie may come in pieces.
+    let cookies: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1 {
+        let cookie = HeaderValue::from_bytes(&cookies.join(&b"; "[..])).map_err(|_| HeadError::FieldValue)?;
+        headers.insert(header::COOKIE, cookie);
+    }
+    if headers.len() > FIELDS_MAX {
+        return Err(HeadError::TooManyFields);
+    }
+    let mut head = format!("{} {target} HTTP/1.1\r\n", request.method()).into_bytes();
+    for (name, value) in request.headers() {
+        for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            head.extend_from_slice(piece);
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    judge_head(&head)?;
+    // As over HTTP/1.1, where routes, policies and the service see it.
+    *request.uri_mut() = target.parse().map_err(|_| HeadError::TargetByte)?;
+    Ok(())
+}
+
+/// The answer to what would open a WebSocket over HTTP/1.1.
+pub(super) fn no_websocket() -> Response<Body> {
+    reply::json(StatusCode::BAD_REQUEST, "bad_handshake", "A WebSocket is opened over HTTP/1.1")
+}
+
+/// Whether a connection does anything.
+#[derive(Debug)]
+pub(super) struct Activity {
+    requests: Cell<u32>,
+    idle_since: Cell<Instant>,
+}
+
+/// A request that is being served.
+#[derive(Debug)]
+pub(super) struct Serving(Rc<Activity>);
+
+impl Activity {
+    pub(super) fn new() -> Rc<Self> {
+        Rc::new(Self { requests: Cell::new(0), idle_since: Cell::new(Instant::now()) })
+    }
+
+    pub(super) fn begin(self: &Rc<Self>) -> Serving {
+        self.requests.set(self.requests.get() + 1);
+        Serving(Rc::clone(self))
+    }
+
+    async fn ceased(&self, patience: Duration) {
+        loop {
+            let until = self.idle_since.get() + patience;
+            if self.requests.get() == 0 && Instant::now() >= until {
+                return;
+            }
+            let look_at = if self.requests.get() == 0 { until } else { Instant::now() + patience };
+            tokio::time::sleep_until(look_at.into()).await;
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.requests.set(self.0.requests.get() - 1);
+        self.0.idle_since.set(Instant::now());
+    }
+}
+
+/// Serves until the client ends it, has asked for nothing for `patience`, or `leave` says so.
+pub(super) async fn serve<S>(
+    connection: Connection<TokioIo<ClientStream>, S, LocalExecutor>,
+    activity: &Activity,
+    patience: Duration,
+    leave: impl Future,
+) where
+    S: HttpService<Incoming, ResBody = Body> + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::Future: 'static,
+{
+    let mut connection = pin!(connection);
+    tokio::select! {
+        // What ends a connection early is the client's own affair.
+        _ = connection.as_mut() => return,
+        () = activity.ceased(patience) => {}
+        _ = leave => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(PARTING, connection).await;
+}

@@ -1,0 +1,299 @@
+//! Ends TLS: certificates, who may come in with one, and the handshake, all of it replaceable while connections are open.
+
+mod certificate;
+mod client_auth;
+pub mod handshake;
+mod io;
+mod resolver;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+    time::SystemTime,
+};
+
+use http::HeaderName;
+use rustls::{
+    ServerConfig, SupportedProtocolVersion,
+    crypto::{CryptoProvider, aws_lc_rs},
+    server::{NoServerSessionStorage, ProducesTickets},
+    version::{TLS12, TLS13},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use self::{
+    certificate::{Certificate, CertificateFiles},
+    client_auth::Use,
+    resolver::Resolver,
+};
+pub use self::{
+    certificate::{FileError, FileFault},
+    client_auth::{CertificatePart, ClientAuth, ClientCertificate},
+    resolver::CertificateSlot,
+};
+use crate::units::SecretSource;
+
+/// HTTP/2 for requests; a WebSocket is asked for over HTTP/1.1 (RFC 7301 names).
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// `[tls]`: TLS at `listen.address`. Without the table clients speak plain HTTP.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsTable {
+    /// A PEM file with the certificate and, behind it, those of its issuers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/etc/tidegate/tls/tls.crt")]
+    pub certificate: Option<PathBuf>,
+    /// A PEM file with its private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/etc/tidegate/tls/tls.key")]
+    pub private_key: Option<PathBuf>,
+    /// What the private key is encrypted with (PKCS#8): `{ env = "NAME" }` or `{ file = "PATH" }`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = SecretSource::Env("TLS_PASSPHRASE".to_owned()))]
+    pub passphrase: Option<SecretSource>,
+    /// Further certificates, a table each, shown to clients that ask for one of their names. Two for the same name, RSA
+    /// and ECDSA for example: the first that the client understands.
+    pub certificates: Vec<CertificateTable>,
+    /// What a client gets that asks for a name of no certificate: `"default"`, the first one, or `"refuse"`.
+    pub unknown_name: UnknownName,
+    /// The oldest version of TLS: `"1.2"` or `"1.3"`.
+    pub min_version: TlsVersion,
+    /// A PEM file with the certificate authorities of clients. With it, clients are asked for a certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/etc/tidegate/tls/ca.crt")]
+    pub client_ca: Option<PathBuf>,
+    /// A PEM file with revocation lists of all of these authorities.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/etc/tidegate/tls/ca.crl")]
+    pub client_crl: Option<PathBuf>,
+    /// Whether a client without a certificate is turned away: `"required"`, or `"optional"`.
+    pub client_auth: ClientAuth,
+    /// Which part of its certificate names the user of a client without a token: `"san"`, `"cn"` or `"fingerprint"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = CertificatePart::Cn)]
+    pub client_user: Option<CertificatePart>,
+    /// Request headers for the service, each filled from a part of the client's certificate. The same headers are
+    /// stripped from what clients send.
+    #[schemars(example = BTreeMap::from([("x-client-san", "san"), ("x-client-fingerprint", "fingerprint")]))]
+    pub forward_client: BTreeMap<String, CertificatePart>,
+}
+
+/// One `[[tls.certificates]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateTable {
+    /// As `tls.certificate`.
+    #[schemars(example = &"/etc/tidegate/other/tls.crt")]
+    pub certificate: PathBuf,
+    /// As `tls.private_key`.
+    #[schemars(example = &"/etc/tidegate/other/tls.key")]
+    pub private_key: PathBuf,
+    /// As `tls.passphrase`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = SecretSource::Env("OTHER_PASSPHRASE".to_owned()))]
+    pub passphrase: Option<SecretSource>,
+}
+
+/// What a client gets that asks for a name of no certificate.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownName {
+    /// The first certificate.
+    #[default]
+    Default,
+    /// An alert.
+    Refuse,
+}
+
+/// A version of TLS.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    #[default]
+    #[serde(rename = "1.2")]
+    Tls12,
+    /// RFC 8446.
+    #[serde(rename = "1.3")]
+    Tls13,
+}
+
+/// Why TLS cannot be ended as the table says.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// Something is wrong with a file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Half a pair, or none.
+    #[error("tls.{missing} is missing; {mend}")]
+    Missing {
+        /// The key.
+        missing: &'static str,
+        /// What to do.
+        mend: &'static str,
+    },
+    /// It would have no effect, which cannot be meant.
+    #[error("tls.{0} needs tls.client_ca, the certificate authorities that clients' certificates come from")]
+    NeedsClientCa(&'static str),
+    /// Not a header.
+    #[error(
+        "tls.forward_client has {0:?}; it has to be a header name of letters, digits and hyphens, for example x-client-san"
+    )]
+    ForwardHeader(String),
+    /// The library refuses the combination.
+    #[error("tls: {0}")]
+    Library(#[from] rustls::Error),
+}
+
+/// How TLS is ended, made of one table and the files it names.
+#[derive(Debug)]
+pub struct TlsTerms {
+    config: Arc<ServerConfig>,
+    client: Use,
+    asks_clients: bool,
+    /// Name and end of each certificate.
+    validity: Vec<(String, SystemTime)>,
+}
+
+impl TlsTerms {
+    /// Reads and checks the files. `earlier`: what was in force, whose session tickets stay good where they may.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub fn compile(table: &TlsTable, now: SystemTime, earlier: Option<&Self>) -> Result<Self, TlsError> {
+        let provider = provider();
+        let certificates = certificates(table, &provider, now)?;
+        let client = Use::new(&table.forward_client, table.client_user).map_err(TlsError::ForwardHeader)?;
+        let versions: &[&SupportedProtocolVersion] = match table.min_version {
+            TlsVersion::Tls12 => &[&TLS13, &TLS12],
+            TlsVersion::Tls13 => &[&TLS13],
+        };
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions)?;
+        let builder = match &table.client_ca {
+            Some(ca) => {
+                let crl = table.client_crl.as_ref();
+                builder.with_client_cert_verifier(client_auth::verifier(table.client_auth, ca, crl, provider)?)
+            }
+            None => {
+                let used = [
+                    ("client_crl", table.client_crl.is_some()),
+                    ("client_user", table.client_user.is_some()),
+                    ("forward_client", !table.forward_client.is_empty()),
+                ];
+                if let Some((key, _)) = used.into_iter().find(|(_, used)| *used) {
+                    return Err(TlsError::NeedsClientCa(key));
+                }
+                builder.with_no_client_auth()
+            }
+        };
+        let resolver = Resolver::new(&certificates, None, table.unknown_name);
+        let mut config = builder.with_cert_resolver(Arc::new(resolver));
+        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+        config.ticketer = tickets(table, earlier)?;
+        // Tickets keep nothing here; a cache would, for each connection.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        let validity = certificates.iter().map(|one| (one.label().to_owned(), one.not_after)).collect();
+        Ok(Self { config: Arc::new(config), client, asks_clients: table.client_ca.is_some(), validity })
+    }
+
+    /// Name and end of each certificate.
+    #[must_use]
+    pub fn validity(&self) -> &[(String, SystemTime)] {
+        &self.validity
+    }
+}
+
+/// The terms in force. Whoever is connected already keeps those of its handshake.
+#[derive(Debug)]
+pub struct Tls(RwLock<Arc<TlsTerms>>);
+
+impl Tls {
+    /// These are in force.
+    #[must_use]
+    pub fn new(terms: TlsTerms) -> Self {
+        Self(RwLock::new(Arc::new(terms)))
+    }
+
+    /// What is in force now.
+    #[must_use]
+    pub fn terms(&self) -> Arc<TlsTerms> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From the next handshake on, these are.
+    pub fn replace(&self, terms: TlsTerms) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(terms);
+    }
+}
+
+impl TlsTable {
+    /// The headers that clients' certificates are forwarded in, to be stripped from what clients send.
+    pub fn forward_header_names(&self) -> impl Iterator<Item = HeaderName> {
+        self.forward_client.keys().filter_map(|name| name.parse().ok())
+    }
+
+    /// Every file that the table names.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let first = [&self.certificate, &self.private_key, &self.client_ca, &self.client_crl].into_iter().flatten();
+        first.chain(self.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.private_key]))
+    }
+}
+
+/// The one provider of cryptography, with the groups for key exchange in the order in which we like them: those that a
+/// quantum computer will not undo first.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    use aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
+    let kx_groups = vec![X25519MLKEM768, X25519, SECP256R1, SECP384R1];
+    Arc::new(CryptoProvider { kx_groups, ..aws_lc_rs::default_provider() })
+}
+
+fn certificates(table: &TlsTable, provider: &CryptoProvider, now: SystemTime) -> Result<Vec<Certificate>, TlsError> {
+    let (certificate, private_key) = match (&table.certificate, &table.private_key) {
+        (Some(certificate), Some(private_key)) => (certificate, private_key),
+        (None, Some(_)) => {
+            return Err(TlsError::Missing {
+                missing: "certificate",
+                mend: "name the PEM file of the certificate for tls.private_key",
+            });
+        }
+        (Some(_), None) => {
+            return Err(TlsError::Missing {
+                missing: "private_key",
+                mend: "name the PEM file of the key for tls.certificate",
+            });
+        }
+        (None, None) => {
+            let mend =
+                "name the PEM files of a certificate and its key, or remove the table [tls] to listen without TLS";
+            return Err(TlsError::Missing { missing: "certificate", mend });
+        }
+    };
+    let first = CertificateFiles { table: "tls", certificate, private_key, passphrase: table.passphrase.as_ref() };
+    let mut certificates = vec![first.load(provider, now)?];
+    for (at, pair) in table.certificates.iter().enumerate() {
+        let table = format!("tls.certificates[{at}]");
+        let files = CertificateFiles {
+            table: &table,
+            certificate: &pair.certificate,
+            private_key: &pair.private_key,
+            passphrase: pair.passphrase.as_ref(),
+        };
+        let certificate = files.load(provider, now)?;
+        if certificate.names.is_empty() {
+            files.of_certificate(Err(FileFault::NoName))?;
+        }
+        certificates.push(certificate);
+    }
+    Ok(certificates)
+}
+
+/// Keys for session tickets, renewed every few hours. Whoever resumes a session is not asked for its certificate again,
+/// so with client certificates no ticket outlives a change of who may come in.
+fn tickets(table: &TlsTable, earlier: Option<&TlsTerms>) -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
+    match earlier {
+        Some(earlier) if table.client_ca.is_none() && !earlier.asks_clients => Ok(Arc::clone(&earlier.config.ticketer)),
+        _ => aws_lc_rs::Ticketer::new(),
+    }
+}

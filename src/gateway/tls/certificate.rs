@@ -1,0 +1,301 @@
+//! One certificate chain with its key, read from PEM files and checked before anything is served with it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use pkcs8::{EncryptedPrivateKeyInfo, SecretDocument};
+use rustls::{
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _},
+    sign::CertifiedKey,
+};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+
+use crate::units::{SecretError, SecretSource};
+
+/// No chain, key or bundle of a sane size is larger.
+const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+const KEY_SECTIONS: [&str; 3] = ["BEGIN PRIVATE KEY", "BEGIN EC PRIVATE KEY", "BEGIN RSA PRIVATE KEY"];
+const ENCRYPTED_BEGIN: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
+const ENCRYPTED_END: &str = "-----END ENCRYPTED PRIVATE KEY-----";
+
+/// Where a chain and its key stand.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CertificateFiles<'a> {
+    /// The key of the table they are named in, `tls` or `tls.certificates[0]`.
+    pub(super) table: &'a str,
+    pub(super) certificate: &'a Path,
+    pub(super) private_key: &'a Path,
+    pub(super) passphrase: Option<&'a SecretSource>,
+}
+
+/// A chain and its key, good to be served.
+#[derive(Debug, Clone)]
+pub(super) struct Certificate {
+    pub(super) key: Arc<CertifiedKey>,
+    /// The DNS names it is for, in lower case; `*.` at the beginning stands for one label.
+    pub(super) names: Vec<String>,
+    pub(super) not_after: SystemTime,
+}
+
+impl Certificate {
+    /// What it is called in metrics and log: its first name.
+    pub(super) fn label(&self) -> &str {
+        self.names.first().map_or("unnamed", String::as_str)
+    }
+}
+
+/// What is wrong with a file of certificates or keys. Its text names the key, the file, and the mend.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}: {} {fault}", path.display())]
+pub struct FileError {
+    /// The key of the configuration that names the file.
+    pub key: String,
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    #[source]
+    pub fault: FileFault,
+}
+
+/// What can be wrong with such a file.
+#[derive(Debug, thiserror::Error)]
+pub enum FileFault {
+    /// As the operating system says.
+    #[error("cannot be read: {source}{}", permission(.source))]
+    Unreadable {
+        /// Why not.
+        source: io::Error,
+    },
+    /// Which of the files in it?
+    #[error("is a directory; name the PEM file in it, for example {0}")]
+    Directory(&'static str),
+    /// Something else was named.
+    #[error("is larger than {} MiB; it has to be a PEM file of certificates or keys", FILE_BYTES_MAX >> 20)]
+    TooLarge,
+    /// No PEM, or another kind of it.
+    #[error("holds no certificate in PEM form (\"-----BEGIN CERTIFICATE-----\"){0}")]
+    NoCertificate(&'static str),
+    /// PEM around what is no certificate.
+    #[error("holds a certificate that cannot be read ({0}); get it from its issuer again")]
+    BadCertificate(String),
+    /// Clients verify upwards from the first.
+    #[error(
+        "holds a chain in the wrong order: the certificate for the private key is number {0} in it; put that first, then its issuer, and so on (\"cat leaf.pem intermediate.pem\")"
+    )]
+    LeafNotFirst(usize),
+    /// A link is missing, or others are in between.
+    #[error(
+        "holds a chain with a gap: number {at} in it ({subject}) was issued by {issuer:?}, but number {next} is another; put each certificate's issuer behind it and leave out what does not belong to the chain"
+    )]
+    Gap {
+        /// Place in the file, from 1.
+        at: usize,
+        /// The place after it.
+        next: usize,
+        /// Whose certificate it is.
+        subject: String,
+        /// Who should follow.
+        issuer: String,
+    },
+    /// Clients would refuse it.
+    #[error("holds a certificate ({subject}) that expired on {when}; renew it")]
+    Expired {
+        /// Whose certificate it is.
+        subject: String,
+        /// When it ended.
+        when: String,
+    },
+    /// Clients would refuse it.
+    #[error("holds a certificate ({subject}) that is valid only from {when} on; is this machine's clock right?")]
+    NotYetValid {
+        /// Whose certificate it is.
+        subject: String,
+        /// When it begins.
+        when: String,
+    },
+    /// Nobody could ask for it.
+    #[error("holds a certificate without a DNS name (subjectAltName), so that no client could ask for it")]
+    NoName,
+    /// No PEM, or another kind of it.
+    #[error("holds no private key in PEM form (\"-----BEGIN PRIVATE KEY-----\"){0}")]
+    NoKey(&'static str),
+    /// An encryption of OpenSSL's own.
+    #[error(
+        "holds a key in an old form of encryption; convert it with \"openssl pkcs8 -topk8 -v2 aes-256-cbc -in KEY -out NEW\""
+    )]
+    OldEncryption,
+    /// The key is encrypted.
+    #[error(
+        "holds an encrypted key; say what it is encrypted with: passphrase = {{ env = \"NAME\" }} or {{ file = \"PATH\" }}"
+    )]
+    NoPassphrase,
+    /// It is the wrong one.
+    #[error("holds an encrypted key that the passphrase does not open; is it the passphrase of this key?")]
+    WrongPassphrase,
+    /// The passphrase cannot be had.
+    #[error("holds an encrypted key, and its passphrase cannot be had: {0}")]
+    Passphrase(#[from] SecretError),
+    /// Not RSA, ECDSA or Ed25519 of a usual size.
+    #[error(
+        "holds a key that cannot be used ({0}); it has to be RSA with 2048 bits or more, P-256, P-384, P-521 or Ed25519"
+    )]
+    BadKey(rustls::Error),
+    /// Two pairs were mixed, or only one of the files has been replaced.
+    #[error("holds a key that does not belong to the certificate in {}; are both files of the same pair?", .0.display())]
+    OtherKey(PathBuf),
+    /// Neither a certificate authority nor a list of revoked certificates.
+    #[error("holds {0}")]
+    Unusable(String),
+}
+
+fn permission(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; let the user that Tidegate runs as read it",
+        _ => "",
+    }
+}
+
+impl CertificateFiles<'_> {
+    /// Reads and checks the pair, as of `now`.
+    pub(super) fn load(&self, provider: &CryptoProvider, now: SystemTime) -> Result<Certificate, FileError> {
+        let chain = self.of_certificate(certificates(self.certificate))?;
+        let key = self.of_private_key(self.key())?;
+        let sign = provider.key_provider.load_private_key(key);
+        let key = self.of_private_key(sign.map_err(FileFault::BadKey))?;
+        let belongs = |certificate: &CertificateDer<'static>| {
+            CertifiedKey::new(vec![certificate.clone()], Arc::clone(&key)).keys_match().is_ok()
+        };
+        match chain.iter().position(belongs) {
+            Some(0) => {}
+            Some(at) => return self.of_certificate(Err(FileFault::LeafNotFirst(at + 1))),
+            None => return self.of_private_key(Err(FileFault::OtherKey(self.certificate.to_owned()))),
+        }
+        let (names, not_after) = self.of_certificate(judge_chain(&chain, now))?;
+        Ok(Certificate { key: Arc::new(CertifiedKey::new(chain, key)), names, not_after })
+    }
+
+    /// A fault of the certificate's file.
+    pub(super) fn of_certificate<T>(&self, outcome: Result<T, FileFault>) -> Result<T, FileError> {
+        outcome.map_err(|fault| self.error("certificate", self.certificate, fault))
+    }
+
+    fn of_private_key<T>(&self, outcome: Result<T, FileFault>) -> Result<T, FileError> {
+        outcome.map_err(|fault| self.error("private_key", self.private_key, fault))
+    }
+
+    fn error(&self, key: &str, path: &Path, fault: FileFault) -> FileError {
+        FileError { key: format!("{}.{key}", self.table), path: path.to_owned(), fault }
+    }
+
+    fn key(&self) -> Result<PrivateKeyDer<'static>, FileFault> {
+        let pem = read(self.private_key, "tls.key")?;
+        let text = String::from_utf8_lossy(&pem);
+        if let (Some(begin), Some(end)) = (text.find(ENCRYPTED_BEGIN), text.find(ENCRYPTED_END)) {
+            let section = text.get(begin..end + ENCRYPTED_END.len()).ok_or(FileFault::NoKey(""))?;
+            return decrypt(section, self.passphrase.ok_or(FileFault::NoPassphrase)?);
+        }
+        if text.contains("Proc-Type: 4,ENCRYPTED") {
+            return Err(FileFault::OldEncryption);
+        }
+        PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
+            let exchanged = text.contains("BEGIN CERTIFICATE");
+            FileFault::NoKey(if exchanged {
+                ", but a certificate; are certificate and private_key exchanged?"
+            } else {
+                ""
+            })
+        })
+    }
+}
+
+fn decrypt(section: &str, passphrase: &SecretSource) -> Result<PrivateKeyDer<'static>, FileFault> {
+    let (_, document) = SecretDocument::from_pem(section).map_err(|_| FileFault::NoKey(", but something like it"))?;
+    let encrypted = EncryptedPrivateKeyInfo::try_from(document.as_bytes()).map_err(|_| FileFault::OldEncryption)?;
+    let decrypted = encrypted.decrypt(passphrase.read()?.into_bytes()).map_err(|_| FileFault::WrongPassphrase)?;
+    Ok(PrivatePkcs8KeyDer::from(decrypted.as_bytes().to_vec()).into())
+}
+
+/// The certificates of a PEM file, at least one.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileFault> {
+    let pem = read(path, "tls.crt")?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let found = found.map_err(|error| FileFault::BadCertificate(error.to_string()))?;
+    if found.is_empty() {
+        let text = String::from_utf8_lossy(&pem);
+        let exchanged = KEY_SECTIONS.iter().any(|section| text.contains(section)) || text.contains(ENCRYPTED_BEGIN);
+        let hint = if exchanged { ", but a private key; are certificate and private_key exchanged?" } else { "" };
+        return Err(FileFault::NoCertificate(hint));
+    }
+    Ok(found)
+}
+
+/// A file as a whole. `example` is what such a file is called in Kubernetes.
+pub(super) fn read(path: &Path, example: &'static str) -> Result<Vec<u8>, FileFault> {
+    let about = fs::metadata(path).map_err(unreadable)?;
+    if about.is_dir() {
+        return Err(FileFault::Directory(example));
+    }
+    if about.len() > FILE_BYTES_MAX {
+        return Err(FileFault::TooLarge);
+    }
+    fs::read(path).map_err(unreadable)
+}
+
+fn unreadable(source: io::Error) -> FileFault {
+    FileFault::Unreadable { source }
+}
+
+/// Is the first one valid now, and each issued by the next? The names of the first, and when it ends.
+fn judge_chain(chain: &[CertificateDer<'static>], now: SystemTime) -> Result<(Vec<String>, SystemTime), FileFault> {
+    let parsed: Vec<_> = chain.iter().map(|der| parse(der)).collect::<Result<_, _>>()?;
+    let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed());
+    let Some(leaf) = parsed.first() else { return Err(FileFault::NoCertificate("")) };
+    // Chains out in the world end with cross-signed certificates that have expired, which harms nobody.
+    let (subject, validity) = (leaf.subject().to_string(), leaf.validity());
+    if validity.not_before.timestamp() > now {
+        return Err(FileFault::NotYetValid { subject, when: validity.not_before.to_string() });
+    }
+    if validity.not_after.timestamp() < now {
+        return Err(FileFault::Expired { subject, when: validity.not_after.to_string() });
+    }
+    for (at, link) in parsed.windows(2).enumerate() {
+        if link[0].issuer() != link[1].subject() {
+            let (subject, issuer) = (link[0].subject().to_string(), link[0].issuer().to_string());
+            return Err(FileFault::Gap { at: at + 1, next: at + 2, subject, issuer });
+        }
+    }
+    Ok((dns_names(leaf), ends(leaf)))
+}
+
+pub(super) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, FileFault> {
+    match X509Certificate::from_der(der) {
+        Ok((_, certificate)) => Ok(certificate),
+        Err(error) => Err(FileFault::BadCertificate(error.to_string())),
+    }
+}
+
+fn dns_names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names = names.iter().flat_map(|names| &names.value.general_names);
+    names
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// When a certificate ends.
+pub(super) fn ends(certificate: &X509Certificate<'_>) -> SystemTime {
+    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
+    UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+#[cfg(test)]
+mod tests;

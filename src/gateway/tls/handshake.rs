@@ -1,0 +1,178 @@
+//! The handshake: bounded in time, in number and per address, and never more than one step of it between two turns of
+//! the sessions that are open.
+
+use std::{cell::RefCell, collections::BTreeMap, io, net::IpAddr, rc::Rc, sync::Arc, time::Duration};
+
+use rustls::{HandshakeKind, server::Acceptor};
+use tokio::{
+    net::TcpStream,
+    sync::{Semaphore, oneshot},
+    time::timeout,
+};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+
+use super::{ClientCertificate, Tls, TlsTerms, io::Socket};
+use crate::{
+    observe::{journal, tally::Tally},
+    policy::handshake_rate::HandshakeRate,
+    relay::stream::ClientStream,
+};
+
+/// Handshakes under way at once on one worker; one more, and the oldest is given up. Whoever only connects and says
+/// nothing keeps nobody else out.
+const UNDER_WAY_MAX: usize = 512;
+
+/// What a connection speaks (RFC 7301).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1, also where the client names none.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// A client that has arrived.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its connection.
+    pub io: ClientStream,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Is it encrypted?
+    pub tls: bool,
+    /// What its certificate says, where it showed one.
+    pub certificate: Option<Arc<ClientCertificate>>,
+}
+
+impl Arrival {
+    /// Without TLS.
+    #[must_use]
+    pub fn plain(stream: TcpStream) -> Self {
+        Self { io: Box::new(stream), protocol: Protocol::Http1, tls: false, certificate: None }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+enum HandshakeError {
+    #[error("too many TLS handshakes from this address; limits.handshakes_per_ip bounds them")]
+    TooMany,
+    #[error("given up for a newer one: {UNDER_WAY_MAX} TLS handshakes were under way")]
+    Displaced,
+    #[error("the TLS handshake was not complete in time")]
+    Timeout,
+    #[error("the TLS handshake failed: {0}")]
+    Failed(#[from] io::Error),
+}
+
+impl HandshakeError {
+    const fn label(&self) -> &'static str {
+        match self {
+            Self::TooMany => "rate_limited",
+            Self::Displaced => "displaced",
+            Self::Timeout => "timeout",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+/// The handshakes of one worker.
+#[derive(Debug)]
+pub struct Handshakes {
+    tls: Arc<Tls>,
+    tally: Arc<Tally>,
+    /// Who has it may compute. Waiters get it in their order, each in a turn of its own.
+    turn: Semaphore,
+    under_way: Rc<RefCell<UnderWay>>,
+}
+
+#[derive(Debug, Default)]
+struct UnderWay {
+    next: u64,
+    give_up: BTreeMap<u64, oneshot::Sender<()>>,
+}
+
+impl Handshakes {
+    /// None is under way.
+    #[must_use]
+    pub fn new(tls: Arc<Tls>, tally: Arc<Tally>) -> Self {
+        Self { tls, tally, turn: Semaphore::new(1), under_way: Rc::default() }
+    }
+
+    /// Makes one. `rate` bounds those of its address, where that is one client's. None where it fails, which is counted
+    /// and logged.
+    pub async fn accept(
+        &self,
+        stream: TcpStream,
+        peer: IpAddr,
+        within: Duration,
+        rate: Option<&HandshakeRate>,
+    ) -> Option<Arrival> {
+        let outcome = if rate.is_some_and(|rate| !rate.admit(peer)) {
+            Err(HandshakeError::TooMany)
+        } else {
+            let (under_way, given_up) = self.begin();
+            let outcome = tokio::select! {
+                outcome = timeout(within, self.shake_hands(stream)) => outcome.unwrap_or(Err(HandshakeError::Timeout)),
+                _ = given_up => Err(HandshakeError::Displaced),
+            };
+            drop(under_way);
+            outcome
+        };
+        outcome
+            .inspect_err(|error| {
+                self.tally.tls_handshake(error.label());
+                journal::tls_failed(peer, error.label(), error);
+            })
+            .ok()
+    }
+
+    async fn shake_hands(&self, stream: TcpStream) -> Result<Arrival, HandshakeError> {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), Socket::new(stream)).await?;
+        let terms = self.tls.terms();
+        let accept = {
+            // Signing and key exchange, a part of a millisecond, happen in here; sessions take their turns in between.
+            let _turn = self.turn.acquire().await;
+            start.into_stream(Arc::clone(&terms.config))
+        };
+        let stream = Box::new(accept.await?);
+        let (_, connection) = stream.get_ref();
+        let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        self.tally.tls_handshake(if resumed { "resumed" } else { "full" });
+        Ok(arrival(stream, &terms))
+    }
+
+    fn begin(&self) -> (Mark, oneshot::Receiver<()>) {
+        let (give_up, given_up) = oneshot::channel();
+        let mut under_way = self.under_way.borrow_mut();
+        if under_way.give_up.len() >= UNDER_WAY_MAX
+            && let Some((_, oldest)) = under_way.give_up.pop_first()
+        {
+            let _ = oldest.send(());
+        }
+        let number = under_way.next;
+        under_way.next += 1;
+        under_way.give_up.insert(number, give_up);
+        (Mark { number, under_way: Rc::clone(&self.under_way) }, given_up)
+    }
+}
+
+fn arrival(stream: Box<TlsStream<Socket>>, terms: &TlsTerms) -> Arrival {
+    let (_, connection) = stream.get_ref();
+    let protocol = if connection.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
+    let leaf = connection.peer_certificates().and_then(<[_]>::first);
+    let certificate = leaf.and_then(|leaf| terms.client.of(leaf)).map(Arc::new);
+    Arrival { io: stream, protocol, tls: true, certificate }
+}
+
+/// One handshake among those under way.
+struct Mark {
+    number: u64,
+    under_way: Rc<RefCell<UnderWay>>,
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        self.under_way.borrow_mut().give_up.remove(&self.number);
+    }
+}

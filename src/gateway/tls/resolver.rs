@@ -1,0 +1,151 @@
+//! Which certificate a client is shown: by the name it asks for (SNI, RFC 6066 §3) and the signatures it understands.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use rustls::{
+    SignatureScheme,
+    client::verify_server_name,
+    pki_types::ServerName,
+    server::{ClientHello, ParsedCertificate, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+
+use super::{UnknownName, certificate::Certificate};
+
+/// A certificate that comes and is replaced while the node runs.
+#[derive(Debug, Default)]
+pub struct CertificateSlot(RwLock<Option<Arc<CertifiedKey>>>);
+
+impl CertificateSlot {
+    /// From now on this one is shown.
+    pub fn set(&self, key: Arc<CertifiedKey>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(key);
+    }
+
+    /// The one that is shown; none yet.
+    #[must_use]
+    pub fn get(&self) -> Option<Arc<CertifiedKey>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// All certificates of a node.
+#[derive(Debug)]
+pub(super) struct Resolver {
+    /// In the order of the configuration: the first that a client understands is shown.
+    by_name: HashMap<String, Vec<Arc<CertifiedKey>>>,
+    first: Option<Arc<CertifiedKey>>,
+    slot: Option<Arc<CertificateSlot>>,
+    unknown_name: UnknownName,
+}
+
+impl Resolver {
+    /// Over certificates from files, and `slot` for one that is ordered.
+    pub(super) fn new(
+        certificates: &[Certificate],
+        slot: Option<Arc<CertificateSlot>>,
+        unknown_name: UnknownName,
+    ) -> Self {
+        let mut by_name: HashMap<String, Vec<_>> = HashMap::new();
+        for certificate in certificates {
+            for name in &certificate.names {
+                by_name.entry(name.clone()).or_default().push(Arc::clone(&certificate.key));
+            }
+        }
+        let first = certificates.first().map(|certificate| Arc::clone(&certificate.key));
+        Self { by_name, first, slot, unknown_name }
+    }
+
+    fn find(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let named = name.and_then(|name| self.named(name));
+        if let Some(keys) = named {
+            let understood = keys.iter().find(|key| key.key.choose_scheme(schemes).is_some());
+            return understood.or(keys.first()).cloned();
+        }
+        let ordered = self.slot.as_ref().and_then(|slot| slot.get());
+        match (name, self.unknown_name) {
+            // A certificate that is ordered is for the names it was ordered for, which its own check tells.
+            (Some(name), UnknownName::Refuse) => ordered.filter(|key| is_for(key, name)),
+            _ => self.first.clone().or(ordered),
+        }
+    }
+
+    fn named(&self, name: &str) -> Option<&Vec<Arc<CertifiedKey>>> {
+        let name = name.to_ascii_lowercase();
+        self.by_name.get(&name).or_else(|| {
+            let (_, parent) = name.split_once('.')?;
+            self.by_name.get(&format!("*.{parent}"))
+        })
+    }
+}
+
+fn is_for(key: &CertifiedKey, name: &str) -> bool {
+    let (Ok(name), Ok(leaf)) = (ServerName::try_from(name), key.end_entity_cert()) else { return false };
+    ParsedCertificate::try_from(leaf).is_ok_and(|leaf| verify_server_name(&leaf, &name).is_ok())
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.find(hello.server_name(), hello.signature_schemes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SignatureAlgorithm};
+
+    use super::*;
+    use crate::gateway::tls::provider;
+
+    fn certificate(names: &[&str], algorithm: &'static SignatureAlgorithm) -> Certificate {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let der = CertificateParams::new(names.clone()).unwrap().self_signed(&key).unwrap().der().clone();
+        let key = provider().key_provider.load_private_key(key.serialize_der().try_into().unwrap()).unwrap();
+        Certificate { key: Arc::new(CertifiedKey::new(vec![der], key)), names, not_after: SystemTime::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn a_name_finds_its_certificate_and_the_first_is_for_all_others() {
+        let all = [
+            certificate(&["a.test"], &PKCS_ECDSA_P256_SHA256),
+            certificate(&["*.b.test", "b.test"], &PKCS_ECDSA_P256_SHA256),
+            certificate(&["a.test"], &PKCS_ED25519),
+        ];
+        let ecdsa = [SignatureScheme::ECDSA_NISTP256_SHA256];
+        let eddsa = [SignatureScheme::ED25519];
+        for (name, schemes, shown, refusing) in [
+            (Some("a.test"), ecdsa, Some(0), Some(0)),
+            (Some("A.TEST"), eddsa, Some(2), Some(2)),
+            (Some("x.b.test"), ecdsa, Some(1), Some(1)),
+            (Some("b.test"), ecdsa, Some(1), Some(1)),
+            (Some("x.y.b.test"), ecdsa, Some(0), None),
+            (Some("other.test"), ecdsa, Some(0), None),
+            (None, ecdsa, Some(0), Some(0)),
+        ] {
+            for (unknown_name, expected) in [(UnknownName::Default, shown), (UnknownName::Refuse, refusing)] {
+                let found = Resolver::new(&all, None, unknown_name).find(name, &schemes);
+                let number = found.map(|key| all.iter().position(|one| Arc::ptr_eq(&one.key, &key)).unwrap());
+                assert_eq!(number, expected, "{name:?} {unknown_name:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_that_is_ordered_is_shown_as_soon_as_it_is_there() {
+        let slot = Arc::new(CertificateSlot::default());
+        let ecdsa = [SignatureScheme::ECDSA_NISTP256_SHA256];
+        let open = Resolver::new(&[], Some(Arc::clone(&slot)), UnknownName::Default);
+        let strict = Resolver::new(&[], Some(Arc::clone(&slot)), UnknownName::Refuse);
+        assert!(open.find(Some("a.test"), &ecdsa).is_none());
+        slot.set(certificate(&["a.test"], &PKCS_ECDSA_P256_SHA256).key);
+        assert!(open.find(Some("other.test"), &ecdsa).is_some());
+        assert!(strict.find(Some("other.test"), &ecdsa).is_none());
+        assert!(strict.find(Some("a.test"), &ecdsa).is_some());
+    }
+}
