@@ -101,6 +101,7 @@ impl Failure {
         let key = match &error {
             StartError::Compile(error) => error.key(),
             StartError::KeyServer(_) => "auth.jwks_url".to_owned(),
+            StartError::Tls(error) => error.key(),
             StartError::AdminToken(_) => "admin.token".to_owned(),
             _ => return Self::Start(error),
         };

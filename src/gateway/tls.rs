@@ -125,7 +125,7 @@ pub enum TlsVersion {
 pub enum TlsError {
     /// Something is wrong with a file.
     #[error(transparent)]
-    File(#[from] FileError),
+    File(Box<FileError>),
     /// Half a pair, or none.
     #[error("tls.{missing} is missing; {mend}")]
     Missing {
@@ -145,6 +145,25 @@ pub enum TlsError {
     /// The library refuses the combination.
     #[error("tls: {0}")]
     Library(#[from] rustls::Error),
+}
+
+impl TlsError {
+    /// The key that is wrong, as a path into the configuration. A file's line is found by it.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::File(error) => error.key.clone(),
+            Self::NeedsClientCa(key) => format!("tls.{key}"),
+            Self::ForwardHeader(_) => "tls.forward_client".to_owned(),
+            Self::Missing { .. } | Self::Library(_) => "tls".to_owned(),
+        }
+    }
+}
+
+impl From<FileError> for TlsError {
+    fn from(error: FileError) -> Self {
+        Self::File(Box::new(error))
+    }
 }
 
 /// How TLS is ended, made of one table and the files it names.

@@ -26,6 +26,7 @@ mod resume;
 mod sid;
 mod smuggling;
 mod stock_client;
+mod tls;
 mod transports;
 mod upgrade;
 mod upgrade_ends;

@@ -4,7 +4,8 @@
 //                                      {"id":ID, "event":NAME, "args":[…]} whenever something happens to socket ID.
 // Each socket has its own Manager, unless `with` names another socket whose connection it shares.
 
-import { Agent } from "node:http";
+import * as http from "node:http";
+import * as https from "node:https";
 import { createInterface } from "node:readline";
 import { setImmediate } from "node:timers/promises";
 import { Manager } from "socket.io-client";
@@ -16,15 +17,18 @@ import { steady } from "./steady.mjs";
 const sockets = new Map(); // id → {manager, socket, auth, network}
 
 /** The connections of one Manager: of polls, of a probing WebSocket and of the WebSocket in use. */
-class Network extends Agent {
-  open = new Set();
+const network = (Agent) =>
+  class extends Agent {
+    open = new Set();
 
-  createConnection(...args) {
-    const connection = super.createConnection(...args);
-    this.open.add(connection);
-    return connection.once("close", () => this.open.delete(connection));
-  }
-}
+    createConnection(...args) {
+      const connection = super.createConnection(...args);
+      this.open.add(connection);
+      return connection.once("close", () => this.open.delete(connection));
+    }
+  };
+const Network = network(http.Agent);
+const SecureNetwork = network(https.Agent);
 
 const inUse = ({ connecting, bytesWritten }) => !connecting && bytesWritten > 0;
 
@@ -36,7 +40,9 @@ function report(id, event, ...args) {
 
 const operations = {
   connect({ id, url, namespace = "/", auth = {}, options, with: shared }) {
-    const network = shared ? sockets.get(shared).network : new Network();
+    const network = shared
+      ? sockets.get(shared).network
+      : new (url.startsWith("https:") ? SecureNetwork : Network)();
     const manager = shared ? sockets.get(shared).manager : new Manager(url, { ...options, agent: network });
     const entry = { manager, auth, network, socket: undefined };
     const socket = manager.socket(namespace, { auth: (give) => give(entry.auth) });

@@ -10,6 +10,8 @@ use tokio::{
     process::{Child, Command},
 };
 
+use super::eventually;
+
 /// The lines a child has written so far.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lines(Arc<Mutex<Vec<String>>>);
@@ -30,6 +32,14 @@ impl Lines {
 
     pub(crate) fn all(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
+    }
+
+    /// Waits for a line that has all of these in it.
+    pub(crate) async fn wait(&self, parts: &[&str]) {
+        eventually(&format!("a line with {parts:?}"), async || {
+            self.all().iter().any(|line| parts.iter().all(|part| line.contains(part))).then_some(())
+        })
+        .await;
     }
 
     pub(crate) fn containing(&self, part: &str) -> Vec<String> {

@@ -68,6 +68,11 @@ impl Raw {
         raw
     }
 
+    /// The connection itself, of which nothing was read.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Asks for an upgrade; `headers` are whole lines.
     pub(crate) async fn ask_upgrade(&mut self, target: &str, headers: &str) {
         self.send(format!("GET {target} HTTP/1.1\r\n{UPGRADE}{headers}\r\n").as_bytes()).await;
@@ -165,7 +170,7 @@ impl Raw {
     /// The rest of the connection as text: the body of an answer after which it closes.
     pub(crate) async fn rest(&mut self) -> String {
         while self.fill().await {}
-        String::from_utf8(std::mem::take(&mut self.read)).unwrap()
+        String::from_utf8_lossy(&std::mem::take(&mut self.read)).into_owned()
     }
 
     /// Reads more; false at the end.

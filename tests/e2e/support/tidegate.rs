@@ -19,6 +19,7 @@ use super::{
     client::{Client, Driver},
     eventually, http,
     metrics::Metrics,
+    pki::{Pki, SecretFolder},
     plain::Plain,
     ports::Port,
     process::{self, Lines},
@@ -41,6 +42,7 @@ pub(crate) struct Gate {
     process: Child,
     log: Lines,
     clients: OnceCell<Arc<Driver>>,
+    authority: Option<String>,
     _ports: [Port; 2],
 }
 
@@ -51,6 +53,7 @@ pub(crate) struct Setup {
     variables: Vec<(String, String)>,
     config_map: bool,
     unready: bool,
+    authority: Option<String>,
     ports: [Port; 2],
 }
 
@@ -69,7 +72,7 @@ impl Gate {
             ports[0].address, ports[1].address,
         ));
         let variables = vec![("NEXTAUTH_SECRET".to_owned(), SECRET.to_owned())];
-        Setup { settings, variables, config_map: false, unready: false, ports }
+        Setup { settings, variables, config_map: false, unready: false, authority: None, ports }
     }
 
     /// Waits until this path of the operator's side is answered with 200.
@@ -87,7 +90,10 @@ impl Gate {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        match self.authority {
+            Some(_) => format!("https://localhost:{}", self.address.port()),
+            None => format!("http://{}", self.address),
+        }
     }
 
     /// A URL of the operator's side.
@@ -115,7 +121,10 @@ impl Gate {
     }
 
     /// As `connect`, with options for its Manager.
-    pub(crate) async fn connect_with(&self, auth: Value, options: Value) -> Client {
+    pub(crate) async fn connect_with(&self, auth: Value, mut options: Value) -> Client {
+        if let Some(authority) = &self.authority {
+            options["ca"] = authority.as_str().into();
+        }
         Client::begin(self.driver().await, &self.url(), auth, options).await
     }
 
@@ -204,6 +213,17 @@ impl Setup {
         self
     }
 
+    /// Clients come over TLS: the gate shows the pair in `folder`, clients believe in `pki`.
+    pub(crate) fn over_tls(mut self, pki: &Pki, folder: &SecretFolder) -> Self {
+        self.settings.change(&format!(
+            "tls.certificate = {:?}\ntls.private_key = {:?}",
+            folder.path().join("tls.crt"),
+            folder.path().join("tls.key"),
+        ));
+        self.authority = Some(pki.authority());
+        self
+    }
+
     /// The gate is awaited until it answers, not until it is ready.
     pub(crate) fn unready(mut self) -> Self {
         self.unready = true;
@@ -223,6 +243,7 @@ impl Setup {
             process,
             log,
             clients: OnceCell::new(),
+            authority: self.authority,
             _ports: self.ports,
         };
         gate.answers(if self.unready { "/livez" } else { "/readyz" }).await;

@@ -1,0 +1,72 @@
+//! Certificates are replaced under open connections.
+
+use crate::support::{
+    Gate, Pki, Service, Way, eventually, json,
+    pki::{Request, SecretFolder},
+    tls::TlsClient,
+    token,
+};
+
+#[tokio::test]
+async fn nobody_notices_a_new_certificate_but_who_comes_after_it() {
+    const CLIENTS: usize = 30;
+    const SWAPS: u64 = 5;
+    let (pki, service) = (Pki::new(), Service::start().await);
+    let mut folder = SecretFolder::of(&pki.localhost(1));
+    let gate =
+        Gate::before(&service).over_tls(&pki, &folder).with("limits.handshakes_per_ip = 0\nrate_limit = []").await;
+    let mut clients = Vec::new();
+    for n in 0..CLIENTS {
+        clients.push(gate.client_by(Way::ALL[n % 3], token(&format!("user-{n}"))).await);
+    }
+
+    let visitor = TlsClient::new(&pki).forgetful();
+    for serial in 2..2 + SWAPS {
+        folder.put(&pki.localhost(serial));
+        let all = clients.iter().map(|client| client.ask("echo", json!([serial])));
+        for answer in futures_util::future::join_all(all).await {
+            assert_eq!(answer, serial);
+        }
+        eventually("the new certificate is shown", async || {
+            (visitor.serial(gate.address).await == Ok(serial)).then_some(())
+        })
+        .await;
+    }
+
+    for client in &clients {
+        assert_eq!(client.ask("echo", json!(["still here"])).await, "still here");
+        assert_eq!(client.untaken("disconnect"), 0);
+    }
+    gate.counts(0.0, "websocket_disconnections_total", &[]).await;
+    gate.counts(1.0, "tidegate_certificate_reload_success", &[]).await;
+}
+
+#[tokio::test]
+async fn a_bad_pair_changes_nothing_until_it_is_mended() {
+    let (pki, service) = (Pki::new(), Service::start().await);
+    let mut folder = SecretFolder::of(&pki.localhost(1));
+    let gate = Gate::before(&service).over_tls(&pki, &folder).await;
+    let visitor = TlsClient::new(&pki).forgetful();
+    let mut serial = 1;
+    for bad in ["mixed", "expired", "no certificate"] {
+        let mut pair = pki.localhost(99);
+        match bad {
+            "mixed" => pair.private_key = pki.localhost(98).private_key,
+            "expired" => pair = pki.issue(&Request::server(&["localhost"]).serial(99).expired()),
+            _ => pair.certificate = String::new(),
+        }
+        folder.put(&pair);
+
+        gate.counts(0.0, "tidegate_certificate_reload_success", &[]).await;
+        gate.log().wait(&["the old one stays in force", "tls.crt"]).await;
+        assert_eq!(visitor.serial(gate.address).await, Ok(serial), "{bad}");
+
+        serial += 1;
+        folder.put(&pki.localhost(serial));
+        gate.counts(1.0, "tidegate_certificate_reload_success", &[]).await;
+        assert_eq!(visitor.serial(gate.address).await, Ok(serial), "{bad}");
+    }
+    gate.signal("HUP");
+    gate.log().wait(&["configuration reloaded"]).await;
+    assert_eq!(visitor.serial(gate.address).await, Ok(serial));
+}
