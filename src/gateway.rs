@@ -14,4 +14,5 @@ pub mod reply;
 pub mod router;
 pub mod tls;
 mod upgrade;
+pub mod upstream_tls;
 pub mod websocket;

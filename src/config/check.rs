@@ -59,12 +59,13 @@ impl Config {
         const EXAMPLE: &str = "for example \"http://127.0.0.1:4003\"";
         let url = &self.upstream.url;
         let wrong = |why: &str| refuse("upstream.url", format!("is {url:?}; {why}, {EXAMPLE}"));
-        let Ok(uri) = url.parse::<Uri>() else { return wrong("it must be http://HOST:PORT") };
-        let Some(authority) = uri.authority() else { return wrong("it must be http://HOST:PORT") };
+        let Ok(uri) = url.parse::<Uri>() else { return wrong("it must be http://HOST:PORT or https://HOST:PORT") };
+        let Some(authority) = uri.authority() else {
+            return wrong("it must be http://HOST:PORT or https://HOST:PORT");
+        };
         match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return wrong("a service behind TLS is not supported; it must be http://HOST:PORT"),
-            _ => return wrong("it must be http://HOST:PORT"),
+            Some("http" | "https") => {}
+            _ => return wrong("it must be http://HOST:PORT or https://HOST:PORT"),
         }
         if authority.as_str().contains('@') {
             let message =

@@ -2,22 +2,38 @@
 
 mod upload;
 
-use std::{error::Error, time::Duration};
+use std::{
+    error::Error,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use http::{HeaderName, Request, Response, StatusCode, Uri, Version, uri};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper_util::{
-    client::legacy::{self, Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
+    client::legacy::{
+        self, Client,
+        connect::{Connected, Connection},
+    },
+    rt::{TokioExecutor, TokioIo, TokioTimer},
 };
+use tower_service::Service;
 
 use self::upload::Upload;
 use super::{
     peer::{Peer, clean_request, strip_hop_by_hop},
     reply::{self, Body},
 };
-use crate::relay::dial::UpstreamTable;
+use crate::{
+    observe::journal,
+    relay::{
+        dial::{DialError, Dialler},
+        stream::ServiceStream,
+    },
+};
 
 /// Node closes idle connections after 5 s by default: those about to be closed are not used again.
 const POOL_IDLE: Duration = Duration::from_secs(4);
@@ -27,24 +43,23 @@ const POOL_IDLE_CONNECTIONS: usize = 32;
 /// Forwards ordinary HTTP requests to the service, over connections of its own.
 #[derive(Debug, Clone)]
 pub struct Forward {
-    client: Client<HttpConnector, Upload>,
+    client: Client<Connector, Upload>,
     service: uri::Authority,
     response_timeout: Duration,
 }
 
 impl Forward {
-    /// A pool of connections to `service`, empty as yet.
+    /// A pool of connections as `dialler` makes them, empty as yet. The service may take `response_timeout` to begin an
+    /// answer.
     #[must_use]
-    pub fn new(service: uri::Authority, upstream: &UpstreamTable) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(upstream.connect_timeout.0));
+    pub fn new(dialler: Dialler, response_timeout: Duration) -> Self {
+        let service = dialler.authority().clone();
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
             .pool_max_idle_per_host(POOL_IDLE_CONNECTIONS)
-            .build(connector);
-        Self { client, service, response_timeout: upstream.response_timeout.0 }
+            .build(Connector(dialler));
+        Self { client, service, response_timeout }
     }
 
     /// The service's answer to `request`, or ours if there is none. `identity` are the headers that only we may fill.
@@ -73,6 +88,31 @@ impl Forward {
     fn uri(&self, uri: &Uri) -> Result<Uri, http::Error> {
         let target = uri.path_and_query().map_or("/", uri::PathAndQuery::as_str);
         Uri::builder().scheme("http").authority(self.service.clone()).path_and_query(target).build()
+    }
+}
+
+/// Connects as sessions do, wherever a URL leads.
+#[derive(Debug, Clone)]
+struct Connector(Dialler);
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<ServiceStream>;
+    type Error = DialError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, DialError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let connect = self.0.connect();
+        Box::pin(async move { connect.await.map(TokioIo::new).inspect_err(|error| journal::dial_failed(error)) })
+    }
+}
+
+impl Connection for ServiceStream {
+    fn connected(&self) -> Connected {
+        Connected::new()
     }
 }
 

@@ -23,11 +23,8 @@ use rustls::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::{
-    certificate::{Certificate, CertificateFiles},
-    client_auth::Use,
-    resolver::Resolver,
-};
+pub(super) use self::certificate::{CertificateFiles, certificate_authorities};
+use self::{certificate::Certificate, client_auth::Use, resolver::Resolver};
 pub use self::{
     certificate::{FileError, FileFault},
     client_auth::{CertificatePart, ClientAuth, ClientCertificate},
@@ -127,7 +124,7 @@ pub enum TlsError {
     #[error(transparent)]
     File(Box<FileError>),
     /// Half a pair, or none.
-    #[error("tls.{missing} is missing; {mend}")]
+    #[error("{missing} is missing; {mend}")]
     Missing {
         /// The key.
         missing: &'static str,
@@ -142,6 +139,12 @@ pub enum TlsError {
         "tls.forward_client has {0:?}; it has to be a header name of letters, digits and hyphens, for example x-client-san"
     )]
     ForwardHeader(String),
+    /// TLS without TLS.
+    #[error("upstream.tls is given, and upstream.url does not begin with https://; change one of them")]
+    NotHttps,
+    /// Nothing that could be in a certificate.
+    #[error("upstream.tls.server_name is {0:?}; it has to be a host name or an IP address")]
+    ServerName(String),
     /// The library refuses the combination.
     #[error("tls: {0}")]
     Library(#[from] rustls::Error),
@@ -155,8 +158,14 @@ impl TlsError {
             Self::File(error) => error.key.clone(),
             Self::NeedsClientCa(key) => format!("tls.{key}"),
             Self::ForwardHeader(_) => "tls.forward_client".to_owned(),
+            Self::NotHttps => "upstream.url".to_owned(),
+            Self::ServerName(_) => "upstream.tls.server_name".to_owned(),
             Self::Missing { .. } | Self::Library(_) => "tls".to_owned(),
         }
+    }
+
+    pub(super) const fn missing(missing: &'static str, mend: &'static str) -> Self {
+        Self::Missing { missing, mend }
     }
 }
 
@@ -272,21 +281,18 @@ fn certificates(table: &TlsTable, provider: &CryptoProvider, now: SystemTime) ->
     let (certificate, private_key) = match (&table.certificate, &table.private_key) {
         (Some(certificate), Some(private_key)) => (certificate, private_key),
         (None, Some(_)) => {
-            return Err(TlsError::Missing {
-                missing: "certificate",
-                mend: "name the PEM file of the certificate for tls.private_key",
-            });
+            return Err(TlsError::missing(
+                "tls.certificate",
+                "name the PEM file of the certificate for tls.private_key",
+            ));
         }
         (Some(_), None) => {
-            return Err(TlsError::Missing {
-                missing: "private_key",
-                mend: "name the PEM file of the key for tls.certificate",
-            });
+            return Err(TlsError::missing("tls.private_key", "name the PEM file of the key for tls.certificate"));
         }
         (None, None) => {
             let mend =
                 "name the PEM files of a certificate and its key, or remove the table [tls] to listen without TLS";
-            return Err(TlsError::Missing { missing: "certificate", mend });
+            return Err(TlsError::missing("tls.certificate", mend));
         }
     };
     let first = CertificateFiles { table: "tls", certificate, private_key, passphrase: table.passphrase.as_ref() };

@@ -200,7 +200,7 @@ async fn dial_service(edge: &Edge, rules: &EdgeRules, request: DialRequest) -> R
             DialError::Timeout { .. } => {
                 reply::json(StatusCode::GATEWAY_TIMEOUT, "upstream.timeout", "The service did not answer in time")
             }
-            DialError::Connect { .. } | DialError::Http(_) | DialError::Lost => {
+            DialError::Connect { .. } | DialError::Tls { .. } | DialError::Http(_) | DialError::Lost => {
                 reply::json(StatusCode::BAD_GATEWAY, "upstream.unreachable", "The service cannot be reached")
             }
             DialError::Answer(_) | DialError::Request(_) => {

@@ -1,6 +1,6 @@
 //! Connects to the service and upgrades.
 
-use std::{future::Future, io, time::Duration};
+use std::{error::Error, fmt, future::Future, io, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header, uri::Authority};
@@ -14,7 +14,8 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use zeroize::Zeroizing;
 
 use crate::{
-    units::Period,
+    relay::stream::{ServiceIo, ServiceStream},
+    units::{Period, SecretSource},
     wire::websocket::handshake::{self, AnswerError},
 };
 
@@ -22,12 +23,42 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamTable {
-    /// Scheme, host and port of the service.
+    /// Scheme (`http` or `https`), host and port of the service.
     pub url: String,
-    /// How long a connection to the service, with its handshake, may take.
+    /// How long a connection to the service, with its handshakes, may take.
     pub connect_timeout: Period,
     /// How long the service may take to begin its answer to an ordinary HTTP request.
     pub response_timeout: Period,
+    /// TLS towards a service at `https://…`; all of it may be left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<UpstreamTlsTable>,
+}
+
+/// `[upstream.tls]`: TLS towards the service.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamTlsTable {
+    /// A PEM file with the certificate authorities that the service's certificate may come from. Without it, those that
+    /// this machine trusts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/etc/tidegate/service-ca.crt")]
+    pub ca: Option<PathBuf>,
+    /// The name that is asked for and must be in the certificate. Without it, the host of `upstream.url`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"orchestrator.internal")]
+    pub server_name: Option<String>,
+    /// A PEM file with the certificate that we show to the service, where it asks for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/etc/tidegate/gate.crt")]
+    pub certificate: Option<PathBuf>,
+    /// A PEM file with its private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/etc/tidegate/gate.key")]
+    pub private_key: Option<PathBuf>,
+    /// What the private key is encrypted with (PKCS#8): `{ env = "NAME" }` or `{ file = "PATH" }`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = SecretSource::Env("GATE_PASSPHRASE".to_owned()))]
+    pub passphrase: Option<SecretSource>,
 }
 
 impl Default for UpstreamTable {
@@ -36,9 +67,19 @@ impl Default for UpstreamTable {
             url: "http://127.0.0.1:4003".to_owned(),
             connect_timeout: Period::from_secs(5),
             response_timeout: Period::from_secs(60),
+            tls: None,
         }
     }
 }
+
+/// Encrypts a connection to the service; in the end the error is what was wrong and the mend.
+pub trait Secure: fmt::Debug + Send + Sync {
+    /// Shakes hands over `stream`.
+    fn secure(&self, stream: TcpStream) -> Securing;
+}
+
+/// A handshake under way.
+pub type Securing = Pin<Box<dyn Future<Output = Result<Box<dyn ServiceIo>, String>> + Send>>;
 
 /// How to reach the service.
 #[derive(Debug, Clone)]
@@ -46,6 +87,8 @@ pub struct Dialler {
     authority: Authority,
     address: String,
     connect_timeout: Duration,
+    /// None: as it is.
+    tls: Option<Arc<dyn Secure>>,
 }
 
 /// What the service shall hear at its handshake.
@@ -104,7 +147,7 @@ impl PackedRequest {
 #[derive(Debug)]
 pub struct Dialled {
     /// The connection.
-    pub io: TcpStream,
+    pub io: ServiceStream,
     /// What came behind the service's answer already.
     pub read_ahead: Bytes,
     /// The subprotocol the service chose.
@@ -122,6 +165,14 @@ pub enum DialError {
         /// Why not.
         source: io::Error,
     },
+    /// TLS failed, or the service is not who it should be.
+    #[error("there is no TLS with the service at {address}: {why}")]
+    Tls {
+        /// Of the service.
+        address: String,
+        /// What was wrong, and the mend.
+        why: String,
+    },
     /// It took longer than `upstream.connect_timeout`.
     #[error("the service at {address} did not complete the handshake within {within:?}")]
     Timeout {
@@ -131,7 +182,7 @@ pub enum DialError {
         within: Duration,
     },
     /// The service does not speak HTTP.
-    #[error("the service did not answer the handshake: {0}")]
+    #[error("the service did not answer the handshake: {}", innermost(.0))]
     Http(#[from] hyper::Error),
     /// The service does not upgrade, or not as RFC 6455 says.
     #[error(transparent)]
@@ -151,9 +202,18 @@ impl DialError {
         match self {
             Self::Answer(AnswerError::Status(status)) => !status.is_server_error(),
             Self::Answer(_) | Self::Request(_) => true,
-            Self::Connect { .. } | Self::Timeout { .. } | Self::Http(_) | Self::Lost => false,
+            Self::Connect { .. } | Self::Tls { .. } | Self::Timeout { .. } | Self::Http(_) | Self::Lost => false,
         }
     }
+}
+
+/// What happened beneath hyper says more than hyper does.
+fn innermost(error: &hyper::Error) -> String {
+    let mut cause: &dyn Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 fn mend(source: &io::Error) -> &'static str {
@@ -166,26 +226,29 @@ fn mend(source: &io::Error) -> &'static str {
 
 /// Why a table cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("upstream.url is {url:?}; expected http://HOST[:PORT], for example \"http://127.0.0.1:4003\"")]
+#[error(
+    "upstream.url is {url:?}; expected http://HOST[:PORT] or https://HOST[:PORT], for example \"http://127.0.0.1:4003\""
+)]
 pub struct UpstreamUrlError {
     url: String,
 }
 
 impl Dialler {
-    /// For the service of this table.
+    /// For the service of this table; where it is at `https://`, with `tls`.
     ///
     /// # Errors
     /// The URL is none, or not one of an HTTP service.
-    pub fn compile(table: &UpstreamTable) -> Result<Self, UpstreamUrlError> {
+    pub fn compile(table: &UpstreamTable, tls: Option<Arc<dyn Secure>>) -> Result<Self, UpstreamUrlError> {
         let refuse = || UpstreamUrlError { url: table.url.clone() };
         let uri: Uri = table.url.parse().map_err(|_| refuse())?;
         let authority = uri.authority().cloned().ok_or_else(refuse)?;
         let is_bare = matches!(uri.path(), "" | "/") && uri.query().is_none() && !authority.as_str().contains('@');
-        if uri.scheme_str() != Some("http") || !is_bare {
+        let (scheme, port) = if tls.is_some() { ("https", 443) } else { ("http", 80) };
+        if uri.scheme_str() != Some(scheme) || !is_bare {
             return Err(refuse());
         }
-        let address = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80));
-        Ok(Self { authority, address, connect_timeout: table.connect_timeout.0 })
+        let address = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(port));
+        Ok(Self { authority, address, connect_timeout: table.connect_timeout.0, tls })
     }
 
     /// Host and port of the service, as its URL says.
@@ -194,30 +257,53 @@ impl Dialler {
         &self.authority
     }
 
-    /// Connects and upgrades, within `upstream.connect_timeout`.
-    pub fn dial(&self, request: DialRequest) -> impl Future<Output = Result<Dialled, DialError>> + use<> {
-        let Self { authority, address, connect_timeout } = self.clone();
+    /// Connects, within `upstream.connect_timeout`.
+    pub fn connect(&self) -> impl Future<Output = Result<ServiceStream, DialError>> + Send + use<> {
+        let dialler = self.clone();
         async move {
-            tokio::time::timeout(connect_timeout, upgrade(&authority, &address, request))
-                .await
-                .unwrap_or(Err(DialError::Timeout { address, within: connect_timeout }))
+            let within = dialler.connect_timeout;
+            let connected = tokio::time::timeout(within, dialler.stream()).await;
+            connected.unwrap_or(Err(DialError::Timeout { address: dialler.address, within }))
         }
     }
-}
 
-async fn upgrade(authority: &Authority, address: &str, request: DialRequest) -> Result<Dialled, DialError> {
-    let refused = |source| DialError::Connect { address: address.to_owned(), source };
-    let stream = TcpStream::connect(address).await.map_err(refused)?;
-    stream.set_nodelay(true).map_err(refused)?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    // Ends with the upgrade, or with the connection where there is none.
-    tokio::task::spawn_local(connection.with_upgrades());
-    let key = generate_key();
-    let mut answer = sender.send_request(handshake_request(authority, &key, &request)?).await?;
-    let protocol = handshake::check_answer(&key, &request.protocols, answer.status(), answer.headers())?;
-    let upgraded = hyper::upgrade::on(&mut answer).await?;
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().map_err(|_| DialError::Lost)?;
-    Ok(Dialled { io: parts.io.into_inner(), read_ahead: parts.read_buf, protocol })
+    /// Connects and upgrades, within `upstream.connect_timeout`.
+    pub fn dial(&self, request: DialRequest) -> impl Future<Output = Result<Dialled, DialError>> + use<> {
+        let dialler = self.clone();
+        async move {
+            let within = dialler.connect_timeout;
+            tokio::time::timeout(within, dialler.upgrade(request))
+                .await
+                .unwrap_or(Err(DialError::Timeout { address: dialler.address, within }))
+        }
+    }
+
+    async fn stream(&self) -> Result<ServiceStream, DialError> {
+        let address = || self.address.clone();
+        let refused = |source| DialError::Connect { address: address(), source };
+        let stream = TcpStream::connect(&self.address).await.map_err(refused)?;
+        stream.set_nodelay(true).map_err(refused)?;
+        match &self.tls {
+            None => Ok(ServiceStream::Plain(stream)),
+            Some(tls) => match tls.secure(stream).await {
+                Ok(stream) => Ok(ServiceStream::Tls(stream)),
+                Err(why) => Err(DialError::Tls { address: address(), why }),
+            },
+        }
+    }
+
+    async fn upgrade(&self, request: DialRequest) -> Result<Dialled, DialError> {
+        let stream = self.stream().await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        // Ends with the upgrade, or with the connection where there is none.
+        tokio::task::spawn_local(connection.with_upgrades());
+        let key = generate_key();
+        let mut answer = sender.send_request(handshake_request(&self.authority, &key, &request)?).await?;
+        let protocol = handshake::check_answer(&key, &request.protocols, answer.status(), answer.headers())?;
+        let upgraded = hyper::upgrade::on(&mut answer).await?;
+        let parts = upgraded.downcast::<TokioIo<ServiceStream>>().map_err(|_| DialError::Lost)?;
+        Ok(Dialled { io: parts.io.into_inner(), read_ahead: parts.read_buf, protocol })
+    }
 }
 
 fn handshake_request(
@@ -266,7 +352,8 @@ mod tests {
 
     #[test]
     fn the_service_is_a_scheme_a_host_and_a_port() {
-        let compile = |url: &str| Dialler::compile(&UpstreamTable { url: url.to_owned(), ..UpstreamTable::default() });
+        let compile =
+            |url: &str| Dialler::compile(&UpstreamTable { url: url.to_owned(), ..UpstreamTable::default() }, None);
         for (good, address) in [
             ("http://127.0.0.1:4003", "127.0.0.1:4003"),
             ("http://service", "service:80"),

@@ -12,6 +12,7 @@ use crate::{
         jwks::{KeyServer, KeyServerError},
         router::Routes,
         tls::{Tls, TlsError, TlsTable, TlsTerms},
+        upstream_tls::UpstreamTls,
     },
     observe::{Exposition, gauges::Gauges, journal::Journal, tally::Tally},
     policy::{
@@ -113,7 +114,8 @@ pub(super) fn compile(config: &Config, keys: &Keys, generation: u64) -> Result<S
         ping_timeout_ms: millis(terms.ping_timeout),
         max_payload: config.socketio.max_payload.0,
     };
-    let dialler = Dialler::compile(&config.upstream)?;
+    let tls = UpstreamTls::compile(&config.upstream, SystemTime::now())?;
+    let dialler = Dialler::compile(&config.upstream, tls.map(|tls| Arc::new(tls) as _))?;
     let routes = config.websocket.iter().enumerate();
     let websocket = routes.map(|(at, table)| table.compile(at).map(Arc::new)).collect::<Result<_, _>>()?;
     let edge = EdgeRules {
@@ -126,7 +128,7 @@ pub(super) fn compile(config: &Config, keys: &Keys, generation: u64) -> Result<S
         open,
         sid_cookie: config.socketio.cookie.clone(),
         max_payload: config.socketio.max_payload.0,
-        forward: Forward::new(dialler.authority().clone(), &config.upstream),
+        forward: Forward::new(dialler.clone(), config.upstream.response_timeout.0),
         dialler: dialler.clone(),
     };
     let queue_total = usize::try_from(config.session.queue_total.0).unwrap_or(usize::MAX);

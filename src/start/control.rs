@@ -22,7 +22,7 @@ use crate::{
         load::{self, Overrides},
         watch::{FilesWatch, Watch},
     },
-    gateway::drain::Stage,
+    gateway::{drain::Stage, tls::TlsTable, upstream_tls},
     observe::journal::{self, Journal, LogLevel},
     policy::auth::shared_keys::SharedKeys,
     start::{
@@ -210,25 +210,37 @@ impl Reload {
         }
     }
 
-    /// The files have changed, and nothing else.
-    fn renew_certificates(&self) {
-        let Some(tls) = &self.shared.tls else { return };
-        match compile::tls_terms(&self.config, Some(&tls.terms())) {
-            Ok(Some(terms)) => {
-                for (name, not_after) in terms.validity() {
-                    let days = not_after.duration_since(SystemTime::now()).map_or(0, |left| left.as_secs() / 86_400);
-                    journal::line(LogLevel::Info, &format!("new certificate for {name}, good for {days} days"));
-                }
-                self.shared.gauges.certificates_read(terms.validity());
-                tls.replace(terms);
-            }
-            Ok(None) => {}
-            Err(error) => {
-                self.shared.gauges.certificates_failed();
-                let sentence = format!("the new certificate cannot be used, the old one stays in force: {error}");
-                journal::line(LogLevel::Error, &sentence);
-            }
+    /// Files of certificates have changed, and nothing else: the configuration is not read again, for it may be in the
+    /// midst of being written.
+    fn renew_certificates(&mut self) {
+        if let Err(error) = self.try_renew_certificates() {
+            self.shared.gauges.certificates_failed();
+            let sentence = format!("the new certificate cannot be used, the old one stays in force: {error}");
+            journal::line(LogLevel::Error, &sentence);
         }
+    }
+
+    fn try_renew_certificates(&mut self) -> Result<(), StartError> {
+        let tls = self.shared.tls.as_ref();
+        let terms = compile::tls_terms(&self.config, tls.map(|tls| tls.terms()).as_deref())?;
+        if self.config.upstream.tls.is_some() {
+            let keys = Keys { published: Arc::clone(&self.keys.published), server: None };
+            let settings = compile::compile(&self.config, &keys, self.generation + 1)?;
+            self.generation += 1;
+            self.current.send_replace(Arc::new(settings));
+            journal::line(LogLevel::Info, "the certificates for the service were read again");
+        }
+        if let (Some(tls), Some(terms)) = (tls, terms) {
+            for (name, not_after) in terms.validity() {
+                let days = not_after.duration_since(SystemTime::now()).map_or(0, |left| left.as_secs() / 86_400);
+                journal::line(LogLevel::Info, &format!("new certificate for {name}, good for {days} days"));
+            }
+            self.shared.gauges.certificates_read(terms.validity());
+            tls.replace(terms);
+        } else {
+            self.shared.gauges.certificates_read(&[]);
+        }
+        Ok(())
     }
 
     fn reload(&mut self) -> Result<(), StartError> {
@@ -265,7 +277,10 @@ impl Reload {
 }
 
 fn watch_certificates(config: &Config) -> Option<FilesWatch> {
-    config.tls.as_ref().map(|table| FilesWatch::start(table.files().cloned()))
+    let clients = config.tls.iter().flat_map(TlsTable::files);
+    let service = config.upstream.tls.iter().flat_map(upstream_tls::files);
+    let files: Vec<_> = clients.chain(service).cloned().collect();
+    (!files.is_empty()).then(|| FilesWatch::start(files))
 }
 
 /// Waits until they have; for ever where there are none.

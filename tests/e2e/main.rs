@@ -30,6 +30,7 @@ mod tls;
 mod transports;
 mod upgrade;
 mod upgrade_ends;
+mod upstream_tls;
 mod websocket_routes;
 mod wrong_service;
 

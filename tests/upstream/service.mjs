@@ -4,10 +4,12 @@
 // AUTH=off leaves its own check of tokens out, NEXTAUTH_SECRET is the secret of that check. RECOVERY=on turns connection
 // state recovery on, PING_MS is the interval of its pings, SLOW_MS how long it takes to let a socket in, REFUSES a
 // namespace that nobody gets into, HANDSHAKE=refuse refuses every connection, JOURNAL a file that survives it, with a
-// line "CLIENT SEQ" for each event `step`.
+// line "CLIENT SEQ" for each event `step`. TLS_PORT is where it can be reached over TLS too, with TLS_CERT and TLS_KEY (PEM);
+// TLS_CLIENT_CA is whose certificates it then wants.
 
 import { appendFileSync } from "node:fs";
 import { createServer } from "node:http";
+import * as https from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
 import jwt from "jsonwebtoken";
 import { Server } from "socket.io";
@@ -17,16 +19,15 @@ import { Seen, fromJson } from "./seen.mjs";
 
 const seen = new Seen();
 
-const httpServer = createServer(
-  listener(seen, {
-    "POST /emit": ({ learnerId, event, args }) => {
-      io.to(`learner:${learnerId}`).emit(event, ...fromJson(args));
-    },
-    "POST /disconnect": ({ learnerId, close }) => {
-      io.in(`learner:${learnerId}`).disconnectSockets(close);
-    },
-  }),
-);
+const answer = listener(seen, {
+  "POST /emit": ({ learnerId, event, args }) => {
+    io.to(`learner:${learnerId}`).emit(event, ...fromJson(args));
+  },
+  "POST /disconnect": ({ learnerId, close }) => {
+    io.in(`learner:${learnerId}`).disconnectSockets(close);
+  },
+});
+const httpServer = createServer(answer);
 httpServer.on("upgrade", (request) => seen.upgrade(request));
 
 const io = new Server(httpServer, {
@@ -37,6 +38,13 @@ const io = new Server(httpServer, {
   ...(process.env.RECOVERY === "on" && { connectionStateRecovery: {} }),
   cors: { origin: process.env.CORS_ORIGIN ?? "http://localhost:3000", methods: ["GET", "POST"], credentials: true },
 });
+if (process.env.TLS_PORT) {
+  const { TLS_CERT: cert, TLS_KEY: key, TLS_CLIENT_CA: ca } = process.env;
+  const secure = https.createServer({ cert, key, ca, requestCert: Boolean(ca) }, answer);
+  secure.on("upgrade", (request) => seen.upgrade(request));
+  io.engine.attach(secure, { path: "/socket.io/" });
+  secure.listen(Number(process.env.TLS_PORT), "127.0.0.1");
+}
 io.engine.on("connection", (transport) => {
   seen.transports += 1;
   seen.opened.push(Math.round(performance.now()));

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{relay::dial::Dialler, units::Period};
+use crate::{relay::dial::UpstreamTable, units::Period};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -67,7 +67,7 @@ async fn scripted(answer: &'static str, closes: bool) -> SocketAddr {
 
 /// A gate that forwards everything.
 async fn gate(table: &UpstreamTable) -> SocketAddr {
-    let forward = Forward::new(Dialler::compile(table).unwrap().authority().clone(), table);
+    let forward = Forward::new(Dialler::compile(table, None).unwrap(), table.response_timeout.0);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

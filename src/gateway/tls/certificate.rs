@@ -9,6 +9,7 @@ use std::{
 
 use pkcs8::{EncryptedPrivateKeyInfo, SecretDocument};
 use rustls::{
+    RootCertStore,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _},
     sign::CertifiedKey,
@@ -26,18 +27,18 @@ const ENCRYPTED_END: &str = "-----END ENCRYPTED PRIVATE KEY-----";
 
 /// Where a chain and its key stand.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct CertificateFiles<'a> {
+pub(in crate::gateway) struct CertificateFiles<'a> {
     /// The key of the table they are named in, `tls` or `tls.certificates[0]`.
-    pub(super) table: &'a str,
-    pub(super) certificate: &'a Path,
-    pub(super) private_key: &'a Path,
-    pub(super) passphrase: Option<&'a SecretSource>,
+    pub(in crate::gateway) table: &'a str,
+    pub(in crate::gateway) certificate: &'a Path,
+    pub(in crate::gateway) private_key: &'a Path,
+    pub(in crate::gateway) passphrase: Option<&'a SecretSource>,
 }
 
 /// A chain and its key, good to be served.
 #[derive(Debug, Clone)]
-pub(super) struct Certificate {
-    pub(super) key: Arc<CertifiedKey>,
+pub(in crate::gateway) struct Certificate {
+    pub(in crate::gateway) key: Arc<CertifiedKey>,
     /// The DNS names it is for, in lower case; `*.` at the beginning stands for one label.
     pub(super) names: Vec<String>,
     pub(super) not_after: SystemTime,
@@ -163,7 +164,11 @@ fn permission(error: &io::Error) -> &'static str {
 
 impl CertificateFiles<'_> {
     /// Reads and checks the pair, as of `now`.
-    pub(super) fn load(&self, provider: &CryptoProvider, now: SystemTime) -> Result<Certificate, FileError> {
+    pub(in crate::gateway) fn load(
+        &self,
+        provider: &CryptoProvider,
+        now: SystemTime,
+    ) -> Result<Certificate, FileError> {
         let chain = self.of_certificate(certificates(self.certificate))?;
         let key = self.of_private_key(self.key())?;
         let sign = provider.key_provider.load_private_key(key);
@@ -233,6 +238,15 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
         return Err(FileFault::NoCertificate(hint));
     }
     Ok(found)
+}
+
+/// The certificate authorities of a PEM file, at least one.
+pub(in crate::gateway) fn certificate_authorities(path: &Path) -> Result<RootCertStore, FileFault> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|error| FileFault::BadCertificate(error.to_string()))?;
+    }
+    Ok(roots)
 }
 
 /// A file as a whole. `example` is what such a file is called in Kubernetes.

@@ -10,7 +10,6 @@ use std::{
 use aws_lc_rs::digest::{SHA256, digest};
 use http::{HeaderName, HeaderValue};
 use rustls::{
-    RootCertStore,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject as _},
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
@@ -150,10 +149,7 @@ pub(super) fn verifier(
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, FileError> {
     let of_ca = |fault| FileError { key: "tls.client_ca".to_owned(), path: ca.to_owned(), fault };
-    let mut roots = RootCertStore::empty();
-    for certificate in certificate::certificates(ca).map_err(of_ca)? {
-        roots.add(certificate).map_err(|error| of_ca(FileFault::BadCertificate(error.to_string())))?;
-    }
+    let roots = certificate::certificate_authorities(ca).map_err(of_ca)?;
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     if let Some(path) = crl {
         let of_crl = |fault| FileError { key: "tls.client_crl".to_owned(), path: path.clone(), fault };

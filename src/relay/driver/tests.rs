@@ -80,7 +80,7 @@ fn worker() -> Rc<Worker> {
         hold: HoldTerms::compile(&config.session).unwrap(),
     };
     let names = Arc::new(EventNames::new(10, []));
-    let dialler = Dialler::compile(&config.upstream).unwrap();
+    let dialler = Dialler::compile(&config.upstream, None).unwrap();
     let rules = Rules { policies, terms, dialler, send_buffer: 1_000_000, queue_total: 1_000_000, same_address: false };
     Worker::new(Registry::default(), 0, &Returns::default(), Arc::new(rules), Tally::new(&[1]), names)
 }

@@ -9,13 +9,12 @@ use std::{
     time::Instant,
 };
 
-use tokio::net::TcpStream;
-
 use crate::{
     relay::{
         dial::{DialError, Dialled},
         inflow::Inflow,
         leg::websocket::WebSocketLeg,
+        stream::ServiceStream,
     },
     session::Dialect,
     wire::websocket::{
@@ -40,7 +39,7 @@ pub enum UpstreamLeg {
     /// The connection is being made.
     Dialling(Dialling),
     /// Connected.
-    Open(Box<WebSocketLeg<TcpStream>>),
+    Open(Box<WebSocketLeg<ServiceStream>>),
 }
 
 impl UpstreamLeg {

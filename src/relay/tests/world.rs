@@ -318,7 +318,7 @@ fn worker(service: std::net::SocketAddr, messages: u32) -> Rc<Worker> {
     let rules = Rules {
         policies: Policies::compile(&tables, &Arc::default(), 1).unwrap(),
         terms,
-        dialler: Dialler::compile(&UpstreamTable { url, ..UpstreamTable::default() }).unwrap(),
+        dialler: Dialler::compile(&UpstreamTable { url, ..UpstreamTable::default() }, None).unwrap(),
         send_buffer: 10_000_000,
         queue_total: 10_000_000,
         same_address: false,

@@ -1,0 +1,140 @@
+//! TLS towards the service: whom we believe, what we show.
+
+use std::{error::Error as _, io, path::PathBuf, sync::Arc, time::SystemTime};
+
+use http::Uri;
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, client::WebPkiServerVerifier, pki_types::ServerName,
+    sign::SingleCertAndKey,
+};
+use rustls_platform_verifier::Verifier;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::tls::{CertificateFiles, FileError, FileFault, TlsError, certificate_authorities, provider};
+use crate::relay::dial::{Secure, Securing, UpstreamTable, UpstreamTlsTable};
+
+/// How connections to the service are encrypted.
+#[derive(Debug, Clone)]
+pub struct UpstreamTls {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+impl UpstreamTls {
+    /// As the table says, files and all; none where the service is at `http://`.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub fn compile(upstream: &UpstreamTable, now: SystemTime) -> Result<Option<Self>, TlsError> {
+        let uri: Option<Uri> = upstream.url.parse().ok();
+        let Some(uri) = uri.filter(|uri| uri.scheme_str() == Some("https")) else {
+            return if upstream.tls.is_some() { Err(TlsError::NotHttps) } else { Ok(None) };
+        };
+        let table = upstream.tls.clone().unwrap_or_default();
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let name = table.server_name.as_deref().unwrap_or(host);
+        let name = ServerName::try_from(name.to_owned()).map_err(|_| TlsError::ServerName(name.to_owned()))?;
+        let mut config = client_config(&table, now)?;
+        // The service is asked for a websocket, which HTTP/2 has not.
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Some(Self { config: Arc::new(config), name }))
+    }
+}
+
+/// Every file that the table names.
+pub fn files(table: &UpstreamTlsTable) -> impl Iterator<Item = &PathBuf> {
+    [&table.ca, &table.certificate, &table.private_key].into_iter().flatten()
+}
+
+fn client_config(table: &UpstreamTlsTable, now: SystemTime) -> Result<ClientConfig, TlsError> {
+    let provider = provider();
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let builder = match &table.ca {
+        Some(path) => {
+            let of_ca = |fault| FileError { key: "upstream.tls.ca".to_owned(), path: path.clone(), fault };
+            let roots = certificate_authorities(path).map_err(of_ca)?;
+            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+            let unusable =
+                |error| of_ca(FileFault::Unusable(format!("what the service cannot be verified with: {error}")));
+            builder.with_webpki_verifier(verifier.map_err(unusable)?)
+        }
+        None => {
+            let verifier = Arc::new(Verifier::new(Arc::clone(&provider))?);
+            builder.dangerous().with_custom_certificate_verifier(verifier)
+        }
+    };
+    let (certificate, private_key) = match (&table.certificate, &table.private_key) {
+        (None, None) => return Ok(builder.with_no_client_auth()),
+        (Some(certificate), Some(private_key)) => (certificate, private_key),
+        (None, Some(_)) => {
+            return Err(TlsError::missing(
+                "upstream.tls.certificate",
+                "name the PEM file of the certificate for upstream.tls.private_key",
+            ));
+        }
+        (Some(_), None) => {
+            return Err(TlsError::missing(
+                "upstream.tls.private_key",
+                "name the PEM file of the key for upstream.tls.certificate",
+            ));
+        }
+    };
+    let files =
+        CertificateFiles { table: "upstream.tls", certificate, private_key, passphrase: table.passphrase.as_ref() };
+    let shown = SingleCertAndKey::from(files.load(&provider, now)?.key);
+    Ok(builder.with_client_cert_resolver(Arc::new(shown)))
+}
+
+impl Secure for UpstreamTls {
+    fn secure(&self, stream: TcpStream) -> Securing {
+        let Self { config, name } = self.clone();
+        Box::pin(async move {
+            match TlsConnector::from(config).connect(name.clone(), stream).await {
+                Ok(stream) => Ok(Box::new(stream) as _),
+                Err(error) => Err(explain(&error, &name)),
+            }
+        })
+    }
+}
+
+/// What was wrong, and the mend.
+fn explain(error: &io::Error, name: &ServerName<'_>) -> String {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    let mend = match cause {
+        Some(rustls::Error::InvalidCertificate(why)) => match why {
+            // Of an authority that has the name of another, for example made anew.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "its certificate comes from an authority that is not believed here; name that in upstream.tls.ca"
+                    .to_owned()
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => format!(
+                "its certificate is not for {}; set upstream.tls.server_name to a name in it, or renew it with this one",
+                name.to_str()
+            ),
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "its certificate has expired; renew it at the service".to_owned()
+            }
+            _ => "its certificate cannot be believed".to_owned(),
+        },
+        Some(rustls::Error::AlertReceived(alert)) if wants_certificate(*alert) => {
+            "it does not let us in; does it want a certificate? See upstream.tls.certificate".to_owned()
+        }
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "it does not speak TLS there; is upstream.url meant to begin with http://?".to_owned()
+        }
+        _ => "the handshake failed".to_owned(),
+    };
+    format!("{mend} ({})", error.source().map_or_else(|| error.to_string(), ToString::to_string))
+}
+
+const fn wants_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+    )
+}
