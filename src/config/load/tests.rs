@@ -42,14 +42,14 @@ fn the_environment_speaks_toml_or_plain_text() {
             ("TIDEGATE__LISTEN__ADDRESS", "127.0.0.1:9"),
             ("TIDEGATE__LIMITS__CONNECTIONS", "7"),
             ("TIDEGATE__AUTH__REQUIRED", "false"),
-            ("TIDEGATE__ORIGINS__ALLOW", "[\"ftp://a.example\"]"),
+            ("TIDEGATE__ORIGINS__ALLOW", "[\"https://a.example\"]"),
         ],
     );
     let config = config.unwrap();
     assert_eq!(config.listen.address.port(), 9);
     assert_eq!(config.limits.connections, 7);
     assert!(!config.auth.required);
-    assert_eq!(config.origins.allow, ["ftp://a.example"]);
+    assert_eq!(config.origins.allow, ["https://a.example"]);
 }
 
 #[test]
@@ -137,13 +137,13 @@ fn a_combination_that_cannot_be_meant_is_told_with_its_line() {
              auth.jwks_url, or set auth.required = false to let everybody in",
         ),
         (
-            format!("{KEY}jwks_url = \"ftp://a/\"\n"),
+            format!("{KEY}jwks_url = \"https://a/\"\n"),
             "tidegate.toml:3: auth.jwks_url is given beside auth.secret; give one of them",
         ),
         (
             format!("{KEY}[upstream]\nurl = \"ftp://a\"\n"),
-            "tidegate.toml:4: upstream.url is \"ftp://a\"; a service behind TLS is not supported; it must be \
-             http://HOST:PORT, for example \"http://127.0.0.1:4003\"",
+            "tidegate.toml:4: upstream.url is \"ftp://a\"; it must be http://HOST:PORT or https://HOST:PORT, for \
+             example \"http://127.0.0.1:4003\"",
         ),
         (
             format!("{KEY}[upstream]\nurl = \"http://a:99999\"\n"),
@@ -183,9 +183,9 @@ fn a_combination_that_cannot_be_meant_is_told_with_its_line() {
              give session.hold a time, or write \"close\"",
         ),
         (
-            format!("{KEY}[origins]\nallow = [\"ftp://a.example/\"]\n"),
-            "tidegate.toml:4: origins.allow[0] is \"ftp://a.example/\"; an origin is scheme://host[:port], for \
-             example \"ftp://app.example.com\"",
+            format!("{KEY}[origins]\nallow = [\"https://a.example/\"]\n"),
+            "tidegate.toml:4: origins.allow[0] is \"https://a.example/\"; an origin is scheme://host[:port], for \
+             example \"https://app.example.com\"",
         ),
     ] {
         assert_eq!(loaded(&text, &[]).unwrap_err(), told);
@@ -240,8 +240,8 @@ fn what_the_command_line_says_is_checked_instead_of_what_it_replaces() {
     let file = format!("{KEY}[upstream]\nurl = \"ftp://a\"\n");
     let upstream = |url: &str| Overrides { listen: None, upstream: Some(url.to_owned()) };
     assert_eq!(overridden(&file, &[], &upstream("http://b:1")).unwrap().upstream.url, "http://b:1");
-    let told = "--upstream: upstream.url is \"ftp://b\"; a service behind TLS is not supported; it must be \
-                http://HOST:PORT, for example \"http://127.0.0.1:4003\"";
+    let told = "--upstream: upstream.url is \"ftp://b\"; it must be http://HOST:PORT or https://HOST:PORT, for \
+             example \"http://127.0.0.1:4003\"";
     let variable = ("TIDEGATE__UPSTREAM__URL", "http://c");
     assert_eq!(overridden(&file, &[variable], &upstream("ftp://b")).unwrap_err(), told);
 }
