@@ -1,5 +1,6 @@
 //! The edge: sockets and HTTP.
 
+pub mod acme;
 mod cors;
 pub mod drain;
 pub mod edge;

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::prometheus::{Page, Sample, Unit};
 use super::{
+    acme::AcmeFigures,
     counter::{Counter, LabelCounters},
     gauges::Gauges,
     histogram::{Histogram, HistogramTotal},
@@ -262,10 +263,31 @@ fn node(page: &mut Page, scrape: &Scrape<'_>) {
         );
         page.counter("tidegate_jwks_failures_total", "Times the key set could not be fetched.", one(failures));
     }
+    if let Some(figures) = scrape.gauges.acme.figures() {
+        acme(page, figures);
+    }
     page.counter(
         "tidegate_log_lines_lost_total",
         "Log lines lost because standard error was not read quickly enough.",
         one(scrape.log_lines_lost),
+    );
+}
+
+fn acme(page: &mut Page, figures: AcmeFigures) {
+    page.counter(
+        "tidegate_acme_orders_total",
+        "Certificates ordered from the ACME server, by result.",
+        [("ok", figures.ok), ("failed", figures.failed)].map(|(result, n)| Sample::of(n as f64).with("result", result)),
+    );
+    page.gauge(
+        "tidegate_acme_next_order_timestamp_seconds",
+        "When the next certificate is to be ordered.",
+        one(figures.next_order),
+    );
+    page.counter(
+        "tidegate_acme_cache_failures_total",
+        "Times the cache of ACME could not be read or written.",
+        one(figures.cache_failures),
     );
 }
 

@@ -9,9 +9,13 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use super::acme::AcmeGauges;
+
 /// What the process knows beside the counters of its workers.
 #[derive(Debug)]
 pub struct Gauges {
+    /// Of the certificate that is ordered.
+    pub acme: AcmeGauges,
     reload_ok: AtomicBool,
     /// Seconds since 1970, as every time here.
     reload_last_success: AtomicU64,
@@ -28,6 +32,7 @@ impl Gauges {
     #[must_use]
     pub fn new() -> Self {
         Self {
+            acme: AcmeGauges::default(),
             reload_ok: AtomicBool::new(true),
             reload_last_success: AtomicU64::new(unix_seconds()),
             jwks_last_success: AtomicU64::new(0),

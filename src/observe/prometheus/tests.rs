@@ -42,6 +42,8 @@ fn exposition() -> Exposition {
     first.accept_error();
     let gauges = Arc::new(Gauges::new());
     gauges.jwks_fetched(false);
+    gauges.acme.in_use();
+    gauges.acme.ordered(true);
     Exposition::new(tallies, names, gauges, None)
 }
 

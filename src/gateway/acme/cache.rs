@@ -1,0 +1,203 @@
+//! Where account, certificate and open challenges are kept: for the next start, and for the other replicas.
+
+use std::{
+    fmt,
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+};
+
+use tokio::task::spawn_blocking;
+
+/// No entry is larger; a file that is, is none of ours.
+const ENTRY_BYTES_MAX: u64 = 1024 * 1024;
+
+/// What may be written into the folder, and read from it, by the user that Tidegate runs as and nobody else.
+const FOLDER_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
+/// The entry that is locked. It stays, empty.
+const LOCK: &str = "lock";
+
+/// What a cache answers, sooner or later.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, CacheError>> + Send + 'a>>;
+
+/// Entries by name, the same for all replicas.
+///
+/// Only the holder of the lock stores and removes; everybody loads, and sees an entry as it was before or after, never
+/// in between. A name has letters, digits, hyphens and dots, and no dot at its beginning.
+pub trait Cache: fmt::Debug + Send + Sync {
+    /// The content of an entry; none, where there is no such entry.
+    fn load(&self, name: &str) -> Answer<'_, Option<Vec<u8>>>;
+
+    /// Makes or replaces an entry. Where that fails the old one is still there.
+    fn store(&self, name: &str, content: Vec<u8>) -> Answer<'_, ()>;
+
+    /// Removes an entry, if there is one.
+    fn remove(&self, name: &str) -> Answer<'_, ()>;
+
+    /// Takes the lock; none, where another replica has it. A replica that dies has lost it.
+    fn try_lock(&self) -> Answer<'_, Option<Lock>>;
+}
+
+/// The lock of a cache, until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _held: Box<dyn fmt::Debug + Send>,
+}
+
+impl Lock {
+    /// Over what gives the lock back when it is dropped.
+    #[must_use]
+    pub fn over(held: impl fmt::Debug + Send + 'static) -> Self {
+        Self { _held: Box::new(held) }
+    }
+}
+
+/// Why the cache did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be {verb}: {source}{}", path.display(), mend(.source))]
+pub struct CacheError {
+    /// What was to be done, as a participle.
+    pub verb: &'static str,
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Why not.
+    #[source]
+    pub source: io::Error,
+}
+
+fn mend(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; let the user that Tidegate runs as read and write there",
+        io::ErrorKind::ReadOnlyFilesystem => "; it has to be on a volume that can be written to",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room there",
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => "; it has to be a folder",
+        _ => "",
+    }
+}
+
+/// A folder, on a volume that replicas may share.
+///
+/// The lock is one of the operating system (`flock`), not a file with an owner and a time: it ends with its holder, it
+/// needs no clocks that agree, and NFS (as Linux mounts it), CephFS and their like pass it on to the other machines.
+#[derive(Debug, Clone)]
+pub struct FileCache {
+    folder: Arc<Path>,
+}
+
+impl FileCache {
+    /// Over this folder, which is made where it is missing, for this user alone.
+    ///
+    /// # Errors
+    /// It cannot be made, or not be written to.
+    pub fn open(folder: &Path) -> Result<Self, CacheError> {
+        let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder);
+        made.map_err(|source| CacheError { verb: "made", path: folder.to_owned(), source })?;
+        open_lock(&folder.join(LOCK))?;
+        Ok(Self { folder: folder.into() })
+    }
+
+    /// Files are looked at elsewhere than on the threads that serve: a shared volume may hang.
+    fn on_disk<T: Send + 'static>(
+        &self,
+        name: &str,
+        work: impl FnOnce(&Path) -> Result<T, CacheError> + Send + 'static,
+    ) -> Answer<'_, T> {
+        let path = self.folder.join(name);
+        Box::pin(async move {
+            match spawn_blocking({
+                let path = path.clone();
+                move || work(&path)
+            })
+            .await
+            {
+                Ok(outcome) => outcome,
+                Err(stopped) => Err(CacheError { verb: "reached", path, source: io::Error::other(stopped) }),
+            }
+        })
+    }
+}
+
+impl Cache for FileCache {
+    fn load(&self, name: &str) -> Answer<'_, Option<Vec<u8>>> {
+        self.on_disk(name, |path| read(path).map_err(failed("read", path)))
+    }
+
+    fn store(&self, name: &str, content: Vec<u8>) -> Answer<'_, ()> {
+        self.on_disk(name, move |path| {
+            let new = path.with_added_extension("new");
+            let written = replace(path, &new, &content);
+            if written.is_err() {
+                // What was not finished takes up room that may be what is lacking.
+                let _ = fs::remove_file(&new);
+            }
+            written.map_err(failed("written", path))
+        })
+    }
+
+    fn remove(&self, name: &str) -> Answer<'_, ()> {
+        self.on_disk(name, |path| match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removed", path)(error)),
+            _ => Ok(()),
+        })
+    }
+
+    fn try_lock(&self) -> Answer<'_, Option<Lock>> {
+        self.on_disk(LOCK, |path| {
+            let file = open_lock(path)?;
+            match file.try_lock() {
+                Ok(()) => Ok(Some(Lock::over(file))),
+                Err(TryLockError::WouldBlock) => Ok(None),
+                Err(TryLockError::Error(error)) => Err(failed("locked", path)(error)),
+            }
+        })
+    }
+}
+
+fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CacheError {
+    let path = path.to_owned();
+    move |source| CacheError { verb, path, source }
+}
+
+fn open_lock(path: &Path) -> Result<File, CacheError> {
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path);
+    opened.map_err(failed("written", path))
+}
+
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut content = Vec::new();
+    file.take(ENTRY_BYTES_MAX + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > ENTRY_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is too large for an entry of Tidegate"));
+    }
+    Ok(Some(content))
+}
+
+/// Writes `new`, makes sure that it is on the disk, and lets it take the place of `path`.
+fn replace(path: &Path, new: &Path, content: &[u8]) -> io::Result<()> {
+    // One left behind by a crash may be anybody's.
+    match fs::remove_file(new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(new)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(new, path)?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

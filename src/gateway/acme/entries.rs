@@ -1,0 +1,109 @@
+//! The entries of one certificate in the cache. A cache that fails is counted, and said once: nothing that is served
+//! depends on it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::{
+    Terms,
+    cache::{Cache, CacheError, Lock},
+};
+use crate::observe::{
+    gauges::Gauges,
+    journal::{self, LogLevel},
+};
+
+/// Of a name that stands in the name of an entry, for those who look into the folder.
+const READABLE_BYTES_MAX: usize = 64;
+
+/// Which entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// The account at one authority.
+    Account,
+    /// The certificate for one set of names, with its key.
+    Certificate,
+    /// The attempts to order it.
+    Attempts,
+    /// What is to be answered while it is ordered.
+    Challenges,
+}
+
+/// The cache as one node needs it.
+#[derive(Debug)]
+pub(super) struct Entries {
+    cache: Arc<dyn Cache>,
+    /// Of the directory: accounts are known to one authority.
+    account: String,
+    /// Of directory and names: with others it is another certificate.
+    certificate: String,
+    gauges: Arc<Gauges>,
+    failing: AtomicBool,
+}
+
+impl Entries {
+    pub(super) fn new(cache: Arc<dyn Cache>, terms: &Terms, gauges: Arc<Gauges>) -> Self {
+        let mut domains = terms.domains.clone();
+        domains.sort_unstable();
+        let first = terms.domains.first().map_or("", String::as_str);
+        let readable = &first[..first.floor_char_boundary(READABLE_BYTES_MAX)];
+        let certificate =
+            format!("{readable}-{}", short_digest(&format!("{}\n{}", terms.directory, domains.join("\n"))));
+        let account = format!("account-{}", short_digest(&terms.directory));
+        Self { cache, account, certificate, gauges, failing: AtomicBool::new(false) }
+    }
+
+    /// The entry's content; none also where it cannot be read.
+    pub(super) async fn load(&self, entry: Entry) -> Option<Vec<u8>> {
+        self.told(self.cache.load(&self.name(entry)).await).flatten()
+    }
+
+    /// Whether it is stored.
+    pub(super) async fn store(&self, entry: Entry, content: Vec<u8>) -> bool {
+        self.told(self.cache.store(&self.name(entry), content).await).is_some()
+    }
+
+    pub(super) async fn remove(&self, entry: Entry) {
+        self.told(self.cache.remove(&self.name(entry)).await);
+    }
+
+    /// The lock; none, where another replica has it. A cache that cannot even lock keeps nobody from ordering: then
+    /// replicas order for themselves, no more often than the schedule has it.
+    pub(super) async fn try_lock(&self) -> Option<Lock> {
+        self.told(self.cache.try_lock().await).unwrap_or_else(|| Some(Lock::over(())))
+    }
+
+    fn name(&self, entry: Entry) -> String {
+        match entry {
+            Entry::Account => format!("{}.json", self.account),
+            Entry::Certificate => format!("{}.pem", self.certificate),
+            Entry::Attempts => format!("{}.attempts.json", self.certificate),
+            Entry::Challenges => format!("{}.challenges.json", self.certificate),
+        }
+    }
+
+    fn told<T>(&self, outcome: Result<T, CacheError>) -> Option<T> {
+        match outcome {
+            Ok(value) => {
+                self.failing.store(false, Relaxed);
+                Some(value)
+            }
+            Err(error) => {
+                self.gauges.acme.cache_failed();
+                if !self.failing.swap(true, Relaxed) {
+                    let sentence = format!("tls.acme.cache: {error}; what is served stays as it is");
+                    journal::line(LogLevel::Error, &sentence);
+                }
+                None
+            }
+        }
+    }
+}
+
+fn short_digest(text: &str) -> String {
+    digest(&SHA256, text.as_bytes()).as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}

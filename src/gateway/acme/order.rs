@@ -1,0 +1,202 @@
+//! One order, from the account to the certificate (RFC 8555 §7).
+
+use std::{sync::Arc, time::Duration};
+
+use instant_acme::{
+    Account, AccountCredentials, AuthorizationStatus, ChallengeType, Error, Identifier, NewAccount, NewOrder, Order,
+    OrderStatus, Problem, RetryPolicy,
+};
+use serde::{Deserialize, Serialize};
+use tokio::time::{error::Elapsed, sleep, timeout};
+use zeroize::Zeroizing;
+
+use super::{
+    Terms,
+    authority::Bounded,
+    certificate::{Ordered, OrderedError},
+    challenges::{Challenges, Open, SHARED_AFTER},
+    entries::{Entries, Entry},
+    table::Way,
+};
+use crate::observe::journal::{self, LogLevel};
+
+/// For the whole order. Authorities look from several places, one after the other.
+const ORDER_TIMEOUT: Duration = Duration::from_mins(5);
+/// How long we ask whether challenges were seen answered, or whether the certificate is made, before we give up.
+const PATIENCE: RetryPolicy =
+    RetryPolicy::new().initial_delay(Duration::from_millis(500)).backoff(1.5).timeout(Duration::from_mins(2));
+
+/// An account that the authority does not know (any more).
+const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OrderError {
+    #[error(transparent)]
+    Acme(#[from] Error),
+    #[error(
+        "the ACME server does not offer {way:?} for {domain}; set tls.acme.challenges to what it offers: {offered}"
+    )]
+    NotOffered { way: Way, domain: String, offered: String },
+    #[error("the ACME server did not see that {domain} leads here by {way:?}: {why}")]
+    NotSeen { domain: String, way: Way, why: String },
+    #[error("the order was refused")]
+    Refused,
+    #[error("the ACME server delivered what cannot be used: {0}")]
+    Certificate(#[from] OrderedError),
+    #[error("the order was not complete within {} s", ORDER_TIMEOUT.as_secs())]
+    TimedOut(#[from] Elapsed),
+}
+
+/// An account as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    contact: Vec<String>,
+    credentials: AccountCredentials,
+}
+
+/// Everything that an order needs. The lock of the cache is held while there is one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Orderer<'a> {
+    pub(super) terms: &'a Terms,
+    pub(super) entries: &'a Entries,
+    pub(super) challenges: &'a Arc<Challenges>,
+    pub(super) client: &'a Bounded,
+    /// How it is shown that the names lead here.
+    pub(super) way: Way,
+}
+
+impl Orderer<'_> {
+    /// Orders, and closes the challenges whatever comes of it.
+    pub(super) async fn order(self) -> Result<Ordered, OrderError> {
+        let outcome = timeout(ORDER_TIMEOUT, self.try_order()).await;
+        self.challenges.close().await;
+        outcome?
+    }
+
+    async fn try_order(self) -> Result<Ordered, OrderError> {
+        let identifiers: Vec<_> = self.terms.domains.iter().cloned().map(Identifier::Dns).collect();
+        let wanted = NewOrder::new(&identifiers);
+        let account = self.account(self.kept_account().await).await?;
+        let mut order = match account.new_order(&wanted).await {
+            Err(error) if is(&error, NO_ACCOUNT) => self.account(None).await?.new_order(&wanted).await?,
+            ordered => ordered?,
+        };
+        let open = self.challenges_of(&mut order).await?;
+        if !open.is_empty() {
+            self.challenges.open(open).await;
+            sleep(SHARED_AFTER).await;
+            self.ready(&mut order).await?;
+        }
+        match order.poll_ready(&PATIENCE).await {
+            Ok(OrderStatus::Ready) => {}
+            outcome => return Err(self.not_seen(&mut order, outcome.err()).await),
+        }
+        let key = Zeroizing::new(order.finalize().await?);
+        let chain = order.poll_certificate(&PATIENCE).await?;
+        let pem = Zeroizing::new([key.as_bytes(), chain.as_bytes()].concat());
+        Ok(Ordered::from_pem(pem, &self.terms.domains)?)
+    }
+
+    async fn kept_account(self) -> Option<Kept> {
+        let content = Zeroizing::new(self.entries.load(Entry::Account).await?);
+        let kept = serde_json::from_slice(&content);
+        if kept.is_err() {
+            journal::line(LogLevel::Warn, "tls.acme.cache: the kept account cannot be read; a new one is made");
+        }
+        kept.ok()
+    }
+
+    /// The kept one, or a new one, which is kept.
+    async fn account(self, kept: Option<Kept>) -> Result<Account, Error> {
+        let client = Box::new(self.client.clone());
+        let contact: Vec<&str> = self.terms.contact.iter().map(String::as_str).collect();
+        let (account, credentials) = match kept {
+            Some(Kept { contact: told, credentials }) => {
+                let unchanged = told == self.terms.contact;
+                let copy = serde_json::to_value(&credentials)?;
+                let account = Account::builder_with_http(client).from_credentials(credentials).await?;
+                if unchanged {
+                    return Ok(account);
+                }
+                match account.update_contacts(&contact).await {
+                    // The order will say so, and make a new one.
+                    Err(error) if is(&error, NO_ACCOUNT) => return Ok(account),
+                    told => told?,
+                }
+                (account, serde_json::from_value(copy)?)
+            }
+            None => {
+                let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
+                let directory = self.terms.directory.clone();
+                Account::builder_with_http(client).create(&new, directory, None).await?
+            }
+        };
+        let kept = Kept { contact: self.terms.contact.clone(), credentials };
+        self.entries.store(Entry::Account, serde_json::to_vec(&kept)?).await;
+        Ok(account)
+    }
+
+    /// What is to be answered. Names that the authority has seen to lead here lately need nothing.
+    async fn challenges_of(self, order: &mut Order) -> Result<Vec<Open>, OrderError> {
+        let mut open = Vec::new();
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let mut authorization = authorization?;
+            if authorization.status == AuthorizationStatus::Valid {
+                continue;
+            }
+            let domain = authorization.identifier().to_string();
+            let offered: Vec<_> = authorization.challenges.iter().map(|offer| format!("{:?}", offer.r#type)).collect();
+            let Some(challenge) = authorization.challenge(self.kind()) else {
+                return Err(OrderError::NotOffered { way: self.way, domain, offered: offered.join(", ") });
+            };
+            open.push(Open {
+                way: self.way,
+                domain: domain.to_ascii_lowercase(),
+                token: challenge.token.clone(),
+                key_authorization: challenge.key_authorization().as_str().to_owned(),
+            });
+        }
+        Ok(open)
+    }
+
+    /// Tells the authority that it may look.
+    async fn ready(self, order: &mut Order) -> Result<(), OrderError> {
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let mut authorization = authorization?;
+            if authorization.status != AuthorizationStatus::Valid
+                && let Some(mut challenge) = authorization.challenge(self.kind())
+            {
+                challenge.set_ready().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the authority says of the name that it did not see to lead here; else the error of the order.
+    async fn not_seen(self, order: &mut Order, error: Option<Error>) -> OrderError {
+        let mut authorizations = order.authorizations();
+        while let Some(Ok(mut authorization)) = authorizations.next().await {
+            let Ok(state) = authorization.refresh().await else { break };
+            let problem: Option<&Problem> = state.challenges.iter().find_map(|challenge| challenge.error.as_ref());
+            if let Some(problem) = problem {
+                let (domain, why) = (state.identifier().to_string(), problem.to_string());
+                return OrderError::NotSeen { domain, way: self.way, why };
+            }
+        }
+        error.map_or(OrderError::Refused, OrderError::Acme)
+    }
+
+    const fn kind(self) -> ChallengeType {
+        match self.way {
+            Way::TlsAlpn01 => ChallengeType::TlsAlpn01,
+            Way::Http01 => ChallengeType::Http01,
+        }
+    }
+}
+
+fn is(error: &Error, kind: &str) -> bool {
+    matches!(error, Error::Api(problem) if problem.r#type.as_deref() == Some(kind))
+}

@@ -1,0 +1,203 @@
+//! Keeps a certificate in force: the one in the cache, whoever ordered it, and a new one in time.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::time::sleep;
+use zeroize::Zeroizing;
+
+use super::{
+    Terms,
+    authority::Authority,
+    certificate::Ordered,
+    challenges::Challenges,
+    entries::{Entries, Entry},
+    order::{OrderError, Orderer},
+    schedule::{Attempts, Chance},
+};
+use crate::observe::{
+    gauges::Gauges,
+    journal::{self, LogLevel},
+};
+
+/// How often the cache is looked at for what another replica has ordered.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// The same while another replica orders what we wait for.
+const LOOK_AT_OTHERS: Duration = Duration::from_secs(1);
+
+/// The task, and what it remembers.
+#[derive(Debug)]
+pub(super) struct Renewal {
+    terms: Terms,
+    entries: Arc<Entries>,
+    challenges: Arc<Challenges>,
+    authority: Authority,
+    gauges: Arc<Gauges>,
+    held: Option<Held>,
+    attempts: Attempts,
+    /// What could not be stored is not to be overwritten by what is in the cache.
+    attempts_unsaved: bool,
+    /// The content of the cache that was no certificate, so that it is said once.
+    refused: Option<Zeroizing<Vec<u8>>>,
+}
+
+/// The certificate in force.
+#[derive(Debug)]
+struct Held {
+    ordered: Ordered,
+    /// When it is to be renewed.
+    renewal: u64,
+    /// It could not be stored.
+    unsaved: bool,
+}
+
+impl Renewal {
+    pub(super) fn new(
+        terms: Terms,
+        entries: Arc<Entries>,
+        challenges: Arc<Challenges>,
+        authority: Authority,
+        gauges: Arc<Gauges>,
+    ) -> Self {
+        let (held, attempts) = (None, Attempts::default());
+        Self { terms, entries, challenges, authority, gauges, held, attempts, attempts_unsaved: false, refused: None }
+    }
+
+    pub(super) async fn run(mut self, mut publish: impl FnMut(&Ordered)) {
+        loop {
+            self.look(&mut publish).await;
+            let pause = match self.left() {
+                Duration::ZERO => self.order_in_turn(&mut publish).await,
+                left => left.min(LOOK_EVERY),
+            };
+            sleep(pause).await;
+        }
+    }
+
+    /// How long until the next order.
+    fn left(&self) -> Duration {
+        let now = unix_seconds();
+        let wanted = self.held.as_ref().map_or(0, |held| held.renewal);
+        let due = self.attempts.due(wanted, now).max(now);
+        self.gauges.acme.next_order(due);
+        Duration::from_secs(due - now)
+    }
+
+    /// Takes from the cache what is better than what we have, and gives it what it lacks.
+    async fn look(&mut self, publish: &mut impl FnMut(&Ordered)) {
+        if let Some(content) = self.entries.load(Entry::Certificate).await {
+            self.found(&Zeroizing::new(content), publish);
+        }
+        if let Some(content) = self.entries.load(Entry::Attempts).await
+            && !self.attempts_unsaved
+        {
+            self.attempts = serde_json::from_slice(&content).unwrap_or_default();
+        }
+        let unsaved = self.attempts_unsaved || self.held.as_ref().is_some_and(|held| held.unsaved);
+        if unsaved && let Some(_lock) = self.entries.try_lock().await {
+            self.save_attempts().await;
+            self.save_certificate().await;
+        }
+    }
+
+    fn found(&mut self, content: &Zeroizing<Vec<u8>>, publish: &mut impl FnMut(&Ordered)) {
+        if self.held.as_ref().is_some_and(|held| held.ordered.pem == *content) || self.refused.as_ref() == Some(content)
+        {
+            return;
+        }
+        match Ordered::from_pem(content.clone(), &self.terms.domains) {
+            Ok(ordered) => {
+                let better = |held: &Held| held.ordered.validity.not_after < ordered.validity.not_after;
+                if self.held.as_ref().is_none_or(better) {
+                    let sentence = format!("the certificate in tls.acme.cache is used: {}", self.about(&ordered));
+                    journal::line(LogLevel::Info, &sentence);
+                    self.hold(ordered, false, publish);
+                }
+            }
+            Err(error) => {
+                let sentence =
+                    format!("tls.acme.cache: the kept certificate cannot be used and will be ordered anew: {error}");
+                journal::line(LogLevel::Warn, &sentence);
+                self.refused = Some(content.clone());
+            }
+        }
+    }
+
+    /// Orders, if no other replica does. Returns how long to wait before looking again.
+    async fn order_in_turn(&mut self, publish: &mut impl FnMut(&Ordered)) -> Duration {
+        let Some(_lock) = self.entries.try_lock().await else { return LOOK_AT_OTHERS };
+        // Whoever had the lock before us may have ordered, or failed.
+        self.look(publish).await;
+        if !self.left().is_zero() {
+            return Duration::ZERO;
+        }
+        let way = self.terms.ways[self.attempts.failures() as usize % self.terms.ways.len()];
+        self.attempts.begin(unix_seconds());
+        self.save_attempts().await;
+        let client = self.authority.client();
+        let (terms, entries, challenges) = (&self.terms, &*self.entries, &self.challenges);
+        let outcome = Orderer { terms, entries, challenges, client: &client, way }.order().await;
+        self.gauges.acme.ordered(outcome.is_ok());
+        match outcome {
+            Ok(ordered) => {
+                journal::line(LogLevel::Info, &format!("a certificate was ordered: {}", self.about(&ordered)));
+                self.attempts.succeed();
+                self.hold(ordered, true, publish);
+                self.save_certificate().await;
+            }
+            Err(error) => self.failed(&error, client.retry_after()),
+        }
+        self.save_attempts().await;
+        Duration::ZERO
+    }
+
+    fn failed(&mut self, error: &OrderError, retry_after: Option<u64>) {
+        let now = unix_seconds();
+        self.attempts.fail(now, retry_after, any_chance());
+        let next = self.attempts.due(0, now);
+        let meanwhile = match &self.held {
+            Some(held) => format!("the old one stays in force: {}", self.about(&held.ordered)),
+            None => "there is no other, so that no client can connect over TLS".to_owned(),
+        };
+        let domains = self.terms.domains.join(", ");
+        let sentence = format!(
+            "no certificate for {domains} could be ordered: {error}; the next attempt is in {} minutes; {meanwhile}",
+            (next - now).div_ceil(60)
+        );
+        journal::line(LogLevel::Error, &sentence);
+    }
+
+    fn hold(&mut self, ordered: Ordered, unsaved: bool, publish: &mut impl FnMut(&Ordered)) {
+        publish(&ordered);
+        let renewal = ordered.validity.renewal(any_chance());
+        self.held = Some(Held { ordered, renewal, unsaved });
+    }
+
+    async fn save_attempts(&mut self) {
+        if let Ok(content) = serde_json::to_vec(&self.attempts) {
+            self.attempts_unsaved = !self.entries.store(Entry::Attempts, content).await;
+        }
+    }
+
+    async fn save_certificate(&mut self) {
+        if let Some(held) = self.held.as_mut().filter(|held| held.unsaved) {
+            held.unsaved = !self.entries.store(Entry::Certificate, held.ordered.pem.to_vec()).await;
+        }
+    }
+
+    /// For the log: its names, and when it ends.
+    fn about(&self, ordered: &Ordered) -> String {
+        let verb = if ordered.validity.not_after < unix_seconds() { "expired" } else { "is good until" };
+        format!("{} {verb} {}", self.terms.domains.join(", "), httpdate::fmt_http_date(ordered.not_after()))
+    }
+}
+
+fn any_chance() -> Chance {
+    Chance::new(rand::random())
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

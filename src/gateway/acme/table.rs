@@ -1,0 +1,273 @@
+//! `[tls.acme]`, what it may say, and what it means.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use http::Uri;
+use rustls::pki_types::DnsName;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Terms, cache::CacheError};
+
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+/// As many as Let's Encrypt puts into one certificate.
+const DOMAINS_MAX: usize = 100;
+
+/// `[tls.acme]`: the certificate is ordered from an ACME server (RFC 8555) and renewed before it ends. Whoever writes
+/// this table agrees to that server's terms of service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AcmeTable {
+    /// The names that the certificate is for. Each has to lead to this node. No wildcards.
+    #[schemars(example = ["ws.example.com"])]
+    pub domains: Vec<String>,
+    /// Where the authority may write to.
+    #[schemars(example = ["mailto:ops@example.com"])]
+    pub contact: Vec<String>,
+    /// The directory of the ACME server.
+    pub directory: String,
+    /// A folder, for Tidegate alone, that outlives it: account, certificate, key. Replicas that share it order one
+    /// certificate, and each answers for all.
+    pub cache: PathBuf,
+    /// A PEM file with the authority that a private ACME server is verified with, instead of those of this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/etc/tidegate/acme-root.pem")]
+    pub root_ca: Option<PathBuf>,
+    /// How it is shown that the names lead here: `"tls-alpn-01"`, answered at `listen.address`, which has to be reached
+    /// through port 443; `"http-01"`, answered at `http_address`, which has to be reached through port 80. Where one has
+    /// failed the next is tried.
+    pub challenges: Vec<Way>,
+    /// An address for plain HTTP. It answers HTTP-01 challenges, and sends browsers on to https.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"0.0.0.0:80")]
+    pub http_address: Option<SocketAddr>,
+}
+
+/// How it is shown that a name leads here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Way {
+    /// In a TLS handshake (RFC 8737).
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn01,
+    /// By a file over plain HTTP (RFC 8555 §8.3).
+    #[serde(rename = "http-01")]
+    Http01,
+}
+
+impl Default for AcmeTable {
+    fn default() -> Self {
+        Self {
+            domains: Vec::new(),
+            contact: Vec::new(),
+            directory: LETS_ENCRYPT.to_owned(),
+            cache: PathBuf::from("/var/lib/tidegate/acme"),
+            root_ca: None,
+            challenges: vec![Way::TlsAlpn01],
+            http_address: None,
+        }
+    }
+}
+
+/// Why no certificate can be ordered as the table says.
+#[derive(Debug, thiserror::Error)]
+pub enum AcmeError {
+    /// A certificate is for names.
+    #[error("tls.acme.domains is empty; name what the certificate is to be for, for example [\"ws.example.com\"]")]
+    NoDomain,
+    /// More than an authority puts into one certificate.
+    #[error("tls.acme.domains has {0} names; a certificate has at most {DOMAINS_MAX}")]
+    TooManyDomains(usize),
+    /// They would need DNS-01.
+    #[error(
+        "tls.acme.domains[{at}] is \"{text}\"; wildcards need a challenge in the DNS, which Tidegate cannot answer: name each host, or have cert-manager or certbot write certificate files and name them in [tls]"
+    )]
+    Wildcard {
+        /// Its place in the list.
+        at: usize,
+        /// What stands there.
+        text: String,
+    },
+    /// Not a name.
+    #[error(
+        "tls.acme.domains[{at}] is \"{text}\"; write a DNS name without scheme, port and final dot, for example \"ws.example.com\" (names beyond ASCII as xn--…)"
+    )]
+    Domain {
+        /// Its place in the list.
+        at: usize,
+        /// What stands there.
+        text: String,
+    },
+    /// Authorities take nothing else.
+    #[error("tls.acme.contact[{at}] is \"{text}\"; write an address as \"mailto:ops@example.com\"")]
+    Contact {
+        /// Its place in the list.
+        at: usize,
+        /// What stands there.
+        text: String,
+    },
+    /// An account key is nothing for plain HTTP.
+    #[error("tls.acme.directory is \"{0}\"; it has to be the https:// URL of an ACME server's directory")]
+    Directory(String),
+    /// Nothing could be shown.
+    #[error("tls.acme.challenges is empty; write \"tls-alpn-01\", \"http-01\" or both")]
+    NoWay,
+    /// There would be no answer.
+    #[error(
+        "tls.acme.challenges has \"http-01\", which is answered over plain HTTP: set tls.acme.http_address, for example \"0.0.0.0:80\""
+    )]
+    NoHttpAddress,
+    /// What is ordered could not be kept.
+    #[error("tls.acme.cache: {0}")]
+    Cache(#[source] CacheError),
+    /// No trust anchor.
+    #[error("tls.acme.root_ca: {} {fault}", path.display())]
+    RootCa {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// The trust anchors of this machine cannot be read.
+    #[error(
+        "the trusted certificates of this machine cannot be read ({0}); install them (Debian: ca-certificates), or set tls.acme.root_ca"
+    )]
+    TrustAnchors(String),
+}
+
+impl AcmeError {
+    /// The key that is wrong, as a path into the configuration. A file's line is found by it.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::NoDomain | Self::TooManyDomains(_) => "tls.acme.domains".to_owned(),
+            Self::Wildcard { at, .. } | Self::Domain { at, .. } => format!("tls.acme.domains[{at}]"),
+            Self::Contact { at, .. } => format!("tls.acme.contact[{at}]"),
+            Self::Directory(_) => "tls.acme.directory".to_owned(),
+            Self::NoWay | Self::NoHttpAddress => "tls.acme.challenges".to_owned(),
+            Self::Cache(_) => "tls.acme.cache".to_owned(),
+            Self::RootCa { .. } => "tls.acme.root_ca".to_owned(),
+            Self::TrustAnchors(_) => "tls.acme".to_owned(),
+        }
+    }
+}
+
+impl AcmeTable {
+    /// What it means. Reads and makes no file.
+    pub(super) fn check(&self) -> Result<Terms, AcmeError> {
+        if self.domains.is_empty() {
+            return Err(AcmeError::NoDomain);
+        }
+        if self.domains.len() > DOMAINS_MAX {
+            return Err(AcmeError::TooManyDomains(self.domains.len()));
+        }
+        let mut domains: Vec<String> = Vec::with_capacity(self.domains.len());
+        for (at, text) in self.domains.iter().enumerate() {
+            let domain = checked_domain(at, text)?;
+            if !domains.contains(&domain) {
+                domains.push(domain);
+            }
+        }
+        for (at, text) in self.contact.iter().enumerate() {
+            if !text.strip_prefix("mailto:").is_some_and(|address| address.contains('@')) {
+                return Err(AcmeError::Contact { at, text: text.clone() });
+            }
+        }
+        let directory: Option<Uri> = self.directory.parse().ok();
+        if !directory.is_some_and(|uri| uri.scheme_str() == Some("https") && uri.host().is_some()) {
+            return Err(AcmeError::Directory(self.directory.clone()));
+        }
+        if self.challenges.is_empty() {
+            return Err(AcmeError::NoWay);
+        }
+        if self.challenges.contains(&Way::Http01) && self.http_address.is_none() {
+            return Err(AcmeError::NoHttpAddress);
+        }
+        Ok(Terms {
+            domains,
+            contact: self.contact.clone(),
+            directory: self.directory.clone(),
+            ways: self.challenges.clone(),
+        })
+    }
+}
+
+fn checked_domain(at: usize, text: &str) -> Result<String, AcmeError> {
+    if text.starts_with("*.") {
+        return Err(AcmeError::Wildcard { at, text: text.to_owned() });
+    }
+    let numeric = text.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
+    match DnsName::try_from(text) {
+        Ok(name) if !numeric && !text.ends_with('.') && !text.contains('_') => Ok(name.as_ref().to_ascii_lowercase()),
+        _ => Err(AcmeError::Domain { at, text: text.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> AcmeTable {
+        AcmeTable { domains: vec!["ws.example.com".to_owned()], ..AcmeTable::default() }
+    }
+
+    #[test]
+    fn names_are_told_apart_from_what_is_none() {
+        for (text, expected) in [
+            ("ws.example.com", Ok("ws.example.com")),
+            ("WS.Example.com", Ok("ws.example.com")),
+            ("xn--bcher-kva.example", Ok("xn--bcher-kva.example")),
+            ("localhost", Ok("localhost")),
+            ("*.example.com", Err("cert-manager")),
+            ("bücher.example", Err("xn--")),
+            ("https://ws.example.com", Err("without scheme")),
+            ("ws.example.com:443", Err("port")),
+            ("ws.example.com.", Err("final dot")),
+            ("under_score.example.com", Err("DNS name")),
+            ("192.0.2.1", Err("DNS name")),
+            ("2001:db8::1", Err("DNS name")),
+            ("", Err("DNS name")),
+            ("../../etc", Err("DNS name")),
+        ] {
+            let table = AcmeTable { domains: vec![text.to_owned()], ..table() };
+            match (table.check(), expected) {
+                (Ok(terms), Ok(expected)) => assert_eq!(terms.domains, [expected]),
+                (Err(error), Err(part)) => {
+                    assert!(error.to_string().contains(part), "{error}");
+                    assert_eq!(error.key(), "tls.acme.domains[0]");
+                }
+                (got, _) => panic!("{text}: {got:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_ordered_once() {
+        let table = AcmeTable { domains: ["a.test", "b.test", "A.test"].map(str::to_owned).to_vec(), ..table() };
+        assert_eq!(table.check().unwrap().domains, ["a.test", "b.test"]);
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_its_key() {
+        assert!(table().check().is_ok());
+        for (key, wrong) in [
+            ("tls.acme.domains", AcmeTable { domains: vec![], ..table() }),
+            ("tls.acme.domains", AcmeTable { domains: vec!["a.test".to_owned(); 101], ..table() }),
+            ("tls.acme.contact[0]", AcmeTable { contact: vec!["ops@example.com".to_owned()], ..table() }),
+            ("tls.acme.directory", AcmeTable { directory: "http://ca.test/directory".to_owned(), ..table() }),
+            ("tls.acme.directory", AcmeTable { directory: "letsencrypt".to_owned(), ..table() }),
+            ("tls.acme.challenges", AcmeTable { challenges: vec![], ..table() }),
+            ("tls.acme.challenges", AcmeTable { challenges: vec![Way::TlsAlpn01, Way::Http01], ..table() }),
+        ] {
+            let error = wrong.check().unwrap_err();
+            assert_eq!(error.key(), key, "{error}");
+            assert!(error.to_string().starts_with(key), "{error}");
+        }
+        let http = AcmeTable {
+            challenges: vec![Way::Http01],
+            http_address: Some(SocketAddr::from(([0, 0, 0, 0], 80))),
+            ..table()
+        };
+        assert!(http.check().is_ok());
+    }
+}
