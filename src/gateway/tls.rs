@@ -219,6 +219,7 @@ impl TlsTerms {
         let resolver = Resolver::new(&certificates, None, table.unknown_name);
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+        config.ignore_client_order = true;
         config.ticketer = tickets(table, earlier)?;
         // Tickets keep nothing here; a cache would, for each connection.
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -269,12 +270,31 @@ impl TlsTable {
     }
 }
 
-/// The one provider of cryptography, with the groups for key exchange in the order in which we like them: those that a
-/// quantum computer will not undo first.
+/// The one provider of cryptography, all in the order in which we like it: of the groups for key exchange those first that
+/// a quantum computer will not undo, of the ciphers the one that costs both sides least.
 pub(super) fn provider() -> Arc<CryptoProvider> {
-    use aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
+    use aws_lc_rs::{
+        cipher_suite::{
+            TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+            TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+            TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+            TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
+        },
+        kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768},
+    };
     let kx_groups = vec![X25519MLKEM768, X25519, SECP256R1, SECP384R1];
-    Arc::new(CryptoProvider { kx_groups, ..aws_lc_rs::default_provider() })
+    let cipher_suites = vec![
+        TLS13_AES_128_GCM_SHA256,
+        TLS13_AES_256_GCM_SHA384,
+        TLS13_CHACHA20_POLY1305_SHA256,
+        TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    ];
+    Arc::new(CryptoProvider { cipher_suites, kx_groups, ..aws_lc_rs::default_provider() })
 }
 
 fn certificates(table: &TlsTable, provider: &CryptoProvider, now: SystemTime) -> Result<Vec<Certificate>, TlsError> {
