@@ -182,3 +182,24 @@ pub(super) async fn serve<S>(
     connection.as_mut().graceful_shutdown();
     let _ = tokio::time::timeout(PARTING, connection).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(20);
+
+    #[tokio::test]
+    async fn a_connection_is_idle_when_its_last_request_is_answered_and_some_time_after() {
+        let activity = Activity::new();
+        let (one, other) = (activity.begin(), activity.begin());
+        drop(one);
+        assert!(timeout(PATIENCE * 5, activity.ceased(PATIENCE)).await.is_err(), "a request is served");
+        drop(other);
+        let answered = Instant::now();
+        activity.ceased(PATIENCE).await;
+        assert!(answered.elapsed() >= PATIENCE);
+    }
+}

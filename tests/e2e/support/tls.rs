@@ -1,10 +1,10 @@
 //! TLS connections of our own: what the gate shows, and requests over HTTP/1.1 and HTTP/2.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{Request, client::conn};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use hyper::{Request, body::Frame, client::conn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
@@ -128,7 +128,7 @@ impl TlsClient {
 /// A connection of HTTP/2.
 #[derive(Debug, Clone)]
 pub(crate) struct Http2 {
-    sender: conn::http2::SendRequest<Full<Bytes>>,
+    sender: conn::http2::SendRequest<BoxBody<Bytes, Infallible>>,
     origin: String,
 }
 
@@ -144,8 +144,15 @@ impl Http2 {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).unwrap();
+        let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes())).boxed()).unwrap();
         reply(self.sender.send_request(request)).await
+    }
+
+    /// A POST whose body never comes.
+    pub(crate) async fn post_nothing(&mut self, target: &str) -> Reply {
+        let body = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let request = Request::post(format!("{}{target}", self.origin)).body(BoxBody::new(body)).unwrap();
+        reply(self.sender.send_request(request)).await.unwrap()
     }
 }
 

@@ -89,3 +89,15 @@ async fn a_drain_ends_a_connection_that_is_idle() {
     assert_eq!(world.gate.exit().await, Some(0));
     assert!(world.http2.request("GET", "/headers", &[], "").await.is_err());
 }
+
+#[tokio::test]
+async fn a_payload_that_does_not_come_is_not_waited_for() {
+    let world = world("").await;
+    let mut http2 = world.http2.clone();
+    let base = "/socket.io/?EIO=4&transport=polling";
+    let open = http2.request("GET", base, &[], "").await.unwrap();
+    let sid = serde_json::from_slice::<serde_json::Value>(&open.body[1..]).unwrap()["sid"].as_str().unwrap().to_owned();
+
+    let late = http2.post_nothing(&format!("{base}&sid={sid}")).await;
+    assert_eq!(late.status, 408, "{}", late.text());
+}

@@ -1,7 +1,10 @@
 use std::path::PathBuf;
 
 use pkcs8::{LineEnding, PrivateKeyInfo, pkcs5::pbes2::Parameters};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ECDSA_P384_SHA384};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256,
+};
 use tempfile::TempDir;
 
 use super::*;
@@ -74,6 +77,33 @@ fn a_good_pair_is_read_whatever_form_its_key_has() {
     assert!(wrong.contains("tls.private_key") && wrong.contains("passphrase does not open"), "{wrong}");
     let none = load(&chain, &key, None).unwrap_err();
     assert!(none.contains("passphrase = {"), "{none}");
+}
+
+/// PEM of a key as OpenSSL wrote it of old: what is inside of PKCS#8.
+fn unwrapped(key: &KeyPair, label: &'static str) -> String {
+    let der = key.serialize_der();
+    let inner = PrivateKeyInfo::try_from(&der[..]).unwrap().private_key;
+    pkcs8::der::pem::encode_string(label, LineEnding::LF, inner).unwrap()
+}
+
+#[test]
+fn keys_are_read_in_the_forms_of_old() {
+    let pki = Pki::new();
+    let now = SystemTime::now();
+    let [p256, p384] =
+        [&PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384].map(|kind| KeyPair::generate_for(kind).unwrap());
+    let rsa = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
+    let ed25519 = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    for (key, pem) in [
+        (&p256, unwrapped(&p256, "EC PRIVATE KEY")),
+        (&p384, unwrapped(&p384, "EC PRIVATE KEY")),
+        (&rsa, unwrapped(&rsa, "RSA PRIVATE KEY")),
+        (&rsa, rsa.serialize_pem()),
+        (&ed25519, ed25519.serialize_pem()),
+    ] {
+        let certificate = pki.file("tls.crt", &pki.leaf(key, now - DAY, now + DAY));
+        load(&certificate, &pki.file("tls.key", &pem), None).unwrap();
+    }
 }
 
 #[test]
