@@ -1,6 +1,7 @@
 //! The promises of Tidegate, end to end: the real program between an untouched Node service and stock clients.
 #![allow(clippy::unwrap_used, reason = "what is not there fails the scenario")]
 
+mod acme;
 mod admin;
 mod auth;
 mod chaos;

@@ -8,6 +8,7 @@ pub(crate) mod http;
 pub(crate) mod issuer;
 pub(crate) mod metrics;
 pub(crate) mod node;
+pub(crate) mod pebble;
 pub(crate) mod pki;
 pub(crate) mod plain;
 pub(crate) mod poller;

@@ -24,8 +24,8 @@ use crate::observe::{
 
 /// How often the cache is looked at for what another replica has ordered.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// The same while another replica orders what we wait for.
-const LOOK_AT_OTHERS: Duration = Duration::from_secs(1);
+/// The same while we want one, which another replica may be ordering.
+const LOOK_EVERY_WANTED: Duration = Duration::from_secs(2);
 
 /// The task, and what it remembers.
 #[derive(Debug)]
@@ -70,6 +70,7 @@ impl Renewal {
             self.look(&mut publish).await;
             let pause = match self.left() {
                 Duration::ZERO => self.order_in_turn(&mut publish).await,
+                left if self.wanted() <= unix_seconds() => left.min(LOOK_EVERY_WANTED),
                 left => left.min(LOOK_EVERY),
             };
             sleep(pause).await;
@@ -79,10 +80,14 @@ impl Renewal {
     /// How long until the next order.
     fn left(&self) -> Duration {
         let now = unix_seconds();
-        let wanted = self.held.as_ref().map_or(0, |held| held.renewal);
-        let due = self.attempts.due(wanted, now).max(now);
+        let due = self.attempts.due(self.wanted(), now).max(now);
         self.gauges.acme.next_order(due);
         Duration::from_secs(due - now)
+    }
+
+    /// When there ought to be a new one.
+    fn wanted(&self) -> u64 {
+        self.held.as_ref().map_or(0, |held| held.renewal)
     }
 
     /// Takes from the cache what is better than what we have, and gives it what it lacks.
@@ -127,7 +132,7 @@ impl Renewal {
 
     /// Orders, if no other replica does. Returns how long to wait before looking again.
     async fn order_in_turn(&mut self, publish: &mut impl FnMut(&Ordered)) -> Duration {
-        let Some(_lock) = self.entries.try_lock().await else { return LOOK_AT_OTHERS };
+        let Some(_lock) = self.entries.try_lock().await else { return LOOK_EVERY_WANTED };
         // Whoever had the lock before us may have ordered, or failed.
         self.look(publish).await;
         if !self.left().is_zero() {

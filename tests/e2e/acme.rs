@@ -1,0 +1,135 @@
+//! Certificates that are ordered from Pebble, by the parts that a gate is made of.
+
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+
+use rustls::server::Acceptor;
+use tempfile::TempDir;
+use tidegate::{
+    gateway::acme::{
+        Acme, AcmeTable, Ordered, Way,
+        challenges::{Challenges, is_challenge},
+        http01,
+    },
+    observe::gauges::Gauges,
+};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc::{self, UnboundedReceiver},
+};
+use tokio_rustls::LazyConfigAcceptor;
+
+use crate::support::{eventually, pebble::Pebble, ports::Port, soon};
+
+/// A server, and a node that shows it in one way that the names lead to it.
+struct World {
+    pebble: Pebble,
+    table: AcmeTable,
+    folder: TempDir,
+    _ports: [Port; 2],
+}
+
+impl World {
+    async fn with(way: Way) -> Self {
+        let [http, tls] = [Port::reserve(), Port::reserve()];
+        let pebble = Pebble::start(http.address, tls.address, Duration::from_secs(3600)).await;
+        let folder = TempDir::new().unwrap();
+        let table = AcmeTable {
+            domains: vec!["gate.test".to_owned(), "b.gate.test".to_owned()],
+            contact: vec!["mailto:ops@gate.test".to_owned()],
+            directory: pebble.directory(),
+            cache: folder.path().join("acme"),
+            root_ca: Some(pebble.root_ca()),
+            challenges: vec![way],
+            http_address: Some(http.address),
+        };
+        let world = Self { pebble, table, folder, _ports: [http, tls] };
+        let challenges = world.node().challenges();
+        let [http, tls] = &world._ports;
+        tokio::spawn(http01::serve(TcpListener::bind(http.address).await.unwrap(), Arc::clone(&challenges)));
+        tokio::spawn(answer_handshakes(TcpListener::bind(tls.address).await.unwrap(), challenges));
+        world
+    }
+
+    /// A replica: what answers the authority is another one, that shares its cache.
+    fn node(&self) -> Acme {
+        Acme::new(&self.table, Arc::new(Gauges::new())).unwrap()
+    }
+
+    /// What a replica publishes.
+    fn run(&self) -> UnboundedReceiver<Ordered> {
+        let (publish, published) = mpsc::unbounded_channel();
+        tokio::spawn(self.node().run(move |ordered| drop(publish.send(ordered.clone()))));
+        published
+    }
+
+    /// Waits until the certificate is kept.
+    async fn kept(&self) -> PathBuf {
+        eventually("a certificate in the cache", async || {
+            let entries = fs::read_dir(self.folder.path().join("acme")).unwrap();
+            let mut paths = entries.map(|entry| entry.unwrap().path());
+            paths.find(|path| path.extension().is_some_and(|extension| extension == "pem"))
+        })
+        .await
+    }
+}
+
+async fn answer_handshakes(listener: TcpListener, challenges: Arc<Challenges>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let challenges = Arc::clone(&challenges);
+        tokio::spawn(async move {
+            let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await.unwrap();
+            assert!(is_challenge(&start.client_hello()));
+            let name = start.client_hello().server_name().unwrap().to_owned();
+            let config = challenges.tls_alpn_01(&name).await.unwrap();
+            start.into_stream(config).await.unwrap();
+        });
+    }
+}
+
+async fn next(published: &mut UnboundedReceiver<Ordered>) -> Ordered {
+    soon("a certificate", published.recv()).await.unwrap()
+}
+
+/// Ordered by one replica, answered by another, and used again when the server is gone.
+async fn ordered_and_kept(way: Way) {
+    let mut world = World::with(way).await;
+    let ordered = next(&mut world.run()).await;
+    assert_eq!(ordered.domains(), ["gate.test", "b.gate.test"]);
+    world.kept().await;
+    world.pebble.stop().await;
+    let again = next(&mut world.run()).await;
+    assert_eq!(again.key().cert, ordered.key().cert);
+}
+
+#[tokio::test]
+async fn a_certificate_is_ordered_over_plain_http_and_kept() {
+    ordered_and_kept(Way::Http01).await;
+}
+
+#[tokio::test]
+async fn a_certificate_is_ordered_in_a_handshake_and_kept() {
+    ordered_and_kept(Way::TlsAlpn01).await;
+}
+
+#[tokio::test]
+async fn replicas_that_share_a_cache_order_one_certificate() {
+    let world = World::with(Way::Http01).await;
+    let mut replicas: Vec<_> = (0..4).map(|_| world.run()).collect();
+    let mut serials = Vec::new();
+    for replica in &mut replicas {
+        serials.push(next(replica).await.key().cert[0].clone());
+    }
+    serials.dedup();
+    assert_eq!(serials.len(), 1);
+}
+
+#[tokio::test]
+async fn an_account_that_the_server_has_forgotten_is_made_anew() {
+    let mut world = World::with(Way::Http01).await;
+    let first = next(&mut world.run()).await;
+    fs::remove_file(world.kept().await).unwrap();
+    world.pebble.stop().await;
+    world.pebble.restart().await;
+    let second = next(&mut world.run()).await;
+    assert_ne!(first.key().cert, second.key().cert);
+}
