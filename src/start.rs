@@ -1,5 +1,6 @@
 //! Starts a node: the one place that knows all parts and joins them. No logic of its own.
 
+mod acme;
 mod compile;
 mod control;
 mod thread;
@@ -20,12 +21,14 @@ use crate::{
     config::{Config, error::ConfigError, load::Overrides},
     gateway::{drain::Stage, jwks::KeyServerError, listener, tls::TlsError},
     observe::{
+        gauges::Gauges,
         journal::{self, JournalError, LogLevel},
         tally::Tally,
     },
     policy::compile_error::CompileError,
     relay::{dial::UpstreamUrlError, registry::Registry},
     start::{
+        acme::CertificateOrder,
         compile::{Keys, Shared},
         control::Control,
         thread::Seed,
@@ -157,7 +160,7 @@ pub fn run(config: Config, path: Option<PathBuf>, overrides: Overrides) -> Resul
 /// See [`StartError`].
 pub fn verify(config: &Config) -> Result<(), StartError> {
     config.check()?;
-    let shared = Shared::new(config)?;
+    let (shared, _) = shared(config)?;
     compile::compile(config, &Keys::of(config, &shared)?, 1)?;
     admin_token(config)?;
     Ok(())
@@ -177,7 +180,9 @@ fn launch(config: Config, source: Option<control::Source>) -> Result<Running, St
     };
     let tallies: Vec<_> = (0..count).map(|_| Tally::new(&config.metrics.latency_buckets_ms)).collect();
     let health = Arc::new(Health::new(started, tallies.clone()));
-    let shared = Arc::new(Shared::new(&config)?);
+    let (shared, order) = shared(&config)?;
+    let (shared, order) = (Arc::new(shared), order.map(CertificateOrder::listen).transpose()?);
+    health.set_certificate(order.is_none());
     let keys = Keys::of(&config, &shared)?;
     let settings = Arc::new(compile::compile(&config, &keys, 1)?);
     let admin_token = admin_token(&config)?;
@@ -186,7 +191,7 @@ fn launch(config: Config, source: Option<control::Source>) -> Result<Running, St
     let refused = |source| StartError::Listen { key: "listen.address", address, source };
     let listeners = listener::bind_all(address, count).map_err(refused)?;
     let address = listeners.first().map_or(Ok(address), TcpListener::local_addr)?;
-    let admin_listener = bind_admin(config.admin.address)?;
+    let admin_listener = bind("admin.address", config.admin.address)?;
     let admin_address = admin_listener.local_addr()?;
 
     let (stage, stage_seen) = watch::channel(Stage::Serving);
@@ -219,8 +224,19 @@ fn launch(config: Config, source: Option<control::Source>) -> Result<Running, St
     };
     let grace = config.limits.shutdown_grace.0;
     let (workers_done, done) = oneshot::channel();
-    let control =
-        Control { config, shared, keys, current, stage: stage.clone(), health, admin, admin_listener, source, done };
+    let control = Control {
+        config,
+        shared,
+        keys,
+        order,
+        current,
+        stage: stage.clone(),
+        health,
+        admin,
+        admin_listener,
+        source,
+        done,
+    };
     let control = control.spawn()?;
     Ok(Running { address, admin: admin_address, stage, grace, workers, control, workers_done })
 }
@@ -229,8 +245,15 @@ fn admin_token(config: &Config) -> Result<Option<Secret>, SecretError> {
     config.admin.token.as_ref().map(SecretSource::read).transpose()
 }
 
-fn bind_admin(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let refused = |source| StartError::Listen { key: "admin.address", address, source };
+/// What outlives a reload, and the certificate that is to be ordered.
+fn shared(config: &Config) -> Result<(Shared, Option<CertificateOrder>), TlsError> {
+    let gauges = Arc::new(Gauges::new());
+    let order = CertificateOrder::of(config, &gauges)?;
+    Ok((Shared::new(config, gauges, order.as_ref().map(CertificateOrder::here))?, order))
+}
+
+fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let refused = |source| StartError::Listen { key, address, source };
     let listener = TcpListener::bind(address).map_err(refused)?;
     listener.set_nonblocking(true).map_err(refused)?;
     Ok(listener)

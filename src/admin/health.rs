@@ -24,6 +24,7 @@ pub struct Health {
     tallies: Vec<Arc<Tally>>,
     listening: AtomicBool,
     draining: AtomicBool,
+    certificate: AtomicBool,
     keys: Mutex<Result<(), String>>,
 }
 
@@ -31,7 +32,7 @@ pub struct Health {
 #[derive(Debug, Serialize)]
 struct Readiness {
     ready: bool,
-    conditions: [Condition; 4],
+    conditions: [Condition; 5],
 }
 
 #[derive(Debug, Serialize)]
@@ -53,6 +54,7 @@ impl Health {
             tallies,
             listening: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            certificate: AtomicBool::new(true),
             keys: Mutex::new(Err("not loaded yet".to_owned())),
         }
     }
@@ -65,6 +67,11 @@ impl Health {
     /// The node is sending its clients away and takes no more.
     pub fn set_draining(&self, draining: bool) {
         self.draining.store(draining, Relaxed);
+    }
+
+    /// Clients can be shown a certificate (or need not be), or cannot yet.
+    pub fn set_certificate(&self, there: bool) {
+        self.certificate.store(there, Relaxed);
     }
 
     /// Tokens can be verified (or need not be), or cannot, and `why` not. Everybody may read `why`.
@@ -91,6 +98,7 @@ impl Health {
         let unless = |ok: bool, why: &str| (!ok).then(|| why.to_owned());
         let listening = self.listening.load(Relaxed);
         let staying = !self.draining.load(Relaxed);
+        let certificate = self.certificate.load(Relaxed);
         let conditions = [
             Condition {
                 name: "listening",
@@ -99,6 +107,15 @@ impl Health {
                 why: unless(listening, "the listener is not open"),
             },
             Condition { name: "keys", ok: keys.is_ok(), required: true, why: keys.err() },
+            Condition {
+                name: "certificate",
+                ok: certificate,
+                required: true,
+                why: unless(
+                    certificate,
+                    "no certificate yet: it is being ordered, and the log says what is in the way",
+                ),
+            },
             Condition {
                 name: "draining",
                 ok: staying,
@@ -154,6 +171,9 @@ mod tests {
         assert!(!health.readiness().ready);
         health.set_keys(true, "");
         assert!(health.readiness().ready);
+        health.set_certificate(false);
+        assert!(!health.readiness().ready);
+        health.set_certificate(true);
         health.set_draining(true);
         assert!(!health.readiness().ready);
     }
@@ -167,6 +187,6 @@ mod tests {
         tally.dial(false);
         let readiness = health.readiness();
         assert!(readiness.ready);
-        assert!(!readiness.conditions[3].ok);
+        assert!(readiness.conditions.iter().any(|condition| condition.name == "upstream" && !condition.ok));
     }
 }

@@ -21,6 +21,9 @@ pub use self::{
 };
 use crate::observe::gauges::Gauges;
 
+#[cfg(test)]
+pub(super) use self::certificate::tests::ordered_for;
+
 /// What a table says, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Terms {

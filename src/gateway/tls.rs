@@ -10,7 +10,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use http::HeaderName;
@@ -30,10 +30,16 @@ pub use self::{
     client_auth::{CertificatePart, ClientAuth, ClientCertificate},
     resolver::CertificateSlot,
 };
-use crate::units::SecretSource;
+use crate::{
+    gateway::acme::{AcmeError, AcmeTable, challenges::Challenges},
+    units::SecretSource,
+};
 
 /// HTTP/2 for requests; a WebSocket is asked for over HTTP/1.1 (RFC 7301 names).
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// From when on the end of a certificate from files is near.
+const ENDS_SOON: Duration = Duration::from_hours(7 * 24);
 
 /// `[tls]`: TLS at `listen.address`. Without the table clients speak plain HTTP.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -51,6 +57,9 @@ pub struct TlsTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = SecretSource::Env("TLS_PASSPHRASE".to_owned()))]
     pub passphrase: Option<SecretSource>,
+    /// A certificate that is ordered, in place of the two files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acme: Option<AcmeTable>,
     /// Further certificates, a table each, shown to clients that ask for one of their names. Two for the same name, RSA
     /// and ECDSA for example: the first that the client understands.
     pub certificates: Vec<CertificateTable>,
@@ -145,6 +154,14 @@ pub enum TlsError {
     /// Nothing that could be in a certificate.
     #[error("upstream.tls.server_name is {0:?}; it has to be a host name or an IP address")]
     ServerName(String),
+    /// Two places for one certificate.
+    #[error(
+        "tls.{0} stands beside tls.acme, which orders the certificate; remove one of them, or name the files in [[tls.certificates]]"
+    )]
+    BesideAcme(&'static str),
+    /// No certificate can be ordered as the table says.
+    #[error(transparent)]
+    Acme(Box<AcmeError>),
     /// The library refuses the combination.
     #[error("tls: {0}")]
     Library(#[from] rustls::Error),
@@ -158,6 +175,8 @@ impl TlsError {
             Self::File(error) => error.key.clone(),
             Self::NeedsClientCa(key) => format!("tls.{key}"),
             Self::ForwardHeader(_) => "tls.forward_client".to_owned(),
+            Self::BesideAcme(key) => format!("tls.{key}"),
+            Self::Acme(error) => error.key(),
             Self::NotHttps => "upstream.url".to_owned(),
             Self::ServerName(_) => "upstream.tls.server_name".to_owned(),
             Self::Missing { .. } | Self::Library(_) => "tls".to_owned(),
@@ -169,10 +188,25 @@ impl TlsError {
     }
 }
 
+impl From<AcmeError> for TlsError {
+    fn from(error: AcmeError) -> Self {
+        Self::Acme(Box::new(error))
+    }
+}
+
 impl From<FileError> for TlsError {
     fn from(error: FileError) -> Self {
         Self::File(Box::new(error))
     }
+}
+
+/// A certificate that is ordered, as handshakes see it.
+#[derive(Debug, Clone)]
+pub struct OrderedHere {
+    /// Where it is put once it is there.
+    pub slot: Arc<CertificateSlot>,
+    /// What the authority is answered with until then.
+    pub challenges: Arc<Challenges>,
 }
 
 /// How TLS is ended, made of one table and the files it names.
@@ -181,16 +215,23 @@ pub struct TlsTerms {
     config: Arc<ServerConfig>,
     client: Use,
     asks_clients: bool,
-    /// Name and end of each certificate.
+    ordered: Option<OrderedHere>,
+    /// Name and end of each certificate from files.
     validity: Vec<(String, SystemTime)>,
 }
 
 impl TlsTerms {
-    /// Reads and checks the files. `earlier`: what was in force, whose session tickets stay good where they may.
+    /// Reads and checks the files. `ordered`: the certificate that is ordered, if one is. `earlier`: what was in force,
+    /// whose session tickets stay good where they may.
     ///
     /// # Errors
     /// See [`TlsError`].
-    pub fn compile(table: &TlsTable, now: SystemTime, earlier: Option<&Self>) -> Result<Self, TlsError> {
+    pub fn compile(
+        table: &TlsTable,
+        ordered: Option<&OrderedHere>,
+        now: SystemTime,
+        earlier: Option<&Self>,
+    ) -> Result<Self, TlsError> {
         let provider = provider();
         let certificates = certificates(table, &provider, now)?;
         let client = Use::new(&table.forward_client, table.client_user).map_err(TlsError::ForwardHeader)?;
@@ -216,7 +257,8 @@ impl TlsTerms {
                 builder.with_no_client_auth()
             }
         };
-        let resolver = Resolver::new(&certificates, None, table.unknown_name);
+        let slot = ordered.map(|ordered| Arc::clone(&ordered.slot));
+        let resolver = Resolver::new(&certificates, slot, table.unknown_name);
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
         config.ignore_client_order = true;
@@ -224,13 +266,23 @@ impl TlsTerms {
         // Tickets keep nothing here; a cache would, for each connection.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         let validity = certificates.iter().map(|one| (one.label().to_owned(), one.not_after)).collect();
-        Ok(Self { config: Arc::new(config), client, asks_clients: table.client_ca.is_some(), validity })
+        let asks_clients = table.client_ca.is_some();
+        Ok(Self { config: Arc::new(config), client, asks_clients, ordered: ordered.cloned(), validity })
     }
 
-    /// Name and end of each certificate.
+    /// Name and end of each certificate from files.
     #[must_use]
     pub fn validity(&self) -> &[(String, SystemTime)] {
         &self.validity
+    }
+
+    /// Name and end of each certificate that has ended at `now`, or will soon and should have been replaced.
+    #[must_use]
+    pub fn ending(&self, now: SystemTime) -> Vec<(String, SystemTime)> {
+        let from_files = self.validity.iter().filter(|(_, not_after)| *not_after <= now + ENDS_SOON).cloned();
+        let ordered = self.ordered.as_ref().and_then(|ordered| ordered.slot.get());
+        let ordered = ordered.filter(|certificate| certificate.overdue() <= now);
+        from_files.chain(ordered.map(|certificate| (certificate.label().to_owned(), certificate.not_after()))).collect()
     }
 }
 
@@ -298,25 +350,19 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 }
 
 fn certificates(table: &TlsTable, provider: &CryptoProvider, now: SystemTime) -> Result<Vec<Certificate>, TlsError> {
-    let (certificate, private_key) = match (&table.certificate, &table.private_key) {
-        (Some(certificate), Some(private_key)) => (certificate, private_key),
-        (None, Some(_)) => {
-            return Err(TlsError::missing(
-                "tls.certificate",
-                "name the PEM file of the certificate for tls.private_key",
-            ));
+    let mut certificates = Vec::new();
+    if table.acme.is_none() {
+        certificates.push(first_certificate(table, provider, now)?);
+    } else {
+        let beside = [
+            ("certificate", table.certificate.is_some()),
+            ("private_key", table.private_key.is_some()),
+            ("passphrase", table.passphrase.is_some()),
+        ];
+        if let Some((key, _)) = beside.into_iter().find(|(_, given)| *given) {
+            return Err(TlsError::BesideAcme(key));
         }
-        (Some(_), None) => {
-            return Err(TlsError::missing("tls.private_key", "name the PEM file of the key for tls.certificate"));
-        }
-        (None, None) => {
-            let mend =
-                "name the PEM files of a certificate and its key, or remove the table [tls] to listen without TLS";
-            return Err(TlsError::missing("tls.certificate", mend));
-        }
-    };
-    let first = CertificateFiles { table: "tls", certificate, private_key, passphrase: table.passphrase.as_ref() };
-    let mut certificates = vec![first.load(provider, now)?];
+    }
     for (at, pair) in table.certificates.iter().enumerate() {
         let table = format!("tls.certificates[{at}]");
         let files = CertificateFiles {
@@ -332,6 +378,27 @@ fn certificates(table: &TlsTable, provider: &CryptoProvider, now: SystemTime) ->
         certificates.push(certificate);
     }
     Ok(certificates)
+}
+
+fn first_certificate(table: &TlsTable, provider: &CryptoProvider, now: SystemTime) -> Result<Certificate, TlsError> {
+    let (certificate, private_key) = match (&table.certificate, &table.private_key) {
+        (Some(certificate), Some(private_key)) => (certificate, private_key),
+        (None, Some(_)) => {
+            return Err(TlsError::missing(
+                "tls.certificate",
+                "name the PEM file of the certificate for tls.private_key",
+            ));
+        }
+        (Some(_), None) => {
+            return Err(TlsError::missing("tls.private_key", "name the PEM file of the key for tls.certificate"));
+        }
+        (None, None) => {
+            let mend = "name the PEM files of a certificate and its key, or order one with [tls.acme], or remove the table [tls] to listen without TLS";
+            return Err(TlsError::missing("tls.certificate", mend));
+        }
+    };
+    let first = CertificateFiles { table: "tls", certificate, private_key, passphrase: table.passphrase.as_ref() };
+    Ok(first.load(provider, now)?)
 }
 
 /// Keys for session tickets, renewed every few hours. Whoever resumes a session is not asked for its certificate again,

@@ -23,8 +23,10 @@ pub struct Gauges {
     jwks_last_success: AtomicU64,
     jwks_failures: AtomicU64,
     certificates_ok: AtomicBool,
-    /// Name and end of each certificate; empty without TLS.
+    /// Name and end of each certificate from files; empty without TLS.
     certificates: Mutex<BTreeMap<String, u64>>,
+    /// Name and end of the one that was ordered.
+    ordered: Mutex<Option<(String, u64)>>,
 }
 
 impl Gauges {
@@ -39,6 +41,7 @@ impl Gauges {
             jwks_failures: AtomicU64::new(0),
             certificates_ok: AtomicBool::new(true),
             certificates: Mutex::default(),
+            ordered: Mutex::default(),
         }
     }
 
@@ -59,7 +62,7 @@ impl Gauges {
         }
     }
 
-    /// These certificates are shown to clients from now on. Of several for one name the first to end counts.
+    /// These certificates from files are shown to clients from now on. Of several for one name the first to end counts.
     pub fn certificates_read(&self, validity: &[(String, SystemTime)]) {
         let mut ends: BTreeMap<String, u64> = BTreeMap::new();
         for (name, not_after) in validity {
@@ -75,8 +78,16 @@ impl Gauges {
         self.certificates_ok.store(false, Relaxed);
     }
 
+    /// This certificate, which was ordered, is shown from now on.
+    pub fn certificate_ordered(&self, name: &str, not_after: SystemTime) {
+        *self.ordered.lock().unwrap_or_else(PoisonError::into_inner) = Some((name.to_owned(), seconds(not_after)));
+    }
+
     pub(super) fn certificates(&self) -> (bool, Vec<(String, u64)>) {
-        let ends = self.certificates.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut ends = self.certificates.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((name, end)) = self.ordered.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            ends.entry(name).and_modify(|other| *other = end.min(*other)).or_insert(end);
+        }
         (self.certificates_ok.load(Relaxed), ends.into_iter().collect())
     }
 

@@ -11,7 +11,7 @@ use crate::{
         head_guard::HeadLimits,
         jwks::{KeyServer, KeyServerError},
         router::Routes,
-        tls::{Tls, TlsError, TlsTable, TlsTerms},
+        tls::{OrderedHere, Tls, TlsError, TlsTable, TlsTerms},
         upstream_tls::UpstreamTls,
     },
     observe::{Exposition, gauges::Gauges, journal::Journal, tally::Tally},
@@ -26,7 +26,7 @@ use crate::{
         worker::{Returns, Rules},
     },
     session::{Terms, Transport, hold::HoldTerms, plain},
-    start::StartError,
+    start::{StartError, acme},
     wire::engineio::open::{Open, Sid},
 };
 
@@ -46,6 +46,8 @@ pub(super) struct Shared {
     pub(super) returns: Returns,
     /// None: clients speak plain HTTP.
     pub(super) tls: Option<Arc<Tls>>,
+    /// None: certificates come from files.
+    ordered: Option<OrderedHere>,
 }
 
 /// The keys that tokens are checked with, where they are published by a key server.
@@ -64,9 +66,9 @@ impl Keys {
 }
 
 impl Shared {
-    pub(super) fn new(config: &Config) -> Result<Self, TlsError> {
-        let gauges = Arc::new(Gauges::new());
-        let terms = tls_terms(config, None)?.inspect(|terms| gauges.certificates_read(terms.validity()));
+    pub(super) fn new(config: &Config, gauges: Arc<Gauges>, ordered: Option<OrderedHere>) -> Result<Self, TlsError> {
+        let terms = tls_terms(config, ordered.as_ref(), None)?;
+        let terms = terms.inspect(|terms| gauges.certificates_read(terms.validity()));
         let configured = config.rate_limit.iter().flat_map(|rule| &rule.events).filter(|event| !event.contains('*'));
         let configured = configured.map(String::as_str).chain([plain::MESSAGE]);
         Ok(Self {
@@ -75,7 +77,18 @@ impl Shared {
             gauges,
             returns: Returns::default(),
             tls: terms.map(|terms| Arc::new(Tls::new(terms))),
+            ordered,
         })
+    }
+
+    /// TLS as a changed configuration, or changed files, have it. None where that takes a restart: whether a certificate
+    /// is ordered, and which, is settled at the start.
+    pub(super) fn new_tls_terms(&self, config: &Config) -> Result<Option<TlsTerms>, TlsError> {
+        let Some(tls) = &self.tls else { return Ok(None) };
+        if acme::table(config).is_some() != self.ordered.is_some() {
+            return Ok(None);
+        }
+        tls_terms(config, self.ordered.as_ref(), Some(&tls.terms()))
     }
 
     pub(super) fn exposition(&self, tallies: Vec<Arc<Tally>>, journal: Option<Journal>) -> Exposition {
@@ -83,9 +96,13 @@ impl Shared {
     }
 }
 
-/// How TLS is ended, if it is. `earlier`: what is in force.
-pub(super) fn tls_terms(config: &Config, earlier: Option<&TlsTerms>) -> Result<Option<TlsTerms>, TlsError> {
-    config.tls.as_ref().map(|table| TlsTerms::compile(table, SystemTime::now(), earlier)).transpose()
+/// How TLS is ended, if it is. `ordered`: the certificate that is ordered, `earlier`: what is in force.
+fn tls_terms(
+    config: &Config,
+    ordered: Option<&OrderedHere>,
+    earlier: Option<&TlsTerms>,
+) -> Result<Option<TlsTerms>, TlsError> {
+    config.tls.as_ref().map(|table| TlsTerms::compile(table, ordered, SystemTime::now(), earlier)).transpose()
 }
 
 /// Puts a configuration into effect, or says why that cannot be.

@@ -22,11 +22,16 @@ use crate::{
         load::{self, Overrides},
         watch::{FilesWatch, Watch},
     },
-    gateway::{drain::Stage, tls::TlsTable, upstream_tls},
+    gateway::{
+        drain::Stage,
+        tls::{TlsError, TlsTable},
+        upstream_tls,
+    },
     observe::journal::{self, Journal, LogLevel},
     policy::auth::shared_keys::SharedKeys,
     start::{
         StartError,
+        acme::{self, CertificateOrder},
         compile::{self, Keys, Settings, Shared},
     },
 };
@@ -37,9 +42,8 @@ const IMPATIENT_GRACE: Duration = Duration::from_secs(2);
 /// How often limits that nobody uses any more are forgotten.
 const TIDY_EVERY: Duration = Duration::from_secs(10);
 
-/// How often the end of certificates is looked at, and from when on it is near.
+/// How often the end of certificates is looked at.
 const EXPIRY_LOOK: Duration = Duration::from_secs(3600);
-const EXPIRES_SOON: Duration = Duration::from_secs(7 * 86_400);
 
 /// How often a node without keys looks whether it has some.
 const KEYS_LOOK: Duration = Duration::from_millis(100);
@@ -56,6 +60,7 @@ pub(super) struct Control {
     pub(super) config: Config,
     pub(super) shared: Arc<Shared>,
     pub(super) keys: Keys,
+    pub(super) order: Option<CertificateOrder>,
     pub(super) current: watch::Sender<Arc<Settings>>,
     pub(super) stage: watch::Sender<Stage>,
     pub(super) health: Arc<Health>,
@@ -77,7 +82,7 @@ impl Control {
     }
 
     async fn live(self) -> io::Result<()> {
-        let Self { config, shared, keys, current, stage, health, admin, admin_listener, source, done } = self;
+        let Self { config, shared, keys, order, current, stage, health, admin, admin_listener, source, done } = self;
         let admin_listener = tokio::net::TcpListener::from_std(admin_listener)?;
         let (_stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(admin::serve(admin_listener, admin, async {
@@ -86,6 +91,9 @@ impl Control {
         let keys = KeyTask::spawn(keys, &health);
         tokio::spawn(tidy(current.clone()));
         tokio::spawn(watch_expiry(Arc::clone(&shared)));
+        if let Some(order) = order {
+            order.begin(Arc::clone(&health))?;
+        }
         tokio::spawn({
             let (health, mut stage) = (Arc::clone(&health), stage.subscribe());
             async move {
@@ -221,8 +229,7 @@ impl Reload {
     }
 
     fn try_renew_certificates(&mut self) -> Result<(), StartError> {
-        let tls = self.shared.tls.as_ref();
-        let terms = compile::tls_terms(&self.config, tls.map(|tls| tls.terms()).as_deref())?;
+        let terms = self.shared.new_tls_terms(&self.config)?;
         if self.config.upstream.tls.is_some() {
             let keys = Keys { published: Arc::clone(&self.keys.published), server: None };
             let settings = compile::compile(&self.config, &keys, self.generation + 1)?;
@@ -230,7 +237,7 @@ impl Reload {
             self.current.send_replace(Arc::new(settings));
             journal::line(LogLevel::Info, "the certificates for the service were read again");
         }
-        if let (Some(tls), Some(terms)) = (tls, terms) {
+        if let (Some(tls), Some(terms)) = (&self.shared.tls, terms) {
             for (name, not_after) in terms.validity() {
                 let days = not_after.duration_since(SystemTime::now()).map_or(0, |left| left.as_secs() / 86_400);
                 journal::line(LogLevel::Info, &format!("new certificate for {name}, good for {days} days"));
@@ -255,8 +262,8 @@ impl Reload {
             Keys { published: Arc::clone(&self.keys.published), server: None }
         };
         let settings = compile::compile(&config, &keys, self.generation + 1)?;
-        let tls = self.shared.tls.as_ref();
-        let terms = compile::tls_terms(&config, tls.map(|tls| tls.terms()).as_deref())?;
+        acme::verify(&config).map_err(TlsError::from)?;
+        let terms = self.shared.new_tls_terms(&config)?;
         for key in needs_restart(&self.config, &config) {
             journal::line(LogLevel::Warn, &format!("{key} was changed: that takes effect at the next start"));
         }
@@ -266,7 +273,7 @@ impl Reload {
         if other_server {
             self.keys = KeyTask::spawn(keys, &self.health);
         }
-        if let (Some(tls), Some(terms)) = (tls, terms) {
+        if let (Some(tls), Some(terms)) = (&self.shared.tls, terms) {
             self.shared.gauges.certificates_read(terms.validity());
             tls.replace(terms);
         }
@@ -295,9 +302,9 @@ async fn changed(files: Option<&mut FilesWatch>) {
 async fn watch_expiry(shared: Arc<Shared>) {
     let Some(tls) = &shared.tls else { return };
     loop {
-        for (name, not_after) in tls.terms().validity() {
-            match not_after.duration_since(SystemTime::now()) {
-                Ok(left) if left > EXPIRES_SOON => {}
+        let now = SystemTime::now();
+        for (name, not_after) in tls.terms().ending(now) {
+            match not_after.duration_since(now) {
                 Ok(left) => {
                     let hours = left.as_secs() / 3600;
                     let sentence =
@@ -320,6 +327,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("listen.address", old.listen.address != new.listen.address),
         ("listen.workers", old.listen.workers != new.listen.workers),
         ("tls", old.tls.is_some() != new.tls.is_some()),
+        ("tls.acme", acme::table(old) != acme::table(new)),
         ("admin", old.admin != new.admin),
         ("metrics", old.metrics != new.metrics),
         ("log.format", old.log.format != new.log.format),

@@ -66,6 +66,19 @@ impl Ordered {
         &self.domains
     }
 
+    /// What it is called in metrics and log: its first name.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        self.domains.first().map_or("unnamed", String::as_str)
+    }
+
+    /// From when on it should long have been renewed: three quarters of it are over.
+    #[must_use]
+    pub fn overdue(&self) -> SystemTime {
+        let Validity { not_before, not_after } = self.validity;
+        self.not_after() - Duration::from_secs(not_after.saturating_sub(not_before) / 4)
+    }
+
     /// When it ends, or has ended: where the authority is away longer than it lasts it is still the best there is.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
@@ -112,6 +125,11 @@ pub(super) mod tests {
         Zeroizing::new(format!("{}{}", key.serialize_pem(), certificate.pem()).into_bytes())
     }
 
+    /// One for these names, for tests of what is done with it.
+    pub(in crate::gateway) fn ordered_for(domains: &[&str]) -> Ordered {
+        Ordered::from_pem(pem(domains, (2026, 2027)), &names(domains)).unwrap()
+    }
+
     fn fault(pem: &[u8], domains: &[&str]) -> String {
         Ordered::from_pem(Zeroizing::new(pem.to_vec()), &names(domains)).unwrap_err().to_string()
     }
@@ -123,6 +141,7 @@ pub(super) mod tests {
             let ordered = Ordered::from_pem(pem.clone(), &names(domains)).unwrap();
             assert_eq!(ordered.validity, Validity { not_before: 1_767_225_600, not_after: 1_798_761_600 });
             assert_eq!(ordered.domains(), domains);
+            assert_eq!(ordered.overdue(), UNIX_EPOCH + Duration::from_secs(1_798_761_600 - 365 * 86_400 / 4));
             assert_eq!(ordered.pem, pem);
         }
     }

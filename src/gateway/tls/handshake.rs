@@ -3,8 +3,12 @@
 
 use std::{cell::RefCell, collections::BTreeMap, io, net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 
-use rustls::{HandshakeKind, server::Acceptor};
+use rustls::{
+    HandshakeKind, ServerConfig,
+    server::{Acceptor, ClientHello},
+};
 use tokio::{
+    io::AsyncWriteExt,
     net::TcpStream,
     sync::{Semaphore, oneshot},
     time::timeout,
@@ -13,6 +17,7 @@ use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use super::{ClientCertificate, Tls, TlsTerms, io::Socket};
 use crate::{
+    gateway::acme::challenges::is_challenge,
     observe::{journal, tally::Tally},
     policy::handshake_rate::HandshakeRate,
     relay::stream::ClientStream,
@@ -100,7 +105,7 @@ impl Handshakes {
     }
 
     /// Makes one. `rate` bounds those of its address, where that is one client's. None where it fails, which is counted
-    /// and logged.
+    /// and logged, and where an authority only wanted to know whether a name is ours.
     pub async fn accept(
         &self,
         stream: TcpStream,
@@ -125,11 +130,17 @@ impl Handshakes {
                 journal::tls_failed(peer, error.label(), error);
             })
             .ok()
+            .flatten()
     }
 
-    async fn shake_hands(&self, stream: TcpStream) -> Result<Arrival, HandshakeError> {
+    async fn shake_hands(&self, stream: TcpStream) -> Result<Option<Arrival>, HandshakeError> {
         let start = LazyConfigAcceptor::new(Acceptor::default(), Socket::new(stream)).await?;
         let terms = self.tls.terms();
+        if let Some(answer) = answer_to_challenge(&terms, &start.client_hello()).await {
+            start.into_stream(answer).await?.shutdown().await?;
+            self.tally.tls_handshake("challenge");
+            return Ok(None);
+        }
         let accept = {
             // Signing and key exchange, a part of a millisecond, happen in here; sessions take their turns in between.
             let _turn = self.turn.acquire().await;
@@ -139,7 +150,7 @@ impl Handshakes {
         let (_, connection) = stream.get_ref();
         let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
         self.tally.tls_handshake(if resumed { "resumed" } else { "full" });
-        Ok(arrival(stream, &terms))
+        Ok(Some(arrival(stream, &terms)))
     }
 
     fn begin(&self) -> (Mark, oneshot::Receiver<()>) {
@@ -155,6 +166,13 @@ impl Handshakes {
         under_way.give_up.insert(number, give_up);
         (Mark { number, under_way: Rc::clone(&self.under_way) }, given_up)
     }
+}
+
+/// How an authority is answered that asks whether a name is ours, by a handshake without client certificates (RFC 8737).
+/// None for everybody else.
+async fn answer_to_challenge(terms: &TlsTerms, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
+    let ordered = terms.ordered.as_ref().filter(|_| is_challenge(hello))?;
+    ordered.challenges.tls_alpn_01(hello.server_name()?).await
 }
 
 fn arrival(stream: Box<TlsStream<Socket>>, terms: &TlsTerms) -> Arrival {

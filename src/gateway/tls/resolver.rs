@@ -14,20 +14,21 @@ use rustls::{
 };
 
 use super::{UnknownName, certificate::Certificate};
+use crate::gateway::acme::Ordered;
 
 /// A certificate that comes and is replaced while the node runs.
 #[derive(Debug, Default)]
-pub struct CertificateSlot(RwLock<Option<Arc<CertifiedKey>>>);
+pub struct CertificateSlot(RwLock<Option<Ordered>>);
 
 impl CertificateSlot {
     /// From now on this one is shown.
-    pub fn set(&self, key: Arc<CertifiedKey>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(key);
+    pub fn set(&self, certificate: Ordered) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(certificate);
     }
 
     /// The one that is shown; none yet.
     #[must_use]
-    pub fn get(&self) -> Option<Arc<CertifiedKey>> {
+    pub fn get(&self) -> Option<Ordered> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -65,7 +66,7 @@ impl Resolver {
             let understood = keys.iter().find(|key| key.key.choose_scheme(schemes).is_some());
             return understood.or(keys.first()).cloned();
         }
-        let ordered = self.slot.as_ref().and_then(|slot| slot.get());
+        let ordered = self.slot.as_ref().and_then(|slot| slot.get()).map(|certificate| certificate.key());
         match (name, self.unknown_name) {
             // A certificate that is ordered is for the names it was ordered for, which its own check tells.
             (Some(name), UnknownName::Refuse) => ordered.filter(|key| is_for(key, name)),
@@ -100,7 +101,7 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SignatureAlgorithm};
 
     use super::*;
-    use crate::gateway::tls::provider;
+    use crate::gateway::{acme::ordered_for, tls::provider};
 
     fn certificate(names: &[&str], algorithm: &'static SignatureAlgorithm) -> Certificate {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
@@ -143,7 +144,7 @@ mod tests {
         let open = Resolver::new(&[], Some(Arc::clone(&slot)), UnknownName::Default);
         let strict = Resolver::new(&[], Some(Arc::clone(&slot)), UnknownName::Refuse);
         assert!(open.find(Some("a.test"), &ecdsa).is_none());
-        slot.set(certificate(&["a.test"], &PKCS_ECDSA_P256_SHA256).key);
+        slot.set(ordered_for(&["a.test"]));
         assert!(open.find(Some("other.test"), &ecdsa).is_some());
         assert!(strict.find(Some("other.test"), &ecdsa).is_none());
         assert!(strict.find(Some("a.test"), &ecdsa).is_some());
