@@ -1,5 +1,7 @@
 //! Certificates that are ordered from Pebble, by the parts that a gate is made of.
 
+mod trouble;
+
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use rustls::server::Acceptor;
@@ -15,6 +17,7 @@ use tidegate::{
 use tokio::{
     net::TcpListener,
     sync::mpsc::{self, UnboundedReceiver},
+    task::JoinHandle,
 };
 use tokio_rustls::LazyConfigAcceptor;
 
@@ -25,13 +28,19 @@ struct World {
     pebble: Pebble,
     table: AcmeTable,
     folder: TempDir,
-    _ports: [Port; 2],
+    ports: [Port; 2],
+    answering: Vec<JoinHandle<()>>,
 }
 
 impl World {
     async fn with(way: Way) -> Self {
+        Self::issuing(way, Duration::from_secs(3600)).await
+    }
+
+    /// Its certificates last so long.
+    async fn issuing(way: Way, validity: Duration) -> Self {
         let [http, tls] = [Port::reserve(), Port::reserve()];
-        let pebble = Pebble::start(http.address, tls.address, Duration::from_secs(3600)).await;
+        let pebble = Pebble::start(http.address, tls.address, validity).await;
         let folder = TempDir::new().unwrap();
         let table = AcmeTable {
             domains: vec!["gate.test".to_owned(), "b.gate.test".to_owned()],
@@ -42,12 +51,22 @@ impl World {
             challenges: vec![way],
             http_address: Some(http.address),
         };
-        let world = Self { pebble, table, folder, _ports: [http, tls] };
-        let challenges = world.node().challenges();
-        let [http, tls] = &world._ports;
-        tokio::spawn(http01::serve(TcpListener::bind(http.address).await.unwrap(), Arc::clone(&challenges)));
-        tokio::spawn(answer_handshakes(TcpListener::bind(tls.address).await.unwrap(), challenges));
+        let mut world = Self { pebble, table, folder, ports: [http, tls], answering: Vec::new() };
+        world.answer_with(&world.node().challenges()).await;
         world
+    }
+
+    /// From now on this node answers the authority, and no other.
+    async fn answer_with(&mut self, challenges: &Arc<Challenges>) {
+        for task in self.answering.drain(..) {
+            task.abort();
+            let _ = task.await;
+        }
+        let [http, tls] = &self.ports;
+        let [http, tls] = [http, tls].map(|port| TcpListener::bind(port.address));
+        let over_http = http01::serve(http.await.unwrap(), Arc::clone(challenges));
+        let in_handshakes = answer_handshakes(tls.await.unwrap(), Arc::clone(challenges));
+        self.answering = vec![tokio::spawn(over_http), tokio::spawn(in_handshakes)];
     }
 
     /// A replica: what answers the authority is another one, that shares its cache.
@@ -57,9 +76,7 @@ impl World {
 
     /// What a replica publishes.
     fn run(&self) -> UnboundedReceiver<Ordered> {
-        let (publish, published) = mpsc::unbounded_channel();
-        tokio::spawn(self.node().run(move |ordered| drop(publish.send(ordered.clone()))));
-        published
+        publishing(self.node())
     }
 
     /// Waits until the certificate is kept.
@@ -71,6 +88,12 @@ impl World {
         })
         .await
     }
+}
+
+fn publishing(node: Acme) -> UnboundedReceiver<Ordered> {
+    let (publish, published) = mpsc::unbounded_channel();
+    tokio::spawn(node.run(move |ordered| drop(publish.send(ordered.clone()))));
+    published
 }
 
 async fn answer_handshakes(listener: TcpListener, challenges: Arc<Challenges>) {

@@ -24,8 +24,8 @@ use crate::observe::{
 
 /// How often the cache is looked at for what another replica has ordered.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// The same while we want one, which another replica may be ordering.
-const LOOK_EVERY_WANTED: Duration = Duration::from_secs(2);
+/// The same while we want one, which another replica may be ordering, or could not store one.
+const LOOK_EVERY_WANTED: Duration = Duration::from_secs(5);
 
 /// The task, and what it remembers.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Renewal {
             self.look(&mut publish).await;
             let pause = match self.left() {
                 Duration::ZERO => self.order_in_turn(&mut publish).await,
-                left if self.wanted() <= unix_seconds() => left.min(LOOK_EVERY_WANTED),
+                left if self.wanted() <= unix_seconds() || self.is_unsaved() => left.min(LOOK_EVERY_WANTED),
                 left => left.min(LOOK_EVERY),
             };
             sleep(pause).await;
@@ -100,11 +100,16 @@ impl Renewal {
         {
             self.attempts = serde_json::from_slice(&content).unwrap_or_default();
         }
-        let unsaved = self.attempts_unsaved || self.held.as_ref().is_some_and(|held| held.unsaved);
-        if unsaved && let Some(_lock) = self.entries.try_lock().await {
+        if self.is_unsaved()
+            && let Some(_lock) = self.entries.try_lock().await
+        {
             self.save_attempts().await;
             self.save_certificate().await;
         }
+    }
+
+    fn is_unsaved(&self) -> bool {
+        self.attempts_unsaved || self.held.as_ref().is_some_and(|held| held.unsaved)
     }
 
     fn found(&mut self, content: &Zeroizing<Vec<u8>>, publish: &mut impl FnMut(&Ordered)) {
