@@ -2,7 +2,7 @@
 // of a gate. `node service.mjs [PORT]` prints {"port":N} once it listens.
 //
 // AUTH=off leaves its own check of tokens out, NEXTAUTH_SECRET is the secret of that check. RECOVERY=on turns connection
-// state recovery on, PING_MS is the interval of its pings, SLOW_MS how long it takes to let a socket in, REFUSES a
+// state recovery on, with REDIS_PORT over the streams of that redis-server, so that it may outlive the process; PING_MS is the interval of its pings, SLOW_MS how long it takes to let a socket in, REFUSES a
 // namespace that nobody gets into, HANDSHAKE=refuse refuses every connection, JOURNAL a file that survives it, with a
 // line "CLIENT SEQ" for each event `step`. TLS_PORT is where it can be reached over TLS too, with TLS_CERT and TLS_KEY (PEM);
 // TLS_CLIENT_CA is whose certificates it then wants.
@@ -30,7 +30,17 @@ const answer = listener(seen, {
 const httpServer = createServer(answer);
 httpServer.on("upgrade", (request) => seen.upgrade(request));
 
+/** Streams, that others can go on with. */
+async function streams(port) {
+  const { createClient } = await import("redis");
+  const { createAdapter } = await import("@socket.io/redis-streams-adapter");
+  const client = createClient({ url: `redis://127.0.0.1:${port}` });
+  await client.connect();
+  return createAdapter(client);
+}
+
 const io = new Server(httpServer, {
+  ...(process.env.REDIS_PORT && { adapter: await streams(process.env.REDIS_PORT) }),
   transports: ["websocket", "polling"],
   pingTimeout: process.env.PING_MS ? 500 : 60_000,
   pingInterval: Number(process.env.PING_MS ?? 25_000),

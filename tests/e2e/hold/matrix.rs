@@ -1,7 +1,8 @@
-//! Every transport, every way for a service to go, with and without its own recovery: one table.
+//! Every transport, every way for a service to go, without its own recovery, with one in memory and with one that
+//! outlives it: one table.
 
 use super::held;
-use crate::support::{Client, Gate, Service, json, token};
+use crate::support::{Client, Gate, Redis, Service, json, token};
 
 /// How the service goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,15 @@ enum Goes {
     Frozen,
 }
 
+/// What the service remembers of a socket that is gone, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Recovery {
+    Off,
+    Memory,
+    /// In Redis, by the streams adapter.
+    Streams,
+}
+
 /// What the client notices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Notices {
@@ -24,8 +34,11 @@ enum Notices {
 
 /// Each cell is run for a client that polls, for one on a websocket, and for one that is going over from one to the
 /// other: the transport of a client makes no difference to the service's leg.
-async fn cell(goes: Goes, recovery: &str, expected: Notices) {
-    let mut service = Service::with(&[("RECOVERY", recovery), ("PING_MS", "1000")]).await;
+async fn cell(goes: Goes, recovery: Recovery, expected: Notices) {
+    let redis = if recovery == Recovery::Streams { Some(Redis::start().await) } else { None };
+    let port = redis.as_ref().map_or_else(String::new, |redis| redis.port().to_string());
+    let on = if recovery == Recovery::Off { "off" } else { "on" };
+    let mut service = Service::with(&[("RECOVERY", on), ("REDIS_PORT", &port), ("PING_MS", "1000")]).await;
     let gate = Gate::before(&service).with("rate_limit = []\nupstream.connect_timeout = \"500ms\"").await;
     let mut clients = Vec::new();
     for options in [json!({ "transports": ["polling"] }), json!({}), json!({ "transports": ["polling", "websocket"] })]
@@ -47,7 +60,7 @@ async fn cell(goes: Goes, recovery: &str, expected: Notices) {
         assert_eq!(client.ask("echo", json!([1])).await, 1);
         service.emit("ada", "tutor:message", json!(["after"])).await;
         assert_eq!(client.next("tutor:message").await[0], "after");
-        assert_eq!(noticed(id, client).await, expected, "{goes:?}, recovery {recovery}");
+        assert_eq!(noticed(id, client).await, expected, "{goes:?}, recovery {recovery:?}");
     }
 }
 
@@ -78,20 +91,24 @@ async fn noticed(id: &str, client: &Client) -> Notices {
 }
 
 macro_rules! cells {
-    ($($name:ident: $goes:ident, $recovery:literal => $notices:ident;)*) => {
+    ($($name:ident: $goes:ident, $recovery:ident => $notices:ident;)*) => {
         $(#[tokio::test]
         async fn $name() {
-            cell(Goes::$goes, $recovery, Notices::$notices).await;
+            cell(Goes::$goes, Recovery::$recovery, Notices::$notices).await;
         })*
     };
 }
 
 cells! {
-    stopped_without_recovery: Stopped, "off" => NewId;
-    killed_without_recovery: Killed, "off" => NewId;
-    frozen_without_recovery: Frozen, "off" => NewId;
+    stopped_without_recovery: Stopped, Off => NewId;
+    killed_without_recovery: Killed, Off => NewId;
+    frozen_without_recovery: Frozen, Off => NewId;
     // What the service remembers in memory ends with its process.
-    stopped_with_recovery: Stopped, "on" => NewId;
-    killed_with_recovery: Killed, "on" => NewId;
-    frozen_with_recovery: Frozen, "on" => Nothing;
+    stopped_with_recovery_in_memory: Stopped, Memory => NewId;
+    killed_with_recovery_in_memory: Killed, Memory => NewId;
+    frozen_with_recovery_in_memory: Frozen, Memory => Nothing;
+    // The adapter writes a socket down when it sees it go, which a killed process does not.
+    stopped_with_recovery_in_streams: Stopped, Streams => Nothing;
+    killed_with_recovery_in_streams: Killed, Streams => NewId;
+    frozen_with_recovery_in_streams: Frozen, Streams => Nothing;
 }
