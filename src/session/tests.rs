@@ -349,3 +349,4 @@ proptest! {
 
 mod absence;
 mod held;
+mod resumed;
