@@ -1,158 +1,195 @@
-//! Certificates that are ordered from Pebble, by the parts that a gate is made of.
+//! The certificate is ordered by the gate itself, from Pebble, and clients notice nothing of it.
 
+mod order;
 mod trouble;
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs::File, path::PathBuf, time::Duration};
 
-use rustls::server::Acceptor;
 use tempfile::TempDir;
-use tidegate::{
-    gateway::acme::{
-        Acme, AcmeTable, Ordered, Way,
-        challenges::{Challenges, is_challenge},
-        http01,
-    },
-    observe::gauges::Gauges,
-};
-use tokio::{
-    net::TcpListener,
-    sync::mpsc::{self, UnboundedReceiver},
-    task::JoinHandle,
-};
-use tokio_rustls::LazyConfigAcceptor;
 
-use crate::support::{eventually, pebble::Pebble, ports::Port, soon};
+use crate::support::{
+    Gate, Pki, Service, eventually, http, json, pebble::Pebble, pki::Request, ports::Port, tidegate::Setup,
+    tls::TlsClient, token,
+};
 
-/// A server, and a node that shows it in one way that the names lead to it.
+const LONG: Duration = Duration::from_hours(1);
+
+/// A service, and an authority that finds `localhost` at the first gate.
 struct World {
+    service: Service,
     pebble: Pebble,
-    table: AcmeTable,
     folder: TempDir,
-    ports: [Port; 2],
-    answering: Vec<JoinHandle<()>>,
+    http: Port,
 }
 
 impl World {
-    async fn with(way: Way) -> Self {
-        Self::issuing(way, Duration::from_secs(3600)).await
+    /// With the gate that the authority will look at; certificates last so long.
+    async fn new(validity: Duration) -> (Self, Setup) {
+        let (service, http) = (Service::start().await, Port::reserve());
+        let setup = Gate::before(&service);
+        let pebble = Pebble::start(http.address, setup.address(), validity).await;
+        let world = Self { service, pebble, folder: TempDir::new().unwrap(), http };
+        let setup = setup.ordering_from(&world.pebble, &world.cache());
+        (world, setup)
     }
 
-    /// Its certificates last so long.
-    async fn issuing(way: Way, validity: Duration) -> Self {
-        let [http, tls] = [Port::reserve(), Port::reserve()];
-        let pebble = Pebble::start(http.address, tls.address, validity).await;
-        let folder = TempDir::new().unwrap();
-        let table = AcmeTable {
-            domains: vec!["gate.test".to_owned(), "b.gate.test".to_owned()],
-            contact: vec!["mailto:ops@gate.test".to_owned()],
-            directory: pebble.directory(),
-            cache: folder.path().join("acme"),
-            root_ca: Some(pebble.root_ca()),
-            challenges: vec![way],
-            http_address: Some(http.address),
-        };
-        let mut world = Self { pebble, table, folder, ports: [http, tls], answering: Vec::new() };
-        world.answer_with(&world.node().challenges()).await;
-        world
+    fn cache(&self) -> PathBuf {
+        self.folder.path().join("acme")
     }
 
-    /// From now on this node answers the authority, and no other.
-    async fn answer_with(&mut self, challenges: &Arc<Challenges>) {
-        for task in self.answering.drain(..) {
-            task.abort();
-            let _ = task.await;
-        }
-        let [http, tls] = &self.ports;
-        let [http, tls] = [http, tls].map(|port| TcpListener::bind(port.address));
-        let over_http = http01::serve(http.await.unwrap(), Arc::clone(challenges));
-        let in_handshakes = answer_handshakes(tls.await.unwrap(), Arc::clone(challenges));
-        self.answering = vec![tokio::spawn(over_http), tokio::spawn(in_handshakes)];
+    /// Another gate with the same cache.
+    fn replica(&self) -> Setup {
+        Gate::before(&self.service).ordering_from(&self.pebble, &self.cache())
     }
 
-    /// A replica: what answers the authority is another one, that shares its cache.
-    fn node(&self) -> Acme {
-        Acme::new(&self.table, Arc::new(Gauges::new())).unwrap()
-    }
-
-    /// What a replica publishes.
-    fn run(&self) -> UnboundedReceiver<Ordered> {
-        publishing(self.node())
-    }
-
-    /// Waits until the certificate is kept.
-    async fn kept(&self) -> PathBuf {
-        eventually("a certificate in the cache", async || {
-            let entries = fs::read_dir(self.folder.path().join("acme")).unwrap();
-            let mut paths = entries.map(|entry| entry.unwrap().path());
-            paths.find(|path| path.extension().is_some_and(|extension| extension == "pem"))
-        })
-        .await
+    fn client(&self) -> TlsClient {
+        TlsClient::believing_in(self.pebble.issuer(), rustls::DEFAULT_VERSIONS, None).forgetful()
     }
 }
 
-fn publishing(node: Acme) -> UnboundedReceiver<Ordered> {
-    let (publish, published) = mpsc::unbounded_channel();
-    tokio::spawn(node.run(move |ordered| drop(publish.send(ordered.clone()))));
-    published
+async fn orders(gate: &Gate) -> f64 {
+    gate.metrics().await.sum("tidegate_acme_orders_total", &[("result", "ok")])
 }
 
-async fn answer_handshakes(listener: TcpListener, challenges: Arc<Challenges>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let challenges = Arc::clone(&challenges);
-        tokio::spawn(async move {
-            let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await.unwrap();
-            assert!(is_challenge(&start.client_hello()));
-            let name = start.client_hello().server_name().unwrap().to_owned();
-            let config = challenges.tls_alpn_01(&name).await.unwrap();
-            start.into_stream(config).await.unwrap();
-        });
-    }
+#[tokio::test]
+async fn a_certificate_is_ordered_in_a_handshake_and_serves_stock_clients() {
+    let (world, setup) = World::new(LONG).await;
+    let gate = setup.await;
+
+    let client = gate.client(token("ada")).await;
+    assert_eq!(client.ask("echo", json!(["over TLS"])).await, "over TLS");
+    gate.counts(1.0, "tidegate_acme_orders_total", &[("result", "ok")]).await;
+    let metrics = gate.metrics().await;
+    assert!(metrics.sum("tidegate_tls_handshakes_total", &[("result", "challenge")]) >= 1.0, "the authority came");
+    assert!(metrics.sum("tidegate_certificate_not_after_seconds", &[("name", "localhost")]) > 0.0);
+    let refused = world.client().offering(&["acme-tls/1"]).serial(gate.address).await.unwrap_err();
+    assert!(refused.contains("alert"), "no challenge is open any more: {refused}");
 }
 
-async fn next(published: &mut UnboundedReceiver<Ordered>) -> Ordered {
-    soon("a certificate", published.recv()).await.unwrap()
+#[tokio::test]
+async fn an_authority_comes_through_where_clients_must_show_a_certificate() {
+    let (world, setup) = World::new(LONG).await;
+    let pki = Pki::new();
+    std::fs::write(world.folder.path().join("ca.crt"), pki.authority()).unwrap();
+    let ca = world.folder.path().join("ca.crt");
+    let gate = setup.with(&format!("tls.client_ca = {ca:?}\ntls.client_auth = \"required\"")).await;
+
+    let pair = pki.issue(&Request::client("ada"));
+    let known = TlsClient::believing_in(world.pebble.issuer(), rustls::DEFAULT_VERSIONS, Some(&pair));
+    assert!(known.http1(gate.address, "GET", "/headers", &[], "").await.is_ok());
+    let unknown = world.client().http1(gate.address, "GET", "/headers", &[], "").await;
+    assert!(unknown.is_err(), "{:?}", unknown.map(|reply| reply.status));
 }
 
-/// Ordered by one replica, answered by another, and used again when the server is gone.
-async fn ordered_and_kept(way: Way) {
-    let mut world = World::with(way).await;
-    let ordered = next(&mut world.run()).await;
-    assert_eq!(ordered.domains(), ["gate.test", "b.gate.test"]);
-    world.kept().await;
+#[tokio::test]
+async fn a_certificate_is_ordered_over_http_and_browsers_are_sent_on() {
+    let (world, setup) = World::new(LONG).await;
+    let address = world.http.address;
+    let gate = setup.with(&format!("tls.acme.challenges = [\"http-01\"]\ntls.acme.http_address = \"{address}\"")).await;
+
+    assert!(world.client().serial(gate.address).await.is_ok());
+    gate.counts(0.0, "tidegate_tls_handshakes_total", &[("result", "challenge")]).await;
+    let sent_on = http::get(&format!("http://localhost:{}/chat?room=1", address.port())).await;
+    assert_eq!((sent_on.status, sent_on.header("location")), (308, Some("https://localhost/chat?room=1")));
+    let elsewhere = http::get(&format!("http://{address}/chat")).await;
+    assert_eq!((elsewhere.status, elsewhere.header("location")), (404, None), "it is no name of ours");
+}
+
+#[tokio::test]
+async fn without_a_certificate_yet_the_gate_lives_and_refuses_cleanly() {
+    let (mut world, setup) = World::new(LONG).await;
     world.pebble.stop().await;
-    let again = next(&mut world.run()).await;
-    assert_eq!(again.key().cert, ordered.key().cert);
+    let gate = setup.unready().await;
+
+    gate.counts(1.0, "tidegate_acme_orders_total", &[("result", "failed")]).await;
+    gate.log().wait(&["no certificate for localhost", "the next attempt is in"]).await;
+    let refused = world.client().serial(gate.address).await.unwrap_err();
+    assert!(refused.contains("alert"), "{refused}");
+    assert_eq!(http::get(&gate.admin_url("/livez")).await.status, 200);
+    let ready = http::get(&gate.admin_url("/readyz")).await;
+    assert!(ready.status == 503 && ready.text().contains("no certificate yet"), "{}", ready.text());
+    let next = gate.metrics().await.sum("tidegate_acme_next_order_timestamp_seconds", &[]);
+    assert!(next > token::now() as f64, "the next attempt is announced");
 }
 
 #[tokio::test]
-async fn a_certificate_is_ordered_over_plain_http_and_kept() {
-    ordered_and_kept(Way::Http01).await;
-}
-
-#[tokio::test]
-async fn a_certificate_is_ordered_in_a_handshake_and_kept() {
-    ordered_and_kept(Way::TlsAlpn01).await;
-}
-
-#[tokio::test]
-async fn replicas_that_share_a_cache_order_one_certificate() {
-    let world = World::with(Way::Http01).await;
-    let mut replicas: Vec<_> = (0..4).map(|_| world.run()).collect();
-    let mut serials = Vec::new();
-    for replica in &mut replicas {
-        serials.push(next(replica).await.key().cert[0].clone());
-    }
-    serials.dedup();
-    assert_eq!(serials.len(), 1);
-}
-
-#[tokio::test]
-async fn an_account_that_the_server_has_forgotten_is_made_anew() {
-    let mut world = World::with(Way::Http01).await;
-    let first = next(&mut world.run()).await;
-    fs::remove_file(world.kept().await).unwrap();
+async fn a_restart_uses_what_was_ordered_without_asking_the_authority() {
+    let (mut world, setup) = World::new(LONG).await;
+    let gate = setup.await;
+    let serial = world.client().serial(gate.address).await.unwrap();
+    drop(gate);
     world.pebble.stop().await;
-    world.pebble.restart().await;
-    let second = next(&mut world.run()).await;
-    assert_ne!(first.key().cert, second.key().cert);
+
+    let again = world.replica().await;
+    assert_eq!(world.client().serial(again.address).await, Ok(serial));
+    assert_eq!(orders(&again).await, 0.0);
+}
+
+#[tokio::test]
+async fn a_renewal_is_not_noticed_by_who_is_connected() {
+    let (mut world, setup) = World::new(Duration::from_secs(20)).await;
+    let gate = setup.await;
+    let client = gate.client(token("ada")).await;
+    let first = world.client().serial(gate.address).await.unwrap();
+
+    let second = eventually("a new certificate", async || {
+        world.client().serial(gate.address).await.ok().filter(|serial| *serial != first)
+    })
+    .await;
+    world.pebble.stop().await;
+    assert_eq!(client.ask("echo", json!(["still here"])).await, "still here");
+    assert_eq!(client.untaken("disconnect"), 0);
+    gate.signal("HUP");
+    gate.log().wait(&["configuration reloaded"]).await;
+    assert_eq!(world.client().serial(gate.address).await, Ok(second), "a reload keeps it");
+}
+
+#[tokio::test]
+async fn of_two_replicas_one_orders_and_the_other_answers_the_authority() {
+    let (world, asked) = World::new(LONG).await;
+    world.pebble.freeze();
+    let ordering = world.replica().unready().await;
+    eventually("it has the lock, and waits for the authority", async || {
+        File::open(world.cache().join("lock")).unwrap().try_lock().is_err().then_some(())
+    })
+    .await;
+    let asked = asked.unready().await;
+    world.pebble.thaw();
+
+    for gate in [&ordering, &asked] {
+        eventually("it is ready", async || (http::get(&gate.admin_url("/readyz")).await.status == 200).then_some(()))
+            .await;
+    }
+    assert_eq!((orders(&ordering).await, orders(&asked).await), (1.0, 0.0));
+    let challenges = asked.metrics().await.sum("tidegate_tls_handshakes_total", &[("result", "challenge")]);
+    assert!(challenges >= 1.0, "the authority came to the one that had not ordered");
+    let client = world.client();
+    assert_eq!(client.serial(ordering.address).await, client.serial(asked.address).await);
+}
+
+#[tokio::test]
+async fn what_cannot_be_ordered_is_told_at_check_and_at_start() {
+    let (world, _) = World::new(LONG).await;
+    let file = world.pebble.root_ca();
+    for (change, key, mend) in [
+        ("tls.acme.domains = []".to_owned(), "tls.acme.domains", "for example"),
+        ("tls.acme.domains = [\"*.a.test\"]".to_owned(), "tls.acme.domains", "cert-manager"),
+        ("tls.acme.domain = \"a.test\"".to_owned(), "tls.acme.domain", "domains"),
+        ("tls.acme.contact = [\"ops@a.test\"]".to_owned(), "tls.acme.contact", "mailto:"),
+        ("tls.acme.directory = \"http://a.test\"".to_owned(), "tls.acme.directory", "https://"),
+        (format!("tls.acme.cache = {file:?}"), "tls.acme.cache", "it has to be a folder"),
+        ("tls.acme.root_ca = \"none.pem\"".to_owned(), "tls.acme.root_ca", "none.pem"),
+        ("tls.acme.challenges = [\"http-01\"]".to_owned(), "tls.acme.challenges", "tls.acme.http_address"),
+        (format!("tls.certificate = {file:?}"), "tls.certificate", "remove one of them"),
+    ] {
+        let setup = world.replica().with(&change);
+        let checked = setup.cli(&["check", "FILE"]).await;
+        assert_eq!(checked.code, Some(2), "{change}");
+        assert!(checked.stderr.contains("tidegate.toml:"), "the line is named: {}", checked.stderr);
+        assert!(checked.stderr.contains(key) && checked.stderr.contains(mend), "{change}: {}", checked.stderr);
+        let started = setup.fails().await;
+        assert!(started.code == Some(2) && started.stderr.contains(mend), "{change}: {}", started.stderr);
+    }
+    let good = world.replica().cli(&["check", "FILE"]).await;
+    assert_eq!(good.code, Some(0), "{}", good.stderr);
 }

@@ -16,7 +16,7 @@ use tidegate::{
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::{World, next, publishing};
+use super::order::{World, next, publishing};
 use crate::support::eventually;
 
 /// A node that answers for itself, and whose figures are looked at.

@@ -20,7 +20,8 @@ pub(crate) struct Pebble {
     folder: TempDir,
     pki: Pki,
     directory: Port,
-    _management: Port,
+    management: Port,
+    issuer: String,
     dns: Port,
     process: Child,
     _log: Lines,
@@ -67,9 +68,25 @@ impl Pebble {
             "",
         ]));
         let (process, log) = run(&folder, &dns);
-        let pebble = Self { folder, pki, directory, dns, process, _log: log, _management: management, _names: names };
+        let issuer = String::new();
+        let mut pebble = Self { folder, pki, directory, management, issuer, dns, process, _log: log, _names: names };
         pebble.answers().await;
         pebble
+    }
+
+    /// The root of what it issues, PEM.
+    pub(crate) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// It answers nobody until it is [`thawed`](Self::thaw).
+    pub(crate) fn freeze(&self) {
+        process::signal(&self.process, "STOP");
+    }
+
+    /// It goes on.
+    pub(crate) fn thaw(&self) {
+        process::signal(&self.process, "CONT");
     }
 
     /// The setting `tls.acme.directory`.
@@ -93,8 +110,12 @@ impl Pebble {
         self.answers().await;
     }
 
-    async fn answers(&self) {
+    async fn answers(&mut self) {
         let client = TlsClient::new(&self.pki);
+        let root = eventually("Pebble's root", async || {
+            client.http1(self.management.address, "GET", "/roots/0", &[], "").await.ok()
+        });
+        self.issuer = root.await.text().to_owned();
         eventually("Pebble answers", async || {
             client.http1(self.directory.address, "GET", "/dir", &[], "").await.ok().filter(|reply| reply.status == 200)
         })

@@ -4,6 +4,7 @@ use std::{
     fs,
     future::{Future, IntoFuture},
     net::SocketAddr,
+    path::Path,
     pin::Pin,
     sync::Arc,
     thread,
@@ -19,6 +20,7 @@ use super::{
     client::{Client, Driver},
     eventually, http,
     metrics::Metrics,
+    pebble::Pebble,
     pki::{Pki, SecretFolder},
     plain::Plain,
     ports::Port,
@@ -222,6 +224,22 @@ impl Setup {
         ));
         self.authority = Some(pki.authority());
         self
+    }
+
+    /// Clients come over TLS: the gate orders a certificate for `localhost` and keeps it in the folder `cache`.
+    pub(crate) fn ordering_from(mut self, pebble: &Pebble, cache: &Path) -> Self {
+        self.settings.change(&format!(
+            "tls.acme.domains = [\"localhost\"]\ntls.acme.directory = {:?}\ntls.acme.root_ca = {:?}\ntls.acme.cache = {cache:?}",
+            pebble.directory(),
+            pebble.root_ca(),
+        ));
+        self.authority = Some(pebble.issuer().to_owned());
+        self
+    }
+
+    /// Where clients will connect.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.ports[0].address
     }
 
     /// The gate is awaited until it answers, not until it is ready.

@@ -42,8 +42,17 @@ impl TlsClient {
 
     /// That speaks only these versions.
     pub(crate) fn with(pki: &Pki, versions: &[&'static SupportedProtocolVersion], pair: Option<&Pair>) -> Self {
+        Self::believing_in(&pki.authority(), versions, pair)
+    }
+
+    /// That believes in this authority, PEM.
+    pub(crate) fn believing_in(
+        authority: &str,
+        versions: &[&'static SupportedProtocolVersion],
+        pair: Option<&Pair>,
+    ) -> Self {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(pki.authority().as_bytes()).unwrap()).unwrap();
+        roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
         let builder = builder.with_protocol_versions(versions).unwrap().with_root_certificates(roots);
         let config = match pair {
