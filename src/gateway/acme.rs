@@ -17,7 +17,7 @@ use self::{authority::Authority, challenges::Challenges, entries::Entries, renew
 pub use self::{
     cache::{Cache, CacheError, FileCache},
     certificate::Ordered,
-    table::{AcmeError, AcmeTable, Way},
+    table::{AcmeError, AcmeTable, ChallengeType},
 };
 use crate::observe::gauges::Gauges;
 
@@ -32,7 +32,7 @@ pub(super) struct Terms {
     contact: Vec<String>,
     directory: String,
     /// At least one.
-    ways: Vec<Way>,
+    challenge_types: Vec<ChallengeType>,
 }
 
 /// Everything for the certificate of one node: its task is [`run`](Self::run), its challenges are answered by

@@ -21,7 +21,7 @@ use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     entries::{Entries, Entry},
-    table::Way,
+    table::ChallengeType,
 };
 use crate::observe::journal::{self, LogLevel};
 
@@ -40,7 +40,7 @@ const TOKEN_BYTES_MAX: usize = 256;
 /// A challenge that the authority may come to see answered. It holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Open {
-    pub(super) way: Way,
+    pub(super) challenge_type: ChallengeType,
     /// In lower case.
     pub(super) domain: String,
     pub(super) token: String,
@@ -100,7 +100,7 @@ impl Challenges {
         if !self.is_domain(&domain) {
             return None;
         }
-        let open = self.find(|open| open.way == Way::TlsAlpn01 && open.domain == domain).await?;
+        let open = self.find(|open| open.challenge_type == ChallengeType::TlsAlpn01 && open.domain == domain).await?;
         let mut known = self.known.lock().await;
         if let Some(made) = known.handshakes.get(&domain)
             && made.key_authorization == open.key_authorization
@@ -121,7 +121,7 @@ impl Challenges {
         if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
             return None;
         }
-        let open = self.find(|open| open.way == Way::Http01 && open.token == token).await;
+        let open = self.find(|open| open.challenge_type == ChallengeType::Http01 && open.token == token).await;
         open.map(|open| open.key_authorization)
     }
 

@@ -114,14 +114,14 @@ mod tests {
     use super::*;
     use crate::gateway::acme::{
         challenges::{Open, tests::challenges},
-        table::Way,
+        table::ChallengeType,
     };
 
     async fn asked(method: &str, target: &str, hosts: &[&str]) -> (u16, String) {
         let challenges = challenges(&["ws.test", "b.test"]);
-        let (way, domain) = (Way::Http01, "ws.test".to_owned());
+        let (challenge_type, domain) = (ChallengeType::Http01, "ws.test".to_owned());
         let (token, key_authorization) = ("tok".to_owned(), "tok.thumb".to_owned());
-        challenges.open(vec![Open { way, domain, token, key_authorization }]).await;
+        challenges.open(vec![Open { challenge_type, domain, token, key_authorization }]).await;
         let mut request = Request::builder().method(method).uri(target);
         for host in hosts {
             request = request.header(header::HOST, *host);

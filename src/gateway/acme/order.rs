@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use instant_acme::{
-    Account, AccountCredentials, AuthorizationStatus, ChallengeType, Error, Identifier, NewAccount, NewOrder, Order,
-    OrderStatus, Problem, RetryPolicy,
+    Account, AccountCredentials, AuthorizationStatus, Error, Identifier, NewAccount, NewOrder, Order, OrderStatus,
+    Problem, RetryPolicy,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::{error::Elapsed, sleep, timeout};
@@ -16,7 +16,7 @@ use super::{
     certificate::{Ordered, OrderedError},
     challenges::{Challenges, Open, SHARED_AFTER},
     entries::{Entries, Entry},
-    table::Way,
+    table::ChallengeType,
 };
 use crate::observe::journal::{self, LogLevel};
 
@@ -35,11 +35,11 @@ pub(super) enum OrderError {
     #[error(transparent)]
     Acme(#[from] Error),
     #[error(
-        "the ACME server does not offer {way:?} for {domain}; set tls.acme.challenges to what it offers: {offered}"
+        "the ACME server does not offer {challenge_type} for {domain}; set tls.acme.challenges to what it offers: {offered}"
     )]
-    NotOffered { way: Way, domain: String, offered: String },
-    #[error("the ACME server did not see that {domain} leads here by {way:?}: {why}")]
-    NotSeen { domain: String, way: Way, why: String },
+    NotOffered { challenge_type: ChallengeType, domain: String, offered: String },
+    #[error("the ACME server did not see that {domain} leads here by {challenge_type}: {why}")]
+    NotSeen { domain: String, challenge_type: ChallengeType, why: String },
     #[error("the order was refused")]
     Refused,
     #[error("the ACME server delivered what cannot be used: {0}")]
@@ -63,7 +63,7 @@ pub(super) struct Orderer<'a> {
     pub(super) challenges: &'a Arc<Challenges>,
     pub(super) client: &'a Bounded,
     /// How it is shown that the names lead here.
-    pub(super) way: Way,
+    pub(super) challenge_type: ChallengeType,
 }
 
 impl Orderer<'_> {
@@ -149,10 +149,14 @@ impl Orderer<'_> {
             let domain = authorization.identifier().to_string();
             let offered: Vec<_> = authorization.challenges.iter().map(|offer| format!("{:?}", offer.r#type)).collect();
             let Some(challenge) = authorization.challenge(self.kind()) else {
-                return Err(OrderError::NotOffered { way: self.way, domain, offered: offered.join(", ") });
+                return Err(OrderError::NotOffered {
+                    challenge_type: self.challenge_type,
+                    domain,
+                    offered: offered.join(", "),
+                });
             };
             open.push(Open {
-                way: self.way,
+                challenge_type: self.challenge_type,
                 domain: domain.to_ascii_lowercase(),
                 token: challenge.token.clone(),
                 key_authorization: challenge.key_authorization().as_str().to_owned(),
@@ -183,16 +187,16 @@ impl Orderer<'_> {
             let problem: Option<&Problem> = state.challenges.iter().find_map(|challenge| challenge.error.as_ref());
             if let Some(problem) = problem {
                 let (domain, why) = (state.identifier().to_string(), problem.to_string());
-                return OrderError::NotSeen { domain, way: self.way, why };
+                return OrderError::NotSeen { domain, challenge_type: self.challenge_type, why };
             }
         }
         error.map_or(OrderError::Refused, OrderError::Acme)
     }
 
-    const fn kind(self) -> ChallengeType {
-        match self.way {
-            Way::TlsAlpn01 => ChallengeType::TlsAlpn01,
-            Way::Http01 => ChallengeType::Http01,
+    const fn kind(self) -> instant_acme::ChallengeType {
+        match self.challenge_type {
+            ChallengeType::TlsAlpn01 => instant_acme::ChallengeType::TlsAlpn01,
+            ChallengeType::Http01 => instant_acme::ChallengeType::Http01,
         }
     }
 }

@@ -143,12 +143,13 @@ impl Renewal {
         if !self.left().is_zero() {
             return Duration::ZERO;
         }
-        let way = self.terms.ways[self.attempts.failures() as usize % self.terms.ways.len()];
+        let challenge_type =
+            self.terms.challenge_types[self.attempts.failures() as usize % self.terms.challenge_types.len()];
         self.attempts.begin(unix_seconds());
         self.save_attempts().await;
         let client = self.authority.client();
         let (terms, entries, challenges) = (&self.terms, &*self.entries, &self.challenges);
-        let outcome = Orderer { terms, entries, challenges, client: &client, way }.order().await;
+        let outcome = Orderer { terms, entries, challenges, client: &client, challenge_type }.order().await;
         self.gauges.acme.ordered(outcome.is_ok());
         match outcome {
             Ok(ordered) => {
@@ -173,7 +174,8 @@ impl Renewal {
         };
         let domains = self.terms.domains.join(", ");
         let sentence = format!(
-            "no certificate for {domains} could be ordered: {error}; the next attempt is in {} minutes; {meanwhile}",
+            "no certificate for {domains} could be ordered from {}: {error}; the next attempt is in {} minutes; {meanwhile}",
+            self.terms.directory,
             (next - now).div_ceil(60)
         );
         journal::line(LogLevel::Error, &sentence);

@@ -1,6 +1,6 @@
 //! `[tls.acme]`, what it may say, and what it means.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use http::Uri;
 use rustls::pki_types::DnsName;
@@ -37,7 +37,7 @@ pub struct AcmeTable {
     /// How it is shown that the names lead here: `"tls-alpn-01"`, answered at `listen.address`, which has to be reached
     /// through port 443; `"http-01"`, answered at `http_address`, which has to be reached through port 80. Where one has
     /// failed the next is tried.
-    pub challenges: Vec<Way>,
+    pub challenges: Vec<ChallengeType>,
     /// An address for plain HTTP. It answers HTTP-01 challenges, and sends browsers on to https.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"0.0.0.0:80")]
@@ -46,13 +46,22 @@ pub struct AcmeTable {
 
 /// How it is shown that a name leads here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Way {
+pub enum ChallengeType {
     /// In a TLS handshake (RFC 8737).
     #[serde(rename = "tls-alpn-01")]
     TlsAlpn01,
     /// By a file over plain HTTP (RFC 8555 §8.3).
     #[serde(rename = "http-01")]
     Http01,
+}
+
+impl fmt::Display for ChallengeType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TlsAlpn01 => "tls-alpn-01",
+            Self::Http01 => "http-01",
+        })
+    }
 }
 
 impl Default for AcmeTable {
@@ -63,7 +72,7 @@ impl Default for AcmeTable {
             directory: LETS_ENCRYPT.to_owned(),
             cache: PathBuf::from("/var/lib/tidegate/acme"),
             root_ca: None,
-            challenges: vec![Way::TlsAlpn01],
+            challenges: vec![ChallengeType::TlsAlpn01],
             http_address: None,
         }
     }
@@ -180,14 +189,14 @@ impl AcmeTable {
         if self.challenges.is_empty() {
             return Err(AcmeError::NoWay);
         }
-        if self.challenges.contains(&Way::Http01) && self.http_address.is_none() {
+        if self.challenges.contains(&ChallengeType::Http01) && self.http_address.is_none() {
             return Err(AcmeError::NoHttpAddress);
         }
         Ok(Terms {
             domains,
             contact: self.contact.clone(),
             directory: self.directory.clone(),
-            ways: self.challenges.clone(),
+            challenge_types: self.challenges.clone(),
         })
     }
 }
@@ -257,14 +266,17 @@ mod tests {
             ("tls.acme.directory", AcmeTable { directory: "http://ca.test/directory".to_owned(), ..table() }),
             ("tls.acme.directory", AcmeTable { directory: "letsencrypt".to_owned(), ..table() }),
             ("tls.acme.challenges", AcmeTable { challenges: vec![], ..table() }),
-            ("tls.acme.challenges", AcmeTable { challenges: vec![Way::TlsAlpn01, Way::Http01], ..table() }),
+            (
+                "tls.acme.challenges",
+                AcmeTable { challenges: vec![ChallengeType::TlsAlpn01, ChallengeType::Http01], ..table() },
+            ),
         ] {
             let error = wrong.check().unwrap_err();
             assert_eq!(error.key(), key, "{error}");
             assert!(error.to_string().starts_with(key), "{error}");
         }
         let http = AcmeTable {
-            challenges: vec![Way::Http01],
+            challenges: vec![ChallengeType::Http01],
             http_address: Some(SocketAddr::from(([0, 0, 0, 0], 80))),
             ..table()
         };

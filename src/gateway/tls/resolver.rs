@@ -70,7 +70,7 @@ impl Resolver {
         match (name, self.unknown_name) {
             // A certificate that is ordered is for the names it was ordered for, which its own check tells.
             (Some(name), UnknownName::Refuse) => ordered.filter(|key| is_for(key, name)),
-            _ => self.first.clone().or(ordered),
+            _ => ordered.or_else(|| self.first.clone()),
         }
     }
 
@@ -148,5 +148,18 @@ mod tests {
         assert!(open.find(Some("other.test"), &ecdsa).is_some());
         assert!(strict.find(Some("other.test"), &ecdsa).is_none());
         assert!(strict.find(Some("a.test"), &ecdsa).is_some());
+    }
+
+    #[test]
+    fn one_that_is_ordered_comes_before_further_ones_from_files() {
+        let slot = Arc::new(CertificateSlot::default());
+        slot.set(ordered_for(&["a.test"]));
+        let ordered = slot.get().unwrap().key();
+        let further = [certificate(&["b.test"], &PKCS_ECDSA_P256_SHA256)];
+        let ecdsa = [SignatureScheme::ECDSA_NISTP256_SHA256];
+        let resolver = Resolver::new(&further, Some(slot), UnknownName::Default);
+        for (name, expected) in [(Some("a.test"), &ordered), (None, &ordered), (Some("b.test"), &further[0].key)] {
+            assert!(Arc::ptr_eq(&resolver.find(name, &ecdsa).unwrap(), expected), "{name:?}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use rustls::server::Acceptor;
 use tempfile::TempDir;
 use tidegate::{
     gateway::acme::{
-        Acme, AcmeTable, Ordered, Way,
+        Acme, AcmeTable, ChallengeType, Ordered,
         challenges::{Challenges, is_challenge},
         http01,
     },
@@ -31,12 +31,12 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) async fn with(way: Way) -> Self {
-        Self::issuing(way, Duration::from_secs(3600)).await
+    pub(super) async fn with(challenge_type: ChallengeType) -> Self {
+        Self::issuing(challenge_type, Duration::from_secs(3600)).await
     }
 
     /// Its certificates last so long.
-    pub(super) async fn issuing(way: Way, validity: Duration) -> Self {
+    pub(super) async fn issuing(challenge_type: ChallengeType, validity: Duration) -> Self {
         let [http, tls] = [Port::reserve(), Port::reserve()];
         let pebble = Pebble::start(http.address, tls.address, validity).await;
         let folder = TempDir::new().unwrap();
@@ -46,7 +46,7 @@ impl World {
             directory: pebble.directory(),
             cache: folder.path().join("acme"),
             root_ca: Some(pebble.root_ca()),
-            challenges: vec![way],
+            challenges: vec![challenge_type],
             http_address: Some(http.address),
         };
         let mut world = Self { pebble, table, folder, ports: [http, tls], answering: Vec::new() };
@@ -113,7 +113,7 @@ pub(super) async fn next(published: &mut UnboundedReceiver<Ordered>) -> Ordered 
 
 #[tokio::test]
 async fn replicas_that_share_a_cache_order_one_certificate() {
-    let world = World::with(Way::Http01).await;
+    let world = World::with(ChallengeType::Http01).await;
     let mut replicas: Vec<_> = (0..4).map(|_| world.run()).collect();
     let mut serials = Vec::new();
     for replica in &mut replicas {
@@ -125,7 +125,7 @@ async fn replicas_that_share_a_cache_order_one_certificate() {
 
 #[tokio::test]
 async fn an_account_that_the_server_has_forgotten_is_made_anew() {
-    let mut world = World::with(Way::Http01).await;
+    let mut world = World::with(ChallengeType::Http01).await;
     let first = next(&mut world.run()).await;
     fs::remove_file(world.kept().await).unwrap();
     world.pebble.stop().await;

@@ -11,7 +11,7 @@ use std::{
 
 use tidegate::{
     event_names::EventNames,
-    gateway::acme::{Acme, Ordered, Way},
+    gateway::acme::{Acme, ChallengeType, Ordered},
     observe::{Exposition, gauges::Gauges},
 };
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -47,7 +47,7 @@ impl Watched {
 
 #[tokio::test]
 async fn a_certificate_is_renewed_before_it_ends_and_kept_while_the_server_is_away() {
-    let mut world = World::issuing(Way::Http01, Duration::from_secs(15)).await;
+    let mut world = World::issuing(ChallengeType::Http01, Duration::from_secs(15)).await;
     let mut node = Watched::of(&mut world).await;
     let first = next(&mut node.published).await;
     let second = next(&mut node.published).await;
@@ -67,7 +67,7 @@ async fn a_certificate_is_renewed_before_it_ends_and_kept_while_the_server_is_aw
 
 #[tokio::test]
 async fn what_is_broken_in_the_cache_is_ordered_anew() {
-    let world = World::with(Way::TlsAlpn01).await;
+    let world = World::with(ChallengeType::TlsAlpn01).await;
     let first = next(&mut world.run()).await;
     world.kept().await;
     for entry in fs::read_dir(world.folder.path().join("acme")).unwrap() {
@@ -106,7 +106,7 @@ impl Drop for Small {
 
 #[tokio::test]
 async fn a_full_disk_loses_neither_the_old_certificate_nor_the_new_one() {
-    let mut world = World::issuing(Way::Http01, Duration::from_secs(15)).await;
+    let mut world = World::issuing(ChallengeType::Http01, Duration::from_secs(15)).await;
     let Some(disk) = Small::mounted(&world.table.cache) else {
         eprintln!("not tested: this user may not mount");
         return;

@@ -20,7 +20,7 @@ fn replica(folder: &TempDir, domains: &[&str]) -> Challenges {
         domains: domains.clone(),
         contact: vec![],
         directory: "https://ca.test/".to_owned(),
-        ways: vec![Way::TlsAlpn01],
+        challenge_types: vec![ChallengeType::TlsAlpn01],
     };
     let cache = Arc::new(FileCache::open(folder.path()).unwrap());
     let entries = Arc::new(Entries::new(cache, &terms, Arc::new(Gauges::new())));
@@ -32,9 +32,9 @@ pub(in crate::gateway::acme) fn challenges(domains: &[&str]) -> Challenges {
     replica(&TempDir::new().unwrap(), domains)
 }
 
-fn open(way: Way, domain: &str, token: &str) -> Open {
+fn open(challenge_type: ChallengeType, domain: &str, token: &str) -> Open {
     let (domain, token, key_authorization) = (domain.to_owned(), token.to_owned(), format!("{token}.thumb"));
-    Open { way, domain, token, key_authorization }
+    Open { challenge_type, domain, token, key_authorization }
 }
 
 /// Takes any certificate, as an authority that validates does.
@@ -104,7 +104,7 @@ fn seen(config: Arc<ServerConfig>, name: &'static str) -> CertificateDer<'static
 #[tokio::test]
 async fn the_handshake_shows_the_name_alone_and_the_digest() {
     let challenges = challenges(&["ws.test"]);
-    challenges.open(vec![open(Way::TlsAlpn01, "ws.test", "tok")]).await;
+    challenges.open(vec![open(ChallengeType::TlsAlpn01, "ws.test", "tok")]).await;
     let config = challenges.tls_alpn_01("WS.test").await.unwrap();
     let der = seen(Arc::clone(&config), "ws.test");
     let (_, certificate) = X509Certificate::from_der(&der).unwrap();
@@ -119,7 +119,7 @@ async fn the_handshake_shows_the_name_alone_and_the_digest() {
 
     let again = challenges.tls_alpn_01("ws.test").await.unwrap();
     assert!(Arc::ptr_eq(&config, &again), "made once, however often it is asked for");
-    challenges.open(vec![open(Way::TlsAlpn01, "ws.test", "next")]).await;
+    challenges.open(vec![open(ChallengeType::TlsAlpn01, "ws.test", "next")]).await;
     let next = challenges.tls_alpn_01("ws.test").await.unwrap();
     assert!(!Arc::ptr_eq(&config, &next), "made anew for another challenge");
 }
@@ -128,7 +128,9 @@ async fn the_handshake_shows_the_name_alone_and_the_digest() {
 async fn each_way_answers_its_own_challenges_while_they_are_open() {
     let challenges = challenges(&["ws.test", "b.test"]);
     assert!(challenges.tls_alpn_01("ws.test").await.is_none());
-    challenges.open(vec![open(Way::TlsAlpn01, "ws.test", "alpn"), open(Way::Http01, "b.test", "http")]).await;
+    challenges
+        .open(vec![open(ChallengeType::TlsAlpn01, "ws.test", "alpn"), open(ChallengeType::Http01, "b.test", "http")])
+        .await;
     assert!(challenges.tls_alpn_01("ws.test").await.is_some());
     assert_eq!(challenges.http_01("http").await.as_deref(), Some("http.thumb"));
     for name in ["b.test", "other.test", "", "../ws.test"] {
@@ -149,7 +151,9 @@ async fn a_replica_answers_for_the_one_that_orders() {
     let strange = replica(&folder, &["other.test"]);
     // A stranger asks first: what is not there is remembered, but not for longer than the order waits.
     assert!(answers.http_01("http").await.is_none());
-    orders.open(vec![open(Way::TlsAlpn01, "ws.test", "alpn"), open(Way::Http01, "ws.test", "http")]).await;
+    orders
+        .open(vec![open(ChallengeType::TlsAlpn01, "ws.test", "alpn"), open(ChallengeType::Http01, "ws.test", "http")])
+        .await;
     tokio::time::sleep(SHARED_AFTER).await;
     assert!(answers.tls_alpn_01("ws.test").await.is_some());
     assert_eq!(answers.http_01("http").await.as_deref(), Some("http.thumb"));
@@ -164,6 +168,6 @@ async fn a_cache_that_is_broken_keeps_no_answer_back() {
     let folder = TempDir::new().unwrap();
     let challenges = replica(&folder, &["ws.test"]);
     drop(folder);
-    challenges.open(vec![open(Way::Http01, "ws.test", "http")]).await;
+    challenges.open(vec![open(ChallengeType::Http01, "ws.test", "http")]).await;
     assert_eq!(challenges.http_01("http").await.as_deref(), Some("http.thumb"));
 }
