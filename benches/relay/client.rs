@@ -10,15 +10,41 @@ use tidegate::wire::websocket::{
 };
 use tokio::net::TcpStream;
 
-use crate::frames::Frames;
+use crate::{
+    frames::{Frames, Stream},
+    tls::Clients,
+};
 
 /// What tokens are signed with, and what tidegate is given to check them.
 pub(crate) const SECRET: &str = "the-secret-of-the-benchmark-is-not-one";
 /// In 2096: no token of a benchmark expires, and none is good for ever.
 const EXPIRES: u64 = 4_000_000_000;
+const REQUEST: &[u8] =
+    b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// Ids of two digits, so that every event has the same length.
 const FIRST_ACK_ID: usize = 10;
+
+/// Where clients connect, and whether over TLS.
+#[derive(Clone)]
+pub(crate) struct Target {
+    /// The proxy's, on loopback.
+    pub(crate) port: u16,
+    /// None: plain.
+    pub(crate) tls: Option<Clients>,
+}
+
+impl Target {
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(match &self.tls {
+            None => Box::new(stream),
+            Some(clients) => Box::new(clients.shake_hands(stream).await?),
+        })
+    }
+}
 
 /// A client that has joined `/`.
 pub(crate) struct Client {
@@ -27,14 +53,9 @@ pub(crate) struct Client {
 
 impl Client {
     /// Connects and joins.
-    pub(crate) async fn join(port: u16, user: usize) -> io::Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
-        let mut frames = Frames::new(stream, Sender::Service)?;
-        let request = format!(
-            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        );
-        frames.send(request.as_bytes()).await?;
+    pub(crate) async fn join(target: &Target, user: usize) -> io::Result<Self> {
+        let mut frames = Frames::new(target.connect().await?, Sender::Service);
+        frames.send(REQUEST).await?;
         let head = frames.head().await?;
         if !head.starts_with("HTTP/1.1 101") {
             return Err(io::Error::other(format!("no WebSocket: {}", head.lines().next().unwrap_or_default())));

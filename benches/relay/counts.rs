@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    path::Path,
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -11,7 +10,8 @@ use std::{
 
 use crate::{
     load::{READY, Reading},
-    peers::{self, Peer, Process},
+    peers::{Peer, Setup},
+    process::{self, Process},
     scenario::Scenario,
 };
 
@@ -23,13 +23,18 @@ const MORE: usize = 12_000;
 /// Until strace holds every thread.
 const ATTACH: Duration = Duration::from_secs(1);
 
-/// System calls per round trip of [`Scenario::Sb`], with the most frequent by name.
-pub(crate) fn system_calls(peer: Peer, echo: &Process, gate: &Path) -> io::Result<(f64, String)> {
-    let proxy = peer.start(echo.port, gate, &[])?;
+/// System calls per round trip, with the most frequent by name.
+pub(crate) fn system_calls(
+    peer: Peer,
+    scenario: &Scenario,
+    echo: &Process,
+    setup: &Setup,
+) -> io::Result<(f64, String)> {
+    let proxy = peer.start(echo.port, setup, scenario.tls, &[])?;
     let dir = tempfile::tempdir()?;
     let summary = dir.path().join("summary");
     let mut strace = None;
-    counted(&proxy, Scenario::Sb, TRACED, || {
+    counted(&proxy, scenario, setup, TRACED, || {
         let child = Command::new("strace")
             .args(["-c", "-f", "-o"])
             .arg(&summary)
@@ -63,19 +68,19 @@ fn parse_summary(summary: &str) -> Vec<(String, u64)> {
 }
 
 /// User instructions per round trip, by callgrind.
-pub(crate) fn instructions(peer: Peer, scenario: Scenario, echo: &Process, gate: &Path) -> io::Result<f64> {
-    let fewer = instructions_of(peer, scenario, FEWER, echo, gate)?;
-    let more = instructions_of(peer, scenario, MORE, echo, gate)?;
+pub(crate) fn instructions(peer: Peer, scenario: &Scenario, echo: &Process, setup: &Setup) -> io::Result<f64> {
+    let fewer = instructions_of(peer, scenario, FEWER, echo, setup)?;
+    let more = instructions_of(peer, scenario, MORE, echo, setup)?;
     Ok(more.saturating_sub(fewer) as f64 / (MORE - FEWER) as f64)
 }
 
-fn instructions_of(peer: Peer, scenario: Scenario, count: usize, echo: &Process, gate: &Path) -> io::Result<u64> {
+fn instructions_of(peer: Peer, scenario: &Scenario, count: usize, echo: &Process, setup: &Setup) -> io::Result<u64> {
     let dir = tempfile::tempdir()?;
     let profile = dir.path().join("profile");
     let under =
         ["valgrind".to_owned(), "--tool=callgrind".to_owned(), format!("--callgrind-out-file={}", profile.display())];
-    let proxy = peer.start(echo.port, gate, &under)?;
-    counted(&proxy, scenario, count, || Ok(()))?;
+    let proxy = peer.start(echo.port, setup, scenario.tls, &under)?;
+    counted(&proxy, scenario, setup, count, || Ok(()))?;
     proxy.terminate()?;
     let profile = fs::read_to_string(profile)?;
     let total = profile.lines().find_map(|line| line.strip_prefix("summary:").or(line.strip_prefix("totals:")));
@@ -87,11 +92,12 @@ fn instructions_of(peer: Peer, scenario: Scenario, count: usize, echo: &Process,
 /// Sends `count` events once `attach` has been done, all connections being open by then.
 fn counted(
     proxy: &Process,
-    scenario: Scenario,
+    scenario: &Scenario,
+    setup: &Setup,
     count: usize,
     attach: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut load = peers::load(&load_args(proxy, scenario, &["--count".to_owned(), count.to_string()]))?;
+    let mut load = process::load(&load_args(proxy, scenario, setup, &["--count".to_owned(), count.to_string()]))?;
     let mut output = BufReader::new(load.stdout.take().ok_or_else(|| io::Error::other("the load has no output"))?);
     let mut line = String::new();
     output.read_line(&mut line)?;
@@ -111,17 +117,24 @@ fn counted(
 }
 
 /// One reading of a proxy under load.
-pub(crate) fn timed(proxy: &Process, scenario: Scenario, seconds: f64, idle: usize) -> io::Result<Reading> {
+pub(crate) fn timed(
+    proxy: &Process,
+    scenario: &Scenario,
+    setup: &Setup,
+    seconds: f64,
+    idle: usize,
+) -> io::Result<Reading> {
     let more = ["--seconds".to_owned(), seconds.to_string(), "--idle".to_owned(), idle.to_string()];
-    let output = peers::load(&load_args(proxy, scenario, &more))?.wait_with_output()?;
+    let output = process::load(&load_args(proxy, scenario, setup, &more))?.wait_with_output()?;
     if !output.status.success() {
         return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
     serde_json::from_slice(&output.stdout).map_err(io::Error::other)
 }
 
-fn load_args(proxy: &Process, scenario: Scenario, more: &[String]) -> Vec<String> {
+fn load_args(proxy: &Process, scenario: &Scenario, setup: &Setup, more: &[String]) -> Vec<String> {
     let (port, pid) = (proxy.port.to_string(), proxy.pid().to_string());
-    let args = ["--scenario", scenario.name(), "--port", &port, "--pid", &pid];
-    args.into_iter().map(str::to_owned).chain(more.iter().cloned()).collect()
+    let args = ["--scenario", scenario.name, "--port", &port, "--pid", &pid].map(str::to_owned);
+    let pair = scenario.tls.then(|| ["--pair".to_owned(), setup.certificate.file().display().to_string()]);
+    args.into_iter().chain(pair.into_iter().flatten()).chain(more.iter().cloned()).collect()
 }

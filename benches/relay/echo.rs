@@ -27,6 +27,7 @@ where
     let listener = listen(port)?;
     loop {
         let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
         // How a connection ends is the load's to judge.
         drop(tokio::spawn(serve(stream)));
     }
@@ -40,7 +41,7 @@ fn listen(port: u16) -> io::Result<TcpListener> {
 }
 
 async fn serve(stream: TcpStream) -> io::Result<()> {
-    let mut frames = Frames::new(stream, Sender::Client)?;
+    let mut frames = Frames::new(Box::new(stream), Sender::Client);
     let head = frames.head().await?;
     let key = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;

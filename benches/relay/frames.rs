@@ -1,4 +1,4 @@
-//! Frames on one socket, for the echo and for the load alike: cheap, and as strict as tidegate's own scanner.
+//! Frames on one connection, for the echo and for the load alike: cheap, and as strict as tidegate's own scanner.
 
 use std::{io, ops::Range};
 
@@ -7,10 +7,7 @@ use tidegate::wire::websocket::{
     mask,
     scan::FrameScan,
 };
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// The first receive of a connection. It grows with what comes, up to [`RECEIVE_MAX`].
 const RECEIVE_BYTES: usize = 4 * 1024;
@@ -18,9 +15,14 @@ const RECEIVE_MAX: usize = 128 * 1024;
 const PAYLOAD_MAX: u64 = 1024 * 1024;
 const HEAD_MAX: usize = 16 * 1024;
 
-/// One socket after or in its handshake, with what was read and not looked at.
+/// Bytes both ways, plain or encrypted.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// One connection after or in its handshake, with what was read and not looked at.
 pub(crate) struct Frames {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     scan: FrameScan,
     received: Vec<u8>,
     at: usize,
@@ -34,10 +36,9 @@ pub(crate) struct Frame {
 
 impl Frames {
     /// `peer` is who sends what is read here.
-    pub(crate) fn new(stream: TcpStream, peer: Sender) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
+    pub(crate) fn new(stream: Box<dyn Stream>, peer: Sender) -> Self {
         let received = Vec::with_capacity(RECEIVE_BYTES);
-        Ok(Self { stream, scan: FrameScan::new(peer, PAYLOAD_MAX), received, at: 0 })
+        Self { stream, scan: FrameScan::new(peer, PAYLOAD_MAX), received, at: 0 }
     }
 
     /// The head of the HTTP request or answer that comes first.
@@ -94,6 +95,7 @@ impl Frames {
 
     /// Sends all of it.
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes).await
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
     }
 }

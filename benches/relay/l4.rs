@@ -1,19 +1,30 @@
-//! The reference that everything is a ratio to: a relay that looks at nothing.
+//! The reference that everything is a ratio to: a relay that looks at nothing, and ends TLS where it is asked to.
 
-use std::io;
+use std::{io, path::PathBuf};
 
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
-use crate::echo;
+use crate::{echo, tls};
 
-/// Relays until killed.
-pub(crate) async fn run(port: u16, upstream: u16) -> io::Result<()> {
-    echo::accept(port, move |client| relay(client, upstream)).await
+/// Relays until killed. `pair`: the certificate to end TLS with.
+pub(crate) async fn run(port: u16, upstream: u16, pair: Option<PathBuf>) -> io::Result<()> {
+    match pair.as_deref().map(tls::acceptor).transpose()? {
+        None => echo::accept(port, move |client| relay(client, upstream)).await,
+        Some(acceptor) => {
+            let relay = move |client: TcpStream| {
+                let acceptor = acceptor.clone();
+                async move { relay(acceptor.accept(client).await?, upstream).await }
+            };
+            echo::accept(port, relay).await
+        }
+    }
 }
 
-async fn relay(mut client: TcpStream, upstream: u16) -> io::Result<()> {
+async fn relay(mut client: impl AsyncRead + AsyncWrite + Unpin, upstream: u16) -> io::Result<()> {
     let mut service = TcpStream::connect(("127.0.0.1", upstream)).await?;
-    client.set_nodelay(true)?;
     service.set_nodelay(true)?;
     tokio::io::copy_bidirectional(&mut client, &mut service).await?;
     Ok(())

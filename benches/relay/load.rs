@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     io::{self, BufRead as _, Write as _},
+    path::PathBuf,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -13,9 +14,11 @@ use serde::{Deserialize, Serialize};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::{
-    client::{Client, Events},
+    client::{Client, Events, Target},
+    flood::{self, Flood},
     measure,
-    scenario::Scenario,
+    scenario::{Load, Scenario},
+    tls::Clients,
 };
 
 /// How long a proxy is loaded before anything is read.
@@ -31,11 +34,14 @@ pub(crate) const READY: &str = "ready";
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LoadArgs {
     /// What to do.
-    #[arg(long)]
-    pub(crate) scenario: Scenario,
+    #[arg(long, value_parser = Scenario::named)]
+    pub(crate) scenario: &'static Scenario,
     /// The proxy's port.
     #[arg(long)]
     pub(crate) port: u16,
+    /// The file with its certificate, where it speaks TLS.
+    #[arg(long)]
+    pub(crate) pair: Option<PathBuf>,
     /// The proxy's process.
     #[arg(long)]
     pub(crate) pid: u32,
@@ -63,6 +69,10 @@ pub(crate) struct Reading {
     pub(crate) p50_us: f64,
     /// The same.
     pub(crate) p99_us: f64,
+    /// The same before handshakes came in beside.
+    pub(crate) calm_p99_us: f64,
+    /// Which came in beside.
+    pub(crate) handshakes_per_second: f64,
     /// By which the proxy grew.
     pub(crate) resident_bytes: u64,
     /// Of the proxy before the first connection.
@@ -70,7 +80,7 @@ pub(crate) struct Reading {
 }
 
 /// What the clients share.
-struct Shared {
+pub(crate) struct Shared {
     events: Events,
     done: Cell<usize>,
     left: Cell<usize>,
@@ -78,19 +88,25 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(scenario: Scenario) -> Rc<Self> {
-        let events = Events::new(scenario.in_flight(), scenario.event_bytes());
+    fn new(scenario: &Scenario) -> Rc<Self> {
+        let events = Events::new(scenario.in_flight, scenario.event_bytes);
         Rc::new(Self { events, done: Cell::new(0), left: Cell::new(0), took_ns: RefCell::default() })
     }
 
+    /// What they send.
+    pub(crate) const fn events(&self) -> &Events {
+        &self.events
+    }
+
     /// Allows at most `wanted` more, and says how many.
-    fn claim(&self, wanted: usize) -> usize {
+    pub(crate) fn claim(&self, wanted: usize) -> usize {
         let claimed = wanted.min(self.left.get());
         self.left.set(self.left.get() - claimed);
         claimed
     }
 
-    fn finished(&self, began: Instant) {
+    /// One round trip, or connection, has come to its end.
+    pub(crate) fn finished(&self, began: Instant) {
         self.done.set(self.done.get() + 1);
         let took = u32::try_from(began.elapsed().as_nanos()).unwrap_or(u32::MAX);
         self.took_ns.borrow_mut().push(took);
@@ -105,30 +121,21 @@ pub(crate) async fn run(args: LoadArgs) -> io::Result<()> {
 }
 
 async fn load(args: &LoadArgs) -> io::Result<Reading> {
-    let shared = Shared::new(args.scenario);
+    let scenario = args.scenario;
+    let tls = args.pair.as_deref().map(Clients::new).transpose()?;
+    let target = Target { port: args.port, tls };
+    let shared = Shared::new(scenario);
     shared.left.set(args.count.unwrap_or(usize::MAX));
-    let mut tasks = JoinSet::new();
-    match args.scenario {
-        Scenario::Sidle => return idle(args, &shared).await,
-        Scenario::Sf => {
-            for _ in 0..args.scenario.connections() {
-                tasks.spawn_local(churn(args.port, Rc::clone(&shared)));
-            }
-        }
-        _ => {
-            let clients = open(args.port, args.scenario.connections(), &shared).await?;
-            await_word(args)?;
-            for client in clients {
-                tasks.spawn_local(converse(client, args.scenario.in_flight(), Rc::clone(&shared)));
-            }
-        }
+    if scenario.load == Load::Idle {
+        return idle(args, &target, &shared).await;
     }
+    let mut tasks = start(args, &target, &shared).await?;
     if args.count.is_some() {
         finish(tasks).await?;
         return Ok(Reading { units: shared.done.get(), ..Reading::default() });
     }
     let reading = tokio::select! {
-        reading = window(args, &shared) => reading?,
+        reading = read(args, &target, &shared) => reading?,
         Some(ended) = tasks.join_next() => {
             ended??;
             return Err(io::Error::other("a client ended by itself"));
@@ -137,6 +144,38 @@ async fn load(args: &LoadArgs) -> io::Result<Reading> {
     shared.left.set(0);
     finish(tasks).await?;
     Ok(reading)
+}
+
+/// Starts the clients.
+async fn start(args: &LoadArgs, target: &Target, shared: &Rc<Shared>) -> io::Result<JoinSet<io::Result<()>>> {
+    let Scenario { load, connections, in_flight, .. } = *args.scenario;
+    let mut tasks = JoinSet::new();
+    if load == Load::Churn {
+        for _ in 0..connections {
+            tasks.spawn_local(churn(target.clone(), Rc::clone(shared)));
+        }
+        return Ok(tasks);
+    }
+    let clients = open(target, connections, shared).await?;
+    await_word(args)?;
+    for (nth, client) in clients.into_iter().enumerate() {
+        let shared = Rc::clone(shared);
+        match load {
+            Load::Flood => tasks.spawn_local(flood::talk(client, nth, connections, shared)),
+            _ => tasks.spawn_local(converse(client, in_flight, shared)),
+        };
+    }
+    Ok(tasks)
+}
+
+async fn read(args: &LoadArgs, target: &Target, shared: &Shared) -> io::Result<Reading> {
+    let reading = window(args, shared).await?;
+    if args.scenario.load != Load::Flood {
+        return Ok(reading);
+    }
+    let flood = Flood::start(target)?;
+    let flooded = window(args, shared).await?;
+    Ok(Reading { calm_p99_us: reading.p99_us, handshakes_per_second: flood.end()?, ..flooded })
 }
 
 /// Reads the proxy before and after.
@@ -161,13 +200,13 @@ async fn finish(mut tasks: JoinSet<io::Result<()>>) -> io::Result<()> {
 }
 
 /// Opens clients, each of which has had one event acknowledged.
-async fn open(port: u16, count: usize, shared: &Rc<Shared>) -> io::Result<Vec<Client>> {
+async fn open(target: &Target, count: usize, shared: &Rc<Shared>) -> io::Result<Vec<Client>> {
     let mut clients = Vec::with_capacity(count);
     let mut opening: JoinSet<io::Result<Client>> = JoinSet::new();
     let open_one = |user: usize| {
-        let shared = Rc::clone(shared);
+        let (target, shared) = (target.clone(), Rc::clone(shared));
         async move {
-            let mut client = Client::join(port, user).await?;
+            let mut client = Client::join(&target, user).await?;
             client.echo(&shared.events).await?;
             Ok(client)
         }
@@ -219,10 +258,10 @@ async fn converse(mut client: Client, in_flight: usize, shared: Rc<Shared>) -> i
 }
 
 /// Opens and closes until no more are allowed.
-async fn churn(port: u16, shared: Rc<Shared>) -> io::Result<()> {
+async fn churn(target: Target, shared: Rc<Shared>) -> io::Result<()> {
     while shared.claim(1) == 1 {
         let began = Instant::now();
-        let mut client = Client::join(port, shared.done.get()).await?;
+        let mut client = Client::join(&target, shared.done.get()).await?;
         client.echo(&shared.events).await?;
         drop(client);
         shared.finished(began);
@@ -231,12 +270,12 @@ async fn churn(port: u16, shared: Rc<Shared>) -> io::Result<()> {
 }
 
 /// What waiting connections cost.
-async fn idle(args: &LoadArgs, shared: &Rc<Shared>) -> io::Result<Reading> {
+async fn idle(args: &LoadArgs, target: &Target, shared: &Rc<Shared>) -> io::Result<Reading> {
     // The first connection pays for what the proxy makes once.
-    drop(open(args.port, 1, shared).await?);
+    drop(open(target, 1, shared).await?);
     tokio::time::sleep(SETTLE).await;
     let base_bytes = measure::resident_bytes(args.pid)?;
-    let clients = open(args.port, args.idle, shared).await?;
+    let clients = open(target, args.idle, shared).await?;
     tokio::time::sleep(SETTLE).await;
     let resident_bytes = measure::resident_bytes(args.pid)?.saturating_sub(base_bytes);
     let (began, cpu_ns) = (Instant::now(), measure::cpu_ns(args.pid)?);

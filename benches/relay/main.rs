@@ -4,26 +4,33 @@
 mod client;
 mod counts;
 mod echo;
+mod flood;
 mod frames;
 mod l4;
 mod load;
 mod measure;
 mod peers;
+mod process;
 mod report;
 mod scenario;
+mod tls;
 
 use std::{future::Future, io, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::PossibleValuesParser};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::{
     load::{LoadArgs, Reading},
-    peers::{Peer, Process},
-    report::Table,
-    scenario::Scenario,
+    peers::{Peer, Setup},
+    process::Process,
+    report::{Table, verdict},
+    scenario::{SB, SC, Scenario, TB},
+    tls::Certificate,
 };
 
+/// What is counted, not timed, by this name.
+const COUNTS: &str = "counts";
 /// System calls per round trip that Tidegate may make.
 const SYSTEM_CALLS_MAX: f64 = 4.8;
 /// User instructions per round trip that Tidegate may take, one event in flight.
@@ -33,7 +40,7 @@ const INSTRUCTIONS_BATCHED_MAX: f64 = 1_500.0;
 
 /// Measures Tidegate, a plain relay and, where they are installed, nginx and haproxy, in turns, on this machine.
 #[derive(Debug, Parser)]
-#[command(name = "scripts/bench")]
+#[command(name = "scripts/bench", bin_name = "scripts/bench")]
 struct Cli {
     #[command(subcommand)]
     role: Option<Role>,
@@ -52,15 +59,18 @@ struct Plan {
     /// Two rounds of one second.
     #[arg(long)]
     quick: bool,
-    /// Only these scenarios, or `counts`: sb, sc, bulk, sf, sidle, latency, counts.
-    #[arg(long, value_delimiter = ',')]
+    /// Only these; `counts` is system calls and instructions.
+    #[arg(long, value_delimiter = ',', value_parser = names())]
     only: Vec<String>,
-    /// Waiting connections in `sidle`.
+    /// Waiting connections in `sidle` and `tidle`.
     #[arg(long, default_value_t = 4000)]
     connections: usize,
     /// The program to measure.
     #[arg(long, default_value = "target/dist/tidegate", overrides_with = "gate")]
     gate: PathBuf,
+    /// Another build of it, to be measured beside.
+    #[arg(long)]
+    other: Option<PathBuf>,
     /// `cargo bench` says so to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -74,7 +84,7 @@ enum Role {
     Echo { port: u16 },
     /// The reference.
     #[command(hide = true)]
-    L4 { port: u16, upstream: u16 },
+    L4 { port: u16, upstream: u16, pair: Option<PathBuf> },
     /// The clients.
     #[command(hide = true)]
     Load(LoadArgs),
@@ -84,7 +94,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.role {
         Some(Role::Echo { port }) => block_on(echo::run(port)),
-        Some(Role::L4 { port, upstream }) => block_on(l4::run(port, upstream)),
+        Some(Role::L4 { port, upstream, pair }) => block_on(l4::run(port, upstream, pair)),
         Some(Role::Load(args)) => block_on(load::run(args)),
         None => measure_all(&cli.plan),
     };
@@ -107,32 +117,42 @@ fn measure_all(plan: &Plan) -> io::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     let (rounds, seconds) = if plan.quick { (2, 1.0) } else { (plan.rounds, plan.seconds) };
-    let (peers, absent): (Vec<Peer>, Vec<Peer>) = Peer::ALL.into_iter().partition(|peer| peer.is_installed());
+    let setup = Setup { gate: plan.gate.clone(), other: plan.other.clone(), certificate: Certificate::issue()? };
+    let (peers, absent): (Vec<Peer>, Vec<Peer>) = plan.peers().partition(|peer| peer.is_installed());
     for peer in absent {
         println!("{} is not installed: left out", peer.name());
     }
-    for scenario in Scenario::ALL {
-        if plan.wants(scenario.name()) {
+    for scenario in scenario::ALL {
+        if plan.wants(scenario.name) {
             let mut table = Table::new(scenario, peers.clone());
             for round in 0..rounds {
-                table.push(one_round(plan, scenario, &peers, round, seconds)?);
+                table.push(one_round(plan, scenario, &setup, &peers, round, seconds)?);
             }
             table.print();
         }
     }
-    if plan.wants("counts") { count_all(plan, &peers) } else { Ok(()) }
+    if plan.wants(COUNTS) { count_all(&setup, &peers) } else { Ok(()) }
+}
+
+fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(scenario::ALL.iter().map(|scenario| scenario.name).chain([COUNTS]))
 }
 
 impl Plan {
     fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| only == name)
     }
+
+    fn peers(&self) -> impl Iterator<Item = Peer> {
+        Peer::ALL.into_iter().filter(|peer| *peer != Peer::Other || self.other.is_some())
+    }
 }
 
 /// Each peer once, beginning with another one each time, so that none always follows the same.
 fn one_round(
     plan: &Plan,
-    scenario: Scenario,
+    scenario: &Scenario,
+    setup: &Setup,
     peers: &[Peer],
     round: usize,
     seconds: f64,
@@ -141,43 +161,45 @@ fn one_round(
     for nth in 0..peers.len() {
         let at = (nth + round) % peers.len();
         let echo = Process::echo()?;
-        let proxy = peers[at].start(echo.port, &plan.gate, &[])?;
-        match counts::timed(&proxy, scenario, seconds, plan.connections) {
+        let reading = peers[at]
+            .start(echo.port, setup, scenario.tls, &[])
+            .and_then(|proxy| counts::timed(&proxy, scenario, setup, seconds, plan.connections));
+        match reading {
             Ok(reading) => readings[at] = Some(reading),
-            Err(error) => eprintln!("{}, {}: {error}", scenario.name(), peers[at].name()),
+            Err(error) => eprintln!("{}, {}: {error}", scenario.name, peers[at].name()),
         }
     }
     Ok(readings)
 }
 
-fn count_all(plan: &Plan, peers: &[Peer]) -> io::Result<()> {
+fn count_all(setup: &Setup, peers: &[Peer]) -> io::Result<()> {
     let echo = Process::echo()?;
     println!("\n### counts: one 64-byte round trip\n");
-    if peers::find("strace").is_none() {
+    if process::find("strace").is_none() {
         println!("strace is not installed: system calls are left out");
     } else {
-        for peer in peers {
-            let (calls, named) = counts::system_calls(*peer, &echo, &plan.gate)?;
-            println!("* {}: {calls:.2} system calls ({named}){}", peer.name(), goal(*peer, calls, SYSTEM_CALLS_MAX));
+        for scenario in [&SB, &TB] {
+            for peer in peers {
+                let (calls, named) = counts::system_calls(*peer, scenario, &echo, setup)?;
+                let goal = goal(*peer, calls, SYSTEM_CALLS_MAX);
+                println!("* {}: {calls:.2} system calls in {} ({named}){goal}", peer.name(), scenario.name);
+            }
         }
     }
-    if peers::find("valgrind").is_none() {
+    if process::find("valgrind").is_none() {
         println!("valgrind is not installed: instructions are left out");
         return Ok(());
     }
-    for (scenario, max) in [(Scenario::Sb, INSTRUCTIONS_MAX), (Scenario::Sc, INSTRUCTIONS_BATCHED_MAX)] {
+    for (scenario, max) in [(&SB, INSTRUCTIONS_MAX), (&SC, INSTRUCTIONS_BATCHED_MAX)] {
         for peer in [Peer::L4, Peer::Tidegate] {
-            let instructions = counts::instructions(peer, scenario, &echo, &plan.gate)?;
+            let instructions = counts::instructions(peer, scenario, &echo, setup)?;
             let goal = goal(peer, instructions, max);
-            println!("* {}: {instructions:.0} user instructions in {}{goal}", peer.name(), scenario.name());
+            println!("* {}: {instructions:.0} user instructions in {}{goal}", peer.name(), scenario.name);
         }
     }
     Ok(())
 }
 
 fn goal(peer: Peer, figure: f64, max: f64) -> String {
-    match peer {
-        Peer::Tidegate => format!("; at most {max}: {}", report::verdict(figure, max)),
-        Peer::L4 | Peer::Nginx | Peer::Haproxy => String::new(),
-    }
+    if peer == Peer::Tidegate { format!("; at most {max}: {}", verdict(figure, max)) } else { String::new() }
 }

@@ -1,24 +1,15 @@
-//! Starts each proxy in front of the echo: one worker, on a core of its own, with a generated configuration.
+//! The proxies that are compared, each with one worker and a generated configuration.
 
 use std::{
-    env, fs, io,
-    net::{TcpListener, TcpStream},
+    fs, io,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
-use tempfile::TempDir;
-
-use crate::client::SECRET;
-
-/// Where the proxy runs.
-const PROXY_CORE: &str = "0";
-/// Where everything else runs.
-const LOAD_CORE: &str = "1";
-/// How long a proxy may take to listen; under callgrind it starts slowly.
-const START_PATIENCE: Duration = Duration::from_secs(60);
+use crate::{
+    client::SECRET,
+    process::{self, Process},
+    tls::Certificate,
+};
 
 /// One proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,21 +18,44 @@ pub(crate) enum Peer {
     L4,
     /// With all policy on.
     Tidegate,
+    /// Another build of it.
+    Other,
     /// As packaged.
     Nginx,
     /// As packaged.
     Haproxy,
 }
 
+/// What all of them are started with.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    /// Tidegate's program.
+    pub(crate) gate: PathBuf,
+    /// That of another build.
+    pub(crate) other: Option<PathBuf>,
+    /// Who they are where clients come over TLS.
+    pub(crate) certificate: Certificate,
+}
+
+/// Where one listens, and what is behind it.
+struct Place<'a> {
+    port: u16,
+    upstream: u16,
+    /// The file with its certificate and key. None: plain.
+    pair: Option<String>,
+    dir: &'a Path,
+}
+
 impl Peer {
     /// The reference first.
-    pub(crate) const ALL: [Self; 4] = [Self::L4, Self::Tidegate, Self::Nginx, Self::Haproxy];
+    pub(crate) const ALL: [Self; 5] = [Self::L4, Self::Tidegate, Self::Other, Self::Nginx, Self::Haproxy];
 
     /// As the report has it.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::L4 => "l4",
             Self::Tidegate => "tidegate",
+            Self::Other => "other build",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
         }
@@ -49,151 +63,96 @@ impl Peer {
 
     /// Ours are; the others where the machine has them.
     pub(crate) fn is_installed(self) -> bool {
-        matches!(self, Self::L4 | Self::Tidegate) || find(self.name()).is_some()
-    }
-
-    fn installed(self) -> io::Result<String> {
-        let program = find(self.name()).ok_or_else(|| io::Error::other(format!("{} is not installed", self.name())))?;
-        Ok(program.display().to_string())
-    }
-
-    fn configuration(self, port: u16, upstream: u16, dir: &Path) -> io::Result<String> {
-        Ok(match self {
-            Self::L4 => String::new(),
-            Self::Tidegate => {
-                let secret = dir.join("secret");
-                fs::write(&secret, SECRET)?;
-                // Compared with proxies that log nothing of a connection, so neither does it.
-                format!(
-                    "[listen]\naddress = \"127.0.0.1:{port}\"\nworkers = 1\n\
-                     [admin]\naddress = \"127.0.0.1:{admin}\"\n\
-                     [upstream]\nurl = \"http://127.0.0.1:{upstream}\"\n\
-                     [auth]\nsecret = {{ file = {secret:?} }}\n\
-                     [[rate_limit]]\nmessages = 1000000\nper = \"1s\"\n\
-                     [limits]\nconnections_per_ip = 100000\n\
-                     [log]\nlevel = \"warn\"\n",
-                    admin = free_port()?,
-                )
-            }
-            Self::Nginx => format!(
-                "daemon off; master_process off; worker_processes 1; pid {dir}/pid; error_log stderr crit;\n\
-                 events {{ worker_connections 20000; }}\n\
-                 http {{ access_log off; client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir};\n\
-                 uwsgi_temp_path {dir}; scgi_temp_path {dir};\n\
-                 server {{ listen 127.0.0.1:{port} backlog=4096; location / {{\n\
-                 proxy_pass http://127.0.0.1:{upstream}; proxy_http_version 1.1; proxy_read_timeout 1h;\n\
-                 proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }} }} }}\n",
-                dir = dir.display(),
-            ),
-            Self::Haproxy => format!(
-                "global\n nbthread 1\n maxconn 9000\n\
-                 defaults\n mode http\n timeout connect 5s\n timeout client 1h\n timeout server 1h\n timeout tunnel 1h\n\
-                 frontend f\n bind 127.0.0.1:{port} backlog 4096\n default_backend b\n\
-                 backend b\n server s 127.0.0.1:{upstream}\n"
-            ),
-        })
-    }
-
-    fn program(self, gate: &Path, configuration: &Path, port: u16, upstream: u16) -> io::Result<Vec<String>> {
-        let file = configuration.display().to_string();
-        Ok(match self {
-            Self::L4 => own_role(&["l4", &port.to_string(), &upstream.to_string()])?,
-            Self::Tidegate => vec![gate.display().to_string(), "run".into(), "--config".into(), file],
-            Self::Nginx => vec![self.installed()?, "-c".into(), file],
-            Self::Haproxy => vec![self.installed()?, "-db".into(), "-f".into(), file],
-        })
+        !matches!(self, Self::Nginx | Self::Haproxy) || process::find(self.name()).is_some()
     }
 
     /// Starts it before the echo on `upstream` and waits until it listens. `under`: a program to run it under, with
     /// arguments.
-    pub(crate) fn start(self, upstream: u16, gate: &Path, under: &[String]) -> io::Result<Process> {
+    pub(crate) fn start(self, upstream: u16, setup: &Setup, tls: bool, under: &[String]) -> io::Result<Process> {
         let dir = tempfile::tempdir()?;
-        let port = free_port()?;
         let file = dir.path().join("configuration");
-        fs::write(&file, self.configuration(port, upstream, dir.path())?)?;
+        let pair = tls.then(|| setup.certificate.file().display().to_string());
+        let place = Place { port: process::free_port()?, upstream, pair, dir: dir.path() };
+        fs::write(&file, self.configuration(&place)?)?;
         let mut program = under.to_vec();
-        program.extend(self.program(gate, &file, port, upstream)?);
-        Process::start(PROXY_CORE, &program, port, Some(dir))
-    }
-}
-
-/// A child that listens; it ends with its owner.
-#[derive(Debug)]
-pub(crate) struct Process {
-    child: Child,
-    /// On loopback.
-    pub(crate) port: u16,
-    _dir: Option<TempDir>,
-}
-
-impl Process {
-    /// The echo, beside the load.
-    pub(crate) fn echo() -> io::Result<Self> {
-        let port = free_port()?;
-        Self::start(LOAD_CORE, &own_role(&["echo", &port.to_string()])?, port, None)
+        program.extend(self.program(setup, &file.display().to_string(), &place)?);
+        let port = place.port;
+        Process::proxy(&program, port, dir)
     }
 
-    fn start(core: &str, program: &[String], port: u16, dir: Option<TempDir>) -> io::Result<Self> {
-        let child = pinned(core, program).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let mut process = Self { child, port, _dir: dir };
-        let begin = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if let Some(status) = process.child.try_wait()? {
-                return Err(io::Error::other(format!("{} ended at once: {status}", program.join(" "))));
+    fn program(self, setup: &Setup, file: &str, place: &Place<'_>) -> io::Result<Vec<String>> {
+        let gate = |program: &Path| [&program.display().to_string(), "run", "--config", file].map(str::to_owned).into();
+        Ok(match self {
+            Self::L4 => {
+                let (port, upstream) = (place.port.to_string(), place.upstream.to_string());
+                let mut role = vec!["l4", &port, &upstream];
+                role.extend(place.pair.as_deref());
+                process::own_role(&role)?
             }
-            if begin.elapsed() > START_PATIENCE {
-                return Err(io::Error::other(format!("{} does not listen", program.join(" "))));
-            }
-            thread::sleep(Duration::from_millis(20));
+            Self::Tidegate => gate(&setup.gate),
+            Self::Other => gate(setup.other.as_deref().unwrap_or(&setup.gate)),
+            Self::Nginx => vec![self.installed()?, "-c".into(), file.into()],
+            Self::Haproxy => vec![self.installed()?, "-db".into(), "-f".into(), file.into()],
+        })
+    }
+
+    fn installed(self) -> io::Result<String> {
+        let program =
+            process::find(self.name()).ok_or_else(|| io::Error::other(format!("{} is not installed", self.name())))?;
+        Ok(program.display().to_string())
+    }
+
+    fn configuration(self, place: &Place<'_>) -> io::Result<String> {
+        match self {
+            Self::L4 => Ok(String::new()),
+            Self::Tidegate | Self::Other => tidegate(place),
+            Self::Nginx => Ok(nginx(place)),
+            Self::Haproxy => Ok(haproxy(place)),
         }
-        Ok(process)
-    }
-
-    /// The process itself: `taskset` has become it.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Asks it to end and waits until it has.
-    pub(crate) fn terminate(mut self) -> io::Result<()> {
-        Command::new("kill").args(["-TERM", &self.pid().to_string()]).status()?;
-        self.child.wait().map(drop)
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn tidegate(Place { port, upstream, pair, dir }: &Place<'_>) -> io::Result<String> {
+    let secret = dir.join("secret");
+    fs::write(&secret, SECRET)?;
+    let tls = pair.as_ref().map_or_else(String::new, |pair| {
+        format!("handshakes_per_ip = 100000\n[tls]\ncertificate = {pair:?}\nprivate_key = {pair:?}\n")
+    });
+    // Compared with proxies that log nothing of a connection, so neither does it.
+    Ok(format!(
+        "[listen]\naddress = \"127.0.0.1:{port}\"\nworkers = 1\n\
+         [admin]\naddress = \"127.0.0.1:{admin}\"\n\
+         [upstream]\nurl = \"http://127.0.0.1:{upstream}\"\n\
+         [auth]\nsecret = {{ file = {secret:?} }}\n\
+         [[rate_limit]]\nmessages = 1000000\nper = \"1s\"\n\
+         [log]\nlevel = \"warn\"\n\
+         [limits]\nconnections_per_ip = 100000\n{tls}",
+        admin = process::free_port()?,
+    ))
 }
 
-/// The load, whose output is read by who starts it.
-pub(crate) fn load(args: &[String]) -> io::Result<Child> {
-    let args: Vec<&str> = ["load"].into_iter().chain(args.iter().map(String::as_str)).collect();
-    pinned(LOAD_CORE, &own_role(&args)?).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+fn nginx(Place { port, upstream, pair, dir }: &Place<'_>) -> String {
+    let (ssl, tls) = pair.as_ref().map_or_else(Default::default, |pair| {
+        ("ssl", format!("ssl_certificate {pair}; ssl_certificate_key {pair}; ssl_protocols TLSv1.3;"))
+    });
+    format!(
+        "daemon off; master_process off; worker_processes 1; pid {dir}/pid; error_log stderr crit;\n\
+         events {{ worker_connections 20000; }}\n\
+         http {{ access_log off; client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir};\n\
+         uwsgi_temp_path {dir}; scgi_temp_path {dir};\n\
+         server {{ listen 127.0.0.1:{port} {ssl} backlog=4096; {tls} location / {{\n\
+         proxy_pass http://127.0.0.1:{upstream}; proxy_http_version 1.1; proxy_read_timeout 1h;\n\
+         proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }} }} }}\n",
+        dir = dir.display(),
+    )
 }
 
-/// Where a program is.
-pub(crate) fn find(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    // Debian keeps daemons where users do not look.
-    let dirs = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    dirs.map(|dir| dir.join(program)).find(|path| path.is_file())
-}
-
-fn own_role(args: &[&str]) -> io::Result<Vec<String>> {
-    let program = env::current_exe()?.display().to_string();
-    Ok([program].into_iter().chain(args.iter().map(|arg| (*arg).to_owned())).collect())
-}
-
-fn pinned(core: &str, program: &[String]) -> Command {
-    let mut command = Command::new("taskset");
-    command.args(["-c", core]).args(program);
-    command
-}
-
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+fn haproxy(Place { port, upstream, pair, .. }: &Place<'_>) -> String {
+    let tls = pair.as_ref().map_or_else(String::new, |pair| format!("ssl crt {pair} ssl-min-ver TLSv1.3"));
+    format!(
+        "global\n nbthread 1\n maxconn 9000\n\
+         defaults\n mode http\n timeout connect 5s\n timeout client 1h\n timeout server 1h\n timeout tunnel 1h\n\
+         frontend f\n bind 127.0.0.1:{port} backlog 4096 {tls}\n default_backend b\n\
+         backend b\n server s 127.0.0.1:{upstream}\n"
+    )
 }

@@ -1,17 +1,22 @@
 //! Rounds of readings as tables: each figure a median with its spread, each ratio taken within its round.
 
-use crate::{load::Reading, measure::Spread, peers::Peer, scenario::Scenario};
+use crate::{
+    load::Reading,
+    measure::Spread,
+    peers::Peer,
+    scenario::{Figure, Goal, Load, Scenario},
+};
 
 /// The readings of one scenario. A row is a round, with one reading per peer or the reason why there is none.
 pub(crate) struct Table {
-    scenario: Scenario,
+    scenario: &'static Scenario,
     peers: Vec<Peer>,
     rounds: Vec<Vec<Option<Reading>>>,
 }
 
 impl Table {
     /// Without a round yet. The first of `peers` is the one that the others are compared to.
-    pub(crate) const fn new(scenario: Scenario, peers: Vec<Peer>) -> Self {
+    pub(crate) const fn new(scenario: &'static Scenario, peers: Vec<Peer>) -> Self {
         Self { scenario, peers, rounds: Vec::new() }
     }
 
@@ -22,16 +27,19 @@ impl Table {
 
     /// Prints it as Markdown.
     pub(crate) fn print(&self) {
-        println!("\n### {}: {}\n", self.scenario.name(), self.scenario.title());
-        let (rate, last) = match self.scenario {
-            Scenario::Sidle => ("CPU while idle, ms/s", "base, MiB"),
-            Scenario::Sf => ("connections/s", "p50 / p99 us"),
-            _ => ("round trips/s", "p50 / p99 us"),
+        let Scenario { name, title, load, tls, .. } = self.scenario;
+        println!("\n### {name}: {}{title}\n", if *tls { "over TLS, " } else { "" });
+        let (rate, last) = match load {
+            Load::Converse => ("round trips/s", "p50 / p99 us"),
+            Load::Churn => ("connections/s", "p50 / p99 us"),
+            Load::Idle => ("CPU while idle, ms/s", "base, MiB"),
+            Load::Flood => ("handshakes/s", "p99 us without / with"),
         };
         println!("| proxy | median (min-max) | ratio to l4 (min-max) | {rate} | {last} |\n|---|---|---|---|---|");
         for at in 0..self.peers.len() {
             self.print_row(at);
         }
+        println!();
         self.print_goals();
     }
 
@@ -40,41 +48,54 @@ impl Table {
         let Some(figure) = self.figures(at) else {
             return println!("| {name} | no reading | | | |");
         };
-        let ratio = self.ratios(at, 0).map_or_else(String::new, |ratio| shown(ratio, 2));
-        let rate = self.spread(at, |reading| match self.scenario {
-            Scenario::Sidle => reading.cpu_ns as f64 / 1e6 / reading.seconds,
-            _ => reading.units as f64 / reading.seconds,
-        });
-        let last = match self.scenario {
-            Scenario::Sidle => {
-                let base = self.spread(at, |reading| reading.base_bytes as f64 / 1024.0 / 1024.0);
-                base.map_or_else(String::new, |base| format!("{:.1}", base.median))
-            }
-            _ => {
-                let p50 = self.spread(at, |reading| reading.p50_us).map_or(0.0, |p50| p50.median);
-                let p99 = self.spread(at, |reading| reading.p99_us).map_or(0.0, |p99| p99.median);
-                format!("{p50:.0} / {p99:.0}")
-            }
-        };
-        let rate = rate.map_or_else(String::new, |rate| format!("{:.0}", rate.median));
-        println!("| {name} | {} | {ratio} | {rate} | {last} |", shown(figure, 2));
+        let ratio = self.ratios(at, 0).map_or_else(String::new, shown);
+        let (rate, last) = self.beside(at);
+        println!("| {name} | {} | {ratio} | {rate:.0} | {last} |", shown(figure));
+    }
+
+    /// The last two columns of a row.
+    fn beside(&self, at: usize) -> (f64, String) {
+        let median = |of: &dyn Fn(&Reading) -> f64| self.spread(at, of).map_or(0.0, |spread| spread.median);
+        match self.scenario.load {
+            Load::Converse | Load::Churn => (
+                median(&|reading| reading.units as f64 / reading.seconds),
+                format!("{:.0} / {:.0}", median(&|reading| reading.p50_us), median(&|reading| reading.p99_us)),
+            ),
+            Load::Idle => (
+                median(&|reading| reading.cpu_ns as f64 / 1e6 / reading.seconds),
+                format!("{:.1}", median(&|reading| reading.base_bytes as f64 / 1024.0 / 1024.0)),
+            ),
+            Load::Flood => (
+                median(&|reading| reading.handshakes_per_second),
+                format!("{:.0} / {:.0}", median(&|reading| reading.calm_p99_us), median(&|reading| reading.p99_us)),
+            ),
+        }
     }
 
     fn print_goals(&self) {
-        let Some(tidegate) = self.peers.iter().position(|peer| *peer == Peer::Tidegate) else { return };
-        if let (Some(max), Some(ratio)) = (self.scenario.ratio_max(), self.ratios(tidegate, 0)) {
-            println!("\nGoal: at most {max:.2} x l4: {}.", verdict(ratio.median, max));
-        }
-        if let (Some(max), Some(figure)) = (self.scenario.figure_max(), self.figures(tidegate)) {
-            println!("\nGoal: at most {max:.1}: {}.", verdict(figure.median, max));
-        }
-        for (at, peer) in self.peers.iter().enumerate() {
-            if matches!(peer, Peer::Nginx | Peer::Haproxy)
-                && let Some(ratio) = self.ratios(tidegate, at)
-            {
-                println!("Tidegate to {}: {}.", peer.name(), shown(ratio, 2));
+        let Some(tidegate) = self.position(Peer::Tidegate) else { return };
+        for (at, peer) in self.peers.iter().enumerate().filter(|(at, _)| *at != tidegate) {
+            if let Some(ratio) = self.ratios(tidegate, at) {
+                println!("* Tidegate to {}: {}{}", peer.name(), shown(ratio), self.judged(Some(*peer), ratio));
             }
         }
+        if let Some(figure) = self.figures(tidegate) {
+            println!("* Tidegate: {}{}", shown(figure), self.judged(None, figure));
+        }
+    }
+
+    /// The verdict on tidegate's ratio to a peer, or on its own figure, where there is a goal for it.
+    fn judged(&self, to: Option<Peer>, spread: Spread) -> String {
+        let max = self.scenario.goals.iter().find_map(|goal| match (goal, to) {
+            (Goal::To(other, max), Some(peer)) if *other == peer => Some(*max),
+            (Goal::Figure(max), None) => Some(*max),
+            _ => None,
+        });
+        max.map_or_else(String::new, |max| format!("; at most {max:.2}: {}", verdict(spread.median, max)))
+    }
+
+    fn position(&self, of: Peer) -> Option<usize> {
+        self.peers.iter().position(|peer| *peer == of)
     }
 
     fn figures(&self, at: usize) -> Option<Spread> {
@@ -97,11 +118,12 @@ impl Table {
     fn figure(&self, reading: &Reading) -> f64 {
         let units = reading.units.max(1) as f64;
         let cpu_us = reading.cpu_ns as f64 / 1e3;
-        match self.scenario {
-            Scenario::Sb | Scenario::Sc | Scenario::Sf => cpu_us / units,
-            Scenario::Bulk => cpu_us / (units * self.scenario.event_bytes() as f64 / 1e6),
-            Scenario::Sidle => reading.resident_bytes as f64 / 1024.0 / units,
-            Scenario::Latency => reading.p50_us,
+        match self.scenario.figure {
+            Figure::Cpu => cpu_us / units,
+            Figure::CpuPerMegabyte => cpu_us / (units * self.scenario.event_bytes as f64 / 1e6),
+            Figure::Resident => reading.resident_bytes as f64 / 1024.0 / units,
+            Figure::P50 => reading.p50_us,
+            Figure::FloodedP99 => reading.p99_us / reading.calm_p99_us,
         }
     }
 }
@@ -111,6 +133,6 @@ pub(crate) fn verdict(figure: f64, max: f64) -> &'static str {
     if figure <= max { "met" } else { "MISSED" }
 }
 
-fn shown(spread: Spread, digits: usize) -> String {
-    format!("{:.digits$} ({:.digits$}-{:.digits$})", spread.median, spread.min, spread.max)
+fn shown(Spread { median, min, max }: Spread) -> String {
+    format!("{median:.2} ({min:.2}-{max:.2})")
 }

@@ -1,95 +1,163 @@
-//! What is measured: how many connections, how much on each, and what is promised of it.
+//! What is measured: how many connections, how much on each, over what, and what is promised of it.
 
-use clap::ValueEnum;
+use std::time::Duration;
+
+use crate::peers::Peer;
 
 /// One way to load a proxy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Scenario {
-    /// 64 connections, one 64-byte event in flight on each.
-    Sb,
-    /// 64 connections, 16 64-byte events in flight on each.
-    Sc,
-    /// 16 connections, two events of 16 KiB in flight on each.
-    Bulk,
-    /// Connect, OPEN, CONNECT with a token of its own, one event, close; 16 at a time.
-    Sf,
-    /// Many connections that have said one thing and then say nothing.
-    Sidle,
-    /// One connection, one 64-byte event in flight.
-    Latency,
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    /// As `--only` has it.
+    pub(crate) name: &'static str,
+    /// What its figures are of.
+    pub(crate) title: &'static str,
+    /// What the clients do.
+    pub(crate) load: Load,
+    /// Whether they come over TLS. The service is always plain.
+    pub(crate) tls: bool,
+    /// Connections open at a time. [`Load::Idle`] is told how many on the command line.
+    pub(crate) connections: usize,
+    /// Events on each connection that have not been acknowledged yet.
+    pub(crate) in_flight: usize,
+    /// The text of one event, in bytes.
+    pub(crate) event_bytes: usize,
+    /// What it is judged by.
+    pub(crate) figure: Figure,
+    /// What tidegate must not exceed.
+    pub(crate) goals: &'static [Goal],
 }
 
+/// What clients do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// Each has its events in flight, always.
+    Converse,
+    /// Each connects, joins with a token of its own, sends one event and goes; then the next one comes.
+    Churn,
+    /// Each has said one thing and then says nothing.
+    Idle,
+    /// Each sends an event every [`FLOOD_PAUSE`]; first alone, then while others do nothing but TLS handshakes.
+    Flood,
+}
+
+/// What a reading is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Figure {
+    /// CPU time of the proxy per round trip or connection.
+    Cpu,
+    /// The same per megabyte.
+    CpuPerMegabyte,
+    /// By how much each connection made the proxy grow.
+    Resident,
+    /// The median round trip.
+    P50,
+    /// The slowest hundredth of the round trips with handshakes beside them, to that without.
+    FloodedP99,
+}
+
+/// What tidegate must not exceed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Goal {
+    /// Its own figure.
+    Figure(f64),
+    /// The ratio to that of another.
+    To(Peer, f64),
+}
+
+/// Between two events of one session while handshakes come in.
+pub(crate) const FLOOD_PAUSE: Duration = Duration::from_millis(20);
+/// Between two such handshakes.
+pub(crate) const HANDSHAKE_PAUSE: Duration = Duration::from_millis(2);
+
+/// One small event in flight on each of many connections.
+pub(crate) const SB: Scenario = Scenario {
+    name: "sb",
+    title: "64 connections x 1 in flight, 64 bytes: CPU-us per round trip",
+    load: Load::Converse,
+    tls: false,
+    connections: 64,
+    in_flight: 1,
+    event_bytes: 64,
+    figure: Figure::Cpu,
+    goals: &[Goal::To(Peer::L4, 1.15), Goal::To(Peer::Haproxy, 1.10)],
+};
+
+/// Many small events in flight on each.
+pub(crate) const SC: Scenario = Scenario {
+    name: "sc",
+    title: "64 connections x 16 in flight, 64 bytes: CPU-us per round trip",
+    in_flight: 16,
+    goals: &[Goal::To(Peer::L4, 1.25)],
+    ..SB
+};
+
+const BULK: Scenario = Scenario {
+    name: "bulk",
+    title: "16 connections x 2 in flight, 16 KiB: CPU-us per MB, both ways counted once",
+    connections: 16,
+    in_flight: 2,
+    event_bytes: 16 * 1024,
+    figure: Figure::CpuPerMegabyte,
+    goals: &[Goal::To(Peer::L4, 0.40), Goal::To(Peer::Haproxy, 0.60)],
+    ..SB
+};
+
+const SF: Scenario = Scenario {
+    name: "sf",
+    title: "connect, OPEN, CONNECT with its own HS256 token, one event, close: CPU-us per connection",
+    load: Load::Churn,
+    connections: 16,
+    goals: &[Goal::To(Peer::L4, 1.35)],
+    ..SB
+};
+
+const SIDLE: Scenario = Scenario {
+    name: "sidle",
+    title: "connections that wait: KiB of resident memory each",
+    load: Load::Idle,
+    figure: Figure::Resident,
+    goals: &[Goal::Figure(4.5)],
+    ..SB
+};
+
+const LATENCY: Scenario = Scenario {
+    name: "latency",
+    title: "1 connection x 1 in flight, 64 bytes: p50 in us",
+    connections: 1,
+    figure: Figure::P50,
+    goals: &[Goal::To(Peer::L4, 1.10)],
+    ..SB
+};
+
+/// [`SB`] over TLS.
+pub(crate) const TB: Scenario =
+    Scenario { name: "tb", tls: true, goals: &[Goal::To(Peer::L4, 1.15), Goal::To(Peer::Nginx, 1.00)], ..SB };
+
+const TD16K: Scenario =
+    Scenario { name: "td16k", tls: true, goals: &[Goal::To(Peer::L4, 0.55), Goal::To(Peer::Haproxy, 0.60)], ..BULK };
+
+const TF: Scenario = Scenario { name: "tf", tls: true, goals: &[Goal::To(Peer::Nginx, 0.75)], ..SF };
+
+const TIDLE: Scenario = Scenario { name: "tidle", tls: true, goals: &[Goal::Figure(18.0)], ..SIDLE };
+
+const FLOOD: Scenario = Scenario {
+    name: "flood",
+    title: "64 sessions, 3,200 events/s, with 500 full handshakes/s beside them: p99, as a multiple of that without",
+    load: Load::Flood,
+    figure: Figure::FloodedP99,
+    goals: &[Goal::Figure(2.0)],
+    ..TB
+};
+
+/// All, in the order in which they are measured.
+pub(crate) const ALL: &[Scenario] = &[SB, SC, BULK, SF, SIDLE, LATENCY, TB, TD16K, TF, TIDLE, FLOOD];
+
 impl Scenario {
-    /// All, in the order in which they are measured.
-    pub(crate) const ALL: [Self; 6] = [Self::Sb, Self::Sc, Self::Bulk, Self::Sf, Self::Sidle, Self::Latency];
-
-    /// As `--only` has it.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Sb => "sb",
-            Self::Sc => "sc",
-            Self::Bulk => "bulk",
-            Self::Sf => "sf",
-            Self::Sidle => "sidle",
-            Self::Latency => "latency",
-        }
-    }
-
-    /// What its figures are of.
-    pub(crate) const fn title(self) -> &'static str {
-        match self {
-            Self::Sb => "64 connections x 1 in flight, 64 bytes: CPU-us per round trip",
-            Self::Sc => "64 connections x 16 in flight, 64 bytes: CPU-us per round trip",
-            Self::Bulk => "16 connections x 2 in flight, 16 KiB: CPU-us per MB, both ways counted once",
-            Self::Sf => "connect, OPEN, CONNECT with its own HS256 token, one event, close: CPU-us per connection",
-            Self::Sidle => "connections that wait: KiB of resident memory each",
-            Self::Latency => "1 connection x 1 in flight, 64 bytes: p50 in us",
-        }
-    }
-
-    /// Connections open at a time. [`Scenario::Sidle`] is told how many on the command line.
-    pub(crate) const fn connections(self) -> usize {
-        match self {
-            Self::Sb | Self::Sc | Self::Sidle => 64,
-            Self::Bulk | Self::Sf => 16,
-            Self::Latency => 1,
-        }
-    }
-
-    /// Events on each connection that have not been acknowledged yet.
-    pub(crate) const fn in_flight(self) -> usize {
-        match self {
-            Self::Sc => 16,
-            Self::Bulk => 2,
-            Self::Sb | Self::Sf | Self::Sidle | Self::Latency => 1,
-        }
-    }
-
-    /// The text of one event, in bytes.
-    pub(crate) const fn event_bytes(self) -> usize {
-        match self {
-            Self::Bulk => 16 * 1024,
-            Self::Sb | Self::Sc | Self::Sf | Self::Sidle | Self::Latency => 64,
-        }
-    }
-
-    /// What tidegate's ratio to `l4` must not exceed.
-    pub(crate) const fn ratio_max(self) -> Option<f64> {
-        match self {
-            Self::Sb => Some(1.15),
-            Self::Sc => Some(1.25),
-            Self::Bulk => Some(0.40),
-            Self::Sf => Some(1.35),
-            Self::Latency => Some(1.10),
-            Self::Sidle => None,
-        }
-    }
-
-    /// What tidegate's own figure must not exceed.
-    pub(crate) const fn figure_max(self) -> Option<f64> {
-        match self {
-            Self::Sidle => Some(4.5),
-            _ => None,
-        }
+    /// By its name.
+    ///
+    /// # Errors
+    /// For a name that none has.
+    pub(crate) fn named(name: &str) -> Result<&'static Self, String> {
+        ALL.iter().find(|scenario| scenario.name == name).ok_or_else(|| format!("there is no scenario {name}"))
     }
 }
