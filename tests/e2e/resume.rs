@@ -1,6 +1,8 @@
 //! The client is away for a while: the service does not notice, and the client misses nothing.
 
-use std::time::Duration;
+use std::{env, time::Duration};
+
+use tokio::time::sleep;
 
 use crate::support::{Client, Gate, Service, Way, eventually, json, token};
 
@@ -8,8 +10,14 @@ const RESUME: &str = "rate_limit = []\nsession.resume = \"1m\"";
 
 /// A client that comes back half a second after it was cut.
 async fn client(gate: &Gate, way: Way) -> Client {
+    client_that_stays_away(gate, way, Duration::from_millis(500)).await
+}
+
+/// A client that comes back so long after it was cut.
+async fn client_that_stays_away(gate: &Gate, way: Way, delay: Duration) -> Client {
     let mut options = way.options();
-    options["reconnectionDelay"] = 500.into();
+    options["reconnectionDelay"] = (delay.as_millis() as u64).into();
+    options["reconnectionDelayMax"] = options["reconnectionDelay"].clone();
     options["randomizationFactor"] = 0.into();
     let client = gate.connect_with(json!({ "token": token("ada") }), options).await;
     client.connected().await;
@@ -58,6 +66,32 @@ async fn a_client_that_was_cut_gets_all_that_it_missed_and_the_service_never_not
         gate.counts(1.0, "tidegate_resumes_total", &[("result", "ok")]).await;
         gate.counts(1.0, "websocket_connections_total", &[]).await;
     }
+}
+
+/// With `TIDEGATE_LONG` in the environment for twenty seconds.
+#[tokio::test]
+async fn a_client_that_is_away_for_many_heartbeats_is_there_for_the_service_all_the_time() {
+    let away = Duration::from_secs(if env::var_os("TIDEGATE_LONG").is_some() { 20 } else { 3 });
+    let service = Service::with(&[("PING_MS", "300")]).await;
+    let gate = Gate::before(&service).with(RESUME).await;
+    let client = client_that_stays_away(&gate, Way::Websocket, away).await;
+    service.emit("ada", "tutor:message", json!([{ "n": 0 }])).await;
+    assert_eq!(number(&client).await, 0);
+
+    client.cut().await;
+    for n in 1..=50 {
+        service.emit("ada", "tutor:message", json!([{ "n": n }])).await;
+        sleep(away / 60).await;
+    }
+    client.disconnected().await;
+    client.connected().await;
+
+    assert!(client.recovered().await);
+    for n in 1..=50 {
+        assert_eq!(number(&client).await, n);
+    }
+    assert_eq!(client.untaken("tutor:message"), 0);
+    assert_eq!(service.seen().await["disconnects"], json!([]));
 }
 
 #[tokio::test]
