@@ -11,6 +11,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// ... and one whose dial failed after at least this, doubled with every failure up to [`LOOK`] twice over.
 const BACKOFF: Duration = Duration::from_millis(100);
 
+/// As much earlier than its turn a session may go: what the clock of the relay leaves undecided.
+const EARLY: Duration = Duration::from_millis(100);
+
 /// The one that went first is not waited for longer than this.
 const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -29,6 +32,8 @@ struct State {
     quiet_until: Option<Instant>,
     /// When the next place is free.
     next: Option<Instant>,
+    /// When the next one may go. Later than the places say where their holders were late: they do not go all at once.
+    turn: Option<Instant>,
     /// Counts the absences: a place from before the last one is worth nothing.
     absences: u64,
 }
@@ -61,11 +66,23 @@ impl Pace {
             return Leave::Go;
         }
         let free_at = state.next.map_or(now, |next| next.max(now));
-        if place == Some(Place(state.absences)) || (first && free_at == now) {
-            return Leave::Go;
+        let apart = Duration::from_secs(1) / per_second.max(1);
+        let place = place.filter(|place| *place == Place(state.absences));
+        if place.is_none() {
+            if first && free_at == now {
+                return Leave::Go;
+            }
+            state.next = Some(free_at + apart);
+            if free_at > now {
+                return Leave::At(free_at, Place(state.absences));
+            }
         }
-        state.next = Some(free_at + Duration::from_secs(1) / per_second.max(1));
-        if free_at == now { Leave::Go } else { Leave::At(free_at, Place(state.absences)) }
+        let turn = state.turn.map_or(now, |turn| turn.max(now));
+        if turn > now + EARLY {
+            return Leave::At(turn - EARLY, Place(state.absences));
+        }
+        state.turn = Some(turn + apart);
+        Leave::Go
     }
 
     /// A session has lost the service, or did not reach it. True: it was there until now.
@@ -93,7 +110,7 @@ impl Pace {
         let mut state = self.state();
         (state.probe, state.failures, state.quiet_until) = (None, 0, None);
         let away_since = state.away_since.take()?;
-        state.next = Some(now);
+        (state.next, state.turn) = (Some(now), Some(now));
         Some(now.saturating_duration_since(away_since))
     }
 
@@ -149,6 +166,32 @@ mod tests {
         pace.lost(last);
         pace.reached(last);
         assert_ne!(pace.ask(false, None, 1, last), pace.ask(false, Some(place), 1, last), "it was for another return");
+    }
+
+    #[test]
+    fn who_is_late_for_a_turn_does_not_go_together_with_all_others_who_are() {
+        let (pace, back) = (Pace::default(), Instant::now());
+        pace.lost(back);
+        pace.reached(back);
+        let at = |ms| back + Duration::from_millis(ms);
+        // Nothing moves for a second in which a hundred had their turns; then they are asked every ten milliseconds.
+        let mut waiting: Vec<_> = (0..100).map(|_| pace.ask(false, None, 100, back)).collect();
+        let mut gone = Vec::new();
+        for now in (1000..2100).step_by(10) {
+            waiting.retain_mut(|leave| {
+                if let Leave::At(turn, place) = *leave
+                    && turn <= at(now)
+                {
+                    *leave = pace.ask(false, Some(place), 100, at(now));
+                }
+                let goes = *leave == Leave::Go;
+                gone.extend(goes.then_some(now));
+                !goes
+            });
+        }
+        let in_half_a_second = |from: u64| gone.iter().filter(|at| (from..from + 500).contains(at)).count();
+        let busiest = gone.iter().map(|from| in_half_a_second(*from)).max();
+        assert!(waiting.is_empty() && busiest <= Some(62), "{} wait still, {busiest:?}", waiting.len());
     }
 
     #[test]

@@ -68,7 +68,7 @@ async fn a_client_that_was_cut_gets_all_that_it_missed_and_the_service_never_not
     }
 }
 
-/// With `TIDEGATE_LONG` in the environment for twenty seconds.
+/// With `scripts/test --long` for twenty seconds.
 #[tokio::test]
 async fn a_client_that_is_away_for_many_heartbeats_is_there_for_the_service_all_the_time() {
     let away = Duration::from_secs(if env::var_os("TIDEGATE_LONG").is_some() { 20 } else { 3 });

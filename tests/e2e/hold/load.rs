@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use crate::support::{Gate, Service, json, token};
 
-/// With `TIDEGATE_LONG` in the environment it takes two minutes, and is what was promised; without, fifteen seconds.
+/// With `scripts/test --long` it takes two minutes, and is what was promised; without, fifteen seconds.
 struct Size {
     clients: u32,
     rate: u32,
