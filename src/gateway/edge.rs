@@ -85,7 +85,8 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// The edge of `worker`; with `handshakes`, behind TLS. Once `stage` says that it is drained, connections that carry no session are closed.
+    /// The edge of `worker`; with `handshakes`, behind TLS. Once `stage` says that it is drained, connections that carry
+    /// no session are closed.
     #[must_use]
     pub fn new(
         worker: Rc<Worker>,
@@ -160,7 +161,8 @@ impl Edge {
         let service = {
             let (edge, activity) = (Rc::clone(&self), Rc::clone(&activity));
             service_fn(move |mut request| {
-                let (edge, caller, serving) = (Rc::clone(&edge), Rc::clone(&caller), activity.begin());
+                let (edge, caller, activity) = (Rc::clone(&edge), Rc::clone(&caller), Rc::clone(&activity));
+                let serving = activity.begin();
                 async move {
                     let _serving = serving;
                     let answer = match http2::normalize(&mut request) {
@@ -170,7 +172,7 @@ impl Edge {
                             reply::head_error(error)
                         }
                     };
-                    Ok::<_, Infallible>(answer)
+                    Ok::<_, Infallible>(activity.attend(answer))
                 }
             })
         };

@@ -5,14 +5,15 @@
 use std::{
     cell::Cell,
     future::Future,
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::{
-    body::Incoming,
+    body::{Body as HttpBody, Frame, Incoming, SizeHint},
     rt::Executor,
     server::conn::http2::{Builder, Connection},
     service::HttpService,
@@ -61,7 +62,7 @@ pub(super) fn connection<S>(
     service: S,
 ) -> Connection<TokioIo<ClientStream>, S, LocalExecutor>
 where
-    S: HttpService<Incoming, ResBody = Body> + 'static,
+    S: HttpService<Incoming, ResBody = Attended<Body>> + 'static,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     S::Future: 'static,
 {
@@ -132,6 +133,15 @@ pub(super) struct Activity {
 #[derive(Debug)]
 pub(super) struct Serving(Rc<Activity>);
 
+/// The body of an answer. While more of it is awaited, its connection is not idle; while the client does not take what
+/// there is, it is.
+#[derive(Debug)]
+pub(super) struct Attended<B> {
+    body: B,
+    activity: Rc<Activity>,
+    awaiting: Option<Serving>,
+}
+
 impl Activity {
     pub(super) fn new() -> Rc<Self> {
         Rc::new(Self { requests: Cell::new(0), idle_since: Cell::new(Instant::now()) })
@@ -140,6 +150,11 @@ impl Activity {
     pub(super) fn begin(self: &Rc<Self>) -> Serving {
         self.requests.set(self.requests.get() + 1);
         Serving(Rc::clone(self))
+    }
+
+    /// The same answer, which keeps the connection for as long as its body comes.
+    pub(super) fn attend<B>(self: &Rc<Self>, answer: Response<B>) -> Response<Attended<B>> {
+        answer.map(|body| Attended { body, activity: Rc::clone(self), awaiting: None })
     }
 
     async fn ceased(&self, patience: Duration) {
@@ -161,14 +176,36 @@ impl Drop for Serving {
     }
 }
 
-/// Serves until the client ends it, has asked for nothing for `patience`, or `leave` says so.
+impl<B: HttpBody + Unpin> HttpBody for Attended<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        // Asked only while the client's window has room.
+        let Self { body, activity, awaiting } = self.get_mut();
+        let frame = Pin::new(body).poll_frame(cx);
+        *awaiting = if frame.is_pending() { Some(awaiting.take().unwrap_or_else(|| activity.begin())) } else { None };
+        activity.idle_since.set(Instant::now());
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Serves until the client ends it, has asked for nothing and taken nothing for `patience`, or `leave` says so.
 pub(super) async fn serve<S>(
     connection: Connection<TokioIo<ClientStream>, S, LocalExecutor>,
     activity: &Activity,
     patience: Duration,
     leave: impl Future,
 ) where
-    S: HttpService<Incoming, ResBody = Body> + 'static,
+    S: HttpService<Incoming, ResBody = Attended<Body>> + 'static,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     S::Future: 'static,
 {
@@ -185,7 +222,12 @@ pub(super) async fn serve<S>(
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::timeout;
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use futures_util::stream::poll_fn;
+    use http_body_util::{BodyExt, StreamBody};
+    use tokio::{sync::mpsc, time::timeout};
 
     use super::*;
 
@@ -201,5 +243,22 @@ mod tests {
         let answered = Instant::now();
         activity.ceased(PATIENCE).await;
         assert!(answered.elapsed() >= PATIENCE);
+    }
+    #[tokio::test]
+    async fn a_connection_is_not_idle_while_the_service_is_at_an_answer_but_while_the_client_does_not_take_it() {
+        let activity = Activity::new();
+        let (service, mut sent) = mpsc::channel(1);
+        let body = StreamBody::new(poll_fn(move |cx| sent.poll_recv(cx)));
+        let mut answer = activity.attend(Response::new(body)).into_body();
+        for _ in 0..3 {
+            let (idle, frame) = (activity.ceased(PATIENCE), answer.frame());
+            let late = async {
+                assert!(timeout(PATIENCE * 5, idle).await.is_err(), "the service is slow");
+                service.send(Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"tick")))).await.unwrap();
+            };
+            let (frame, ()) = tokio::join!(frame, late);
+            assert!(frame.unwrap().unwrap().is_data());
+        }
+        timeout(PATIENCE * 50, activity.ceased(PATIENCE)).await.expect("the client takes no more");
     }
 }
