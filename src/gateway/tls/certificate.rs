@@ -1,13 +1,14 @@
 //! One certificate chain with its key, read from PEM files and checked before anything is served with it.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use pkcs8::{EncryptedPrivateKeyInfo, SecretDocument};
+use pkcs8::{EncryptedPrivateKeyInfo, SecretDocument, pkcs5};
 use rustls::{
     RootCertStore,
     crypto::CryptoProvider,
@@ -222,7 +223,12 @@ impl CertificateFiles<'_> {
 fn decrypt(section: &str, passphrase: &SecretSource) -> Result<PrivateKeyDer<'static>, FileFault> {
     let (_, document) = SecretDocument::from_pem(section).map_err(|_| FileFault::NoKey(", but something like it"))?;
     let encrypted = EncryptedPrivateKeyInfo::try_from(document.as_bytes()).map_err(|_| FileFault::OldEncryption)?;
-    let decrypted = encrypted.decrypt(passphrase.read()?.into_bytes()).map_err(|_| FileFault::WrongPassphrase)?;
+    let decrypted = encrypted.decrypt(passphrase.read()?.into_bytes()).map_err(|error| match error {
+        pkcs8::Error::EncryptedPrivateKey(
+            pkcs5::Error::UnsupportedAlgorithm { .. } | pkcs5::Error::AlgorithmParametersInvalid { .. },
+        ) => FileFault::OldEncryption,
+        _ => FileFault::WrongPassphrase,
+    })?;
     Ok(PrivatePkcs8KeyDer::from(decrypted.as_bytes().to_vec()).into())
 }
 
@@ -255,10 +261,12 @@ pub(super) fn read(path: &Path, example: &'static str) -> Result<Vec<u8>, FileFa
     if about.is_dir() {
         return Err(FileFault::Directory(example));
     }
-    if about.len() > FILE_BYTES_MAX {
-        return Err(FileFault::TooLarge);
-    }
-    fs::read(path).map_err(unreadable)
+    let mut content = Vec::new();
+    // What is no plain file has no length beforehand.
+    fs::File::open(path)
+        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content))
+        .map_err(unreadable)?;
+    if content.len() as u64 > FILE_BYTES_MAX { Err(FileFault::TooLarge) } else { Ok(content) }
 }
 
 fn unreadable(source: io::Error) -> FileFault {

@@ -156,10 +156,31 @@ fn what_is_wrong_with_a_pair_is_told_with_the_file_and_the_mend() {
     }
 }
 
+/// `openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA1 -iter 1`, as OpenSSL 1.0 does it.
+const SHA_1: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIHdMEgGCSqGSIb3DQEFDTA7MBoGCSqGSIb3DQEFDDANBAiVBNONWBXl+wIBATAd
+BglghkgBZQMEASoEEE+p8xn5KLI0zdbN/FHP5ZMEgZDiShalDKQBkhtaTzzmDHBZ
+C8Rn2y03tt6DIPlXsnHsaASbt0ZcELoVoL7Er6wv4rGmafT3Zd858M4kKCOPiIxT
+cDlJ03+nvWbDgGyg4aEkR8IT0wlDp16iMav2TUGwsNO/SyNoYlpAIne3Wwh+aKOb
+lmzqgLkqem8/isfy1qo/892MjIK+muCI2x30HVx7hBk=
+-----END ENCRYPTED PRIVATE KEY-----
+";
+
+#[test]
+fn a_key_in_an_old_encryption_is_not_taken_for_a_wrong_passphrase() {
+    let pki = Pki::new();
+    let (now, key) = (SystemTime::now(), KeyPair::generate().unwrap());
+    let certificate = pki.file("tls.crt", &pki.leaf(&key, now - DAY, now + DAY));
+    let error = load(&certificate, &pki.file("old.key", SHA_1), Some(&pki.file("passphrase", "geheim"))).unwrap_err();
+    assert!(error.contains("openssl pkcs8 -topk8"), "{error}");
+}
+
 #[test]
 fn a_file_without_end_is_not_read() {
     let pki = Pki::new();
     let huge = pki.directory.path().join("huge.crt");
     fs::File::create(&huge).unwrap().set_len(FILE_BYTES_MAX + 1).unwrap();
-    assert!(load(&huge, &huge, None).unwrap_err().contains("larger than 4 MiB"));
+    for endless in [&huge, Path::new("/dev/zero")] {
+        assert!(load(endless, endless, None).unwrap_err().contains("larger than 4 MiB"));
+    }
 }
