@@ -253,6 +253,15 @@ impl<'de> Deserialize<'de> for SecretSource {
 }
 
 impl SecretSource {
+    /// The file that holds it, if one does.
+    #[must_use]
+    pub const fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Env(_) => None,
+        }
+    }
+
     /// Reads the secret.
     ///
     /// # Errors

@@ -22,6 +22,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// A file is often written in several steps.
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// A file that is gone, or cannot be read, is being replaced; after this time it no longer is.
+const GONE_FOR: Duration = Duration::from_secs(2);
+
 /// Watches one configuration file, and SIGHUP.
 #[derive(Debug)]
 pub struct Watch {
@@ -42,12 +45,22 @@ pub enum Trigger {
 #[derive(Debug)]
 pub struct FilesWatch {
     paths: Vec<PathBuf>,
-    /// A digest, for one of them may hold a key.
-    seen: Option<u64>,
+    seen: Seen,
+    /// Since when not all of them could be read, and that has not been told.
+    gone_since: Option<Instant>,
     look_at: Instant,
     stirred: mpsc::Receiver<()>,
     /// Stops when dropped. None where the system has no watch to give; then looking now and then must do.
     _watcher: Option<notify::RecommendedWatcher>,
+}
+
+/// What was there when we looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    /// A digest, for one of the files may hold a key.
+    digest: u64,
+    /// All could be read.
+    whole: bool,
 }
 
 impl Watch {
@@ -68,7 +81,7 @@ impl Watch {
         };
         tokio::select! {
             _ = self.hangup.recv() => {
-                file.seen = file.digest();
+                file.seen = Seen::of(&file.paths);
                 Trigger::Signal
             }
             () = file.changed() => Trigger::File,
@@ -98,35 +111,46 @@ impl FilesWatch {
             directories.iter().try_for_each(|path| watcher.watch(path, RecursiveMode::NonRecursive)).ok()?;
             Some(watcher)
         });
-        let mut watch = Self { paths, seen: None, look_at: Instant::now() + LOOK_EVERY, stirred, _watcher: watcher };
-        watch.seen = watch.digest();
-        watch
+        let seen = Seen::of(&paths);
+        Self { paths, seen, gone_since: None, look_at: Instant::now() + LOOK_EVERY, stirred, _watcher: watcher }
     }
 
-    /// Waits until they say something else. What has happened before is not lost when this is dropped.
+    /// Waits until they say something else, or have been gone or unreadable for a while. What has happened before is not
+    /// lost when this is dropped.
     pub async fn changed(&mut self) {
         loop {
             tokio::select! {
                 Some(()) = self.stirred.recv() => self.look_at = self.look_at.min(Instant::now() + SETTLE),
                 () = sleep_until(self.look_at) => {
-                    self.look_at = Instant::now() + LOOK_EVERY;
-                    // A file that is gone for a moment is being replaced.
-                    let digest = self.digest();
-                    if digest.is_some() && digest != self.seen {
-                        self.seen = digest;
+                    let now = Instant::now();
+                    self.look_at = now + LOOK_EVERY;
+                    let seen = Seen::of(&self.paths);
+                    if seen.whole || seen == self.seen {
+                        self.gone_since = None;
+                    } else if *self.gone_since.get_or_insert(now) + GONE_FOR > now {
+                        self.look_at = now + GONE_FOR;
+                        continue;
+                    }
+                    if seen != self.seen {
+                        self.seen = seen;
                         return;
                     }
                 }
             }
         }
     }
+}
 
-    fn digest(&self) -> Option<u64> {
+impl Seen {
+    fn of(paths: &[PathBuf]) -> Self {
         let mut hasher = DefaultHasher::new();
-        for path in &self.paths {
-            fs::read(path).ok()?.hash(&mut hasher);
+        let mut whole = true;
+        for path in paths {
+            let content = fs::read(path).map_err(|error| error.kind());
+            whole &= content.is_ok();
+            content.hash(&mut hasher);
         }
-        Some(hasher.finish())
+        Self { digest: hasher.finish(), whole }
     }
 }
 
@@ -156,6 +180,27 @@ mod tests {
         fs::write(at("another-neighbour"), "").unwrap();
         assert!(tokio::time::timeout(SETTLE * 4, watch.changed()).await.is_err(), "nothing has changed");
     }
+
+    #[tokio::test]
+    async fn a_file_that_is_gone_for_a_moment_is_being_replaced_and_after_a_while_it_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let paths = [at("tls.crt"), at("tls.key")];
+        paths.iter().for_each(|path| fs::write(path, "old").unwrap());
+        let mut files = FilesWatch::start(paths.clone());
+
+        fs::rename(at("tls.key"), at("away")).unwrap();
+        assert!(tokio::time::timeout(SETTLE * 4, files.changed()).await.is_err(), "it may come back");
+        fs::rename(at("away"), at("tls.key")).unwrap();
+        assert!(tokio::time::timeout(GONE_FOR * 2, files.changed()).await.is_err(), "it came back");
+
+        fs::remove_file(at("tls.key")).unwrap();
+        assert_eq!(tokio::time::timeout(PATIENCE, files.changed()).await, Ok(()));
+        assert!(tokio::time::timeout(GONE_FOR * 2, files.changed()).await.is_err(), "that has been told");
+        fs::create_dir(at("tls.key")).unwrap();
+        assert_eq!(tokio::time::timeout(PATIENCE, files.changed()).await, Ok(()), "it is no file");
+    }
+
     #[tokio::test]
     async fn looking_at_the_file_is_no_reason_to_look_again() {
         let directory = tempfile::tempdir().unwrap();

@@ -315,10 +315,12 @@ impl TlsTable {
         self.forward_client.keys().filter_map(|name| name.parse().ok())
     }
 
-    /// Every file that the table names.
+    /// Every file of `[tls]` and `[[tls.certificates]]`.
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let first = [&self.certificate, &self.private_key, &self.client_ca, &self.client_crl].into_iter().flatten();
-        first.chain(self.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.private_key]))
+        let further = self.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.private_key]);
+        let passphrases = self.certificates.iter().filter_map(|pair| pair.passphrase.as_ref()).chain(&self.passphrase);
+        first.chain(further).chain(passphrases.filter_map(SecretSource::file))
     }
 }
 

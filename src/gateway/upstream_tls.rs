@@ -12,7 +12,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::tls::{CertificateFiles, FileError, FileFault, TlsError, certificate_authorities, provider};
-use crate::relay::dial::{Secure, Securing, UpstreamTable, UpstreamTlsTable};
+use crate::{
+    relay::dial::{Secure, Securing, UpstreamTable, UpstreamTlsTable},
+    units::SecretSource,
+};
 
 /// How connections to the service are encrypted.
 #[derive(Debug, Clone)]
@@ -44,7 +47,8 @@ impl UpstreamTls {
 
 /// Every file that the table names.
 pub fn files(table: &UpstreamTlsTable) -> impl Iterator<Item = &PathBuf> {
-    [&table.ca, &table.certificate, &table.private_key].into_iter().flatten()
+    let passphrase = table.passphrase.as_ref().and_then(SecretSource::file);
+    [&table.ca, &table.certificate, &table.private_key].into_iter().flatten().chain(passphrase)
 }
 
 fn client_config(table: &UpstreamTlsTable, now: SystemTime) -> Result<ClientConfig, TlsError> {

@@ -70,3 +70,19 @@ async fn a_bad_pair_changes_nothing_until_it_is_mended() {
     gate.log().wait(&["configuration reloaded"]).await;
     assert_eq!(visitor.serial(gate.address).await, Ok(serial));
 }
+
+#[tokio::test]
+async fn a_key_that_is_gone_is_told_and_the_old_one_stays_until_it_is_back() {
+    let (pki, service) = (Pki::new(), Service::start().await);
+    let folder = SecretFolder::of(&pki.localhost(1));
+    let gate = Gate::before(&service).over_tls(&pki, &folder).await;
+    let (key, away) = (folder.path().join("tls.key"), folder.path().join("away"));
+
+    std::fs::rename(&key, &away).unwrap();
+    gate.log().wait(&["the old one stays in force", "tls.key cannot be read"]).await;
+    gate.counts(0.0, "tidegate_certificate_reload_success", &[]).await;
+    assert_eq!(TlsClient::new(&pki).forgetful().serial(gate.address).await, Ok(1));
+
+    std::fs::rename(&away, &key).unwrap();
+    gate.counts(1.0, "tidegate_certificate_reload_success", &[]).await;
+}
