@@ -7,9 +7,7 @@ use std::{
 
 use rustls::{
     SignatureScheme,
-    client::verify_server_name,
-    pki_types::ServerName,
-    server::{ClientHello, ParsedCertificate, ResolvesServerCert},
+    server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
 
@@ -61,31 +59,24 @@ impl Resolver {
     }
 
     fn find(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        let named = name.and_then(|name| self.named(name));
-        if let Some(keys) = named {
-            let understood = keys.iter().find(|key| key.key.choose_scheme(schemes).is_some());
-            return understood.or(keys.first()).cloned();
+        let ordered = self.slot.as_ref().and_then(|slot| slot.get());
+        if let Some(name) = name.map(str::to_ascii_lowercase) {
+            let parent = name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
+            let from_files = |name: &str| Self::understood(self.by_name.get(name)?, schemes);
+            let of_name = from_files(&name)
+                .or_else(|| Some(ordered.as_ref().filter(|one| one.domains().contains(&name))?.key()))
+                .or_else(|| from_files(&parent?));
+            if of_name.is_some() || self.unknown_name == UnknownName::Refuse {
+                return of_name;
+            }
         }
-        let ordered = self.slot.as_ref().and_then(|slot| slot.get()).map(|certificate| certificate.key());
-        match (name, self.unknown_name) {
-            // A certificate that is ordered is for the names it was ordered for, which its own check tells.
-            (Some(name), UnknownName::Refuse) => ordered.filter(|key| is_for(key, name)),
-            _ => ordered.or_else(|| self.first.clone()),
-        }
+        // The one that is ordered stands in `[tls]`, before those of `[[tls.certificates]]`.
+        ordered.map(|one| one.key()).or_else(|| self.first.clone())
     }
 
-    fn named(&self, name: &str) -> Option<&Vec<Arc<CertifiedKey>>> {
-        let name = name.to_ascii_lowercase();
-        self.by_name.get(&name).or_else(|| {
-            let (_, parent) = name.split_once('.')?;
-            self.by_name.get(&format!("*.{parent}"))
-        })
+    fn understood(keys: &[Arc<CertifiedKey>], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        keys.iter().find(|key| key.key.choose_scheme(schemes).is_some()).or(keys.first()).cloned()
     }
-}
-
-fn is_for(key: &CertifiedKey, name: &str) -> bool {
-    let (Ok(name), Ok(leaf)) = (ServerName::try_from(name), key.end_entity_cert()) else { return false };
-    ParsedCertificate::try_from(leaf).is_ok_and(|leaf| verify_server_name(&leaf, &name).is_ok())
 }
 
 impl ResolvesServerCert for Resolver {
@@ -149,17 +140,22 @@ mod tests {
         assert!(strict.find(Some("other.test"), &ecdsa).is_none());
         assert!(strict.find(Some("a.test"), &ecdsa).is_some());
     }
-
     #[test]
-    fn one_that_is_ordered_comes_before_further_ones_from_files() {
+    fn one_that_is_ordered_stands_before_further_ones_but_for_their_own_names() {
+        let files = [certificate(&["*.b.test", "c.b.test"], &PKCS_ECDSA_P256_SHA256)];
         let slot = Arc::new(CertificateSlot::default());
-        slot.set(ordered_for(&["a.test"]));
-        let ordered = slot.get().unwrap().key();
-        let further = [certificate(&["b.test"], &PKCS_ECDSA_P256_SHA256)];
-        let ecdsa = [SignatureScheme::ECDSA_NISTP256_SHA256];
-        let resolver = Resolver::new(&further, Some(slot), UnknownName::Default);
-        for (name, expected) in [(Some("a.test"), &ordered), (None, &ordered), (Some("b.test"), &further[0].key)] {
-            assert!(Arc::ptr_eq(&resolver.find(name, &ecdsa).unwrap(), expected), "{name:?}");
+        slot.set(ordered_for(&["a.test", "a.b.test"]));
+        let resolver = Resolver::new(&files, Some(slot), UnknownName::Default);
+        for (name, from_file) in [
+            (Some("a.test"), false),
+            (Some("A.b.test"), false),
+            (Some("c.b.test"), true),
+            (Some("d.b.test"), true),
+            (Some("other.test"), false),
+            (None, false),
+        ] {
+            let shown = resolver.find(name, &[SignatureScheme::ECDSA_NISTP256_SHA256]).unwrap();
+            assert_eq!(Arc::ptr_eq(&shown, &files[0].key), from_file, "{name:?}");
         }
     }
 }
