@@ -11,6 +11,7 @@ use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
     sync::{Semaphore, oneshot},
+    task::yield_now,
     time::timeout,
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
@@ -142,9 +143,12 @@ impl Handshakes {
             return Ok(None);
         }
         let accept = {
-            // Signing and key exchange, a part of a millisecond, happen in here; sessions take their turns in between.
+            // Signing and key exchange, a part of a millisecond, happen in here.
             let _turn = self.turn.acquire().await;
-            start.into_stream(Arc::clone(&terms.config))
+            let accept = start.into_stream(Arc::clone(&terms.config));
+            // Whoever is next computes only after the reactor has looked for what open sessions have to do.
+            yield_now().await;
+            accept
         };
         let stream = Box::new(accept.await?);
         let (_, connection) = stream.get_ref();
@@ -194,3 +198,6 @@ impl Drop for Mark {
         self.under_way.borrow_mut().give_up.remove(&self.number);
     }
 }
+
+#[cfg(test)]
+mod tests;
