@@ -154,13 +154,14 @@ pub fn run(config: Config, path: Option<PathBuf>, overrides: Overrides) -> Resul
     Ok(())
 }
 
-/// Would a node start with this configuration? Reads keys and secrets; opens no address.
+/// Would a node start with this configuration? Reads keys and secrets; opens no address, and makes no file.
 ///
 /// # Errors
 /// See [`StartError`].
 pub fn verify(config: &Config) -> Result<(), StartError> {
     config.check()?;
-    let (shared, _) = shared(config)?;
+    acme::verify(config).map_err(TlsError::from)?;
+    let shared = Shared::new(config, Arc::new(Gauges::new()), None)?;
     compile::compile(config, &Keys::of(config, &shared)?, 1)?;
     admin_token(config)?;
     Ok(())

@@ -45,6 +45,16 @@ pub struct Acme {
 }
 
 impl Acme {
+    /// Could a certificate be ordered as the table says? Makes no file and contacts nobody.
+    ///
+    /// # Errors
+    /// See [`AcmeError`].
+    pub fn verify(table: &AcmeTable) -> Result<(), AcmeError> {
+        table.check()?;
+        FileCache::verify(&table.cache).map_err(AcmeError::Cache)?;
+        Authority::new(table.root_ca.as_deref()).map(drop)
+    }
+
     /// As the table says, with the files of its `cache` folder, which is made where it is missing. `gauges` are told of
     /// every order.
     ///

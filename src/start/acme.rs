@@ -18,9 +18,9 @@ pub(super) fn table(config: &Config) -> Option<&AcmeTable> {
     config.tls.as_ref().and_then(|table| table.acme.as_ref())
 }
 
-/// Could a certificate be ordered so, after a restart?
+/// Could a certificate be ordered so, after a start?
 pub(super) fn verify(config: &Config) -> Result<(), AcmeError> {
-    table(config).map_or(Ok(()), |table| Acme::new(table, Arc::new(Gauges::new())).map(drop))
+    table(config).map_or(Ok(()), Acme::verify)
 }
 
 /// A certificate that will be ordered.

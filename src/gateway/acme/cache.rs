@@ -90,6 +90,19 @@ pub struct FileCache {
 }
 
 impl FileCache {
+    /// Could this be the folder? Makes nothing, so that whoever asks need not be the user that Tidegate runs as.
+    ///
+    /// # Errors
+    /// There is something else, or something that it cannot be made in.
+    pub fn verify(folder: &Path) -> Result<(), CacheError> {
+        match folder.ancestors().find(|path| path.exists()) {
+            Some(there) if !there.is_dir() => {
+                Err(CacheError { verb: "made", path: folder.to_owned(), source: io::ErrorKind::NotADirectory.into() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Over this folder, which is made where it is missing, for this user alone.
     ///
     /// # Errors

@@ -90,7 +90,11 @@ fn what_is_no_folder_is_refused_when_opened() {
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     for path in [file.clone(), file.join("below")] {
-        let error = FileCache::open(&path).unwrap_err();
-        assert!(error.to_string().contains("cannot be made") && error.to_string().contains("folder"), "{error}");
+        for error in [FileCache::verify(&path).unwrap_err(), FileCache::open(&path).unwrap_err()] {
+            assert!(error.to_string().contains("cannot be made") && error.to_string().contains("folder"), "{error}");
+        }
     }
+    FileCache::verify(folder.path()).unwrap();
+    FileCache::verify(&folder.path().join("deep/acme")).unwrap();
+    assert!(!folder.path().join("deep").exists(), "asking makes nothing");
 }
