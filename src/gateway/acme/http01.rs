@@ -1,6 +1,6 @@
 //! Plain HTTP beside TLS: answers HTTP-01 challenges (RFC 8555 §8.3), sends browsers on to https, and nothing else.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -9,13 +9,14 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
 
 use super::challenges::Challenges;
 
-/// Connections at once; further ones wait.
+/// Connections at once; one more, and the oldest is closed: an authority asks and is gone, while whoever dawdles would
+/// keep it out.
 const CONNECTIONS_MAX: usize = 256;
 /// How long a request head may take.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,14 +33,20 @@ const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
 /// Answers on `listener` until it is dropped.
 pub async fn serve(listener: TcpListener, challenges: Arc<Challenges>) {
     let mut connections = JoinSet::new();
+    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        tokio::select! {
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(connection(stream, Arc::clone(&challenges)))),
-                Err(_) => sleep(ACCEPT_PAUSE).await,
-            },
+        let Ok((stream, _)) = listener.accept().await else {
+            sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        while connections.try_join_next().is_some() {}
+        oldest_first.retain(|connection| !connection.is_finished());
+        if oldest_first.len() >= CONNECTIONS_MAX
+            && let Some(oldest) = oldest_first.pop_front()
+        {
+            oldest.abort();
         }
+        oldest_first.push_back(connections.spawn(connection(stream, Arc::clone(&challenges))));
     }
 }
 
@@ -111,6 +118,8 @@ fn octets(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
     use crate::gateway::acme::{
         challenges::{Open, tests::challenges},
@@ -160,5 +169,22 @@ mod tests {
         ] {
             assert_eq!(asked("GET", path, &["ws.test"]).await.0, status, "{path}");
         }
+    }
+    #[tokio::test]
+    async fn whoever_dawdles_keeps_no_authority_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(serve(listener, Arc::new(challenges(&["ws.test"]))));
+        let mut silent = Vec::new();
+        for _ in 0..CONNECTIONS_MAX * 2 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut authority = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {CHALLENGE_PATH}other HTTP/1.1\r\nHost: ws.test\r\n\r\n");
+        authority.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(HEADER_TIMEOUT / 2, authority.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+        serving.abort();
     }
 }
