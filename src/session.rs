@@ -12,6 +12,7 @@ mod backlog;
 pub mod control_frames;
 pub mod control_rate;
 pub mod ended;
+pub mod flood;
 pub mod heartbeat;
 pub mod hold;
 pub mod namespaces;
@@ -36,6 +37,7 @@ use crate::{
     session::{
         control_rate::ControlRate,
         ended::Ended,
+        flood::Flood,
         heartbeat::{Beat, Heartbeat},
         hold::HoldTerms,
         plain::Plain,
@@ -181,6 +183,7 @@ pub(crate) struct Common {
     heartbeat: Heartbeat,
     client_control_rate: ControlRate,
     service_control_rate: ControlRate,
+    flood: Flood,
     /// When the fragmented message of the client must be whole.
     fragments_until: Option<Instant>,
     last_packet: Instant,
@@ -384,6 +387,7 @@ impl Common {
             heartbeat: Heartbeat::new(now, terms.ping_interval),
             client_control_rate: ControlRate::new(now),
             service_control_rate: ControlRate::new(now),
+            flood: Flood::new(now),
             fragments_until: None,
             last_packet: now,
             told: None,

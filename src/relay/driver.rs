@@ -3,12 +3,14 @@
 use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
+
+use tokio::task::yield_now;
 
 use crate::{
     observe::{
@@ -32,6 +34,9 @@ use crate::{
 
 /// So many receives from each side before other sessions of the thread get their turn.
 const ROUNDS: usize = 8;
+
+/// The same in messages, where they are small.
+const MESSAGES: u64 = 512;
 
 /// A side that takes nothing for so long is given up.
 const STALL: Duration = Duration::from_secs(10);
@@ -158,8 +163,10 @@ impl Driver {
         if turn.session.ended().is_none() {
             self.take_letters(turn);
         }
+        let before = self.messages();
         for _ in 0..ROUNDS {
             match self.round(turn, scratch, cx) {
+                Ok(true) if self.messages() - before >= MESSAGES => break,
                 Ok(true) => {}
                 Ok(false) => return Poll::Pending,
                 Err(ended) if ended.is_service_gone() && turn.session.ended().is_none() => {
@@ -168,7 +175,7 @@ impl Driver {
                 Err(ended) => return Poll::Ready(ended),
             }
         }
-        cx.waker().wake_by_ref();
+        let_others(cx);
         Poll::Pending
     }
 
@@ -345,6 +352,12 @@ impl Driver {
         self.record_service_end(turn);
     }
 
+    /// Of both sides, so far.
+    fn messages(&self) -> u64 {
+        let (received, sent) = self.cell.packets.get();
+        received + sent
+    }
+
     pub(super) fn count(&self, direction: Direction, bytes: u64) {
         self.worker.tally.packets(direction, bytes);
         let (received, sent) = self.cell.packets.get();
@@ -353,6 +366,12 @@ impl Driver {
             Direction::ToClient => (received, sent + 1),
         });
     }
+}
+
+/// Wakes this session when all others that are ready have had their turn, and sockets and timers have been looked at. A
+/// waker called now would bring it back before those.
+fn let_others(cx: &mut Context<'_>) {
+    let _ = pin!(yield_now()).poll(cx);
 }
 
 pub(super) fn sid_of(session: &Session) -> Option<String> {

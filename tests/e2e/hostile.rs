@@ -1,6 +1,9 @@
 //! Frames and packets that no client of good faith sends: the session ends, and the service has seen nothing.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write as _,
+    time::{Duration, Instant},
+};
 
 use crate::support::{
     Gate, Raw, Service, eventually,
@@ -318,6 +321,31 @@ async fn a_flood_of_pings_does_not_fill_the_memory() {
     gate.client(token("ada")).await.ask("echo", json!([1])).await;
     let grown = gate.process_status("VmRSS").saturating_sub(before);
     assert!(grown < 15_000, "{grown} kB");
+}
+
+#[tokio::test]
+async fn a_flood_of_refused_messages_is_slowed_down_and_ended_and_others_are_answered_meanwhile() {
+    let service = Service::start().await;
+    let rule = r#"rate_limit = [{ scope = "connection", events = ["x"], messages = 100, per = "60s" }]"#;
+    let gate = Gate::before(&service).with("listen.workers = 1").with(rule).await;
+    let client = gate.client(token("ada")).await;
+    let Ok(mut raw) = Raw::socketio(gate.address).await.into_stream().into_std() else { panic!("no socket") };
+    raw.set_nonblocking(false).unwrap();
+
+    let flood = tokio::task::spawn_blocking(move || {
+        let many = masked(TEXT, b"42[\"x\"]").repeat(8000);
+        while raw.write_all(&many).is_ok() {}
+    });
+    let mut answers = 0;
+    while !flood.is_finished() {
+        assert_eq!(client.ask("echo", json!([answers])).await, answers);
+        answers += 1;
+    }
+
+    gate.counts(1.0, "websocket_disconnections_total", &[("reason", "rate")]).await;
+    let refused = gate.metrics().await.sum("websocket_messages_received_total", &[("event", "x")]);
+    assert!(refused < 10_000.0, "{refused} were looked at");
+    assert!(answers >= 50, "others have had {answers} answers only");
 }
 
 #[tokio::test]

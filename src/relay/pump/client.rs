@@ -155,6 +155,9 @@ impl Driver {
     fn judge(&mut self, seen: Seen<'_>, turn: &mut Turn<'_>) -> Judged {
         let Seen { opcode, text, complete, .. } = seen;
         turn.session.client_heard(&self.rules.terms, turn.now);
+        if let Some(until) = turn.session.client_pauses(turn.now) {
+            return Judged::Wait(until);
+        }
         match (&turn.session.dialect, opcode) {
             (Dialect::Plain(_), _) => {
                 turn.session.used(turn.now);
@@ -164,7 +167,7 @@ impl Driver {
             (Dialect::SocketIo(_), OpCode::Binary) => {
                 turn.session.used(turn.now);
                 let verdict = turn.session.client_attachment();
-                match self.obeyed(verdict) {
+                match self.obeyed(verdict, turn) {
                     Judged::Keep => {
                         turn.session.take_packet(Onward::Attachment(text.to_vec()), &self.rules.terms);
                         Judged::Taken
@@ -178,8 +181,9 @@ impl Driver {
                     self.judge_packet(seen, turn)
                 }
                 Some(EnginePacket::Pong) if complete && text.len() == 1 => {
-                    if let Some(rtt) = turn.session.client_pong(&self.rules.terms, turn.now) {
-                        self.worker.tally.rtt(rtt);
+                    match turn.session.client_pong(&self.rules.terms, turn.now) {
+                        Some(rtt) => self.worker.tally.rtt(rtt),
+                        None => turn.session.client_refused(turn.now),
                     }
                     Judged::Cut
                 }
@@ -218,7 +222,7 @@ impl Driver {
         if head.event.is_some() && !matches!(verdict, Verdict::Delay { .. }) {
             self.worker.tally.received(slot);
         }
-        match (self.obeyed(verdict), &turn.session.dialect) {
+        match (self.obeyed(verdict, turn), &turn.session.dialect) {
             (Judged::Keep, Dialect::SocketIo(socketio)) if takes_whole => {
                 // None: with this packet the namespace was left, of which the service is told when it is there.
                 if let Some(packet) = socketio.whole_packet(&head, text, &self.rules.terms.hold) {
@@ -246,10 +250,13 @@ impl Driver {
         }
         let flows = turn.session.upstream().flows();
         let verdict = turn.session.client_connect(head, payload, &self.rules.policies, wall, turn.now);
+        if !matches!(verdict, Verdict::Delay { .. }) {
+            turn.session.client_joins(turn.now);
+        }
         if let Verdict::Reply { refusal, .. } | Verdict::Close(refusal) = verdict {
             self.refused_connect(turn.session, refusal);
         }
-        match self.obeyed(verdict) {
+        match self.obeyed(verdict, turn) {
             // While the service is not there, the session says it when it is.
             Judged::Keep if !flows => Judged::Cut,
             judged => judged,
@@ -274,7 +281,7 @@ impl Driver {
         if !matches!(verdict, Verdict::Delay { .. }) {
             self.worker.tally.received(slot);
         }
-        match (self.obeyed(verdict), &turn.session.dialect) {
+        match (self.obeyed(verdict, turn), &turn.session.dialect) {
             (Judged::Keep, Dialect::Plain(plain)) if takes_whole => {
                 let message = plain.whole_message(event, opcode, text);
                 turn.session.take_packet(Onward::Packet(message), &self.rules.terms);
@@ -285,7 +292,7 @@ impl Driver {
     }
 
     /// Counts a verdict and says what it does to the message.
-    fn obeyed(&self, verdict: Verdict) -> Judged {
+    fn obeyed(&self, verdict: Verdict, turn: &mut Turn<'_>) -> Judged {
         let (refusal, action, judged) = match verdict {
             Verdict::Forward => return Judged::Keep,
             Verdict::Delay { until } => return Judged::Wait(until),
@@ -295,6 +302,7 @@ impl Driver {
             Verdict::Close(refusal) => (refusal, "close", Judged::End),
         };
         self.cell.refused.set(self.cell.refused.get() + 1);
+        turn.session.client_refused(turn.now);
         if !matches!(judged, Judged::End) {
             self.worker.tally.error(refusal.code);
         }
