@@ -83,6 +83,8 @@ async fn answer<B>(request: &Request<B>, challenges: &Challenges) -> Response<Fu
         return plain(StatusCode::NOT_FOUND, "There is nothing here by that name.\n");
     }
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    // `*` stands for the server as a whole, and behind a name it would make another of it.
+    let target = if target == "*" { "/" } else { target };
     match HeaderValue::try_from(format!("https://{host}{target}")) {
         Ok(location) => {
             let mut response = plain(StatusCode::PERMANENT_REDIRECT, "Use https.\n");
@@ -147,6 +149,7 @@ mod tests {
             ("HEAD", "/", &["WS.Test:80"], 308, "https://ws.test/"),
             ("GET", "//evil.test/", &["b.test"], 308, "https://b.test//evil.test/"),
             ("GET", "http://evil.test/x", &["ws.test"], 308, "https://ws.test/x"),
+            ("GET", "*", &["ws.test"], 308, "https://ws.test/"),
             ("GET", "/", &["evil.test"], 404, ""),
             ("GET", "/", &["ws.test@evil.test"], 404, ""),
             ("GET", "/", &["evil.test", "ws.test"], 400, ""),
