@@ -119,6 +119,12 @@ fn explain(error: &io::Error, name: &ServerName<'_>) -> String {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 "its certificate has expired; renew it at the service".to_owned()
             }
+            // The library gives this one no variant of its own.
+            CertificateError::Other(other) if other.to_string() == "CaUsedAsEndEntity" => {
+                "it shows the certificate of an authority, as `openssl req -x509` makes it; let it show one that this \
+                 has issued, or make it with `-addext basicConstraints=CA:FALSE`"
+                    .to_owned()
+            }
             _ => "its certificate cannot be believed".to_owned(),
         },
         Some(rustls::Error::AlertReceived(alert)) if wants_certificate(*alert) => {

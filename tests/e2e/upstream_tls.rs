@@ -82,6 +82,7 @@ async fn a_service_that_is_not_who_it_should_be_gets_nothing_and_the_log_says_wh
     let good = World::new(&Request::server(&["localhost"])).await;
     let other_name = World::new(&Request::server(&["other.test"])).await;
     let expired = World::new(&Request::server(&["localhost"]).expired()).await;
+    let authority = World::new(&Request::server(&["localhost"]).authority()).await;
     let stranger = good.folder.file("stranger.crt", &Pki::new().authority());
     let plain = Gate::before_url(&good.service.url().replace("http://", "https://"));
     let ca = |world: &World| world.believing();
@@ -92,6 +93,7 @@ async fn a_service_that_is_not_who_it_should_be_gets_nothing_and_the_log_says_wh
         (ca(&other_name), 502, Some("set upstream.tls.server_name")),
         (ca(&other_name).with("upstream.tls.server_name = \"other.test\""), 200, None),
         (ca(&expired), 502, Some("has expired; renew it")),
+        (ca(&authority), 502, Some("basicConstraints=CA:FALSE")),
         (plain, 502, Some("is upstream.url meant to begin with http://")),
     ] {
         let gate = setup.await;

@@ -55,6 +55,12 @@ impl Request {
         self
     }
 
+    /// It is one of an authority.
+    pub(crate) fn authority(mut self) -> Self {
+        self.params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        self
+    }
+
     /// It ended yesterday.
     pub(crate) fn expired(mut self) -> Self {
         (self.params.not_before, self.params.not_after) = around(SystemTime::now() - DAY * 2);
