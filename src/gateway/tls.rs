@@ -216,13 +216,14 @@ pub struct TlsTerms {
     client: Use,
     asks_clients: bool,
     ordered: Option<OrderedHere>,
-    /// Name and end of each certificate from files.
-    validity: Vec<(String, SystemTime)>,
+    /// Those from files.
+    certificates: Vec<Certificate>,
 }
 
 impl TlsTerms {
     /// Reads and checks the files. `ordered`: the certificate that is ordered, if one is. `earlier`: what was in force,
-    /// whose session tickets stay good where they may.
+    /// whose session tickets stay good where they may, and whose certificates may have expired since: one that nobody
+    /// has renewed keeps no other from being replaced.
     ///
     /// # Errors
     /// See [`TlsError`].
@@ -233,7 +234,8 @@ impl TlsTerms {
         earlier: Option<&Self>,
     ) -> Result<Self, TlsError> {
         let provider = provider();
-        let certificates = certificates(table, &provider, now)?;
+        let in_force = earlier.map_or(&[][..], |earlier| &earlier.certificates);
+        let certificates = certificates(table, &provider, now, in_force)?;
         let client = Use::new(&table.forward_client, table.client_user).map_err(TlsError::ForwardHeader)?;
         let versions: &[&SupportedProtocolVersion] = match table.min_version {
             TlsVersion::Tls12 => &[&TLS13, &TLS12],
@@ -265,21 +267,27 @@ impl TlsTerms {
         config.ticketer = tickets(table, earlier)?;
         // Tickets keep nothing here; a cache would, for each connection.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        let validity = certificates.iter().map(|one| (one.label().to_owned(), one.not_after)).collect();
         let asks_clients = table.client_ca.is_some();
-        Ok(Self { config: Arc::new(config), client, asks_clients, ordered: ordered.cloned(), validity })
+        Ok(Self { config: Arc::new(config), client, asks_clients, ordered: ordered.cloned(), certificates })
     }
 
     /// Name and end of each certificate from files.
     #[must_use]
-    pub fn validity(&self) -> &[(String, SystemTime)] {
-        &self.validity
+    pub fn validity(&self) -> Vec<(String, SystemTime)> {
+        self.certificates.iter().map(Certificate::validity).collect()
+    }
+
+    /// Name and end of each certificate from files that was not in force `earlier`.
+    #[must_use]
+    pub fn new_since(&self, earlier: &Self) -> Vec<(String, SystemTime)> {
+        let new = self.certificates.iter().filter(|one| !one.is_among(&earlier.certificates));
+        new.map(Certificate::validity).collect()
     }
 
     /// Name and end of each certificate that has ended at `now`, or will soon and should have been replaced.
     #[must_use]
     pub fn ending(&self, now: SystemTime) -> Vec<(String, SystemTime)> {
-        let from_files = self.validity.iter().filter(|(_, not_after)| *not_after <= now + ENDS_SOON).cloned();
+        let from_files = self.validity().into_iter().filter(|(_, not_after)| *not_after <= now + ENDS_SOON);
         let ordered = self.ordered.as_ref().and_then(|ordered| ordered.slot.get());
         let ordered = ordered.filter(|certificate| certificate.overdue() <= now);
         from_files.chain(ordered.map(|certificate| (certificate.label().to_owned(), certificate.not_after()))).collect()
@@ -351,10 +359,15 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider { cipher_suites, kx_groups, ..aws_lc_rs::default_provider() })
 }
 
-fn certificates(table: &TlsTable, provider: &CryptoProvider, now: SystemTime) -> Result<Vec<Certificate>, TlsError> {
+fn certificates(
+    table: &TlsTable,
+    provider: &CryptoProvider,
+    now: SystemTime,
+    in_force: &[Certificate],
+) -> Result<Vec<Certificate>, TlsError> {
     let mut certificates = Vec::new();
     if table.acme.is_none() {
-        certificates.push(first_certificate(table, provider, now)?);
+        certificates.push(first_files(table)?.load(provider, now, in_force)?);
     } else {
         let beside = [
             ("certificate", table.certificate.is_some()),
@@ -373,7 +386,7 @@ fn certificates(table: &TlsTable, provider: &CryptoProvider, now: SystemTime) ->
             private_key: &pair.private_key,
             passphrase: pair.passphrase.as_ref(),
         };
-        let certificate = files.load(provider, now)?;
+        let certificate = files.load(provider, now, in_force)?;
         if certificate.names.is_empty() {
             files.of_certificate(Err(FileFault::NoName))?;
         }
@@ -382,7 +395,7 @@ fn certificates(table: &TlsTable, provider: &CryptoProvider, now: SystemTime) ->
     Ok(certificates)
 }
 
-fn first_certificate(table: &TlsTable, provider: &CryptoProvider, now: SystemTime) -> Result<Certificate, TlsError> {
+fn first_files(table: &TlsTable) -> Result<CertificateFiles<'_>, TlsError> {
     let (certificate, private_key) = match (&table.certificate, &table.private_key) {
         (Some(certificate), Some(private_key)) => (certificate, private_key),
         (None, Some(_)) => {
@@ -399,8 +412,7 @@ fn first_certificate(table: &TlsTable, provider: &CryptoProvider, now: SystemTim
             return Err(TlsError::missing("tls.certificate", mend));
         }
     };
-    let first = CertificateFiles { table: "tls", certificate, private_key, passphrase: table.passphrase.as_ref() };
-    Ok(first.load(provider, now)?)
+    Ok(CertificateFiles { table: "tls", certificate, private_key, passphrase: table.passphrase.as_ref() })
 }
 
 /// Keys for session tickets, renewed every few hours. Whoever resumes a session is not asked for its certificate again,

@@ -86,7 +86,7 @@ fn client_config(table: &UpstreamTlsTable, now: SystemTime) -> Result<ClientConf
     };
     let files =
         CertificateFiles { table: "upstream.tls", certificate, private_key, passphrase: table.passphrase.as_ref() };
-    let shown = SingleCertAndKey::from(files.load(&provider, now)?.key);
+    let shown = SingleCertAndKey::from(files.load(&provider, now, &[])?.key);
     Ok(builder.with_client_cert_resolver(Arc::new(shown)))
 }
 

@@ -68,7 +68,7 @@ impl Keys {
 impl Shared {
     pub(super) fn new(config: &Config, gauges: Arc<Gauges>, ordered: Option<OrderedHere>) -> Result<Self, TlsError> {
         let terms = tls_terms(config, ordered.as_ref(), None)?;
-        let terms = terms.inspect(|terms| gauges.certificates_read(terms.validity()));
+        let terms = terms.inspect(|terms| gauges.certificates_read(&terms.validity()));
         let configured = config.rate_limit.iter().flat_map(|rule| &rule.events).filter(|event| !event.contains('*'));
         let configured = configured.map(String::as_str).chain([plain::MESSAGE]);
         Ok(Self {

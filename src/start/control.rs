@@ -238,13 +238,17 @@ impl Reload {
             journal::line(LogLevel::Info, "the certificates for the service were read again");
         }
         if let (Some(tls), Some(terms)) = (&self.shared.tls, terms) {
-            for (name, not_after) in terms.validity() {
+            let new = terms.new_since(&tls.terms());
+            if new.is_empty() {
+                journal::line(LogLevel::Info, "the files of [tls] were read again; the certificates are the same");
+            }
+            for (name, not_after) in new {
                 let days = not_after.duration_since(SystemTime::now()).map_or(0, |left| left.as_secs() / 86_400);
                 journal::line(LogLevel::Info, &format!("new certificate for {name}, good for {days} days"));
             }
-            self.shared.gauges.certificates_read(terms.validity());
+            self.shared.gauges.certificates_read(&terms.validity());
             tls.replace(terms);
-        } else {
+        } else if self.shared.tls.is_none() {
             self.shared.gauges.certificates_read(&[]);
         }
         Ok(())
@@ -274,7 +278,7 @@ impl Reload {
             self.keys = KeyTask::spawn(keys, &self.health);
         }
         if let (Some(tls), Some(terms)) = (&self.shared.tls, terms) {
-            self.shared.gauges.certificates_read(terms.validity());
+            self.shared.gauges.certificates_read(&terms.validity());
             tls.replace(terms);
         }
         self.current.send_replace(Arc::new(settings));

@@ -50,6 +50,16 @@ impl Certificate {
     pub(super) fn label(&self) -> &str {
         self.names.first().map_or("unnamed", String::as_str)
     }
+
+    /// Its name in metrics and log, and its end.
+    pub(super) fn validity(&self) -> (String, SystemTime) {
+        (self.label().to_owned(), self.not_after)
+    }
+
+    /// Is the same certificate one of these?
+    pub(super) fn is_among(&self, others: &[Self]) -> bool {
+        self.key.cert.first().is_some_and(|leaf| is_leaf_of(leaf, others))
+    }
 }
 
 /// What is wrong with a file of certificates or keys. Its text names the key, the file, and the mend.
@@ -164,11 +174,12 @@ fn permission(error: &io::Error) -> &'static str {
 }
 
 impl CertificateFiles<'_> {
-    /// Reads and checks the pair, as of `now`.
+    /// Reads and checks the pair, as of `now`. A certificate that is `in_force` may have expired since.
     pub(in crate::gateway) fn load(
         &self,
         provider: &CryptoProvider,
         now: SystemTime,
+        in_force: &[Certificate],
     ) -> Result<Certificate, FileError> {
         let chain = self.of_certificate(certificates(self.certificate))?;
         let key = self.of_private_key(self.key())?;
@@ -182,7 +193,7 @@ impl CertificateFiles<'_> {
             Some(at) => return self.of_certificate(Err(FileFault::LeafNotFirst(at + 1))),
             None => return self.of_private_key(Err(FileFault::OtherKey(self.certificate.to_owned()))),
         }
-        let (names, not_after) = self.of_certificate(judge_chain(&chain, now))?;
+        let (names, not_after) = self.of_certificate(judge_chain(&chain, now, in_force))?;
         Ok(Certificate { key: Arc::new(CertifiedKey::new(chain, key)), names, not_after })
     }
 
@@ -273,8 +284,16 @@ fn unreadable(source: io::Error) -> FileFault {
     FileFault::Unreadable { source }
 }
 
-/// Is the first one valid now, and each issued by the next? The names of the first, and when it ends.
-fn judge_chain(chain: &[CertificateDer<'static>], now: SystemTime) -> Result<(Vec<String>, SystemTime), FileFault> {
+fn is_leaf_of(leaf: &CertificateDer<'_>, certificates: &[Certificate]) -> bool {
+    certificates.iter().any(|one| one.key.cert.first() == Some(leaf))
+}
+
+/// Is the first one valid now, or `in_force`, and each issued by the next? The names of the first, and when it ends.
+fn judge_chain(
+    chain: &[CertificateDer<'static>],
+    now: SystemTime,
+    in_force: &[Certificate],
+) -> Result<(Vec<String>, SystemTime), FileFault> {
     let parsed: Vec<_> = chain.iter().map(|der| parse(der)).collect::<Result<_, _>>()?;
     let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed());
     let Some(leaf) = parsed.first() else { return Err(FileFault::NoCertificate("")) };
@@ -283,7 +302,7 @@ fn judge_chain(chain: &[CertificateDer<'static>], now: SystemTime) -> Result<(Ve
     if validity.not_before.timestamp() > now {
         return Err(FileFault::NotYetValid { subject, when: validity.not_before.to_string() });
     }
-    if validity.not_after.timestamp() < now {
+    if validity.not_after.timestamp() < now && !is_leaf_of(&chain[0], in_force) {
         return Err(FileFault::Expired { subject, when: validity.not_after.to_string() });
     }
     for (at, link) in parsed.windows(2).enumerate() {

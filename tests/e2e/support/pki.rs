@@ -61,6 +61,12 @@ impl Request {
         self
     }
 
+    /// It ends so much later from now.
+    pub(crate) fn ending_in(mut self, time: Duration) -> Self {
+        self.params.not_after = (SystemTime::now() + time).into();
+        self
+    }
+
     /// It ended yesterday.
     pub(crate) fn expired(mut self) -> Self {
         (self.params.not_before, self.params.not_after) = around(SystemTime::now() - DAY * 2);

@@ -1,5 +1,7 @@
 //! Certificates are replaced under open connections.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use crate::support::{
     Gate, Pki, Service, Way, eventually, json,
     pki::{Request, SecretFolder},
@@ -69,6 +71,26 @@ async fn a_bad_pair_changes_nothing_until_it_is_mended() {
     gate.signal("HUP");
     gate.log().wait(&["configuration reloaded"]).await;
     assert_eq!(visitor.serial(gate.address).await, Ok(serial));
+}
+
+#[tokio::test]
+async fn one_that_nobody_has_renewed_keeps_no_other_from_being_replaced() {
+    let (pki, service) = (Pki::new(), Service::start().await);
+    let mut folder = SecretFolder::of(&pki.localhost(1));
+    let brief = pki.issue(&Request::server(&["brief.test"]).ending_in(Duration::from_secs(8)));
+    let (certificate, private_key) =
+        (folder.file("brief.crt", &brief.certificate), folder.file("brief.key", &brief.private_key));
+    let further = format!("tls.certificates = [{{ certificate = {certificate:?}, private_key = {private_key:?} }}]");
+    let gate = Gate::before(&service).over_tls(&pki, &folder).with(&further).await;
+
+    let metrics = gate.metrics().await;
+    let end = metrics.sum("tidegate_certificate_not_after_seconds", &[("name", "brief.test")]);
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    eventually("it has expired", async || (now() > end + 1.0).then_some(())).await;
+    folder.put(&pki.localhost(2));
+    gate.log().wait(&["new certificate for localhost"]).await;
+    assert_eq!(TlsClient::new(&pki).serial(gate.address).await, Ok(2));
+    assert!(gate.log().containing("new certificate for brief.test").is_empty());
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ impl Pki {
 fn load(certificate: &Path, private_key: &Path, passphrase: Option<&Path>) -> Result<Certificate, String> {
     let passphrase = passphrase.map(|path| SecretSource::File(path.to_owned()));
     let files = CertificateFiles { table: "tls", certificate, private_key, passphrase: passphrase.as_ref() };
-    files.load(&provider(), SystemTime::now()).map_err(|error| error.to_string())
+    files.load(&provider(), SystemTime::now(), &[]).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -154,6 +154,24 @@ fn what_is_wrong_with_a_pair_is_told_with_the_file_and_the_mend() {
         let error = load(certificate, private_key, None).unwrap_err();
         assert!(error.starts_with("tls.") && error.contains(file) && error.contains(mend), "{file}: {error}");
     }
+}
+
+#[test]
+fn one_that_is_in_force_may_have_expired_since() {
+    let pki = Pki::new();
+    let (now, key) = (SystemTime::now(), KeyPair::generate().unwrap());
+    let pair = |to| (pki.file("tls.crt", &pki.leaf(&key, now - DAY, to)), pki.file("tls.key", &key.serialize_pem()));
+    let load = |(certificate, private_key): &(PathBuf, PathBuf), now, in_force: &[Certificate]| {
+        let files = CertificateFiles { table: "tls", certificate, private_key, passphrase: None };
+        files.load(&provider(), now, in_force).map_err(|error| error.to_string())
+    };
+    let one = load(&pair(now + DAY), now, &[]).unwrap();
+    let later = now + DAY * 3;
+    let files = pair(now + DAY * 2);
+    assert!(load(&files, later, &[one]).unwrap_err().contains("renew it"), "another has expired");
+    let other = load(&files, now, &[]).unwrap();
+    assert!(other.is_among(std::slice::from_ref(&other)));
+    assert_eq!(load(&files, later, &[other]).unwrap().not_after, load(&files, now, &[]).unwrap().not_after);
 }
 
 /// `openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA1 -iter 1`, as OpenSSL 1.0 does it.
