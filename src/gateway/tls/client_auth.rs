@@ -5,6 +5,7 @@ use std::{
     fmt::Write as _,
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -139,6 +140,11 @@ fn fingerprint(der: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// Is this certificate over at `now`, or none?
+pub(super) fn has_expired(leaf: &[u8], now: SystemTime) -> bool {
+    certificate::parse(leaf).map_or(true, |leaf| certificate::ends(&leaf) < now)
 }
 
 /// What verifies the certificates of clients.

@@ -1,7 +1,15 @@
 //! The handshake: bounded in time, in number and per address, and never more than one step of it between two turns of
 //! the sessions that are open.
 
-use std::{cell::RefCell, collections::BTreeMap, io, net::IpAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    io,
+    net::IpAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use rustls::{
     HandshakeKind, ServerConfig,
@@ -16,7 +24,7 @@ use tokio::{
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
-use super::{ClientCertificate, Tls, TlsTerms, io::Socket};
+use super::{ClientCertificate, Tls, TlsTerms, client_auth::has_expired, io::Socket};
 use crate::{
     gateway::acme::challenges::is_challenge,
     observe::{journal, tally::Tally},
@@ -69,6 +77,8 @@ enum HandshakeError {
     Timeout,
     #[error("the TLS handshake failed: {0}")]
     Failed(#[from] io::Error),
+    #[error("the certificate has expired that the client showed when its session began; it has to show a new one")]
+    Expired,
 }
 
 impl HandshakeError {
@@ -77,7 +87,7 @@ impl HandshakeError {
             Self::TooMany => "rate_limited",
             Self::Displaced => "displaced",
             Self::Timeout => "timeout",
-            Self::Failed(_) => "failed",
+            Self::Failed(_) | Self::Expired => "failed",
         }
     }
 }
@@ -153,6 +163,11 @@ impl Handshakes {
         let stream = Box::new(accept.await?);
         let (_, connection) = stream.get_ref();
         let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        // Whoever resumes is not asked for its certificate again, and gets a new ticket each time.
+        let leaf = connection.peer_certificates().and_then(<[_]>::first).filter(|_| resumed);
+        if leaf.is_some_and(|leaf| has_expired(leaf, SystemTime::now())) {
+            return Err(HandshakeError::Expired);
+        }
         self.tally.tls_handshake(if resumed { "resumed" } else { "full" });
         Ok(Some(arrival(stream, &terms)))
     }

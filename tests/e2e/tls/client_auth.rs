@@ -1,5 +1,7 @@
 //! Client certificates: who comes in, what the service hears of it, and who it is for our limits.
 
+use std::time::Duration;
+
 use crate::support::{
     Gate, Pki, Raw, Service, eventually, http, json,
     pki::{Pair, Request, SecretFolder},
@@ -121,6 +123,19 @@ async fn a_revoked_certificate_is_refused_from_the_moment_the_list_says_so() {
     gate.counts(1.0, "tidegate_tls_handshakes_total", &[("result", "resumed")]).await;
     world.folder.file("ca.crl", &world.pki.revoked(&[7, 8]));
     eventually("the client is refused", async || status(&good).await.is_err().then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_ticket_does_not_outlive_the_certificate_that_it_was_given_for() {
+    let world = World::new().await;
+    let gate = world.gate("required").await;
+    let brief = world.pki.issue(&Request::client("ada").ending_in(Duration::from_secs(5)));
+    let client = TlsClient::showing(&world.pki, &brief);
+    let status = async || client.http1(gate.address, "GET", "/headers", &[], "").await.map(|reply| reply.status);
+    assert_eq!((status().await, status().await), (Ok(200), Ok(200)));
+    gate.counts(1.0, "tidegate_tls_handshakes_total", &[("result", "resumed")]).await;
+    eventually("the client is refused", async || status().await.is_err().then_some(())).await;
+    assert!(status().await.is_err());
 }
 
 #[tokio::test]
