@@ -109,6 +109,11 @@ impl Config {
                 let key = format!("auth.forward_claims.{name}");
                 return refuse(key, "is no header name; use letters, digits and hyphens, for example x-user-id");
             }
+            let certified = self.tls.iter().flat_map(|tls| tls.forward_client.keys());
+            if let Some(same) = certified.into_iter().find(|certified| certified.eq_ignore_ascii_case(name)) {
+                let key = format!("tls.forward_client.{same}");
+                return refuse(key, "is in auth.forward_claims too; give one of them another name");
+            }
         }
         Ok(())
     }

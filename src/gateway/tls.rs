@@ -145,7 +145,7 @@ pub enum TlsError {
     NeedsClientCa(&'static str),
     /// Not a header.
     #[error(
-        "tls.forward_client has {0:?}; it has to be a header name of letters, digits and hyphens, for example x-client-san"
+        "tls.forward_client has {0:?}; it has to be a header name of its own, of letters, digits and hyphens, for example x-client-san"
     )]
     ForwardHeader(String),
     /// TLS without TLS.

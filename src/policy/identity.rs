@@ -2,7 +2,30 @@
 
 use std::time::SystemTime;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
+
+/// Headers with a meaning of their own between us and the service.
+const HAS_OTHER_MEANING: [HeaderName; 13] = [
+    header::HOST,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::TE,
+    header::TRAILER,
+    header::COOKIE,
+    header::ORIGIN,
+    header::EXPECT,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-host"),
+];
+
+/// Can this header tell the service who the client is?
+#[must_use]
+pub fn can_name_client(header: &HeaderName) -> bool {
+    !HAS_OTHER_MEANING.contains(header) && !header.as_str().starts_with("sec-")
+}
 
 /// Whose session it is, by the verified token. A function that needs a verified user takes one of these.
 ///

@@ -89,6 +89,16 @@ async fn what_cannot_be_used_is_told_and_nothing_is_listened_on() {
         (format!("tls.client_ca = {}", path(&good, "tls.key")), "tls.key", "holds no certificate"),
         ("tls.forward_client = { x-client = \"cn\" }".to_owned(), "", "tls.forward_client needs tls.client_ca"),
         (
+            format!("tls.client_ca = {}\ntls.forward_client = {{ content-length = \"cn\" }}", path(&good, "tls.crt")),
+            "content-length",
+            "a header name of its own",
+        ),
+        (
+            "tls.forward_client = { X-User = \"cn\" }\nauth.forward_claims = { x-user = \"sub\" }".to_owned(),
+            "",
+            "give one of them another name",
+        ),
+        (
             format!("tls.certificate = {}\ntls.private_key = {}", path(&expired, "tls.crt"), path(&expired, "tls.key")),
             "tls.crt",
             "renew it",

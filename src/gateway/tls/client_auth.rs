@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::certificate::{self, FileError, FileFault};
+use crate::policy::identity::can_name_client;
 
 /// Must a client show a certificate?
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -79,11 +80,13 @@ impl Use {
         headers: &BTreeMap<String, CertificatePart>,
         user: Option<CertificatePart>,
     ) -> Result<Self, String> {
-        let headers = headers.iter().map(|(name, part)| {
-            let header = name.parse::<HeaderName>().ok().filter(|_| !name.contains('_'));
-            header.map(|header| (header, *part)).ok_or_else(|| name.clone())
-        });
-        Ok(Self { headers: headers.collect::<Result<_, _>>()?, user })
+        let mut used = Self { headers: Vec::new(), user };
+        for (name, part) in headers {
+            let header = name.parse::<HeaderName>().ok().filter(|_| !name.contains('_')).filter(can_name_client);
+            let header = header.filter(|header| used.headers.iter().all(|(earlier, _)| earlier != header));
+            used.headers.push((header.ok_or_else(|| name.clone())?, *part));
+        }
+        Ok(used)
     }
 
     /// What the certificate at the end of a verified chain says.

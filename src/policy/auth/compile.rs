@@ -2,7 +2,7 @@
 
 use std::{fs, net::IpAddr, sync::Arc, time::Duration};
 
-use http::{HeaderName, Uri, header};
+use http::{HeaderName, Uri};
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
 use super::{
@@ -10,26 +10,12 @@ use super::{
     key_set::{Key, KeySet},
     shared_keys::SharedKeys,
 };
-use crate::policy::compile_error::CompileError;
+use crate::policy::{compile_error::CompileError, identity::can_name_client};
 
 /// RFC 7518 §3.2: a shared secret is at least as long as the hash, which is 32 bytes for HS256.
 pub const SECRET_MIN_BYTES: usize = 32;
 /// The largest difference between two clocks that a leeway may cover.
 const LEEWAY_MAX: Duration = Duration::from_secs(60);
-/// Headers with a meaning of their own between us and the service.
-const NOT_FOR_CLAIMS: [HeaderName; 10] = [
-    header::HOST,
-    header::CONNECTION,
-    header::UPGRADE,
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-    header::TE,
-    header::TRAILER,
-    header::COOKIE,
-    header::ORIGIN,
-    header::EXPECT,
-];
-
 impl Auth {
     /// Reads the key from where the table says. `published` are the keys of `auth.jwks_url`, fetched or not yet.
     ///
@@ -135,8 +121,7 @@ fn forward_claims(table: &AuthTable) -> Result<Vec<(HeaderName, String)>, Compil
     for (text, claim) in &table.forward_claims {
         let wrong = || CompileError::ForwardHeader(text.clone());
         let name: HeaderName = text.parse().map_err(|_| wrong())?;
-        let reserved = NOT_FOR_CLAIMS.contains(&name) || name.as_str().starts_with("sec-");
-        if reserved || headers.iter().any(|(earlier, _)| *earlier == name) {
+        if !can_name_client(&name) || headers.iter().any(|(earlier, _)| *earlier == name) {
             return Err(wrong());
         }
         headers.push((name, claim.clone()));
