@@ -58,7 +58,7 @@ pub struct AuthTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = SecretSource::Env("NEXTAUTH_SECRET".to_owned()))]
     pub secret: Option<SecretSource>,
-    /// Accept a secret shorter than 32 bytes. For trying things only.
+    /// Accept a secret shorter than 32 bytes, or one out of public examples. For trying things only.
     pub allow_weak_secret: bool,
     /// A PEM file with the public key of RS, PS, ES or EdDSA tokens.
     #[serde(skip_serializing_if = "Option::is_none")]

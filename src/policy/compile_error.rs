@@ -28,6 +28,11 @@ pub enum CompileError {
         min = super::auth::SECRET_MIN_BYTES
     )]
     WeakSecret(usize),
+    /// Anybody can look it up.
+    #[error(
+        "auth.secret is one that stands in public examples; make one of your own, for example with \"openssl rand -base64 48\" (or set auth.allow_weak_secret = true to try things)"
+    )]
+    ExampleSecret,
     /// The file cannot be read.
     #[error("auth.public_key: {} cannot be read: {error}", path.display())]
     PublicKeyUnreadable {
@@ -142,7 +147,7 @@ impl CompileError {
         match self {
             Self::NoKey => "auth.required".to_owned(),
             Self::ManyKeys => "auth".to_owned(),
-            Self::Secret(_) | Self::WeakSecret(_) => "auth.secret".to_owned(),
+            Self::Secret(_) | Self::WeakSecret(_) | Self::ExampleSecret => "auth.secret".to_owned(),
             Self::PublicKeyUnreadable { .. } | Self::PublicKeyUnknown { .. } => "auth.public_key".to_owned(),
             Self::KeyServer(_) => "auth.jwks_url".to_owned(),
             Self::NoAlgorithm | Self::UnknownAlgorithm(_) | Self::WrongAlgorithm { .. } => "auth.algorithms".to_owned(),

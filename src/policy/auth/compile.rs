@@ -4,6 +4,7 @@ use std::{fs, net::IpAddr, sync::Arc, time::Duration};
 
 use http::{HeaderName, Uri};
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use zeroize::Zeroizing;
 
 use super::{
     Auth, AuthTable, Expected, Keys,
@@ -14,6 +15,18 @@ use crate::policy::{compile_error::CompileError, identity::can_name_client};
 
 /// RFC 7518 §3.2: a shared secret is at least as long as the hash, which is 32 bytes for HS256.
 pub const SECRET_MIN_BYTES: usize = 32;
+/// Out of secrets that documentation and generators of projects show, and that are copied: Supabase's, those of jwt.io,
+/// those of countless files `.env.example`. Lower case, with hyphens for what is no letter or digit.
+const EXAMPLE_PHRASES: [&str; 8] = [
+    "change-in-production",
+    "change-this-in-production",
+    "change-this-to-a",
+    "replace-with-a",
+    "your-super-secret",
+    "string-secret-at-least-256-bits-long",
+    "valid-string-secret-that-is-at-least",
+    "jwt-token-with-at-least-32-characters",
+];
 /// The largest difference between two clocks that a leeway may cover.
 const LEEWAY_MAX: Duration = Duration::from_secs(60);
 impl Auth {
@@ -89,6 +102,9 @@ fn keys(table: &AuthTable, algorithms: &[Algorithm], published: &Arc<SharedKeys>
             if length < SECRET_MIN_BYTES && !table.allow_weak_secret {
                 return Err(CompileError::WeakSecret(length));
             }
+            if is_from_an_example(secret.expose()) && !table.allow_weak_secret {
+                return Err(CompileError::ExampleSecret);
+            }
             configured(Key::secret(secret.expose()), "auth.secret")
         }
         (None, Some(path), None) => {
@@ -106,6 +122,12 @@ fn keys(table: &AuthTable, algorithms: &[Algorithm], published: &Arc<SharedKeys>
         }
         _ => Err(CompileError::ManyKeys),
     }
+}
+
+fn is_from_an_example(secret: &[u8]) -> bool {
+    let plain = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+    let plain: Zeroizing<Vec<u8>> = Zeroizing::new(secret.iter().map(plain).collect());
+    EXAMPLE_PHRASES.iter().any(|phrase| memchr::memmem::find(&plain, phrase.as_bytes()).is_some())
 }
 
 /// An algorithm the key has no use for is a misunderstanding, and HS beside a public key is an open door.

@@ -30,8 +30,11 @@ fn without_a_key_nothing_starts_that_requires_one() {
 fn a_secret_that_can_be_guessed_is_refused() {
     assert!(matches!(refused(&with_secret(&[b'x'; 31])), CompileError::WeakSecret(31)));
     assert!(matches!(refused(&with_secret(b"")), CompileError::Secret(_)));
+    let of_jwt_io = b"a-string-secret-at-least-256-bits-long";
+    assert!(matches!(refused(&with_secret(of_jwt_io)), CompileError::ExampleSecret));
     let weak = |secret| AuthTable { allow_weak_secret: true, ..with_secret(secret) };
     assert!(Auth::compile(&weak(b"dev"), &Arc::default()).is_ok());
+    assert!(Auth::compile(&weak(of_jwt_io), &Arc::default()).is_ok());
     assert!(matches!(refused(&weak(b"")), CompileError::Secret(_)), "an empty one is no secret at all");
     let missing = AuthTable { secret: Some(SecretSource::Env("TIDEGATE_NO_SUCH".to_owned())), ..AuthTable::default() };
     assert!(matches!(refused(&missing), CompileError::Secret(_)));
