@@ -123,9 +123,14 @@ impl Edge {
             certificate: arrival.certificate,
             admitted: RefCell::new(admitted),
         });
+        let mut head = rules.head;
+        if arrival.tls {
+            // The first half of the time was for TLS.
+            head.handshake_timeout /= 2;
+        }
         match arrival.protocol {
-            Protocol::Http1 => self.serve_http1(arrival.io, caller, &rules.head).await,
-            Protocol::Http2 => self.serve_http2(arrival.io, caller, &rules.head).await,
+            Protocol::Http1 => self.serve_http1(arrival.io, caller, &head).await,
+            Protocol::Http2 => self.serve_http2(arrival.io, caller, &head).await,
         }
     }
 
@@ -157,7 +162,7 @@ impl Edge {
     }
 
     async fn serve_http2(self: Rc<Self>, io: ClientStream, caller: Rc<Caller>, head: &HeadLimits) {
-        let activity = http2::Activity::new();
+        let activity = http2::Activity::new(head.handshake_timeout, KEEP_ALIVE_IDLE);
         let service = {
             let (edge, activity) = (Rc::clone(&self), Rc::clone(&activity));
             service_fn(move |mut request| {
@@ -178,7 +183,7 @@ impl Edge {
         };
         let mut stage = self.stage.clone();
         let leave = stage.wait_for(Stage::is_draining);
-        http2::serve(http2::connection(io, head, service), &activity, KEEP_ALIVE_IDLE, leave).await;
+        http2::serve(http2::connection(io, head, service), &activity, leave).await;
     }
 
     async fn answer(

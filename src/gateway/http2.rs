@@ -127,6 +127,9 @@ pub(super) fn no_websocket() -> Response<Body> {
 pub(super) struct Activity {
     requests: Cell<u32>,
     idle_since: Cell<Instant>,
+    patience: Cell<Duration>,
+    /// The patience from the first request on.
+    between: Duration,
 }
 
 /// A request that is being served.
@@ -143,12 +146,15 @@ pub(super) struct Attended<B> {
 }
 
 impl Activity {
-    pub(super) fn new() -> Rc<Self> {
-        Rc::new(Self { requests: Cell::new(0), idle_since: Cell::new(Instant::now()) })
+    /// Of a client that may take `first` for its first request, and then `between` from one to the next.
+    pub(super) fn new(first: Duration, between: Duration) -> Rc<Self> {
+        let (idle_since, patience) = (Cell::new(Instant::now()), Cell::new(first));
+        Rc::new(Self { requests: Cell::new(0), idle_since, patience, between })
     }
 
     pub(super) fn begin(self: &Rc<Self>) -> Serving {
         self.requests.set(self.requests.get() + 1);
+        self.patience.set(self.between);
         Serving(Rc::clone(self))
     }
 
@@ -157,8 +163,9 @@ impl Activity {
         answer.map(|body| Attended { body, activity: Rc::clone(self), awaiting: None })
     }
 
-    async fn ceased(&self, patience: Duration) {
+    async fn ceased(&self) {
         loop {
+            let patience = self.patience.get();
             let until = self.idle_since.get() + patience;
             if self.requests.get() == 0 && Instant::now() >= until {
                 return;
@@ -198,11 +205,10 @@ impl<B: HttpBody + Unpin> HttpBody for Attended<B> {
     }
 }
 
-/// Serves until the client ends it, has asked for nothing and taken nothing for `patience`, or `leave` says so.
+/// Serves until the client ends it, has asked for nothing and taken nothing for too long, or `leave` says so.
 pub(super) async fn serve<S>(
     connection: Connection<TokioIo<ClientStream>, S, LocalExecutor>,
     activity: &Activity,
-    patience: Duration,
     leave: impl Future,
 ) where
     S: HttpService<Incoming, ResBody = Attended<Body>> + 'static,
@@ -213,7 +219,7 @@ pub(super) async fn serve<S>(
     tokio::select! {
         // What ends a connection early is the client's own affair.
         _ = connection.as_mut() => return,
-        () = activity.ceased(patience) => {}
+        () = activity.ceased() => {}
         _ = leave => {}
     }
     connection.as_mut().graceful_shutdown();
@@ -235,23 +241,31 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_is_idle_when_its_last_request_is_answered_and_some_time_after() {
-        let activity = Activity::new();
+        let activity = Activity::new(PATIENCE, PATIENCE);
         let (one, other) = (activity.begin(), activity.begin());
         drop(one);
-        assert!(timeout(PATIENCE * 5, activity.ceased(PATIENCE)).await.is_err(), "a request is served");
+        assert!(timeout(PATIENCE * 5, activity.ceased()).await.is_err(), "a request is served");
         drop(other);
         let answered = Instant::now();
-        activity.ceased(PATIENCE).await;
+        activity.ceased().await;
         assert!(answered.elapsed() >= PATIENCE);
     }
     #[tokio::test]
+    async fn a_client_may_take_longer_from_one_request_to_the_next_than_for_its_first() {
+        let activity = Activity::new(PATIENCE, PATIENCE * 100);
+        timeout(PATIENCE * 50, activity.ceased()).await.expect("it has asked for nothing");
+        drop(activity.begin());
+        assert!(timeout(PATIENCE * 5, activity.ceased()).await.is_err(), "it has asked before");
+    }
+
+    #[tokio::test]
     async fn a_connection_is_not_idle_while_the_service_is_at_an_answer_but_while_the_client_does_not_take_it() {
-        let activity = Activity::new();
+        let activity = Activity::new(PATIENCE, PATIENCE);
         let (service, mut sent) = mpsc::channel(1);
         let body = StreamBody::new(poll_fn(move |cx| sent.poll_recv(cx)));
         let mut answer = activity.attend(Response::new(body)).into_body();
         for _ in 0..3 {
-            let (idle, frame) = (activity.ceased(PATIENCE), answer.frame());
+            let (idle, frame) = (activity.ceased(), answer.frame());
             let late = async {
                 assert!(timeout(PATIENCE * 5, idle).await.is_err(), "the service is slow");
                 service.send(Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"tick")))).await.unwrap();
@@ -259,6 +273,6 @@ mod tests {
             let (frame, ()) = tokio::join!(frame, late);
             assert!(frame.unwrap().unwrap().is_data());
         }
-        timeout(PATIENCE * 50, activity.ceased(PATIENCE)).await.expect("the client takes no more");
+        timeout(PATIENCE * 50, activity.ceased()).await.expect("the client takes no more");
     }
 }
