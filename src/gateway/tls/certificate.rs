@@ -12,7 +12,7 @@ use pkcs8::{EncryptedPrivateKeyInfo, SecretDocument, pkcs5};
 use rustls::{
     RootCertStore,
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::{self, PemObject as _}},
     sign::CertifiedKey,
 };
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
@@ -247,7 +247,10 @@ fn decrypt(section: &str, passphrase: &SecretSource) -> Result<PrivateKeyDer<'st
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileFault> {
     let pem = read(path, "tls.crt")?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let found = found.map_err(|error| FileFault::BadCertificate(error.to_string()))?;
+    let found = found.map_err(|error| match error {
+        pem::Error::MissingSectionEnd { .. } => FileFault::BadCertificate("the file ends in the midst of it".to_owned()),
+        other => FileFault::BadCertificate(other.to_string()),
+    })?;
     if found.is_empty() {
         let text = String::from_utf8_lossy(&pem);
         let exchanged = KEY_SECTIONS.iter().any(|section| text.contains(section)) || text.contains(ENCRYPTED_BEGIN);
