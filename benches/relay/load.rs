@@ -27,6 +27,8 @@ const WARM_UP: Duration = Duration::from_millis(400);
 const SETTLE: Duration = Duration::from_millis(500);
 /// Connections that are opened at the same time.
 const OPENING: usize = 16;
+/// Round trips that follow each other; in a flood, those of a tenth of a second.
+const STRETCH: usize = 320;
 /// What is printed once everything is open and the word to begin is awaited.
 pub(crate) const READY: &str = "ready";
 
@@ -69,6 +71,8 @@ pub(crate) struct Reading {
     pub(crate) p50_us: f64,
     /// The same.
     pub(crate) p99_us: f64,
+    /// The median of those of each [`STRETCH`].
+    pub(crate) steady_p99_us: f64,
     /// The same before handshakes came in beside.
     pub(crate) calm_p99_us: f64,
     /// Which came in beside.
@@ -175,7 +179,7 @@ async fn read(args: &LoadArgs, target: &Target, shared: &Shared) -> io::Result<R
     }
     let flood = Flood::start(target)?;
     let flooded = window(args, shared).await?;
-    Ok(Reading { calm_p99_us: reading.p99_us, handshakes_per_second: flood.end()?, ..flooded })
+    Ok(Reading { calm_p99_us: reading.steady_p99_us, handshakes_per_second: flood.end()?, ..flooded })
 }
 
 /// Reads the proxy before and after.
@@ -187,9 +191,11 @@ async fn window(args: &LoadArgs, shared: &Shared) -> io::Result<Reading> {
     let cpu_ns = measure::cpu_ns(args.pid)? - cpu_ns;
     let (seconds, units) = (began.elapsed().as_secs_f64(), shared.done.get() - done);
     let mut took = shared.took_ns.take();
+    let micros = |nanos| f64::from(nanos) / 1e3;
+    let steady_p99_us = micros(measure::steady_p99(&took, STRETCH));
     took.sort_unstable();
-    let micros = |part| f64::from(measure::quantile(&took, part)) / 1e3;
-    Ok(Reading { units, seconds, cpu_ns, p50_us: micros(0.5), p99_us: micros(0.99), ..Reading::default() })
+    let (p50_us, p99_us) = (micros(measure::quantile(&took, 0.5)), micros(measure::quantile(&took, 0.99)));
+    Ok(Reading { units, seconds, cpu_ns, p50_us, p99_us, steady_p99_us, ..Reading::default() })
 }
 
 async fn finish(mut tasks: JoinSet<io::Result<()>>) -> io::Result<()> {

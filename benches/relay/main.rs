@@ -180,9 +180,14 @@ fn count_all(setup: &Setup, peers: &[Peer]) -> io::Result<()> {
     } else {
         for scenario in [&SB, &TB] {
             for peer in peers {
-                let (calls, named) = counts::system_calls(*peer, scenario, &echo, setup)?;
-                let goal = goal(*peer, calls, SYSTEM_CALLS_MAX);
-                println!("* {}: {calls:.2} system calls in {} ({named}){goal}", peer.name(), scenario.name);
+                let (peer_name, name) = (peer.name(), scenario.name);
+                match counts::system_calls(*peer, scenario, &echo, setup) {
+                    Ok((calls, named)) => {
+                        let goal = goal(*peer, calls, SYSTEM_CALLS_MAX);
+                        println!("* {peer_name}: {calls:.2} system calls in {name} ({named}){goal}");
+                    }
+                    Err(error) => eprintln!("system calls in {name}, {peer_name}: {error}"),
+                }
             }
         }
     }

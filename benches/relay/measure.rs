@@ -32,6 +32,19 @@ pub(crate) fn quantile(sorted: &[u32], part: f64) -> u32 {
     sorted.get(at).copied().unwrap_or_default()
 }
 
+/// The slowest hundredth of each `stretch`, as the median of all stretches: what stalls the whole machine for a moment
+/// spoils one of them and no more.
+pub(crate) fn steady_p99(in_order: &[u32], stretch: usize) -> u32 {
+    let p99 = |figures: &[u32]| {
+        let mut sorted = figures.to_vec();
+        sorted.sort_unstable();
+        quantile(&sorted, 0.99)
+    };
+    let mut of_each: Vec<u32> = in_order.chunks_exact(stretch).map(p99).collect();
+    of_each.sort_unstable();
+    quantile(&of_each, 0.5)
+}
+
 /// Median, least and greatest.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spread {

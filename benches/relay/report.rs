@@ -67,7 +67,11 @@ impl Table {
             ),
             Load::Flood => (
                 median(&|reading| reading.handshakes_per_second),
-                format!("{:.0} / {:.0}", median(&|reading| reading.calm_p99_us), median(&|reading| reading.p99_us)),
+                format!(
+                    "{:.0} / {:.0}",
+                    median(&|reading| reading.calm_p99_us),
+                    median(&|reading| reading.steady_p99_us)
+                ),
             ),
         }
     }
@@ -123,7 +127,7 @@ impl Table {
             Figure::CpuPerMegabyte => cpu_us / (units * self.scenario.event_bytes as f64 / 1e6),
             Figure::Resident => reading.resident_bytes as f64 / 1024.0 / units,
             Figure::P50 => reading.p50_us,
-            Figure::FloodedP99 => reading.p99_us / reading.calm_p99_us,
+            Figure::FloodedP99 => reading.steady_p99_us / reading.calm_p99_us,
         }
     }
 }

@@ -51,7 +51,7 @@ pub(crate) enum Figure {
     Resident,
     /// The median round trip.
     P50,
-    /// The slowest hundredth of the round trips with handshakes beside them, to that without.
+    /// The slowest hundredth of the round trips of a tenth of a second with handshakes beside them, to that without.
     FloodedP99,
 }
 
