@@ -12,7 +12,10 @@ use pkcs8::{EncryptedPrivateKeyInfo, SecretDocument, pkcs5};
 use rustls::{
     RootCertStore,
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::{self, PemObject as _}},
+    pki_types::{
+        CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer,
+        pem::{self, PemObject as _},
+    },
     sign::CertifiedKey,
 };
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
@@ -21,6 +24,9 @@ use crate::units::{SecretError, SecretSource};
 
 /// No chain, key or bundle of a sane size is larger.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// What some editors put before the first line, where readers of PEM find it no more.
+const BYTE_ORDER_MARK: &[u8] = "\u{FEFF}".as_bytes();
 
 const KEY_SECTIONS: [&str; 3] = ["BEGIN PRIVATE KEY", "BEGIN EC PRIVATE KEY", "BEGIN RSA PRIVATE KEY"];
 const ENCRYPTED_BEGIN: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
@@ -248,7 +254,9 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     let pem = read(path, "tls.crt")?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let found = found.map_err(|error| match error {
-        pem::Error::MissingSectionEnd { .. } => FileFault::BadCertificate("the file ends in the midst of it".to_owned()),
+        pem::Error::MissingSectionEnd { .. } => {
+            FileFault::BadCertificate("the file ends in the midst of it".to_owned())
+        }
         other => FileFault::BadCertificate(other.to_string()),
     })?;
     if found.is_empty() {
@@ -280,6 +288,9 @@ pub(super) fn read(path: &Path, example: &'static str) -> Result<Vec<u8>, FileFa
     fs::File::open(path)
         .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content))
         .map_err(unreadable)?;
+    if content.starts_with(BYTE_ORDER_MARK) {
+        content.drain(..BYTE_ORDER_MARK.len());
+    }
     if content.len() as u64 > FILE_BYTES_MAX { Err(FileFault::TooLarge) } else { Ok(content) }
 }
 

@@ -59,7 +59,7 @@ fn a_good_pair_is_read_whatever_form_its_key_has() {
     let now = SystemTime::now();
     let key = KeyPair::generate().unwrap();
     let chain = format!("{}{}{}", pki.leaf(&key, now - DAY, now + DAY), pki.intermediate.pem(), pki.root);
-    let chain = pki.file("tls.crt", &chain);
+    let chain = pki.file("tls.crt", &format!("\u{FEFF}{chain}"));
 
     let plain = load(&chain, &pki.file("tls.key", &key.serialize_pem()), None).unwrap();
     assert_eq!(plain.names, ["gate.test", "*.gate.test"]);
