@@ -181,6 +181,7 @@ fn launch(config: Config, source: Option<control::Source>) -> Result<Running, St
     };
     let tallies: Vec<_> = (0..count).map(|_| Tally::new(&config.metrics.latency_buckets_ms)).collect();
     let health = Arc::new(Health::new(started, tallies.clone()));
+    let certificates = source.as_ref().and_then(|_| control::watch_certificates(&config));
     let (shared, order) = shared(&config)?;
     let (shared, order) = (Arc::new(shared), order.map(CertificateOrder::listen).transpose()?);
     health.set_certificate(order.is_none());
@@ -230,6 +231,7 @@ fn launch(config: Config, source: Option<control::Source>) -> Result<Running, St
         shared,
         keys,
         order,
+        certificates,
         current,
         stage: stage.clone(),
         health,

@@ -61,6 +61,8 @@ pub(super) struct Control {
     pub(super) shared: Arc<Shared>,
     pub(super) keys: Keys,
     pub(super) order: Option<CertificateOrder>,
+    /// Watched since before they were read.
+    pub(super) certificates: Option<FilesWatch>,
     pub(super) current: watch::Sender<Arc<Settings>>,
     pub(super) stage: watch::Sender<Stage>,
     pub(super) health: Arc<Health>,
@@ -82,7 +84,20 @@ impl Control {
     }
 
     async fn live(self) -> io::Result<()> {
-        let Self { config, shared, keys, order, current, stage, health, admin, admin_listener, source, done } = self;
+        let Self {
+            config,
+            shared,
+            keys,
+            order,
+            certificates,
+            current,
+            stage,
+            health,
+            admin,
+            admin_listener,
+            source,
+            done,
+        } = self;
         let admin_listener = tokio::net::TcpListener::from_std(admin_listener)?;
         let (_stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(admin::serve(admin_listener, admin, async {
@@ -108,7 +123,8 @@ impl Control {
             let int = signal(SignalKind::interrupt())?;
             tokio::spawn(drain.on_signals(term, int));
             let watch = Watch::start(source.path.as_deref())?;
-            tokio::spawn(Reload { config, shared, current, health, keys, source, generation: 1 }.on_changes(watch));
+            let reload = Reload { config, shared, certificates, current, health, keys, source, generation: 1 };
+            tokio::spawn(reload.on_changes(watch));
         }
         let _ = done.await;
         Ok(())
@@ -186,6 +202,7 @@ impl Drain {
 struct Reload {
     config: Config,
     shared: Arc<Shared>,
+    certificates: Option<FilesWatch>,
     current: watch::Sender<Arc<Settings>>,
     health: Arc<Health>,
     keys: KeyTask,
@@ -195,11 +212,10 @@ struct Reload {
 
 impl Reload {
     async fn on_changes(mut self, mut watch: Watch) {
-        let mut certificates = watch_certificates(&self.config);
         loop {
             tokio::select! {
                 _ = watch.changed() => {}
-                () = changed(certificates.as_mut()) => {
+                () = changed(self.certificates.as_mut()) => {
                     self.renew_certificates();
                     continue;
                 }
@@ -214,7 +230,6 @@ impl Reload {
                     &format!("the configuration was not reloaded, the old one stays in force: {error}"),
                 ),
             }
-            certificates = watch_certificates(&self.config);
         }
     }
 
@@ -259,6 +274,7 @@ impl Reload {
         for warning in config.check()? {
             journal::line(LogLevel::Warn, &warning.to_string());
         }
+        let certificates = watch_certificates(&config);
         let other_server = self.config.auth.jwks_url != config.auth.jwks_url;
         let keys = if other_server {
             Keys::of(&config, &self.shared)?
@@ -282,12 +298,13 @@ impl Reload {
             tls.replace(terms);
         }
         self.current.send_replace(Arc::new(settings));
-        self.config = config;
+        (self.config, self.certificates) = (config, certificates);
         Ok(())
     }
 }
 
-fn watch_certificates(config: &Config) -> Option<FilesWatch> {
+/// Watches the files of certificates. Begun before they are read, so that no change goes unseen.
+pub(super) fn watch_certificates(config: &Config) -> Option<FilesWatch> {
     let clients = config.tls.iter().flat_map(TlsTable::files);
     let service = config.upstream.tls.iter().flat_map(upstream_tls::files);
     let files: Vec<_> = clients.chain(service).cloned().collect();

@@ -74,6 +74,21 @@ async fn a_bad_pair_changes_nothing_until_it_is_mended() {
 }
 
 #[tokio::test]
+async fn a_configuration_that_is_broken_at_the_same_time_keeps_no_certificate_back() {
+    let (pki, service) = (Pki::new(), Service::start().await);
+    let mut folder = SecretFolder::of(&pki.localhost(1));
+    let mut gate = Gate::before(&service).over_tls(&pki, &folder).await;
+    let visitor = TlsClient::new(&pki).forgetful();
+
+    folder.put(&pki.localhost(2));
+    gate.change("limits.no_such_key = 1");
+    gate.signal("HUP");
+
+    gate.log().wait(&["was not reloaded", "no_such_key"]).await;
+    eventually("the new certificate", async || (visitor.serial(gate.address).await == Ok(2)).then_some(())).await;
+}
+
+#[tokio::test]
 async fn one_that_nobody_has_renewed_keeps_no_other_from_being_replaced() {
     let (pki, service) = (Pki::new(), Service::start().await);
     let mut folder = SecretFolder::of(&pki.localhost(1));
