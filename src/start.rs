@@ -175,10 +175,7 @@ fn launch(config: Config, source: Option<control::Source>) -> Result<Running, St
     if let Err(error) = listener::raise_descriptor_limit() {
         journal::line(LogLevel::Warn, &format!("the limit of open descriptors could not be raised: {error}"));
     }
-    let count = match config.listen.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        count => count,
-    };
+    let count = worker_count(&config);
     let tallies: Vec<_> = (0..count).map(|_| Tally::new(&config.metrics.latency_buckets_ms)).collect();
     let health = Arc::new(Health::new(started, tallies.clone()));
     let certificates = source.as_ref().and_then(|_| control::watch_certificates(&config));
@@ -242,6 +239,14 @@ fn launch(config: Config, source: Option<control::Source>) -> Result<Running, St
     };
     let control = control.spawn()?;
     Ok(Running { address, admin: admin_address, stage, grace, workers, control, workers_done })
+}
+
+/// One for each processor, where none is configured.
+fn worker_count(config: &Config) -> usize {
+    match config.listen.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        count => count,
+    }
 }
 
 fn admin_token(config: &Config) -> Result<Option<Secret>, SecretError> {
