@@ -1,6 +1,5 @@
 //! The edge: sockets and HTTP.
 
-pub mod acme;
 mod cors;
 pub mod drain;
 pub mod edge;
@@ -13,7 +12,5 @@ pub mod listener;
 pub mod peer;
 pub mod reply;
 pub mod router;
-pub mod tls;
 mod upgrade;
-pub mod upstream_tls;
 pub mod websocket;

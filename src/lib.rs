@@ -29,6 +29,7 @@ pub mod policy;
 pub mod relay;
 pub mod session;
 pub mod start;
+pub mod tls;
 pub mod units;
 pub mod wire;
 

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     admin::{Admin, health::Health},
     config::{Config, error::ConfigError, load::Overrides},
-    gateway::{drain::Stage, jwks::KeyServerError, listener, tls::TlsError},
+    gateway::{drain::Stage, jwks::KeyServerError, listener},
     observe::{
         gauges::Gauges,
         journal::{self, JournalError, LogLevel},
@@ -33,6 +33,7 @@ use crate::{
         control::Control,
         thread::Seed,
     },
+    tls::TlsError,
     units::{Secret, SecretError, SecretSource},
 };
 

@@ -43,9 +43,10 @@ const LAYERS: &[Layer] = &[
         imports: &["session", "policy", "wire", "units", "event_names", "observe"],
         must_not_name: &[LOGS, TLS, PROMETHEUS],
     },
+    Layer { name: "tls", imports: &["relay", "policy", "units", "observe"], must_not_name: &[LOGS, PROMETHEUS] },
     Layer {
         name: "gateway",
-        imports: &["relay", "session", "policy", "wire", "units", "event_names", "observe"],
+        imports: &["tls", "relay", "session", "policy", "wire", "units", "event_names", "observe"],
         must_not_name: &[LOGS, PROMETHEUS],
     },
     Layer {
@@ -55,7 +56,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "config",
-        imports: &["gateway", "admin", "relay", "session", "policy", "units", "observe"],
+        imports: &["gateway", "tls", "admin", "relay", "session", "policy", "units", "observe"],
         must_not_name: &[&["hyper::", "socket2::", "TcpStream", "TcpListener"], LOGS, PROMETHEUS],
     },
     Layer {
@@ -63,6 +64,7 @@ const LAYERS: &[Layer] = &[
         imports: &[
             "config",
             "gateway",
+            "tls",
             "admin",
             "relay",
             "session",

@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     admin::AdminTable,
-    gateway::{listener::ListenTable, tls::TlsTable, websocket::WebsocketTable},
+    gateway::{listener::ListenTable, websocket::WebsocketTable},
     observe::{MetricsTable, journal::LogTable},
     policy::{auth::AuthTable, connections::LimitsTable, origin::OriginsTable, rate_limit::RateLimitTable},
     relay::dial::UpstreamTable,
     session::{SocketioTable, hold::SessionTable},
+    tls::TlsTable,
 };
 
 /// The configuration of one node.

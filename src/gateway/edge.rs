@@ -26,10 +26,6 @@ use crate::{
         peer::Peer,
         reply::{self, Body},
         router::{Route, Routes},
-        tls::{
-            ClientCertificate,
-            handshake::{Arrival, Handshakes, Protocol},
-        },
         websocket,
     },
     observe::journal::{self, RefusedHandshake},
@@ -40,6 +36,10 @@ use crate::{
     },
     relay::{dial::Dialler, stream::ClientStream, worker::Worker},
     session::plain::PlainRoute,
+    tls::{
+        ClientCertificate,
+        handshake::{Arrival, Handshakes, Protocol},
+    },
     wire::engineio::open::Open,
 };
 

@@ -5,12 +5,12 @@ use std::{io, net::TcpListener, sync::Arc};
 use crate::{
     admin::health::Health,
     config::Config,
-    gateway::{
-        acme::{Acme, AcmeError, AcmeTable, challenges::Challenges, http01},
-        tls::{CertificateSlot, OrderedHere},
-    },
     observe::gauges::Gauges,
     start::StartError,
+    tls::{
+        CertificateSlot, OrderedHere,
+        acme::{Acme, AcmeError, AcmeTable, challenges::Challenges, http01},
+    },
 };
 
 /// What `[tls.acme]` says of a certificate that is ordered, if one is.

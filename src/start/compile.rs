@@ -11,8 +11,6 @@ use crate::{
         head_guard::HeadLimits,
         jwks::{KeyServer, KeyServerError},
         router::Routes,
-        tls::{OrderedHere, Tls, TlsError, TlsTable, TlsTerms},
-        upstream_tls::UpstreamTls,
     },
     observe::{Exposition, gauges::Gauges, journal::Journal, tally::Tally},
     policy::{
@@ -27,6 +25,7 @@ use crate::{
     },
     session::{Terms, Transport, hold::HoldTerms, plain},
     start::{StartError, acme},
+    tls::{OrderedHere, Tls, TlsError, TlsTable, TlsTerms, upstream::UpstreamTls},
     wire::engineio::open::{Open, Sid},
 };
 

@@ -22,11 +22,7 @@ use crate::{
         load::{self, Overrides},
         watch::{FilesWatch, Watch},
     },
-    gateway::{
-        drain::Stage,
-        tls::{TlsError, TlsTable},
-        upstream_tls,
-    },
+    gateway::drain::Stage,
     observe::journal::{self, Journal, LogLevel},
     policy::auth::shared_keys::SharedKeys,
     start::{
@@ -34,6 +30,7 @@ use crate::{
         acme::{self, CertificateOrder},
         compile::{self, Keys, Settings, Shared},
     },
+    tls::{TlsError, TlsTable, upstream},
 };
 
 /// The grace of a second SIGTERM.
@@ -306,7 +303,7 @@ impl Reload {
 /// Watches the files of certificates. Begun before they are read, so that no change goes unseen.
 pub(super) fn watch_certificates(config: &Config) -> Option<FilesWatch> {
     let clients = config.tls.iter().flat_map(TlsTable::files);
-    let service = config.upstream.tls.iter().flat_map(upstream_tls::files);
+    let service = config.upstream.tls.iter().flat_map(upstream::files);
     let files: Vec<_> = clients.chain(service).cloned().collect();
     (!files.is_empty()).then(|| FilesWatch::start(files))
 }

@@ -15,13 +15,14 @@ use tokio::{
 };
 
 use crate::{
-    gateway::{drain::Stage, edge::Edge, listener, tls::handshake::Handshakes},
+    gateway::{drain::Stage, edge::Edge, listener},
     observe::{journal, tally::Tally},
     relay::{
         registry::{Errand, Registry},
         worker::Worker,
     },
     start::compile::{Settings, Shared},
+    tls::handshake::Handshakes,
 };
 
 /// The sweep's pace is a part of the shortest time that a session keeps, ...

@@ -5,12 +5,12 @@ use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 use rustls::server::Acceptor;
 use tempfile::TempDir;
 use tidegate::{
-    gateway::acme::{
+    observe::gauges::Gauges,
+    tls::acme::{
         Acme, AcmeTable, ChallengeType, Ordered,
         challenges::{Challenges, is_challenge},
         http01,
     },
-    observe::gauges::Gauges,
 };
 use tokio::{
     net::TcpListener,

@@ -11,8 +11,8 @@ use std::{
 
 use tidegate::{
     event_names::EventNames,
-    gateway::acme::{Acme, ChallengeType, Ordered},
     observe::{Exposition, gauges::Gauges},
+    tls::acme::{Acme, ChallengeType, Ordered},
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 

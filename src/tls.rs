@@ -1,10 +1,12 @@
 //! Ends TLS: certificates, who may come in with one, and the handshake, all of it replaceable while connections are open.
 
+pub mod acme;
 mod certificate;
 mod client_auth;
 pub mod handshake;
 mod io;
 mod resolver;
+pub mod upstream;
 
 use std::{
     collections::BTreeMap,
@@ -23,15 +25,18 @@ use rustls::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::certificate::{CertificateFiles, certificate_authorities};
-use self::{certificate::Certificate, client_auth::Use, resolver::Resolver};
+use self::{
+    certificate::{Certificate, CertificateFiles, certificate_authorities},
+    client_auth::Use,
+    resolver::Resolver,
+};
 pub use self::{
     certificate::{FileError, FileFault},
     client_auth::{CertificatePart, ClientAuth, ClientCertificate},
     resolver::CertificateSlot,
 };
 use crate::{
-    gateway::acme::{AcmeError, AcmeTable, challenges::Challenges},
+    tls::acme::{AcmeError, AcmeTable, challenges::Challenges},
     units::SecretSource,
 };
 

@@ -165,7 +165,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::gateway::acme::certificate;
+    use crate::tls::acme::certificate;
 
     #[test]
     fn patience_is_asked_for_in_seconds_or_with_a_date() {

@@ -34,18 +34,18 @@ const ENCRYPTED_END: &str = "-----END ENCRYPTED PRIVATE KEY-----";
 
 /// Where a chain and its key stand.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::gateway) struct CertificateFiles<'a> {
+pub(in crate::tls) struct CertificateFiles<'a> {
     /// The key of the table they are named in, `tls` or `tls.certificates[0]`.
-    pub(in crate::gateway) table: &'a str,
-    pub(in crate::gateway) certificate: &'a Path,
-    pub(in crate::gateway) private_key: &'a Path,
-    pub(in crate::gateway) passphrase: Option<&'a SecretSource>,
+    pub(in crate::tls) table: &'a str,
+    pub(in crate::tls) certificate: &'a Path,
+    pub(in crate::tls) private_key: &'a Path,
+    pub(in crate::tls) passphrase: Option<&'a SecretSource>,
 }
 
 /// A chain and its key, good to be served.
 #[derive(Debug, Clone)]
-pub(in crate::gateway) struct Certificate {
-    pub(in crate::gateway) key: Arc<CertifiedKey>,
+pub(in crate::tls) struct Certificate {
+    pub(in crate::tls) key: Arc<CertifiedKey>,
     /// The DNS names it is for, in lower case; `*.` at the beginning stands for one label.
     pub(super) names: Vec<String>,
     pub(super) not_after: SystemTime,
@@ -181,7 +181,7 @@ fn permission(error: &io::Error) -> &'static str {
 
 impl CertificateFiles<'_> {
     /// Reads and checks the pair, as of `now`. A certificate that is `in_force` may have expired since.
-    pub(in crate::gateway) fn load(
+    pub(in crate::tls) fn load(
         &self,
         provider: &CryptoProvider,
         now: SystemTime,
@@ -269,7 +269,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 /// The certificate authorities of a PEM file, at least one.
-pub(in crate::gateway) fn certificate_authorities(path: &Path) -> Result<RootCertStore, FileFault> {
+pub(in crate::tls) fn certificate_authorities(path: &Path) -> Result<RootCertStore, FileFault> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots.add(certificate).map_err(|error| FileFault::BadCertificate(error.to_string()))?;

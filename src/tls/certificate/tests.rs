@@ -8,7 +8,7 @@ use rcgen::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::gateway::tls::provider;
+use crate::tls::provider;
 
 const DAY: Duration = Duration::from_secs(86_400);
 

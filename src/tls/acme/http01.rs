@@ -123,7 +123,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
-    use crate::gateway::acme::{
+    use crate::tls::acme::{
         challenges::{Open, tests::challenges},
         table::ChallengeType,
     };

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::gateway::tls::{TlsTable, provider};
+use crate::tls::{TlsTable, provider};
 
 const CLIENTS: usize = 100;
 const TURNS: usize = 20;

@@ -26,10 +26,10 @@ use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use super::{ClientCertificate, Tls, TlsTerms, client_auth::has_expired, io::Socket};
 use crate::{
-    gateway::acme::challenges::is_challenge,
     observe::{journal, tally::Tally},
     policy::handshake_rate::HandshakeRate,
     relay::stream::ClientStream,
+    tls::acme::challenges::is_challenge,
 };
 
 /// Handshakes under way at once on one worker; one more, and the oldest is given up. Whoever only connects and says

@@ -12,7 +12,7 @@ use rustls::{
 };
 
 use super::{UnknownName, certificate::Certificate};
-use crate::gateway::acme::Ordered;
+use crate::tls::acme::Ordered;
 
 /// A certificate that comes and is replaced while the node runs.
 #[derive(Debug, Default)]
@@ -92,7 +92,7 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SignatureAlgorithm};
 
     use super::*;
-    use crate::gateway::{acme::ordered_for, tls::provider};
+    use crate::tls::{acme::ordered_for, provider};
 
     fn certificate(names: &[&str], algorithm: &'static SignatureAlgorithm) -> Certificate {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();

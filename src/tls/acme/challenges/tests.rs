@@ -10,8 +10,8 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::*;
 use crate::{
-    gateway::acme::{Terms, cache::FileCache},
     observe::gauges::Gauges,
+    tls::acme::{Terms, cache::FileCache},
 };
 
 fn replica(folder: &TempDir, domains: &[&str]) -> Challenges {
@@ -28,7 +28,7 @@ fn replica(folder: &TempDir, domains: &[&str]) -> Challenges {
 }
 
 /// Of a node that shares its cache with nobody.
-pub(in crate::gateway::acme) fn challenges(domains: &[&str]) -> Challenges {
+pub(in crate::tls::acme) fn challenges(domains: &[&str]) -> Challenges {
     replica(&TempDir::new().unwrap(), domains)
 }
 

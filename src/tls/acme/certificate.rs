@@ -111,12 +111,12 @@ pub(super) mod tests {
 
     use super::*;
 
-    pub(in crate::gateway::acme) fn names(names: &[&str]) -> Vec<String> {
+    pub(in crate::tls::acme) fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|&name| name.to_owned()).collect()
     }
 
     /// Key and self-signed certificate for these names, valid from the first day of one year to that of another.
-    pub(in crate::gateway::acme) fn pem(for_names: &[&str], years: (i32, i32)) -> Zeroizing<Vec<u8>> {
+    pub(in crate::tls::acme) fn pem(for_names: &[&str], years: (i32, i32)) -> Zeroizing<Vec<u8>> {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(names(for_names)).unwrap();
         params.not_before = date_time_ymd(years.0, 1, 1);
@@ -126,7 +126,7 @@ pub(super) mod tests {
     }
 
     /// One for these names, for tests of what is done with it.
-    pub(in crate::gateway) fn ordered_for(domains: &[&str]) -> Ordered {
+    pub(in crate::tls) fn ordered_for(domains: &[&str]) -> Ordered {
         Ordered::from_pem(pem(domains, (2026, 2027)), &names(domains)).unwrap()
     }
 

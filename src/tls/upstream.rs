@@ -11,7 +11,7 @@ use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::tls::{CertificateFiles, FileError, FileFault, TlsError, certificate_authorities, provider};
+use super::{CertificateFiles, FileError, FileFault, TlsError, certificate_authorities, provider};
 use crate::{
     relay::dial::{Secure, Securing, UpstreamTable, UpstreamTlsTable},
     units::SecretSource,
