@@ -7,7 +7,6 @@ mod engineio;
 pub mod forward;
 pub mod head_guard;
 mod http2;
-pub mod jwks;
 pub mod listener;
 pub mod peer;
 pub mod reply;

@@ -24,6 +24,7 @@ pub mod cli;
 pub mod config;
 pub mod event_names;
 pub mod gateway;
+pub mod jwks;
 pub mod observe;
 pub mod policy;
 pub mod relay;

@@ -19,7 +19,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     admin::{Admin, health::Health},
     config::{Config, error::ConfigError, load::Overrides},
-    gateway::{drain::Stage, jwks::KeyServerError, listener},
+    gateway::{drain::Stage, listener},
+    jwks::KeyServerError,
     observe::{
         gauges::Gauges,
         journal::{self, JournalError, LogLevel},

@@ -44,6 +44,7 @@ const LAYERS: &[Layer] = &[
         must_not_name: &[LOGS, TLS, PROMETHEUS],
     },
     Layer { name: "tls", imports: &["relay", "policy", "units", "observe"], must_not_name: &[LOGS, PROMETHEUS] },
+    Layer { name: "jwks", imports: &["policy", "observe"], must_not_name: &[LOGS, PROMETHEUS] },
     Layer {
         name: "gateway",
         imports: &["tls", "relay", "session", "policy", "wire", "units", "event_names", "observe"],
@@ -65,6 +66,7 @@ const LAYERS: &[Layer] = &[
             "config",
             "gateway",
             "tls",
+            "jwks",
             "admin",
             "relay",
             "session",

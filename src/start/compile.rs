@@ -5,13 +5,8 @@ use std::{sync::Arc, time::SystemTime};
 use crate::{
     config::Config,
     event_names::EventNames,
-    gateway::{
-        edge::EdgeRules,
-        forward::Forward,
-        head_guard::HeadLimits,
-        jwks::{KeyServer, KeyServerError},
-        router::Routes,
-    },
+    gateway::{edge::EdgeRules, forward::Forward, head_guard::HeadLimits, router::Routes},
+    jwks::{KeyServer, KeyServerError},
     observe::{Exposition, gauges::Gauges, journal::Journal, tally::Tally},
     policy::{
         auth::shared_keys::SharedKeys,
