@@ -19,8 +19,9 @@ use tokio::{
 
 use crate::{
     client::{Client, Target},
-    load::Shared,
+    runtime::block_on,
     scenario::{FLOOD_PAUSE, HANDSHAKE_PAUSE},
+    shared::Shared,
     tls::Clients,
 };
 
@@ -35,7 +36,7 @@ pub(crate) async fn talk(mut client: Client, nth: usize, of: usize, shared: Rc<S
     while shared.claim(1) == 1 {
         ticks.tick().await;
         let began = Instant::now();
-        client.echo(shared.events()).await?;
+        client.echo(&shared.events).await?;
         shared.finished(began);
     }
     Ok(())
@@ -60,7 +61,7 @@ impl Flood {
         let clients = target.tls.clone().ok_or_else(|| io::Error::other("a flood of handshakes needs TLS"))?;
         let (port, state) = (target.port, Arc::<State>::default());
         let shared = Arc::clone(&state);
-        let thread = thread::spawn(move || crate::block_on(shake_hands(port, clients, shared)));
+        let thread = thread::spawn(move || block_on(shake_hands(port, clients, shared)));
         Ok(Self { state, began: Instant::now(), thread })
     }
 

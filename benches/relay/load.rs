@@ -1,7 +1,6 @@
 //! The clients, all in one thread, and what they see of the proxy between two points in time.
 
 use std::{
-    cell::{Cell, RefCell},
     collections::VecDeque,
     io::{self, BufRead as _, Write as _},
     path::PathBuf,
@@ -14,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::{
-    client::{Client, Events, Target},
+    client::{Client, Target},
     flood::{self, Flood},
     measure,
     scenario::{Load, Scenario},
+    shared::Shared,
     tls::Clients,
 };
 
@@ -81,40 +81,6 @@ pub(crate) struct Reading {
     pub(crate) resident_bytes: u64,
     /// Of the proxy before the first connection.
     pub(crate) base_bytes: u64,
-}
-
-/// What the clients share.
-pub(crate) struct Shared {
-    events: Events,
-    done: Cell<usize>,
-    left: Cell<usize>,
-    took_ns: RefCell<Vec<u32>>,
-}
-
-impl Shared {
-    fn new(scenario: &Scenario) -> Rc<Self> {
-        let events = Events::new(scenario.in_flight, scenario.event_bytes);
-        Rc::new(Self { events, done: Cell::new(0), left: Cell::new(0), took_ns: RefCell::default() })
-    }
-
-    /// What they send.
-    pub(crate) const fn events(&self) -> &Events {
-        &self.events
-    }
-
-    /// Allows at most `wanted` more, and says how many.
-    pub(crate) fn claim(&self, wanted: usize) -> usize {
-        let claimed = wanted.min(self.left.get());
-        self.left.set(self.left.get() - claimed);
-        claimed
-    }
-
-    /// One round trip, or connection, has come to its end.
-    pub(crate) fn finished(&self, began: Instant) {
-        self.done.set(self.done.get() + 1);
-        let took = u32::try_from(began.elapsed().as_nanos()).unwrap_or(u32::MAX);
-        self.took_ns.borrow_mut().push(took);
-    }
 }
 
 /// Runs one scenario and prints its reading as a line of JSON.

@@ -12,10 +12,12 @@ mod measure;
 mod peers;
 mod process;
 mod report;
+mod runtime;
 mod scenario;
+mod shared;
 mod tls;
 
-use std::{future::Future, io, path::PathBuf, process::ExitCode};
+use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, builder::PossibleValuesParser};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -25,6 +27,7 @@ use crate::{
     peers::{Peer, Setup},
     process::Process,
     report::{Table, verdict},
+    runtime::block_on,
     scenario::{SB, SC, Scenario, TB},
     tls::Certificate,
 };
@@ -105,11 +108,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// One thread, which is what a core is.
-fn block_on(role: impl Future<Output = io::Result<()>>) -> io::Result<()> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(role)
 }
 
 fn measure_all(plan: &Plan) -> io::Result<()> {
