@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::{Failure, complain, load, print};
+use super::{
+    configuration::load,
+    failure::Failure,
+    output::{complain, print},
+};
 use crate::{
     config::{load::Overrides, schema},
     start,

@@ -1,9 +1,8 @@
 //! `tidegate completions`: what a shell needs to complete our command line.
 
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use super::{Cli, Failure, print};
+use super::{failure::Failure, output::print};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,8 +18,8 @@ pub(super) struct Args {
     shell: Shell,
 }
 
-pub(super) fn completions(args: &Args) -> Result<(), Failure> {
+pub(super) fn completions(args: &Args, mut command: clap::Command) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "tidegate", &mut script);
+    clap_complete::generate(args.shell, &mut command, "tidegate", &mut script);
     Ok(print(&String::from_utf8_lossy(&script))?)
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use super::{Failure, load};
+use super::{configuration::load, failure::Failure};
 use crate::{config::load::Overrides, start};
 
 const EXAMPLES: &str = "\

@@ -8,7 +8,11 @@ use std::{
 use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey, Header};
 use serde_json::{Map, Value};
 
-use super::{Failure, load, print};
+use super::{
+    configuration::load,
+    failure::{Failure, TokenError},
+    output::print,
+};
 use crate::{
     config::load::Overrides,
     policy::{
@@ -46,31 +50,6 @@ pub(super) struct Args {
     /// The configuration file [default: /etc/tidegate/tidegate.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-}
-
-/// Why there is no token.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum TokenError {
-    /// The gate verifies with a public key, or not at all.
-    #[error("auth.secret is not set; a token can only be made where tokens are signed with a shared secret")]
-    NoSecret,
-    /// The secret cannot be used.
-    #[error(transparent)]
-    Secret(#[from] CompileError),
-    /// None of those that a shared secret is for.
-    #[error("auth.algorithms has none of HS256, HS384 and HS512, which auth.secret is for")]
-    NoAlgorithm,
-    /// The gate would not know whose it is.
-    #[error("auth.user_claim looks for the user in {}; add --claim {}={sub}", .names.join(", "), .names[0])]
-    NoUser {
-        /// The claims that may name the user; never empty.
-        names: Vec<String>,
-        /// Who it is.
-        sub: String,
-    },
-    /// The library would not.
-    #[error("the token cannot be signed: {0}")]
-    Signing(#[from] jsonwebtoken::errors::Error),
 }
 
 pub(super) fn token(args: Args) -> Result<(), Failure> {
