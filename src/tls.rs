@@ -27,13 +27,13 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     certificate::{Certificate, CertificateFiles, certificate_authorities},
-    client_auth::Use,
+    client_auth::ClientCertificateRules,
     resolver::Resolver,
 };
 pub use self::{
     certificate::{FileError, FileFault},
     client_auth::{CertificatePart, ClientAuth, ClientCertificate},
-    resolver::CertificateSlot,
+    resolver::{CertificateSlot, UnknownName},
 };
 use crate::{
     tls::acme::{AcmeError, AcmeTable, challenges::Challenges},
@@ -106,17 +106,6 @@ pub struct CertificateTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = SecretSource::Env("OTHER_PASSPHRASE".to_owned()))]
     pub passphrase: Option<SecretSource>,
-}
-
-/// What a client gets that asks for a name of no certificate.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum UnknownName {
-    /// The first certificate.
-    #[default]
-    Default,
-    /// An alert.
-    Refuse,
 }
 
 /// A version of TLS.
@@ -216,16 +205,16 @@ pub struct OrderedHere {
 
 /// How TLS is ended, made of one table and the files it names.
 #[derive(Debug)]
-pub struct TlsTerms {
+pub struct TlsRules {
     config: Arc<ServerConfig>,
-    client: Use,
+    client: ClientCertificateRules,
     asks_clients: bool,
     ordered: Option<OrderedHere>,
     /// Those from files.
     certificates: Vec<Certificate>,
 }
 
-impl TlsTerms {
+impl TlsRules {
     /// Reads and checks the files. `ordered`: the certificate that is ordered, if one is. `earlier`: what was in force,
     /// whose session tickets stay good where they may, and whose certificates may have expired since: one that nobody
     /// has renewed keeps no other from being replaced.
@@ -241,7 +230,8 @@ impl TlsTerms {
         let provider = provider();
         let in_force = earlier.map_or(&[][..], |earlier| &earlier.certificates);
         let certificates = certificates(table, &provider, now, in_force)?;
-        let client = Use::new(&table.forward_client, table.client_user).map_err(TlsError::ForwardHeader)?;
+        let client =
+            ClientCertificateRules::new(&table.forward_client, table.client_user).map_err(TlsError::ForwardHeader)?;
         let versions: &[&SupportedProtocolVersion] = match table.min_version {
             TlsVersion::Tls12 => &[&TLS13, &TLS12],
             TlsVersion::Tls13 => &[&TLS13],
@@ -299,26 +289,26 @@ impl TlsTerms {
     }
 }
 
-/// The terms in force. Whoever is connected already keeps those of its handshake.
+/// The rules in force. Whoever is connected already keeps those of its handshake.
 #[derive(Debug)]
-pub struct Tls(RwLock<Arc<TlsTerms>>);
+pub struct Tls(RwLock<Arc<TlsRules>>);
 
 impl Tls {
     /// These are in force.
     #[must_use]
-    pub fn new(terms: TlsTerms) -> Self {
-        Self(RwLock::new(Arc::new(terms)))
+    pub fn new(rules: TlsRules) -> Self {
+        Self(RwLock::new(Arc::new(rules)))
     }
 
     /// What is in force now.
     #[must_use]
-    pub fn terms(&self) -> Arc<TlsTerms> {
+    pub fn rules(&self) -> Arc<TlsRules> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// From the next handshake on, these are.
-    pub fn replace(&self, terms: TlsTerms) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(terms);
+    pub fn replace(&self, rules: TlsRules) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
 }
 
@@ -422,7 +412,7 @@ fn first_files(table: &TlsTable) -> Result<CertificateFiles<'_>, TlsError> {
 
 /// Keys for session tickets, renewed every few hours. Whoever resumes a session is not asked for its certificate again,
 /// so with client certificates no ticket outlives a change of who may come in.
-fn tickets(table: &TlsTable, earlier: Option<&TlsTerms>) -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
+fn tickets(table: &TlsTable, earlier: Option<&TlsRules>) -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
     match earlier {
         Some(earlier) if table.client_ca.is_none() && !earlier.asks_clients => Ok(Arc::clone(&earlier.config.ticketer)),
         _ => aws_lc_rs::Ticketer::new(),

@@ -19,8 +19,8 @@ use crate::{
         worker::{Returns, Rules},
     },
     session::{Terms, Transport, hold::HoldTerms, plain},
-    start::{StartError, acme},
-    tls::{OrderedHere, Tls, TlsError, TlsTable, TlsTerms, upstream::UpstreamTls},
+    start::{acme, error::StartError},
+    tls::{OrderedHere, Tls, TlsError, TlsRules, TlsTable, upstream::UpstreamTls},
     wire::engineio::open::{Open, Sid},
 };
 
@@ -61,7 +61,7 @@ impl Keys {
 
 impl Shared {
     pub(super) fn new(config: &Config, gauges: Arc<Gauges>, ordered: Option<OrderedHere>) -> Result<Self, TlsError> {
-        let terms = tls_terms(config, ordered.as_ref(), None)?;
+        let terms = tls_rules(config, ordered.as_ref(), None)?;
         let terms = terms.inspect(|terms| gauges.certificates_read(&terms.validity()));
         let configured = config.rate_limit.iter().flat_map(|rule| &rule.events).filter(|event| !event.contains('*'));
         let configured = configured.map(String::as_str).chain([plain::MESSAGE]);
@@ -77,12 +77,12 @@ impl Shared {
 
     /// TLS as a changed configuration, or changed files, have it. None where that takes a restart: whether a certificate
     /// is ordered, and which, is settled at the start.
-    pub(super) fn new_tls_terms(&self, config: &Config) -> Result<Option<TlsTerms>, TlsError> {
+    pub(super) fn new_tls_rules(&self, config: &Config) -> Result<Option<TlsRules>, TlsError> {
         let Some(tls) = &self.tls else { return Ok(None) };
         if acme::table(config).is_some() != self.ordered.is_some() {
             return Ok(None);
         }
-        tls_terms(config, self.ordered.as_ref(), Some(&tls.terms()))
+        tls_rules(config, self.ordered.as_ref(), Some(&tls.rules()))
     }
 
     pub(super) fn exposition(&self, tallies: Vec<Arc<Tally>>, journal: Option<Journal>) -> Exposition {
@@ -91,12 +91,12 @@ impl Shared {
 }
 
 /// How TLS is ended, if it is. `ordered`: the certificate that is ordered, `earlier`: what is in force.
-fn tls_terms(
+fn tls_rules(
     config: &Config,
     ordered: Option<&OrderedHere>,
-    earlier: Option<&TlsTerms>,
-) -> Result<Option<TlsTerms>, TlsError> {
-    config.tls.as_ref().map(|table| TlsTerms::compile(table, ordered, SystemTime::now(), earlier)).transpose()
+    earlier: Option<&TlsRules>,
+) -> Result<Option<TlsRules>, TlsError> {
+    config.tls.as_ref().map(|table| TlsRules::compile(table, ordered, SystemTime::now(), earlier)).transpose()
 }
 
 /// Puts a configuration into effect, or says why that cannot be.

@@ -2,7 +2,7 @@
 
 mod authority;
 pub mod cache;
-mod certificate;
+pub(super) mod certificate;
 pub mod challenges;
 mod entries;
 pub mod http01;
@@ -13,27 +13,13 @@ mod table;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use self::{authority::Authority, challenges::Challenges, entries::Entries, renewal::Renewal};
+use self::{authority::Authority, challenges::Challenges, entries::Entries, renewal::Renewal, table::AcmeRules};
 pub use self::{
     cache::{Cache, CacheError, FileCache},
     certificate::Ordered,
     table::{AcmeError, AcmeTable, ChallengeType},
 };
 use crate::observe::gauges::Gauges;
-
-#[cfg(test)]
-pub(super) use self::certificate::tests::ordered_for;
-
-/// What a table says, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Terms {
-    /// In lower case, each once, at least one.
-    domains: Vec<String>,
-    contact: Vec<String>,
-    directory: String,
-    /// At least one.
-    challenge_types: Vec<ChallengeType>,
-}
 
 /// Everything for the certificate of one node: its task is [`run`](Self::run), its challenges are answered by
 /// [`Challenges`].
@@ -61,23 +47,23 @@ impl Acme {
     /// # Errors
     /// See [`AcmeError`].
     pub fn new(table: &AcmeTable, gauges: Arc<Gauges>) -> Result<Self, AcmeError> {
-        let terms = table.check()?;
+        let rules = table.check()?;
         let cache = FileCache::open(&table.cache).map_err(AcmeError::Cache)?;
         let authority = Authority::new(table.root_ca.as_deref())?;
-        Ok(Self::assemble(terms, Arc::new(cache), authority, gauges, table.http_address))
+        Ok(Self::assemble(rules, Arc::new(cache), authority, gauges, table.http_address))
     }
 
     fn assemble(
-        terms: Terms,
+        rules: AcmeRules,
         cache: Arc<dyn Cache>,
         authority: Authority,
         gauges: Arc<Gauges>,
         http_address: Option<SocketAddr>,
     ) -> Self {
         gauges.acme.in_use();
-        let entries = Arc::new(Entries::new(cache, &terms, Arc::clone(&gauges)));
-        let challenges = Arc::new(Challenges::new(&terms.domains, Arc::clone(&entries)));
-        let renewal = Renewal::new(terms, entries, Arc::clone(&challenges), authority, gauges);
+        let entries = Arc::new(Entries::new(cache, &rules, Arc::clone(&gauges)));
+        let challenges = Arc::new(Challenges::new(&rules.domains, Arc::clone(&entries)));
+        let renewal = Renewal::new(rules, entries, Arc::clone(&challenges), authority, gauges);
         Self { challenges, renewal, http_address }
     }
 

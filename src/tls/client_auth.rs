@@ -69,12 +69,12 @@ impl ClientCertificate {
 
 /// What of a client's certificate is used, and for what.
 #[derive(Debug, Default)]
-pub(super) struct Use {
+pub(super) struct ClientCertificateRules {
     headers: Vec<(HeaderName, CertificatePart)>,
     user: Option<CertificatePart>,
 }
 
-impl Use {
+impl ClientCertificateRules {
     /// As the table says; the error is the name that is no header.
     pub(super) fn new(
         headers: &BTreeMap<String, CertificatePart>,

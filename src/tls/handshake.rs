@@ -24,7 +24,7 @@ use tokio::{
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
-use super::{ClientCertificate, Tls, TlsTerms, client_auth::has_expired, io::Socket};
+use super::{ClientCertificate, Tls, TlsRules, client_auth::has_expired, io::Socket};
 use crate::{
     observe::{journal, tally::Tally},
     policy::handshake_rate::HandshakeRate,
@@ -146,8 +146,8 @@ impl Handshakes {
 
     async fn shake_hands(&self, stream: TcpStream) -> Result<Option<Arrival>, HandshakeError> {
         let start = LazyConfigAcceptor::new(Acceptor::default(), Socket::new(stream)).await?;
-        let terms = self.tls.terms();
-        if let Some(answer) = answer_to_challenge(&terms, &start.client_hello()).await {
+        let rules = self.tls.rules();
+        if let Some(answer) = answer_to_challenge(&rules, &start.client_hello()).await {
             start.into_stream(answer).await?.shutdown().await?;
             self.tally.tls_handshake("challenge");
             return Ok(None);
@@ -155,7 +155,7 @@ impl Handshakes {
         let accept = {
             // Signing and key exchange, a part of a millisecond, happen in here.
             let _turn = self.turn.acquire().await;
-            let accept = start.into_stream(Arc::clone(&terms.config));
+            let accept = start.into_stream(Arc::clone(&rules.config));
             // Whoever is next computes only after the reactor has looked for what open sessions have to do.
             yield_now().await;
             accept
@@ -169,7 +169,7 @@ impl Handshakes {
             return Err(HandshakeError::Expired);
         }
         self.tally.tls_handshake(if resumed { "resumed" } else { "full" });
-        Ok(Some(arrival(stream, &terms)))
+        Ok(Some(arrival(stream, &rules)))
     }
 
     fn begin(&self) -> (Mark, oneshot::Receiver<()>) {
@@ -189,16 +189,16 @@ impl Handshakes {
 
 /// How an authority is answered that asks whether a name is ours, by a handshake without client certificates (RFC 8737).
 /// None for everybody else.
-async fn answer_to_challenge(terms: &TlsTerms, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
-    let ordered = terms.ordered.as_ref().filter(|_| is_challenge(hello))?;
+async fn answer_to_challenge(rules: &TlsRules, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
+    let ordered = rules.ordered.as_ref().filter(|_| is_challenge(hello))?;
     ordered.challenges.tls_alpn_01(hello.server_name()?).await
 }
 
-fn arrival(stream: Box<TlsStream<Socket>>, terms: &TlsTerms) -> Arrival {
+fn arrival(stream: Box<TlsStream<Socket>>, rules: &TlsRules) -> Arrival {
     let (_, connection) = stream.get_ref();
     let protocol = if connection.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
     let leaf = connection.peer_certificates().and_then(<[_]>::first);
-    let certificate = leaf.and_then(|leaf| terms.client.of(leaf)).map(Arc::new);
+    let certificate = leaf.and_then(|leaf| rules.client.of(leaf)).map(Arc::new);
     Arrival { io: stream, protocol, tls: true, certificate }
 }
 

@@ -10,9 +10,22 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::{UnknownName, certificate::Certificate};
+use super::certificate::Certificate;
 use crate::tls::acme::Ordered;
+
+/// What a client gets that asks for a name of no certificate.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownName {
+    /// The first certificate.
+    #[default]
+    Default,
+    /// An alert.
+    Refuse,
+}
 
 /// A certificate that comes and is replaced while the node runs.
 #[derive(Debug, Default)]
@@ -92,7 +105,7 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SignatureAlgorithm};
 
     use super::*;
-    use crate::tls::{acme::ordered_for, provider};
+    use crate::tls::{acme::certificate::tests::ordered_for, provider};
 
     fn certificate(names: &[&str], algorithm: &'static SignatureAlgorithm) -> Certificate {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();

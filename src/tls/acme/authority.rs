@@ -27,7 +27,7 @@ use rustls::{
 };
 use tokio::time::timeout;
 
-use super::AcmeError;
+use super::table::AcmeError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For one request: name, connection, answer.

@@ -106,7 +106,7 @@ fn judge_names(leaf: &CertificateDer<'_>, domains: &[String]) -> Result<(), Orde
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::tls) mod tests {
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
     use super::*;

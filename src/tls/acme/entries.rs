@@ -9,8 +9,8 @@ use std::sync::{
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::{
-    Terms,
     cache::{Cache, CacheError, Lock},
+    table::AcmeRules,
 };
 use crate::observe::{
     gauges::Gauges,
@@ -46,14 +46,14 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    pub(super) fn new(cache: Arc<dyn Cache>, terms: &Terms, gauges: Arc<Gauges>) -> Self {
-        let mut domains = terms.domains.clone();
+    pub(super) fn new(cache: Arc<dyn Cache>, rules: &AcmeRules, gauges: Arc<Gauges>) -> Self {
+        let mut domains = rules.domains.clone();
         domains.sort_unstable();
-        let first = terms.domains.first().map_or("", String::as_str);
+        let first = rules.domains.first().map_or("", String::as_str);
         let readable = &first[..first.floor_char_boundary(READABLE_BYTES_MAX)];
         let certificate =
-            format!("{readable}-{}", short_digest(&format!("{}\n{}", terms.directory, domains.join("\n"))));
-        let account = format!("account-{}", short_digest(&terms.directory));
+            format!("{readable}-{}", short_digest(&format!("{}\n{}", rules.directory, domains.join("\n"))));
+        let account = format!("account-{}", short_digest(&rules.directory));
         Self { cache, account, certificate, gauges, failing: AtomicBool::new(false) }
     }
 

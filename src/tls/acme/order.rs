@@ -11,12 +11,11 @@ use tokio::time::{error::Elapsed, sleep, timeout};
 use zeroize::Zeroizing;
 
 use super::{
-    Terms,
     authority::Bounded,
     certificate::{Ordered, OrderedError},
     challenges::{Challenges, Open, SHARED_AFTER},
     entries::{Entries, Entry},
-    table::ChallengeType,
+    table::{AcmeRules, ChallengeType},
 };
 use crate::observe::journal::{self, LogLevel};
 
@@ -58,7 +57,7 @@ struct Kept {
 /// Everything that an order needs. The lock of the cache is held while there is one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Orderer<'a> {
-    pub(super) terms: &'a Terms,
+    pub(super) rules: &'a AcmeRules,
     pub(super) entries: &'a Entries,
     pub(super) challenges: &'a Arc<Challenges>,
     pub(super) client: &'a Bounded,
@@ -75,7 +74,7 @@ impl Orderer<'_> {
     }
 
     async fn try_order(self) -> Result<Ordered, OrderError> {
-        let identifiers: Vec<_> = self.terms.domains.iter().cloned().map(Identifier::Dns).collect();
+        let identifiers: Vec<_> = self.rules.domains.iter().cloned().map(Identifier::Dns).collect();
         let wanted = NewOrder::new(&identifiers);
         let account = self.account(self.kept_account().await).await?;
         let mut order = match account.new_order(&wanted).await {
@@ -95,7 +94,7 @@ impl Orderer<'_> {
         let key = Zeroizing::new(order.finalize().await?);
         let chain = order.poll_certificate(&PATIENCE).await?;
         let pem = Zeroizing::new([key.as_bytes(), chain.as_bytes()].concat());
-        Ok(Ordered::from_pem(pem, &self.terms.domains)?)
+        Ok(Ordered::from_pem(pem, &self.rules.domains)?)
     }
 
     async fn kept_account(self) -> Option<Kept> {
@@ -110,10 +109,10 @@ impl Orderer<'_> {
     /// The kept one, or a new one, which is kept.
     async fn account(self, kept: Option<Kept>) -> Result<Account, Error> {
         let client = Box::new(self.client.clone());
-        let contact: Vec<&str> = self.terms.contact.iter().map(String::as_str).collect();
+        let contact: Vec<&str> = self.rules.contact.iter().map(String::as_str).collect();
         let (account, credentials) = match kept {
             Some(Kept { contact: told, credentials }) => {
-                let unchanged = told == self.terms.contact;
+                let unchanged = told == self.rules.contact;
                 let copy = serde_json::to_value(&credentials)?;
                 let account = Account::builder_with_http(client).from_credentials(credentials).await?;
                 if unchanged {
@@ -128,11 +127,11 @@ impl Orderer<'_> {
             }
             None => {
                 let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-                let directory = self.terms.directory.clone();
+                let directory = self.rules.directory.clone();
                 Account::builder_with_http(client).create(&new, directory, None).await?
             }
         };
-        let kept = Kept { contact: self.terms.contact.clone(), credentials };
+        let kept = Kept { contact: self.rules.contact.clone(), credentials };
         self.entries.store(Entry::Account, serde_json::to_vec(&kept)?).await;
         Ok(account)
     }

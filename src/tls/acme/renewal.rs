@@ -9,13 +9,13 @@ use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 use super::{
-    Terms,
     authority::Authority,
     certificate::Ordered,
     challenges::Challenges,
     entries::{Entries, Entry},
     order::{OrderError, Orderer},
     schedule::{Attempts, Chance},
+    table::AcmeRules,
 };
 use crate::observe::{
     gauges::Gauges,
@@ -30,7 +30,7 @@ const LOOK_EVERY_WANTED: Duration = Duration::from_secs(5);
 /// The task, and what it remembers.
 #[derive(Debug)]
 pub(super) struct Renewal {
-    terms: Terms,
+    rules: AcmeRules,
     entries: Arc<Entries>,
     challenges: Arc<Challenges>,
     authority: Authority,
@@ -55,14 +55,14 @@ struct Held {
 
 impl Renewal {
     pub(super) fn new(
-        terms: Terms,
+        rules: AcmeRules,
         entries: Arc<Entries>,
         challenges: Arc<Challenges>,
         authority: Authority,
         gauges: Arc<Gauges>,
     ) -> Self {
         let (held, attempts) = (None, Attempts::default());
-        Self { terms, entries, challenges, authority, gauges, held, attempts, attempts_unsaved: false, refused: None }
+        Self { rules, entries, challenges, authority, gauges, held, attempts, attempts_unsaved: false, refused: None }
     }
 
     pub(super) async fn run(mut self, mut publish: impl FnMut(&Ordered)) {
@@ -117,7 +117,7 @@ impl Renewal {
         {
             return;
         }
-        match Ordered::from_pem(content.clone(), &self.terms.domains) {
+        match Ordered::from_pem(content.clone(), &self.rules.domains) {
             Ok(ordered) => {
                 let better = |held: &Held| held.ordered.validity.not_after < ordered.validity.not_after;
                 if self.held.as_ref().is_none_or(better) {
@@ -144,12 +144,12 @@ impl Renewal {
             return Duration::ZERO;
         }
         let challenge_type =
-            self.terms.challenge_types[self.attempts.failures() as usize % self.terms.challenge_types.len()];
+            self.rules.challenge_types[self.attempts.failures() as usize % self.rules.challenge_types.len()];
         self.attempts.begin(unix_seconds());
         self.save_attempts().await;
         let client = self.authority.client();
-        let (terms, entries, challenges) = (&self.terms, &*self.entries, &self.challenges);
-        let outcome = Orderer { terms, entries, challenges, client: &client, challenge_type }.order().await;
+        let (rules, entries, challenges) = (&self.rules, &*self.entries, &self.challenges);
+        let outcome = Orderer { rules, entries, challenges, client: &client, challenge_type }.order().await;
         self.gauges.acme.ordered(outcome.is_ok());
         match outcome {
             Ok(ordered) => {
@@ -172,10 +172,10 @@ impl Renewal {
             Some(held) => format!("the old one stays in force: {}", self.about(&held.ordered)),
             None => "there is no other, so that no client can connect over TLS".to_owned(),
         };
-        let domains = self.terms.domains.join(", ");
+        let domains = self.rules.domains.join(", ");
         let sentence = format!(
             "no certificate for {domains} could be ordered from {}: {error}; the next attempt is in {} minutes; {meanwhile}",
-            self.terms.directory,
+            self.rules.directory,
             (next - now).div_ceil(60)
         );
         journal::line(LogLevel::Error, &sentence);
@@ -202,7 +202,7 @@ impl Renewal {
     /// For the log: its names, and when it ends.
     fn about(&self, ordered: &Ordered) -> String {
         let verb = if ordered.validity.not_after < unix_seconds() { "expired" } else { "is good until" };
-        format!("{} {verb} {}", self.terms.domains.join(", "), httpdate::fmt_http_date(ordered.not_after()))
+        format!("{} {verb} {}", self.rules.domains.join(", "), httpdate::fmt_http_date(ordered.not_after()))
     }
 }
 

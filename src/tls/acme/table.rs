@@ -7,7 +7,7 @@ use rustls::pki_types::DnsName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Terms, cache::CacheError};
+use super::cache::CacheError;
 
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
@@ -42,6 +42,17 @@ pub struct AcmeTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"0.0.0.0:80")]
     pub http_address: Option<SocketAddr>,
+}
+
+/// `[tls.acme]`, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AcmeRules {
+    /// In lower case, each once, at least one.
+    pub(super) domains: Vec<String>,
+    pub(super) contact: Vec<String>,
+    pub(super) directory: String,
+    /// At least one.
+    pub(super) challenge_types: Vec<ChallengeType>,
 }
 
 /// How it is shown that a name leads here.
@@ -163,7 +174,7 @@ impl AcmeError {
 
 impl AcmeTable {
     /// What it means. Reads and makes no file.
-    pub(super) fn check(&self) -> Result<Terms, AcmeError> {
+    pub(super) fn check(&self) -> Result<AcmeRules, AcmeError> {
         if self.domains.is_empty() {
             return Err(AcmeError::NoDomain);
         }
@@ -192,7 +203,7 @@ impl AcmeTable {
         if self.challenges.contains(&ChallengeType::Http01) && self.http_address.is_none() {
             return Err(AcmeError::NoHttpAddress);
         }
-        Ok(Terms {
+        Ok(AcmeRules {
             domains,
             contact: self.contact.clone(),
             directory: self.directory.clone(),
@@ -240,7 +251,7 @@ mod tests {
         ] {
             let table = AcmeTable { domains: vec![text.to_owned()], ..table() };
             match (table.check(), expected) {
-                (Ok(terms), Ok(expected)) => assert_eq!(terms.domains, [expected]),
+                (Ok(rules), Ok(expected)) => assert_eq!(rules.domains, [expected]),
                 (Err(error), Err(part)) => {
                     assert!(error.to_string().contains(part), "{error}");
                     assert_eq!(error.key(), "tls.acme.domains[0]");

@@ -25,7 +25,7 @@ fn tls() -> Tls {
     };
     let (certificate, private_key) = (file("tls.crt", certificate.pem()), file("tls.key", key.serialize_pem()));
     let table = TlsTable { certificate, private_key, ..TlsTable::default() };
-    Tls::new(TlsTerms::compile(&table, None, SystemTime::now(), None).unwrap())
+    Tls::new(TlsRules::compile(&table, None, SystemTime::now(), None).unwrap())
 }
 
 /// The first that a client says.

@@ -11,19 +11,19 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 use super::*;
 use crate::{
     observe::gauges::Gauges,
-    tls::acme::{Terms, cache::FileCache},
+    tls::acme::{cache::FileCache, table::AcmeRules},
 };
 
 fn replica(folder: &TempDir, domains: &[&str]) -> Challenges {
     let domains: Vec<String> = domains.iter().map(|&domain| domain.to_owned()).collect();
-    let terms = Terms {
+    let rules = AcmeRules {
         domains: domains.clone(),
         contact: vec![],
         directory: "https://ca.test/".to_owned(),
         challenge_types: vec![ChallengeType::TlsAlpn01],
     };
     let cache = Arc::new(FileCache::open(folder.path()).unwrap());
-    let entries = Arc::new(Entries::new(cache, &terms, Arc::new(Gauges::new())));
+    let entries = Arc::new(Entries::new(cache, &rules, Arc::new(Gauges::new())));
     Challenges::new(&domains, entries)
 }
 
