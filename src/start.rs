@@ -3,10 +3,10 @@
 mod acme;
 mod compile;
 mod control;
+mod error;
 mod thread;
 
 use std::{
-    io,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::Arc,
@@ -16,23 +16,22 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::error::StartError;
 use crate::{
     admin::{Admin, health::Health},
-    config::{Config, error::ConfigError, load::Overrides},
+    config::{Config, load::Overrides},
     gateway::{drain::Stage, listener},
-    jwks::KeyServerError,
     observe::{
         gauges::Gauges,
-        journal::{self, JournalError, LogLevel},
+        journal::{self, LogLevel},
         tally::Tally,
     },
-    policy::compile_error::CompileError,
-    relay::{dial::UpstreamUrlError, registry::Registry},
+    relay::registry::Registry,
     start::{
         acme::CertificateOrder,
         compile::{Keys, Shared},
         control::Control,
-        thread::Seed,
+        thread::ThreadArgs,
     },
     tls::TlsError,
     units::{Secret, SecretError, SecretSource},
@@ -40,61 +39,6 @@ use crate::{
 
 /// How long the last log lines may take to be written.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
-
-/// Why a node does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration says something that cannot be.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The configuration cannot be put into effect.
-    #[error(transparent)]
-    Compile(#[from] CompileError),
-    /// The service's URL is none.
-    #[error(transparent)]
-    Upstream(#[from] UpstreamUrlError),
-    /// The key server cannot be asked.
-    #[error(transparent)]
-    KeyServer(#[from] KeyServerError),
-    /// TLS cannot be ended as the table says.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The admin token cannot be read.
-    #[error("admin.token: {0}")]
-    AdminToken(#[from] SecretError),
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address} ({key}): {source}")]
-    Listen {
-        /// The key that names it.
-        key: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The log cannot be written.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The operating system gives no thread, or no watch on the file.
-    #[error("cannot start: {0}")]
-    System(#[from] io::Error),
-}
-
-impl StartError {
-    /// Is it the configuration that must be mended?
-    #[must_use]
-    pub const fn is_configuration(&self) -> bool {
-        matches!(
-            self,
-            Self::Config(_)
-                | Self::Compile(_)
-                | Self::Upstream(_)
-                | Self::KeyServer(_)
-                | Self::Tls(_)
-                | Self::AdminToken(_)
-        )
-    }
-}
 
 /// A node that runs. Dropped, it runs on.
 #[derive(Debug)]
@@ -182,7 +126,10 @@ fn launch(config: Config, source: Option<control::Source>) -> Result<Running, St
     let health = Arc::new(Health::new(started, tallies.clone()));
     let certificates = source.as_ref().and_then(|_| control::watch_certificates(&config));
     let (shared, order) = shared(&config)?;
-    let (shared, order) = (Arc::new(shared), order.map(CertificateOrder::listen).transpose()?);
+    let (shared, order) = (
+        Arc::new(shared),
+        order.map(|order| order.listen(|address| bind("tls.acme.http_address", address))).transpose()?,
+    );
     health.set_certificate(order.is_none());
     let keys = Keys::of(&config, &shared)?;
     let settings = Arc::new(compile::compile(&config, &keys, 1)?);
@@ -203,7 +150,7 @@ fn launch(config: Config, source: Option<control::Source>) -> Result<Running, St
     for (index, ((listener, tally), errands)) in listeners.into_iter().zip(&tallies).zip(taken).enumerate() {
         workers.push(thread::spawn(
             index,
-            Seed {
+            ThreadArgs {
                 listener,
                 tally: Arc::clone(tally),
                 shared: Arc::clone(&shared),

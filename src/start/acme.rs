@@ -1,12 +1,15 @@
 //! Joins the certificate that is ordered with what it is for: handshakes, readiness, metrics.
 
-use std::{io, net::TcpListener, sync::Arc};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
 
 use crate::{
     admin::health::Health,
     config::Config,
     observe::gauges::Gauges,
-    start::StartError,
     tls::{
         CertificateSlot, OrderedHere,
         acme::{Acme, AcmeError, AcmeTable, challenges::Challenges, http01},
@@ -47,10 +50,9 @@ impl CertificateOrder {
         OrderedHere { slot: Arc::clone(&self.slot), challenges: Arc::clone(&self.challenges) }
     }
 
-    /// Listens for questions over HTTP, where that is wanted.
-    pub(super) fn listen(mut self) -> Result<Self, StartError> {
-        let address = self.acme.http_address();
-        self.listener = address.map(|address| super::bind("tls.acme.http_address", address)).transpose()?;
+    /// Binds the address for HTTP-01 challenges with `bind`, where one is configured.
+    pub(super) fn listen<E>(mut self, bind: impl FnOnce(SocketAddr) -> Result<TcpListener, E>) -> Result<Self, E> {
+        self.listener = self.acme.http_address().map(bind).transpose()?;
         Ok(self)
     }
 

@@ -26,9 +26,9 @@ use crate::{
     observe::journal::{self, Journal, LogLevel},
     policy::auth::shared_keys::SharedKeys,
     start::{
-        StartError,
         acme::{self, CertificateOrder},
         compile::{self, Keys, Settings, Shared},
+        error::StartError,
     },
     tls::{TlsError, TlsTable, upstream},
 };
@@ -241,7 +241,7 @@ impl Reload {
     }
 
     fn try_renew_certificates(&mut self) -> Result<(), StartError> {
-        let terms = self.shared.new_tls_terms(&self.config)?;
+        let terms = self.shared.new_tls_rules(&self.config)?;
         if self.config.upstream.tls.is_some() {
             let keys = Keys { published: Arc::clone(&self.keys.published), server: None };
             let settings = compile::compile(&self.config, &keys, self.generation + 1)?;
@@ -250,7 +250,7 @@ impl Reload {
             journal::line(LogLevel::Info, "the certificates for the service were read again");
         }
         if let (Some(tls), Some(terms)) = (&self.shared.tls, terms) {
-            let new = terms.new_since(&tls.terms());
+            let new = terms.new_since(&tls.rules());
             if new.is_empty() {
                 journal::line(LogLevel::Info, "the files of [tls] were read again; the certificates are the same");
             }
@@ -280,7 +280,7 @@ impl Reload {
         };
         let settings = compile::compile(&config, &keys, self.generation + 1)?;
         acme::verify(&config).map_err(TlsError::from)?;
-        let terms = self.shared.new_tls_terms(&config)?;
+        let terms = self.shared.new_tls_rules(&config)?;
         for key in needs_restart(&self.config, &config) {
             journal::line(LogLevel::Warn, &format!("{key} was changed: that takes effect at the next start"));
         }
@@ -321,7 +321,7 @@ async fn watch_expiry(shared: Arc<Shared>) {
     let Some(tls) = &shared.tls else { return };
     loop {
         let now = SystemTime::now();
-        for (name, not_after) in tls.terms().ending(now) {
+        for (name, not_after) in tls.rules().ending(now) {
             match not_after.duration_since(now) {
                 Ok(left) => {
                     let hours = left.as_secs() / 3600;

@@ -38,8 +38,8 @@ const LAST_BYTES: Duration = Duration::from_secs(3);
 /// How often a draining thread looks whether its sessions and requests are gone.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
-/// What a worker thread grows from.
-pub(super) struct Seed {
+/// What a worker thread is given.
+pub(super) struct ThreadArgs {
     pub(super) listener: TcpListener,
     pub(super) tally: Arc<Tally>,
     pub(super) shared: Arc<Shared>,
@@ -51,15 +51,15 @@ pub(super) struct Seed {
 }
 
 /// Starts a worker thread; it ends when it has been drained, with the number of packets that still waited for the service.
-pub(super) fn spawn(index: usize, seed: Seed) -> io::Result<JoinHandle<u64>> {
+pub(super) fn spawn(index: usize, args: ThreadArgs) -> io::Result<JoinHandle<u64>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new()
         .name(format!("worker-{index}"))
-        .spawn(move || LocalSet::new().block_on(&runtime, live(index, seed)))
+        .spawn(move || LocalSet::new().block_on(&runtime, live(index, args)))
 }
 
-async fn live(index: usize, seed: Seed) -> u64 {
-    let Seed { listener, tally, shared, mut settings, mut stage, registry, mut errands, started } = seed;
+async fn live(index: usize, args: ThreadArgs) -> u64 {
+    let ThreadArgs { listener, tally, shared, mut settings, mut stage, registry, mut errands, started } = args;
     let current = Arc::clone(&settings.borrow_and_update());
     let tick = (current.session.terms.ping_interval.min(current.session.terms.ping_timeout) / TICKS_PER_PING)
         .clamp(TICK_MIN, TICK_MAX);
