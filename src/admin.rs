@@ -78,8 +78,8 @@ pub struct Admin {
     pub token: Option<Zeroizing<Vec<u8>>>,
 }
 
-/// Everything an answer is made from.
-struct Desk {
+/// What answers are made from.
+struct AdminState {
     exposition: Arc<Exposition>,
     health: Arc<Health>,
     registry: Registry,
@@ -90,7 +90,7 @@ struct Desk {
 pub async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output = ()>) {
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
     let Admin { exposition, health, registry, token } = admin;
-    let desk = Arc::new(Desk { exposition, health, registry, access: Access { token, loopback } });
+    let state = Arc::new(AdminState { exposition, health, registry, access: Access { token, loopback } });
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
     loop {
@@ -98,17 +98,17 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output
             () = &mut stop => return,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(connection(stream, Arc::clone(&desk)))),
+                Ok((stream, _)) => drop(connections.spawn(connection(stream, Arc::clone(&state)))),
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             },
         }
     }
 }
 
-async fn connection(stream: TcpStream, desk: Arc<Desk>) {
+async fn connection(stream: TcpStream, state: Arc<AdminState>) {
     let service = service_fn(|request: Request<Incoming>| {
-        let desk = Arc::clone(&desk);
-        async move { Ok::<_, Infallible>(desk.answer(request.method(), request.uri(), request.headers()).await) }
+        let state = Arc::clone(&state);
+        async move { Ok::<_, Infallible>(state.answer(request.method(), request.uri(), request.headers()).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -121,7 +121,7 @@ async fn connection(stream: TcpStream, desk: Arc<Desk>) {
     let _ = timeout(CONNECTION_TIMEOUT, connection).await;
 }
 
-impl Desk {
+impl AdminState {
     async fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Answer {
         if let Err(denial) = self.access.host(headers) {
             return denial.into();

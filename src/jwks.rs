@@ -76,7 +76,7 @@ pub struct KeyServer {
 }
 
 /// What the task remembers from one fetch to the next.
-struct Course {
+struct FetchState {
     due: Instant,
     retry: Duration,
     rest_ends: Option<Instant>,
@@ -106,7 +106,7 @@ impl KeyServer {
 
     /// Fetches now, and then whenever it is time. Never returns.
     pub async fn run(self) {
-        let mut course = Course {
+        let mut state = FetchState {
             due: Instant::now(),
             retry: self.pace.retry_first,
             rest_ends: None,
@@ -115,66 +115,66 @@ impl KeyServer {
             ignored: Vec::new(),
         };
         loop {
-            let rest_ends = course.rest_ends;
+            let rest_ends = state.rest_ends;
             tokio::select! {
-                () = sleep_until(course.due) => self.keys.refresh_begins(),
+                () = sleep_until(state.due) => self.keys.refresh_begins(),
                 () = self.wanted.notified() => {
                     if !self.keys.refresh_wanted() {
                         continue;
                     }
-                    course.rest_ends = Some(Instant::now() + self.pace.rest);
+                    state.rest_ends = Some(Instant::now() + self.pace.rest);
                 }
-                () = sleep_until(rest_ends.unwrap_or(course.due)), if rest_ends.is_some() => {
+                () = sleep_until(rest_ends.unwrap_or(state.due)), if rest_ends.is_some() => {
                     self.keys.rested();
-                    course.rest_ends = None;
+                    state.rest_ends = None;
                     continue;
                 }
             }
             match self.fetcher.fetch().await {
-                Ok(set) => self.fetched(&mut course, set),
-                Err(error) => self.failed(&mut course, &error),
+                Ok(set) => self.fetched(&mut state, set),
+                Err(error) => self.failed(&mut state, &error),
             }
         }
     }
 
-    fn fetched(&self, course: &mut Course, set: KeySet) {
+    fn fetched(&self, state: &mut FetchState, set: KeySet) {
         let now = Instant::now();
-        if course.failing || course.last_good.is_none() {
+        if state.failing || state.last_good.is_none() {
             let sentence = format!("the key set of {} was fetched: {} keys", self.fetcher.address(), set.len());
             journal::line(LogLevel::Info, &sentence);
         }
-        if course.ignored != set.ignored() {
+        if state.ignored != set.ignored() {
             for IgnoredKey { kid, reason } in set.ignored() {
                 let kid = kid.as_deref().unwrap_or_default();
                 journal::line(LogLevel::Warn, &format!("the published key {kid:?} is not used: {reason}"));
             }
-            course.ignored = set.ignored().to_vec();
+            state.ignored = set.ignored().to_vec();
         }
         self.keys.loaded(set);
         self.gauges.jwks_fetched(true);
-        course.last_good = Some(now);
-        course.failing = false;
-        course.retry = self.pace.retry_first;
-        course.due = now + about(self.pace.refresh);
+        state.last_good = Some(now);
+        state.failing = false;
+        state.retry = self.pace.retry_first;
+        state.due = now + about(self.pace.refresh);
     }
 
-    fn failed(&self, course: &mut Course, error: &FetchError) {
+    fn failed(&self, state: &mut FetchState, error: &FetchError) {
         let now = Instant::now();
         // One line for an outage, not one for each attempt: the counter tells how many.
-        if !course.failing {
+        if !state.failing {
             let sentence = format!("the key set of {} was not fetched: {}", self.fetcher.address(), causes(error));
             journal::line(LogLevel::Warn, &sentence);
         }
         self.keys.failed();
         self.gauges.jwks_fetched(false);
-        if course.last_good.is_some_and(|last_good| now - last_good >= self.pace.stale_after) {
+        if state.last_good.is_some_and(|last_good| now - last_good >= self.pace.stale_after) {
             self.keys.forget();
-            course.last_good = None;
+            state.last_good = None;
             journal::line(LogLevel::Error, "the key set is too old and no longer used; tokens cannot be verified");
         }
-        course.failing = true;
-        course.due = now + about(course.retry);
-        course.retry = (course.retry * 2).min(self.pace.retry_max);
+        state.failing = true;
+        state.due = now + about(state.retry);
+        state.retry = (state.retry * 2).min(self.pace.retry_max);
     }
 }
 

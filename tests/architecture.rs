@@ -126,8 +126,7 @@ const EXCEPT: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that still have circles of files. Nothing is added here; the list is to become empty.
-const CIRCLES_REMAIN: &[&str] =
-    &["wire", "observe", "policy", "session", "relay", "config", "tls", "gateway", "start", "cli"];
+const CIRCLES_REMAIN: &[&str] = &["wire", "observe", "policy", "session", "relay", "config", "gateway"];
 
 /// Lines of a file without its tests. A longer file holds two things: split it.
 const FILE_LINES_MAX: usize = 500;
@@ -377,7 +376,7 @@ fn modules(folder: &str) -> Vec<Module> {
 
 #[test]
 fn no_layer_has_a_circle_of_files() {
-    let mut complaints = Vec::new();
+    let mut complaints = rings(&modules("benches/relay").iter().collect::<Vec<_>>());
     let all = modules("src");
     for layer in LAYERS.iter().filter(|layer| !CIRCLES_REMAIN.contains(&layer.name)) {
         let of_layer: Vec<_> = all.iter().filter(|module| module.is_below(layer.name)).collect();
