@@ -126,10 +126,7 @@ fn launch(config: Config, source: Option<control::Source>) -> Result<Running, St
     let health = Arc::new(Health::new(started, tallies.clone()));
     let certificates = source.as_ref().and_then(|_| control::watch_certificates(&config));
     let (shared, order) = shared(&config)?;
-    let (shared, order) = (
-        Arc::new(shared),
-        order.map(|order| order.listen(|address| bind("tls.acme.http_address", address))).transpose()?,
-    );
+    let (shared, order) = (Arc::new(shared), order.map(|order| order.listen(bind)).transpose()?);
     health.set_certificate(order.is_none());
     let keys = Keys::of(&config, &shared)?;
     let settings = Arc::new(compile::compile(&config, &keys, 1)?);

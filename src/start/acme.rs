@@ -51,8 +51,12 @@ impl CertificateOrder {
     }
 
     /// Binds the address for HTTP-01 challenges with `bind`, where one is configured.
-    pub(super) fn listen<E>(mut self, bind: impl FnOnce(SocketAddr) -> Result<TcpListener, E>) -> Result<Self, E> {
-        self.listener = self.acme.http_address().map(bind).transpose()?;
+    pub(super) fn listen<E>(
+        mut self,
+        bind: impl FnOnce(&'static str, SocketAddr) -> Result<TcpListener, E>,
+    ) -> Result<Self, E> {
+        let address = self.acme.http_address();
+        self.listener = address.map(|address| bind("tls.acme.http_address", address)).transpose()?;
         Ok(self)
     }
 
