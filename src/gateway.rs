@@ -11,5 +11,6 @@ pub mod listener;
 pub mod peer;
 pub mod reply;
 pub mod router;
+pub mod serve;
 mod upgrade;
 pub mod websocket;

@@ -2,37 +2,24 @@
 
 mod handshake;
 mod polling;
+pub(super) mod request;
 mod upgrade;
 
 use std::{rc::Rc, sync::Arc};
 
-use http::{Response, request::Parts};
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use http::Response;
 
+use self::request::EngineRequest;
 use crate::{
     gateway::{
         cors,
         edge::{Edge, EdgeRules},
-        head_guard::Refused,
-        peer::Peer,
-        reply::{self, Body},
+        reply::Body,
         router::EngineRoute,
     },
-    policy::{bearer::Bearer, connections::Permit, verdict::Refusal},
-    relay::mailbox::{ClientRequest, Letter},
+    policy::{connections::Permit, verdict::Refusal},
     session::Transport,
-    wire::engineio::{error::EngineError, open::Sid},
 };
-
-/// A request to the endpoint.
-pub(super) struct EngineRequest {
-    pub(super) parts: Parts,
-    pub(super) body: Incoming,
-    pub(super) on_upgrade: OnUpgrade,
-    pub(super) peer: Peer,
-    /// Says why the body broke off, where the guard did that.
-    pub(super) refused: Refused,
-}
 
 /// Answers a request. `permit` takes the place among the open connections that a session over websocket goes on with.
 pub(super) async fn answer(
@@ -60,20 +47,4 @@ pub(super) async fn answer(
     };
     cors::allow(&edge.worker.rules().policies.origins, &headers, &mut answer);
     answer
-}
-
-/// Engine.IO's own error.
-pub(super) fn refused(error: EngineError) -> Response<Body> {
-    reply::json(error.status(), error.code(), error)
-}
-
-/// Hands a request to the session with this sid.
-fn deliver(edge: &Edge, sid: Sid, bearer: Bearer, request: ClientRequest) {
-    edge.worker.registry.deliver(sid, Letter { bearer, request });
-}
-
-/// What the request shows of who sends it.
-fn bearer(edge: &Edge, parts: &Parts, peer: &Peer) -> Bearer {
-    let token = edge.worker.rules().policies.token_sources.from_request(parts);
-    Bearer::new(&token, &parts.headers, peer.address)
 }

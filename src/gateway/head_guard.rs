@@ -40,10 +40,7 @@ pub use self::{
     error::HeadError,
     head::{FIELDS_MAX, REFUSED_METHOD, TARGET_BYTES_MAX, VALUE_BYTES_MAX, judge_head},
 };
-use crate::{
-    gateway::reply::{self, Body},
-    policy::connections::LimitsTable,
-};
+use crate::{gateway::reply::Body, policy::connections::LimitsTable};
 
 /// How long a connection may stay without a request.
 pub const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -60,7 +57,7 @@ const SYNTHETIC_REQUEST: &[u8] = b"TIDEGATE-REFUSED / HTTP/1.1\r\nhost: refused\
 
 /// The bounds of one request head.
 #[derive(Debug, Clone, Copy)]
-pub struct HeadLimits {
+pub struct HeadRules {
     /// Bytes from the request line to the empty line.
     pub head_bytes: usize,
     /// From the connection to the end of its first head, and from the first byte to the end of every other one.
@@ -69,7 +66,7 @@ pub struct HeadLimits {
     pub body_grace: Duration,
 }
 
-impl HeadLimits {
+impl HeadRules {
     /// As `[limits]` says.
     #[must_use]
     pub fn new(table: &LimitsTable) -> Self {
@@ -107,20 +104,20 @@ impl Refused {
     /// The answer to hyper's request with `method`, if that stands for one that was refused.
     #[must_use]
     pub fn answer(&self, method: &Method) -> Option<Response<Body>> {
-        if method.as_str() == REFUSED_METHOD { self.error().map(reply::head_error) } else { None }
+        if method.as_str() == REFUSED_METHOD { self.error().map(HeadError::answer) } else { None }
     }
 
     /// The answer to a request whose body broke off while it was served, in place of the service's.
     #[must_use]
     pub fn answer_in_body(&self) -> Option<Response<Body>> {
-        self.error().filter(|error| error.is_in_body()).map(reply::head_error)
+        self.error().filter(|error| error.is_in_body()).map(HeadError::answer)
     }
 }
 
 /// The stream of one client, of which hyper reads only what has been judged.
 pub struct GuardedIo<S> {
     stream: S,
-    limits: HeadLimits,
+    limits: HeadRules,
     patience: Patience,
     refused: Refused,
     /// What has come and hyper has not read.
@@ -147,7 +144,7 @@ enum Reading {
 impl<S> GuardedIo<S> {
     /// Begins to guard a connection that has just been made. Must be called within a tokio runtime.
     #[must_use]
-    pub fn new(stream: S, limits: HeadLimits) -> (Self, Refused) {
+    pub fn new(stream: S, limits: HeadRules) -> (Self, Refused) {
         let refused = Refused::default();
         let guarded = Self {
             stream,

@@ -22,7 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::{
     gateway::{
-        head_guard::{FIELDS_MAX, HeadError, HeadLimits, judge_head},
+        head_guard::{FIELDS_MAX, HeadError, HeadRules, judge_head},
         reply::{self, Body},
     },
     relay::stream::ClientStream,
@@ -58,7 +58,7 @@ impl<F: Future + 'static> Executor<F> for LocalExecutor {
 /// A connection of a client that asked for HTTP/2.
 pub(super) fn connection<S>(
     io: ClientStream,
-    limits: &HeadLimits,
+    limits: &HeadRules,
     service: S,
 ) -> Connection<TokioIo<ClientStream>, S, LocalExecutor>
 where

@@ -8,8 +8,6 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use serde::Serialize;
 
-use super::head_guard::HeadError;
-
 /// The body of every answer: one of our own, or the service's, streamed.
 pub type Body = Either<Full<Bytes>, Incoming>;
 
@@ -47,12 +45,6 @@ pub fn closing(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
-/// The answer to a request that the guard refused.
-#[must_use]
-pub fn head_error(error: HeadError) -> Response<Body> {
-    closing(json(error.status(), error.code(), error))
-}
-
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
@@ -74,12 +66,5 @@ mod tests {
         for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE] {
             assert_eq!(json(status, "limit.connections", "Too many").headers()[header::RETRY_AFTER], "5");
         }
-    }
-
-    #[test]
-    fn a_refused_head_ends_the_connection() {
-        let response = head_error(HeadError::Repeated("Host"));
-        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
-        assert_eq!(response.headers()[header::CONNECTION], "close");
     }
 }

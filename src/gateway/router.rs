@@ -5,7 +5,7 @@ mod query;
 use http::{HeaderMap, Method, header, request::Parts};
 
 pub use self::query::Query;
-use super::{cors, websocket::WebsocketTable};
+use super::{cors, websocket::table::WebsocketTable};
 use crate::{
     session::{SocketioTable, Transport},
     wire::engineio::{error::EngineError, open::Sid},

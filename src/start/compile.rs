@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use crate::{
     config::Config,
     event_names::EventNames,
-    gateway::{edge::EdgeRules, forward::Forward, head_guard::HeadLimits, router::Routes},
+    gateway::{edge::EdgeRules, forward::Forward, head_guard::HeadRules, router::Routes},
     jwks::{KeyServer, KeyServerError},
     observe::{Exposition, gauges::Gauges, journal::Journal, tally::Tally},
     policy::{
@@ -132,7 +132,7 @@ pub(super) fn compile(config: &Config, keys: &Keys, generation: u64) -> Result<S
     let edge = EdgeRules {
         routes: Routes::new(&config.socketio, &config.websocket, token_keys),
         websocket,
-        head: HeadLimits::new(&config.limits),
+        head: HeadRules::new(&config.limits),
         handshake_rate: HandshakeRate::new(config.limits.handshakes_per_ip),
         trusted_proxies: config.listen.trusted_proxies.clone(),
         identity_headers,

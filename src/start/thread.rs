@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    gateway::{drain::Stage, edge::Edge, listener},
+    gateway::{drain::Stage, edge::Edge, listener, serve::Server},
     observe::{journal, tally::Tally},
     relay::{
         registry::{Errand, Registry},
@@ -67,7 +67,8 @@ async fn live(index: usize, args: ThreadArgs) -> u64 {
     let worker = Worker::new(registry, index, &shared.returns, rules, Arc::clone(&tally), names);
     let connections = Arc::clone(&shared.connections);
     let handshakes = shared.tls.as_ref().map(|tls| Handshakes::new(Arc::clone(tls), Arc::clone(&tally)));
-    let edge = Edge::new(Rc::clone(&worker), connections, handshakes, Arc::clone(&current.edge), stage.clone());
+    let edge = Rc::new(Edge::new(Rc::clone(&worker), connections, Arc::clone(&current.edge)));
+    let server = Server::new(Rc::clone(&edge), handshakes, stage.clone());
 
     spawn_local({
         let worker = Rc::clone(&worker);
@@ -82,7 +83,7 @@ async fn live(index: usize, args: ThreadArgs) -> u64 {
         }
     });
     spawn_local({
-        let (worker, edge) = (Rc::clone(&worker), Rc::clone(&edge));
+        let worker = Rc::clone(&worker);
         async move {
             while settings.changed().await.is_ok() {
                 let current = Arc::clone(&settings.borrow_and_update());
@@ -101,7 +102,7 @@ async fn live(index: usize, args: ThreadArgs) -> u64 {
     };
     if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
         let on_connection = |stream, peer| {
-            spawn_local(Rc::clone(&edge).serve(stream, peer));
+            spawn_local(Rc::clone(&server).serve(stream, peer));
         };
         let on_exhausted = |error: &io::Error| {
             tally.accept_error();
@@ -110,14 +111,14 @@ async fn live(index: usize, args: ThreadArgs) -> u64 {
         listener::accept(listener, draining, on_connection, on_exhausted).await;
     }
     let unsent_before = tally.queue_dropped_so_far();
-    drain(&worker, &edge, &mut stage).await;
+    drain(&worker, &server, &mut stage).await;
     tally.queue_dropped_so_far() - unsent_before
 }
 
-async fn drain(worker: &Worker, edge: &Edge, stage: &mut watch::Receiver<Stage>) {
+async fn drain(worker: &Worker, server: &Server, stage: &mut watch::Receiver<Stage>) {
     let mut until = Instant::now();
     stage.mark_changed();
-    while !worker.is_empty() || !edge.is_idle() {
+    while !worker.is_empty() || !server.is_idle() {
         if stage.has_changed().unwrap_or(false) {
             // A second signal shortens the grace.
             if let Stage::Draining(grace) = *stage.borrow_and_update() {

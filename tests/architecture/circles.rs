@@ -60,25 +60,16 @@ fn reached(graph: &Graph, start: usize) -> BTreeSet<usize> {
 
 /// The way from `start` back to it, both ends named. `None` where no way leads back.
 fn shortest_ring(graph: &Graph, start: usize) -> Option<Vec<usize>> {
-    let mut came_from = BTreeMap::new();
-    let mut ahead = VecDeque::from([start]);
-    while let Some(file) = ahead.pop_front() {
-        for &next in &graph[file] {
+    let mut seen = BTreeSet::new();
+    let mut ways = VecDeque::from([vec![start]]);
+    while let Some(way) = ways.pop_front() {
+        for &next in &graph[*way.last()?] {
+            let longer = [way.as_slice(), &[next]].concat();
             if next == start {
-                let mut ring = vec![start, file];
-                while let Some(&before) = came_from.get(ring.last()?) {
-                    ring.push(before);
-                }
-                ring.dedup();
-                ring.reverse();
-                if ring.first() != Some(&start) {
-                    ring.insert(0, start);
-                }
-                return Some(ring);
+                return Some(longer);
             }
-            if !came_from.contains_key(&next) {
-                came_from.insert(next, file);
-                ahead.push_back(next);
+            if seen.insert(next) {
+                ways.push_back(longer);
             }
         }
     }

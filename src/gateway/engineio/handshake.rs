@@ -7,7 +7,10 @@ use std::{rc::Rc, sync::Arc, time::Instant};
 
 use http::{HeaderValue, Response, header, request::Parts};
 
-use super::{EngineRequest, polling, refused};
+use super::{
+    polling,
+    request::{EngineRequest, refused},
+};
 use crate::{
     gateway::{
         edge::{Edge, EdgeRules},
@@ -37,14 +40,14 @@ use crate::{
     },
 };
 
-/// What a handshake says beside its transport.
-struct Offer {
+/// What the handshake request says about the session, whichever its transport.
+struct NewSession {
     sid: Sid,
     token: Result<Option<Token>, Refusal>,
     request: DialRequest,
 }
 
-impl Offer {
+impl NewSession {
     fn read(edge: &Edge, rules: &EdgeRules, parts: &Parts, peer: &Peer) -> Result<Self, NominatedHeader> {
         let session_rules = edge.worker.rules();
         let sources = &session_rules.policies.token_sources;
@@ -62,11 +65,11 @@ pub(super) async fn over_polling(
     permit: Permit,
 ) -> Response<Body> {
     let EngineRequest { parts, peer, .. } = request;
-    let offer = match Offer::read(edge, &rules, parts, peer) {
-        Ok(offer) => offer,
+    let session = match NewSession::read(edge, &rules, parts, peer) {
+        Ok(session) => session,
         Err(nominated) => return upgrade::refused_header(&nominated),
     };
-    let (sid, bearer) = (offer.sid, Bearer::new(&offer.token, &parts.headers, peer.address));
+    let (sid, bearer) = (session.sid, Bearer::new(&session.token, &parts.headers, peer.address));
     let mut leg = PollingLeg::new(rules.open.max_payload);
     leg.say(OpCode::Text, &opening(&Open { sid, ..rules.open }));
     let (reply, packets) = Reply::awaited();
@@ -74,7 +77,7 @@ pub(super) async fn over_polling(
         return refused(EngineError::BadRequest);
     }
     let client = ClientLeg::Polling(Box::new(leg));
-    begin(edge, client, Some(bearer), offer, peer, Some(permit));
+    begin(edge, client, Some(bearer), session, peer, Some(permit));
     let mut answer = polling::packets(packets.await);
     if let Some(cookie) = sid_cookie(&rules, sid, peer) {
         answer.headers_mut().insert(header::SET_COOKIE, cookie);
@@ -94,14 +97,14 @@ pub(super) fn over_websocket(
         Ok(upgrade) => upgrade,
         Err(error) => return upgrade::refused(&error),
     };
-    let offer = match Offer::read(edge, &rules, &parts, &peer) {
-        Ok(offer) => offer,
+    let session = match NewSession::read(edge, &rules, &parts, &peer) {
+        Ok(session) => session,
         Err(nominated) => return upgrade::refused_header(&nominated),
     };
     let session_rules = edge.worker.rules();
     let protocol = session_rules.policies.token_sources.answered_subprotocol(&parts.headers);
     let mut answer = upgrade::switching_protocols(&upgrade, protocol);
-    if let Some(cookie) = sid_cookie(&rules, offer.sid, &peer) {
+    if let Some(cookie) = sid_cookie(&rules, session.sid, &peer) {
         answer.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     let edge = Rc::clone(edge);
@@ -109,19 +112,26 @@ pub(super) fn over_websocket(
         if let Some(Client { io, read_ahead }) = upgrade::completed(on_upgrade).await {
             let inflow = Inflow::new(Sender::Client, rules.open.max_payload, false);
             let mut leg = WebSocketLeg::new(io, Sender::Service, inflow, &read_ahead);
-            let open = Open { sid: offer.sid, upgrades: false, ..rules.open };
+            let open = Open { sid: session.sid, upgrades: false, ..rules.open };
             leg.say(OpCode::Text, &opening(&open), Instant::now());
-            begin(&edge, ClientLeg::Websocket(leg), None, offer, &peer, permit);
+            begin(&edge, ClientLeg::Websocket(leg), None, session, &peer, permit);
         }
     });
     answer
 }
 
-fn begin(edge: &Edge, client: ClientLeg, bearer: Option<Bearer>, offer: Offer, peer: &Peer, permit: Option<Permit>) {
+fn begin(
+    edge: &Edge,
+    client: ClientLeg,
+    bearer: Option<Bearer>,
+    session: NewSession,
+    peer: &Peer,
+    permit: Option<Permit>,
+) {
     let now = Instant::now();
     let worker = &edge.worker;
     let session_rules = worker.rules();
-    let Offer { sid, token, request } = offer;
+    let NewSession { sid, token, request } = session;
     let mut socketio =
         SocketIo::new(sid, token, now + session_rules.terms.connect_timeout).certified(peer.certified_user());
     if session_rules.terms.hold.resume.is_some() {

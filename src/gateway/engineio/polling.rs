@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{EngineRequest, bearer, deliver, refused};
+use super::request::{EngineRequest, deliver, refused};
 use crate::{
     gateway::{
         edge::{Edge, EdgeRules},
@@ -32,13 +32,13 @@ type Answered<T> = Result<Result<T, EngineError>, RecvError>;
 /// Waits for packets. They come as soon as there are any, a ping at the latest.
 pub(super) async fn poll(edge: &Edge, sid: Sid, request: &EngineRequest) -> Response<Body> {
     let (reply, answered) = Reply::awaited();
-    deliver(edge, sid, bearer(edge, &request.parts, &request.peer), ClientRequest::Poll(reply));
+    deliver(edge, sid, request.bearer(edge), ClientRequest::Poll(reply));
     packets(answered.await)
 }
 
 /// Takes a payload: as a whole or, where it breaks off, not at all.
 pub(super) async fn post(edge: &Edge, rules: &EdgeRules, sid: Sid, request: EngineRequest) -> Response<Body> {
-    let bearer = bearer(edge, &request.parts, &request.peer);
+    let bearer = request.bearer(edge);
     if let Some(answer) = refused_type(&request.parts) {
         return answer;
     }
@@ -99,7 +99,7 @@ async fn read(request: EngineRequest, max: u64) -> Result<Bytes, Response<Body>>
         // Over HTTP/1.1 the guard has less patience.
         let patience = BODY_GRACE + Duration::from_millis(received);
         let Ok(frame) = timeout_at(began + patience, body.frame()).await else {
-            return Err(reply::head_error(HeadError::BodyTimeout));
+            return Err(HeadError::BodyTimeout.answer());
         };
         let Some(frame) = frame else { break };
         let broken_off = || guard.answer_in_body().unwrap_or_else(|| reply::closing(refused(EngineError::BadRequest)));

@@ -4,7 +4,7 @@ use std::{future::poll_fn, rc::Rc, time::Duration};
 
 use http::Response;
 
-use super::{EngineRequest, bearer, deliver, refused};
+use super::request::{EngineRequest, deliver, refused};
 use crate::{
     gateway::{
         edge::{Edge, EdgeRules},
@@ -28,7 +28,7 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// Upgrades the client and hands its websocket to the session, which may be on another thread.
 pub(super) async fn upgrade(edge: &Rc<Edge>, rules: &EdgeRules, sid: Sid, request: EngineRequest) -> Response<Body> {
-    let bearer = bearer(edge, &request.parts, &request.peer);
+    let bearer = request.bearer(edge);
     let offer = match handshake::check_request(&request.parts) {
         Ok(offer) => offer,
         Err(error) => return upgrade::refused(&error),

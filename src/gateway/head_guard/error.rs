@@ -1,6 +1,8 @@
 //! Why a request was refused before hyper saw it.
 
-use http::StatusCode;
+use http::{Response, StatusCode};
+
+use crate::gateway::reply::{self, Body};
 
 /// A request that is not exact, too large or too slow. The message of each is what its sender reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -80,6 +82,12 @@ pub enum HeadError {
 }
 
 impl HeadError {
+    /// The answer, after which the connection is closed.
+    #[must_use]
+    pub fn answer(self) -> Response<Body> {
+        reply::closing(reply::json(self.status(), self.code(), self))
+    }
+
     /// The status of the answer.
     #[must_use]
     pub const fn status(self) -> StatusCode {
@@ -125,5 +133,19 @@ impl HeadError {
     #[must_use]
     pub const fn is_in_body(self) -> bool {
         matches!(self, Self::Chunk | Self::BodyTimeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_head_ends_the_connection() {
+        let response = HeadError::Repeated("Host").answer();
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(response.headers()[header::CONNECTION], "close");
     }
 }

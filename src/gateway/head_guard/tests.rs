@@ -13,9 +13,10 @@ use tokio::{
 };
 
 use super::*;
+use crate::gateway::reply;
 
-const LIMITS: HeadLimits =
-    HeadLimits { head_bytes: 16_000, handshake_timeout: Duration::from_secs(10), body_grace: Duration::from_secs(10) };
+const LIMITS: HeadRules =
+    HeadRules { head_bytes: 16_000, handshake_timeout: Duration::from_secs(10), body_grace: Duration::from_secs(10) };
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Answers each request with its line and its body; upgrades `/ws` and there sends back what it was sent.
@@ -50,7 +51,7 @@ async fn send_back(upgrade: hyper::upgrade::OnUpgrade) {
     tokio::io::copy(&mut from, &mut to).await.unwrap();
 }
 
-async fn serve(limits: HeadLimits) -> SocketAddr {
+async fn serve(limits: HeadRules) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -64,7 +65,7 @@ async fn serve(limits: HeadLimits) -> SocketAddr {
 }
 
 /// What the client reads until the connection is closed.
-async fn exchange(limits: HeadLimits, pieces: &[&[u8]]) -> String {
+async fn exchange(limits: HeadRules, pieces: &[&[u8]]) -> String {
     let mut stream = TcpStream::connect(serve(limits).await).await.unwrap();
     for piece in pieces {
         stream.write_all(piece).await.unwrap();
@@ -135,13 +136,13 @@ async fn a_client_that_goes_on_sending_still_reads_why_it_was_refused() {
 
 #[tokio::test]
 async fn who_says_nothing_is_told_nothing() {
-    let limits = HeadLimits { handshake_timeout: Duration::from_millis(50), ..LIMITS };
+    let limits = HeadRules { handshake_timeout: Duration::from_millis(50), ..LIMITS };
     assert_eq!(exchange(limits, &[]).await, "");
 }
 
 #[tokio::test]
 async fn who_stops_within_a_head_is_told_so() {
-    let limits = HeadLimits { handshake_timeout: Duration::from_millis(50), ..LIMITS };
+    let limits = HeadRules { handshake_timeout: Duration::from_millis(50), ..LIMITS };
     assert_eq!(seen(&exchange(limits, &[b"GET / HT"]).await), ["408"]);
     let after_another = exchange(limits, &[b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"GET / HT"]).await;
     assert_eq!(seen(&after_another), ["200", "408"]);
@@ -149,14 +150,14 @@ async fn who_stops_within_a_head_is_told_so() {
 
 #[tokio::test]
 async fn the_time_for_a_head_does_not_run_while_a_request_is_served() {
-    let limits = HeadLimits { handshake_timeout: Duration::from_millis(50), ..LIMITS };
+    let limits = HeadRules { handshake_timeout: Duration::from_millis(50), ..LIMITS };
     let answers = exchange(limits, &[b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"]).await;
     assert!(answers.ends_with("<GET /slow >"), "{answers}");
 }
 
 #[tokio::test]
 async fn who_stops_within_a_body_is_told_so() {
-    let limits = HeadLimits { body_grace: Duration::from_millis(50), ..LIMITS };
+    let limits = HeadRules { body_grace: Duration::from_millis(50), ..LIMITS };
     let answers = exchange(limits, &[b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab"]).await;
     assert_eq!(seen(&answers), ["408"]);
     assert!(answers.contains("body_timeout"), "{answers}");

@@ -1,0 +1,44 @@
+//! One request to the Engine.IO endpoint: what it carries, and how it reaches the session that it names.
+
+use http::{Response, request::Parts};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+
+use crate::{
+    gateway::{
+        edge::Edge,
+        head_guard::Refused,
+        peer::Peer,
+        reply::{self, Body},
+    },
+    policy::bearer::Bearer,
+    relay::mailbox::{ClientRequest, Letter},
+    wire::engineio::{error::EngineError, open::Sid},
+};
+
+/// A request to the endpoint.
+pub(in crate::gateway) struct EngineRequest {
+    pub(in crate::gateway) parts: Parts,
+    pub(in crate::gateway) body: Incoming,
+    pub(in crate::gateway) on_upgrade: OnUpgrade,
+    pub(in crate::gateway) peer: Peer,
+    /// Tells why the body broke off, where the head guard cut it off.
+    pub(in crate::gateway) refused: Refused,
+}
+
+impl EngineRequest {
+    /// Identifies the sender, so that only the owner of a sid can use it.
+    pub(super) fn bearer(&self, edge: &Edge) -> Bearer {
+        let token = edge.worker.rules().policies.token_sources.from_request(&self.parts);
+        Bearer::new(&token, &self.parts.headers, self.peer.address)
+    }
+}
+
+/// Hands a request to the session with this sid.
+pub(super) fn deliver(edge: &Edge, sid: Sid, bearer: Bearer, request: ClientRequest) {
+    edge.worker.registry.deliver(sid, Letter { bearer, request });
+}
+
+/// The answer to a request that breaks a rule of Engine.IO.
+pub(in crate::gateway) fn refused(error: EngineError) -> Response<Body> {
+    reply::json(error.status(), error.code(), error)
+}

@@ -1,0 +1,232 @@
+//! Serves one connection, from its first byte to its last HTTP answer, and hands each request to its endpoint.
+
+use std::{
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+};
+
+use http::{Request, Response, StatusCode, Version};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, sync::watch};
+
+use crate::{
+    gateway::{
+        cors,
+        drain::Stage,
+        edge::{Edge, EdgeRules},
+        engineio::{self, request::EngineRequest},
+        head_guard::{GuardedIo, HeadRules, KEEP_ALIVE_IDLE, Refused},
+        http2,
+        peer::Peer,
+        reply::{self, Body},
+        router::Route,
+        websocket,
+    },
+    policy::{
+        connections::{Connections, Permit},
+        verdict::Refusal,
+    },
+    relay::stream::ClientStream,
+    tls::{
+        ClientCertificate,
+        handshake::{Arrival, Handshakes, Protocol},
+    },
+};
+
+/// The server of one worker thread.
+#[derive(Debug)]
+pub struct Server {
+    edge: Rc<Edge>,
+    /// `None`: clients speak plain HTTP.
+    handshakes: Option<Handshakes>,
+    stage: watch::Receiver<Stage>,
+    /// Connections that are being served and carry no session.
+    serving: Cell<usize>,
+}
+
+impl Server {
+    /// Serves `edge`, behind TLS where there are `handshakes`. Once `stage` is draining, connections without a session
+    /// are closed.
+    #[must_use]
+    pub fn new(edge: Rc<Edge>, handshakes: Option<Handshakes>, stage: watch::Receiver<Stage>) -> Rc<Self> {
+        Rc::new(Self { edge, handshakes, stage, serving: Cell::new(0) })
+    }
+
+    /// Whether every connection has ended or become a session.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        self.serving.get() == 0
+    }
+
+    /// Serves one connection until it ends or becomes a session.
+    pub async fn serve(self: Rc<Self>, stream: TcpStream, socket: SocketAddr) {
+        let _serving = Serving::new(Rc::clone(&self));
+        let rules = self.edge.rules();
+        // Behind a trusted proxy all clients share one address, so each session is counted by itself.
+        let by_request = rules.trusted_proxies.iter().any(|proxy| proxy.contains(&socket.ip()));
+        let admitted = if by_request { Ok(None) } else { self.edge.connections.admit(socket.ip()).map(Some) };
+        let Some(arrival) = self.arrive(stream, socket.ip(), &rules, !by_request).await else { return };
+        let client = Rc::new(Connection {
+            socket,
+            tls: arrival.tls,
+            certificate: arrival.certificate,
+            admitted: RefCell::new(admitted),
+        });
+        let mut head = rules.head;
+        if arrival.tls {
+            // TLS had the first half of the time.
+            head.handshake_timeout /= 2;
+        }
+        match arrival.protocol {
+            Protocol::Http1 => self.serve_http1(arrival.io, client, &head).await,
+            Protocol::Http2 => self.serve_http2(arrival.io, client, &head).await,
+        }
+    }
+
+    async fn arrive(&self, stream: TcpStream, ip: IpAddr, rules: &EdgeRules, limited: bool) -> Option<Arrival> {
+        let Some(handshakes) = &self.handshakes else { return Some(Arrival::plain(stream)) };
+        // The first request has the other half of the time.
+        let within = rules.head.handshake_timeout / 2;
+        let rate = limited.then_some(&rules.handshake_rate);
+        handshakes.accept(stream, ip, within, rate).await
+    }
+
+    async fn serve_http1(self: Rc<Self>, io: ClientStream, client: Rc<Connection>, head: &HeadRules) {
+        let (io, refused) = GuardedIo::new(io, *head);
+        let service = service_fn(|request| {
+            let (server, client, refused) = (Rc::clone(&self), Rc::clone(&client), refused.clone());
+            async move { Ok::<_, Infallible>(server.answer(request, &client, &refused).await) }
+        });
+        let connection = head.http1().serve_connection(TokioIo::new(io), service).with_upgrades();
+        let mut connection = pin!(connection);
+        let mut stage = self.stage.clone();
+        tokio::select! {
+            // An error here is the client's; each refusal was counted when it was answered.
+            _ = connection.as_mut() => {}
+            _ = stage.wait_for(Stage::is_draining) => {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.await;
+            }
+        }
+    }
+
+    async fn serve_http2(self: Rc<Self>, io: ClientStream, client: Rc<Connection>, head: &HeadRules) {
+        let activity = http2::Activity::new(head.handshake_timeout, KEEP_ALIVE_IDLE);
+        let service = {
+            let (server, activity) = (Rc::clone(&self), Rc::clone(&activity));
+            service_fn(move |mut request| {
+                let (server, client, activity) = (Rc::clone(&server), Rc::clone(&client), Rc::clone(&activity));
+                let serving = activity.begin();
+                async move {
+                    let _serving = serving;
+                    let answer = match http2::normalize(&mut request) {
+                        Ok(()) => server.answer(request, &client, &Refused::default()).await,
+                        Err(error) => {
+                            server.edge.worker.tally.refused("head", error.code());
+                            error.answer()
+                        }
+                    };
+                    Ok::<_, Infallible>(activity.attend(answer))
+                }
+            })
+        };
+        let mut stage = self.stage.clone();
+        let leave = stage.wait_for(Stage::is_draining);
+        http2::serve(http2::connection(io, head, service), &activity, leave).await;
+    }
+
+    async fn answer(&self, mut request: Request<Incoming>, client: &Connection, refused: &Refused) -> Response<Body> {
+        if let (Some(answer), Some(error)) = (refused.answer(request.method()), refused.error()) {
+            self.edge.worker.tally.refused("head", error.code());
+            return answer;
+        }
+        if let Err(refusal) = *client.admitted.borrow() {
+            return self.edge.refuse("connection", refusal, client.socket.ip(), request.headers());
+        }
+        let rules = self.edge.rules();
+        let peer = Peer::of(client.socket, request.headers(), &rules.trusted_proxies, client.tls)
+            .with_certificate(client.certificate.clone());
+        let on_upgrade = hyper::upgrade::on(&mut request);
+        let (parts, body) = request.into_parts();
+        let route = rules.routes.route(&parts);
+        if matches!(route, Route::Engineio(_) | Route::Websocket(_))
+            && let Err(refusal) = self.edge.worker.rules().policies.admit(&parts)
+        {
+            return self.edge.refuse("handshake", refusal, peer.address, &parts.headers);
+        }
+        if parts.version == Version::HTTP_2 && route.opens_websocket() {
+            self.edge.worker.tally.refused("handshake", "bad_handshake");
+            return http2::no_websocket();
+        }
+        match route {
+            Route::Forward => {
+                let request = Request::from_parts(parts, body);
+                let answer = rules.forward.forward(request, &peer, &rules.identity_headers).await;
+                let answer = refused.answer_in_body().unwrap_or(answer);
+                self.edge.worker.tally.http(answer.status().as_u16());
+                answer
+            }
+            Route::Refused(error) => {
+                self.edge.worker.tally.refused("handshake", error.reason());
+                let mut answer = reply::closing(engineio::request::refused(error));
+                cors::allow(&self.edge.worker.rules().policies.origins, &parts.headers, &mut answer);
+                answer
+            }
+            Route::NoWebsocket => {
+                self.edge.worker.tally.refused("handshake", "no_websocket_route");
+                let message = "There is no WebSocket route at this path";
+                reply::closing(reply::json(StatusCode::NOT_FOUND, "no_websocket_route", message))
+            }
+            Route::Engineio(route) => {
+                let permit = || client.permit(&self.edge.connections, peer.address);
+                let refused = refused.clone();
+                let request = EngineRequest { parts, body, on_upgrade, peer: peer.clone(), refused };
+                engineio::answer(&self.edge, rules, route, request, permit).await
+            }
+            Route::Websocket(index) => match client.permit(&self.edge.connections, peer.address) {
+                Ok(permit) => websocket::open(&self.edge, rules, &parts, on_upgrade, peer, permit, index).await,
+                Err(refusal) => self.edge.refuse("handshake", refusal, peer.address, &parts.headers),
+            },
+        }
+    }
+}
+
+/// A client's connection, whichever request comes over it.
+struct Connection {
+    socket: SocketAddr,
+    tls: bool,
+    certificate: Option<Arc<ClientCertificate>>,
+    /// The outcome of admission, until a session takes the permit. `Ok(None)`: each session is counted by itself.
+    admitted: RefCell<Result<Option<Permit>, Refusal>>,
+}
+
+impl Connection {
+    /// The permit that a session takes over from its connection, or one of its own.
+    fn permit(&self, connections: &Arc<Connections>, address: IpAddr) -> Result<Option<Permit>, Refusal> {
+        match std::mem::replace(&mut *self.admitted.borrow_mut(), Ok(None)) {
+            Ok(None) => connections.admit(address).map(Some),
+            taken => taken,
+        }
+    }
+}
+
+/// Counts a connection for as long as it is served.
+struct Serving(Rc<Server>);
+
+impl Serving {
+    fn new(server: Rc<Server>) -> Self {
+        server.serving.set(server.serving.get() + 1);
+        Self(server)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.serving.set(self.0.serving.get() - 1);
+    }
+}
