@@ -384,3 +384,26 @@ fn no_layer_has_a_circle_of_files() {
     }
     assert_none(&complaints);
 }
+
+/// So that the reading order stays complete.
+#[test]
+fn lib_rs_lists_every_file_of_every_layer() {
+    let list = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let of_layer = |name: &str| {
+        let behind = list.split_once(&format!("//! * [`{name}`]")).map_or("", |(_, behind)| behind);
+        behind.split("\n//! * ").next().unwrap_or_default().split("\n//! #").next().unwrap_or_default().to_owned()
+    };
+    let mut complaints = Vec::new();
+    for source in sources() {
+        let segments: Vec<_> = source.path.trim_end_matches(".rs").split('/').collect();
+        if let ["src", layer, file] = *segments
+            && !of_layer(layer).contains(&format!("`{file}`"))
+        {
+            complaints.push(format!("src/lib.rs: add `{file}` to the files of `{layer}`, with what it is for"));
+        }
+    }
+    for layer in LAYERS.iter().filter(|layer| !list.contains(&format!("//! * [`{}`]", layer.name))) {
+        complaints.push(format!("src/lib.rs: add the layer `{}`", layer.name));
+    }
+    assert_none(&complaints);
+}
