@@ -1,4 +1,4 @@
-//! The edge: sockets and HTTP.
+//! The edge towards clients: listeners, HTTP, and the endpoints.
 
 mod cors;
 pub mod drain;

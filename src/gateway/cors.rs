@@ -1,4 +1,5 @@
-//! Cross-origin requests of browsers (Fetch, "CORS protocol"): which page may read the answers of the Engine.IO endpoint.
+//! Cross-origin requests of browsers (Fetch, "CORS protocol"): which page may read the answers of the Engine.IO
+//! endpoint.
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
@@ -9,11 +10,11 @@ use crate::{
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET,POST");
 
-/// How long a browser may remember a preflight, in seconds. More than two hours no browser does.
+/// How long a browser may cache a preflight, in seconds. Browsers cap it at two hours.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
-/// Lets the page read the answer that it was sent to, if it is one of `origins.allow`. With `"*"` every page may, but
-/// without cookies: a page that needs them is to be named.
+/// Allows the page to read `answer` if its origin is in `origins.allow`. `"*"` allows every page, without cookies: a
+/// page that needs them must be named.
 pub(super) fn allow(origins: &Origins, request: &HeaderMap, answer: &mut Response<Body>) {
     let headers = answer.headers_mut();
     if origins.admits_any() {
@@ -27,14 +28,14 @@ pub(super) fn allow(origins: &Origins, request: &HeaderMap, answer: &mut Respons
     }
 }
 
-/// Is this a browser that asks before it sends?
+/// Whether the request is a preflight.
 pub(super) fn is_preflight(method: &http::Method, headers: &HeaderMap) -> bool {
     method == http::Method::OPTIONS
         && headers.contains_key(header::ORIGIN)
         && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The answer to a preflight: the page may send whatever headers it wants to. [`allow`] says whether it may at all.
+/// The answer to a preflight: it accepts every header. [`allow`] decides about the origin.
 pub(super) fn preflight(request: &HeaderMap) -> Response<Body> {
     let mut answer = Response::new(reply::body(""));
     *answer.status_mut() = StatusCode::NO_CONTENT;

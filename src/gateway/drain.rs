@@ -1,18 +1,18 @@
-//! Where a node stands in its life, as every thread of it learns.
+//! The stage of a node: serving or draining. Every thread watches it.
 
 use std::time::Duration;
 
-/// Serving, or going away.
+/// Whether the node still takes clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Open to clients.
+    /// New connections are accepted.
     Serving,
-    /// No new connections; those there are close within so long.
+    /// No new connections; the open ones close within this time.
     Draining(Duration),
 }
 
 impl Stage {
-    /// Is this node going away?
+    /// Whether the node is draining.
     #[must_use]
     pub const fn is_draining(&self) -> bool {
         matches!(self, Self::Draining(_))

@@ -1,4 +1,4 @@
-//! The Engine.IO endpoint: handshakes over both transports, then the requests that bring the sid of a session.
+//! The Engine.IO endpoint: handshakes over both transports, then requests that carry the sid of a session.
 
 mod handshake;
 mod polling;
@@ -21,7 +21,7 @@ use crate::{
     session::Transport,
 };
 
-/// Answers a request. `permit` takes the place among the open connections that a session over websocket goes on with.
+/// Answers a request. `permit` returns the connection permit that a session over WebSocket keeps.
 pub(super) async fn answer(
     edge: &Rc<Edge>,
     rules: Arc<EdgeRules>,
@@ -36,7 +36,7 @@ pub(super) async fn answer(
             Ok(permit) => return handshake::over_websocket(edge, rules, request, permit),
             Err(refusal) => edge.refuse("handshake", refusal, request.peer.address, &headers),
         },
-        // The connection goes on to serve other requests, so the session has a place of its own.
+        // The connection serves further requests, so the session needs a permit of its own.
         EngineRoute::Handshake(Transport::Polling) => match edge.connections.admit(request.peer.address) {
             Ok(permit) => handshake::over_polling(edge, rules, &request, permit).await,
             Err(refusal) => edge.refuse("handshake", refusal, request.peer.address, &headers),

@@ -1,4 +1,4 @@
-//! Everything else over HTTP goes to the service as it is, streamed both ways; only what ends at this hop is taken out.
+//! Forwards all other HTTP requests to the service, streamed both ways. Only hop-by-hop headers are removed.
 
 mod upload;
 
@@ -35,12 +35,12 @@ use crate::{
     },
 };
 
-/// Node closes idle connections after 5 s by default: those about to be closed are not used again.
+/// Node closes idle connections after 5 s by default; an older one might close under a request.
 const POOL_IDLE: Duration = Duration::from_secs(4);
-/// Idle connections that are kept.
+/// Idle connections in the pool.
 const POOL_IDLE_CONNECTIONS: usize = 32;
 
-/// Forwards ordinary HTTP requests to the service, over connections of its own.
+/// Forwards ordinary HTTP requests to the service, over a pool of connections.
 #[derive(Debug, Clone)]
 pub struct Forward {
     client: Client<Connector, Upload>,
@@ -49,8 +49,7 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// A pool of connections as `dialler` makes them, empty as yet. The service may take `response_timeout` to begin an
-    /// answer.
+    /// An empty pool whose connections `dialler` makes. The service must begin its answer within `response_timeout`.
     #[must_use]
     pub fn new(dialler: Dialler, response_timeout: Duration) -> Self {
         let service = dialler.authority().clone();
@@ -62,7 +61,7 @@ impl Forward {
         Self { client, service, response_timeout }
     }
 
-    /// The service's answer to `request`, or ours if there is none. `identity` are the headers that only we may fill.
+    /// The service's answer to `request`, or our own if the service gives none. Only we may set the `identity` headers.
     pub async fn forward(&self, request: Request<Incoming>, peer: &Peer, identity: &[HeaderName]) -> Response<Body> {
         let (mut parts, body) = request.into_parts();
         if let Err(nominated) = clean_request(&mut parts.headers, identity) {
@@ -91,7 +90,7 @@ impl Forward {
     }
 }
 
-/// Connects as sessions do, wherever a URL leads.
+/// Connects to the service as sessions do, whatever the URL says.
 #[derive(Debug, Clone)]
 struct Connector(Dialler);
 
@@ -118,7 +117,7 @@ impl Connection for ServiceStream {
 
 fn answered(answer: Response<Incoming>) -> Response<Body> {
     let (mut parts, body) = answer.into_parts();
-    // Nobody asked for another protocol: `Upgrade` was taken out.
+    // `Upgrade` was removed from the request, so a 101 is a fault of the service.
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return broken();
     }
@@ -131,7 +130,7 @@ fn failed(error: &legacy::Error) -> Response<Body> {
     if error.is_connect() {
         return reply::json(StatusCode::BAD_GATEWAY, "upstream.unreachable", "The service cannot be reached");
     }
-    // The client's own body broke off; a guard that did that has the better answer.
+    // The client's body broke off. If the head guard cut it off, the caller replaces this answer.
     let cause = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
     if cause.is_some_and(hyper::Error::is_user) {
         return reply::closing(reply::json(StatusCode::BAD_REQUEST, "http_framing", "The request body broke off"));

@@ -1,13 +1,13 @@
-//! Judges every request head beneath hyper, which repairs or hides what Node would read differently.
+//! Judges every request head before hyper reads it, because hyper repairs or hides what Node would read differently.
 //!
 //! ```text
 //! client ── raw bytes ──> GuardedIo ── the same bytes, or one synthetic request ──> hyper ──> service
 //!                             └── HeadError ──> Refused ──────────────────────────────────────^
 //! ```
 //!
-//! A bad head is answered in its turn, behind the answers to the good ones before it: in its place hyper reads a
-//! request with the reserved method [`REFUSED_METHOD`]. So the service asks [`Refused::answer`]
-//! before anything else, and [`Refused::answer_in_body`] before it gives its own answer.
+//! A bad head is answered in its turn, after the good ones before it: hyper reads a request with the reserved method
+//! [`REFUSED_METHOD`] in its place. The service must call [`Refused::answer`] before anything else, and
+//! [`Refused::answer_in_body`] before it returns its own answer.
 
 pub mod body;
 mod error;
@@ -42,17 +42,17 @@ pub use self::{
 };
 use crate::{gateway::reply::Body, policy::connections::LimitsTable};
 
-/// How long a connection may stay without a request.
+/// How long a connection may be idle between two requests.
 pub const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
-/// A body that comes at less than 1 KiB/s is cut off after this.
+/// A body slower than 1 KiB/s is cut off after this time.
 pub const BODY_GRACE: Duration = Duration::from_secs(10);
-/// What is read at first, which most heads fit into.
+/// Size of the first read; most heads fit into it.
 const READ_BYTES_MIN: usize = 2 * 1024;
-/// What is read at once of a body.
+/// Size of one read within a body.
 const BODY_READ_BYTES: usize = 16 * 1024;
-/// What is read and thrown away when a connection is closed, so that its client can read the answer before a reset.
+/// How much is read and discarded at close, so that the client can read the answer before a reset.
 const LINGER_BYTES_MAX: usize = 256 * 1024;
-/// What hyper reads in place of a head that was refused.
+/// What hyper reads in place of a refused head.
 const SYNTHETIC_REQUEST: &[u8] = b"TIDEGATE-REFUSED / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
 /// The bounds of one request head.
@@ -60,14 +60,14 @@ const SYNTHETIC_REQUEST: &[u8] = b"TIDEGATE-REFUSED / HTTP/1.1\r\nhost: refused\
 pub struct HeadRules {
     /// Bytes from the request line to the empty line.
     pub head_bytes: usize,
-    /// From the connection to the end of its first head, and from the first byte to the end of every other one.
+    /// Time for the first head, from the connection on, and for each further head, from its first byte on.
     pub handshake_timeout: Duration,
-    /// How long a body may keep us waiting in all, where each KiB of it earns another second.
+    /// Total waiting time for a body; each KiB received adds one second.
     pub body_grace: Duration,
 }
 
 impl HeadRules {
-    /// As `[limits]` says.
+    /// Compiles `[limits]`.
     #[must_use]
     pub fn new(table: &LimitsTable) -> Self {
         Self {
@@ -77,55 +77,55 @@ impl HeadRules {
         }
     }
 
-    /// hyper as it must be set above a guard.
+    /// The hyper settings that fit above a guard.
     #[must_use]
     pub fn http1(&self) -> http1::Builder {
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
-            // hyper sees a head all at once, so for hyper this is the time between two requests.
+            // hyper receives a head in one piece, so this is only the time between two requests.
             .header_read_timeout(KEEP_ALIVE_IDLE + self.handshake_timeout)
             .max_headers(FIELDS_MAX);
         builder
     }
 }
 
-/// Why this connection's last request was refused, for the service above hyper.
+/// Why the last request of this connection was refused, for the service above hyper.
 #[derive(Debug, Clone, Default)]
 pub struct Refused(Arc<OnceLock<HeadError>>);
 
 impl Refused {
-    /// The fault, once there is one. A pipelined request may be refused while the one before it is being served.
+    /// The error, `None` until there is one. A pipelined request may be refused while the previous one is still served.
     #[must_use]
     pub fn error(&self) -> Option<HeadError> {
         self.0.get().copied()
     }
 
-    /// The answer to hyper's request with `method`, if that stands for one that was refused.
+    /// The answer to a request with `method`, if it is the synthetic one. `None` for real requests.
     #[must_use]
     pub fn answer(&self, method: &Method) -> Option<Response<Body>> {
         if method.as_str() == REFUSED_METHOD { self.error().map(HeadError::answer) } else { None }
     }
 
-    /// The answer to a request whose body broke off while it was served, in place of the service's.
+    /// The answer that replaces the service's when the guard cut off the body. `None` otherwise.
     #[must_use]
     pub fn answer_in_body(&self) -> Option<Response<Body>> {
         self.error().filter(|error| error.is_in_body()).map(HeadError::answer)
     }
 }
 
-/// The stream of one client, of which hyper reads only what has been judged.
+/// The stream of one client. hyper reads only judged bytes from it.
 pub struct GuardedIo<S> {
     stream: S,
     limits: HeadRules,
     patience: Patience,
     refused: Refused,
-    /// What has come and hyper has not read.
+    /// Bytes that were received and that hyper has not read.
     held: BytesMut,
-    /// How much of the beginning of `held` is judged.
+    /// How many bytes at the beginning of `held` are judged.
     judged: usize,
     reading: Reading,
-    /// hyper has read a request and has not had its turn to serve it.
+    /// hyper has read a request and was not polled again to serve it.
     unserved: bool,
     lingered: Option<usize>,
 }
@@ -133,16 +133,16 @@ pub struct GuardedIo<S> {
 enum Reading {
     Head(HeadScan),
     Body(BodyTracker),
-    /// hyper has the head of an upgrade; what follows is for whoever gets the stream back.
+    /// hyper has the head of an upgrade; further bytes stay here until [`into_parts`](GuardedIo::into_parts).
     Upgrade,
     /// hyper has the synthetic request; nothing follows.
     Refused,
-    /// The body is bad: once hyper has read what was good of it, it reads this.
+    /// The body is bad: hyper reads its good beginning, then gets this error.
     Broken(HeadError),
 }
 
 impl<S> GuardedIo<S> {
-    /// Begins to guard a connection that has just been made. Must be called within a tokio runtime.
+    /// Guards a new connection. Must be called within a tokio runtime.
     #[must_use]
     pub fn new(stream: S, limits: HeadRules) -> (Self, Refused) {
         let refused = Refused::default();
@@ -160,13 +160,13 @@ impl<S> GuardedIo<S> {
         (guarded, refused)
     }
 
-    /// The stream and what the client has sent behind the head of its upgrade request.
+    /// The stream, and the bytes behind the head of the upgrade request.
     #[must_use]
     pub fn into_parts(self) -> (S, Bytes) {
         (self.stream, self.held.freeze())
     }
 
-    /// Judges the beginning of what is held. True if there is something for hyper or the way of reading has changed.
+    /// Judges the beginning of `held`. True if hyper can read or `reading` has changed.
     fn judge(&mut self) -> bool {
         match &mut self.reading {
             Reading::Head(_) if self.held.is_empty() => false,
@@ -217,14 +217,14 @@ impl<S> GuardedIo<S> {
     }
 
     fn refuse(&mut self, error: HeadError) {
-        // The first fault is the one that is answered; nothing is judged behind it.
+        // Only the first error is answered; nothing behind it is judged.
         let _ = self.refused.0.set(error);
         self.held = BytesMut::from(SYNTHETIC_REQUEST);
         self.judged = SYNTHETIC_REQUEST.len();
         self.reading = Reading::Refused;
     }
 
-    /// Gives hyper what is judged, as far as there is room.
+    /// Passes judged bytes to hyper, as many as fit.
     fn pass(&mut self, out: &mut ReadBuf<'_>) {
         let passed = self.judged.min(out.remaining());
         out.put_slice(&self.held[..passed]);
@@ -232,7 +232,7 @@ impl<S> GuardedIo<S> {
         self.judged -= passed;
     }
 
-    /// The client has not sent what it should have, in time.
+    /// The deadline for the client's next bytes has passed.
     fn give_up(&mut self) -> io::Result<()> {
         match self.reading {
             Reading::Head(_) if self.held.is_empty() => Ok(()),
@@ -251,12 +251,12 @@ impl<S> GuardedIo<S> {
 }
 
 impl<S: AsyncRead + Unpin> GuardedIo<S> {
-    /// Reads more of what the client sends. Ready with 0 at the end of the stream.
+    /// Receives more bytes. Ready with 0 at the end of the stream.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let in_body = matches!(self.reading, Reading::Body(_));
         let free = self.held.capacity() - self.held.len();
         if free < READ_BYTES_MIN / 2 {
-            // Doubling, so that a head in many small pieces is not copied again and again.
+            // Doubled, so that a head in many small pieces is copied few times.
             self.held.reserve(if in_body { BODY_READ_BYTES } else { self.held.len().max(READ_BYTES_MIN) });
         }
         let read = pin!(self.stream.read_buf(&mut self.held)).poll(cx)?;
@@ -290,7 +290,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for GuardedIo<S> {
                 Reading::Head(_) | Reading::Body(_) => {}
             }
             match this.poll_fill(cx)? {
-                // hyper would drop the request unserved, and nobody would know that its client has been and gone.
+                // At the end of the stream hyper would drop this request unserved and uncounted.
                 Poll::Ready(0) if take(&mut this.unserved) => {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
@@ -331,7 +331,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedIo<S> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Closing a socket with bytes unread resets it, and the client may never see our answer: so those are read away.
+    /// Reads remaining bytes before the close: a socket closed with unread bytes is reset, and the answer may be lost.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.lingered.is_none() {
@@ -359,16 +359,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedIo<S> {
     }
 }
 
-/// Takes the stream back from hyper after a 101, with what the client has sent behind its request.
+/// Takes the stream back from hyper after a 101, with the bytes that the client sent after its request.
 ///
 /// # Errors
-/// The connection as it was, if what hyper served was not a guarded `S`.
+/// The unchanged connection, if it is not a guarded `S`.
 pub fn reclaim<S>(upgraded: Upgraded) -> Result<(S, Bytes), Upgraded>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let parts = upgraded.downcast::<TokioIo<GuardedIo<S>>>()?;
-    // The guard held back everything behind the head, so hyper has read nothing that is missing here.
+    // The guard passed no byte after the head to hyper, so none is lost.
     Ok(parts.io.into_inner().into_parts())
 }
 

@@ -1,6 +1,6 @@
-//! HTTP/2 (RFC 9113): the same requests over another framing, judged by the same rules as a head of HTTP/1.1.
+//! HTTP/2 (RFC 9113): the same requests in another framing, judged by the same rules as a head of HTTP/1.1.
 //!
-//! Only over TLS, where a client asks for it. A WebSocket is opened over HTTP/1.1: browsers make a connection for it.
+//! Only over TLS, for clients that negotiate it. A WebSocket needs HTTP/1.1; browsers open another connection for it.
 
 use std::{
     cell::Cell,
@@ -30,17 +30,17 @@ use crate::{
 
 /// Requests at once on one connection; a client needs two for long-polling.
 const STREAMS_MAX: u32 = 64;
-/// Streams that a client opens and takes back before they are served, at once (CVE-2023-44487).
+/// Streams that a client may have opened and reset before they are served (CVE-2023-44487).
 const RESETS_MAX: usize = 20;
-/// What a client may send of one body, and of all, before we have read it.
+/// Unread bytes of one body, and of all bodies of a connection.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// What waits at most for a client on one stream.
+/// Unsent bytes of one stream.
 const SEND_BYTES_MAX: usize = 64 * 1024;
-/// How often a connection is asked whether it is still there, and how long it may take to answer.
+/// Interval of HTTP/2 pings, and how long their answer may take.
 const PING_INTERVAL: Duration = Duration::from_secs(25);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a client that is sent away may take to finish what it has begun.
+/// How long open requests may take after the graceful shutdown began.
 const PARTING: Duration = Duration::from_secs(5);
 
 /// Futures of this thread.
@@ -55,7 +55,7 @@ impl<F: Future + 'static> Executor<F> for LocalExecutor {
     }
 }
 
-/// A connection of a client that asked for HTTP/2.
+/// A connection of a client that negotiated HTTP/2.
 pub(super) fn connection<S>(
     io: ClientStream,
     limits: &HeadRules,
@@ -80,7 +80,7 @@ where
     builder.serve_connection(TokioIo::new(io), service)
 }
 
-/// Brings a request into the form that it has over HTTP/1.1, where it is judged.
+/// Brings a request into its HTTP/1.1 form and judges it there.
 ///
 /// # Errors
 /// The rule that it breaks.
@@ -95,7 +95,7 @@ pub(super) fn normalize(request: &mut Request<Incoming>) -> Result<(), HeadError
         }
         headers.insert(header::HOST, authority);
     }
-    // RFC 9113 §8.2.3: a cookie may come in pieces.
+    // RFC 9113 §8.2.3: a cookie may be split into several fields.
     let cookies: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if cookies.len() > 1 {
         let cookie = HeaderValue::from_bytes(&cookies.join(&b"; "[..])).map_err(|_| HeadError::FieldValue)?;
@@ -112,23 +112,23 @@ pub(super) fn normalize(request: &mut Request<Incoming>) -> Result<(), HeadError
     }
     head.extend_from_slice(b"\r\n");
     judge_head(&head)?;
-    // As over HTTP/1.1, where routes, policies and the service see it.
+    // Routes, policies and the service expect origin-form, as over HTTP/1.1.
     *request.uri_mut() = target.parse().map_err(|_| HeadError::TargetByte)?;
     Ok(())
 }
 
-/// The answer to what would open a WebSocket over HTTP/1.1.
+/// The answer to a WebSocket request over HTTP/2.
 pub(super) fn no_websocket() -> Response<Body> {
     reply::json(StatusCode::BAD_REQUEST, "bad_handshake", "A WebSocket is opened over HTTP/1.1")
 }
 
-/// Whether a connection does anything.
+/// Tracks whether a connection is idle.
 #[derive(Debug)]
 pub(super) struct Activity {
     requests: Cell<u32>,
     idle_since: Cell<Instant>,
     patience: Cell<Duration>,
-    /// The patience from the first request on.
+    /// The idle time from the first request on.
     between: Duration,
 }
 
@@ -136,8 +136,8 @@ pub(super) struct Activity {
 #[derive(Debug)]
 pub(super) struct Serving(Rc<Activity>);
 
-/// The body of an answer. While more of it is awaited, its connection is not idle; while the client does not take what
-/// there is, it is.
+/// The body of an answer. The connection is busy while the service has yet to send more of it, and idle while the
+/// client does not read it.
 #[derive(Debug)]
 pub(super) struct Attended<B> {
     body: B,
@@ -146,7 +146,7 @@ pub(super) struct Attended<B> {
 }
 
 impl Activity {
-    /// Of a client that may take `first` for its first request, and then `between` from one to the next.
+    /// A client has `first` for its first request, then `between` from one request to the next.
     pub(super) fn new(first: Duration, between: Duration) -> Rc<Self> {
         let (idle_since, patience) = (Cell::new(Instant::now()), Cell::new(first));
         Rc::new(Self { requests: Cell::new(0), idle_since, patience, between })
@@ -158,7 +158,7 @@ impl Activity {
         Serving(Rc::clone(self))
     }
 
-    /// The same answer, which keeps the connection for as long as its body comes.
+    /// The same answer with a body that keeps the connection busy.
     pub(super) fn attend<B>(self: &Rc<Self>, answer: Response<B>) -> Response<Attended<B>> {
         answer.map(|body| Attended { body, activity: Rc::clone(self), awaiting: None })
     }
@@ -188,7 +188,7 @@ impl<B: HttpBody + Unpin> HttpBody for Attended<B> {
     type Error = B::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        // Asked only while the client's window has room.
+        // hyper polls only while the client's window has room.
         let Self { body, activity, awaiting } = self.get_mut();
         let frame = Pin::new(body).poll_frame(cx);
         *awaiting = if frame.is_pending() { Some(awaiting.take().unwrap_or_else(|| activity.begin())) } else { None };
@@ -205,7 +205,7 @@ impl<B: HttpBody + Unpin> HttpBody for Attended<B> {
     }
 }
 
-/// Serves until the client ends it, has asked for nothing and taken nothing for too long, or `leave` says so.
+/// Serves until the client closes, is idle for too long, or `leave` completes.
 pub(super) async fn serve<S>(
     connection: Connection<TokioIo<ClientStream>, S, LocalExecutor>,
     activity: &Activity,
@@ -217,7 +217,7 @@ pub(super) async fn serve<S>(
 {
     let mut connection = pin!(connection);
     tokio::select! {
-        // What ends a connection early is the client's own affair.
+        // An error here is the client's.
         _ = connection.as_mut() => return,
         () = activity.ceased() => {}
         _ = leave => {}

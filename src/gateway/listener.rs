@@ -1,4 +1,4 @@
-//! Accepts connections: one listener per worker, back-off when descriptors run out.
+//! Accepts connections: one listener per worker, with a pause when descriptors run out.
 
 use std::{
     fs::File,
@@ -20,11 +20,11 @@ use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Connections that the kernel holds for us while we are busy; `net.core.somaxconn` may lower it.
+/// Connections that wait in the kernel to be accepted; `net.core.somaxconn` may lower it.
 const BACKLOG: i32 = 4096;
-/// How long a client may leave what we have sent unacknowledged, or its window shut.
+/// How long sent bytes may stay unacknowledged, or the client's window closed (`TCP_USER_TIMEOUT`).
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long we accept nobody after descriptors or memory ran out.
+/// Pause after descriptors or memory ran out.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
 /// `[listen]`: where clients connect.
@@ -46,7 +46,7 @@ impl Default for ListenTable {
     }
 }
 
-/// Binds a listener whose port others of this process may share, not blocking.
+/// Binds a non-blocking listener whose port can be bound again (`SO_REUSEPORT`).
 ///
 /// # Errors
 /// As `bind(2)` and `listen(2)`.
@@ -65,12 +65,12 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<StdListener> {
 }
 
 /// Binds one listener for each worker to the same address; the kernel spreads connections over them. With port 0 the
-/// first one's port is everybody's.
+/// port of the first is used for all.
 ///
 /// # Errors
 /// As [`bind`].
 pub fn bind_all(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
-    // A port that may be shared may be shared with another node too, which would get half of our clients unnoticed.
+    // Fails if the port is taken: SO_REUSEPORT alone would share it silently with another node.
     drop(listen(address, false)?);
     let first = bind(address)?;
     let address = first.local_addr()?;
@@ -78,10 +78,10 @@ pub fn bind_all(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListen
     std::iter::once(Ok(first)).chain(others).collect()
 }
 
-/// Accepts connections until `stop`. Each is set to send at once and to give up on a client that has vanished.
+/// Accepts connections until `stop`. Each gets `TCP_NODELAY` and `TCP_USER_TIMEOUT`.
 ///
-/// When descriptors or memory run out, `on_exhausted` is told, and the oldest waiting client is closed rather than left
-/// to wait; then nobody is accepted for 50 ms. A client that has gone again before it was accepted is nobody's fault.
+/// When descriptors or memory run out, it calls `on_exhausted`, closes the client that has waited longest, and pauses
+/// for 50 ms. Other errors concern a client that has already gone, and are ignored.
 pub async fn accept(
     listener: TcpListener,
     stop: impl Future<Output = ()>,
@@ -91,7 +91,7 @@ pub async fn accept(
     let mut stop = pin!(stop);
     let mut spare = Spare::default();
     loop {
-        // Returns to the reactor only when nobody waits or tokio's budget for one wake is spent.
+        // Returns to the reactor only when no connection waits or tokio's budget for one wake is spent.
         let accepted = tokio::select! {
             biased;
             () = &mut stop => return,
@@ -99,7 +99,7 @@ pub async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                // A connection that has just died fails here too; whoever reads from it will see.
+                // Fails for a connection that has just died; the next read reports it.
                 let _ = prepare(&stream);
                 on_connection(stream, peer);
             }
@@ -139,7 +139,7 @@ fn is_exhausted(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
 }
 
-/// A descriptor kept back, so that one connection can be accepted, and closed, when there are no others.
+/// A spare descriptor. When all others are used, it allows to accept one connection and close it.
 struct Spare(Option<File>);
 
 impl Default for Spare {
@@ -151,7 +151,7 @@ impl Default for Spare {
 impl Spare {
     async fn turn_one_away(&mut self, listener: &TcpListener) {
         self.0 = None;
-        // Once: if even that fails, the client waits in the backlog.
+        // One attempt: if it fails, the client stays in the backlog.
         poll_fn(|cx| {
             drop(listener.poll_accept(cx));
             Poll::Ready(())
@@ -227,7 +227,7 @@ mod tests {
     #[tokio::test]
     async fn when_descriptors_run_out_one_client_is_turned_away() {
         let (listener, address) = listener();
-        // The loop turns somebody away only after `accept` has found somebody waiting.
+        // The loop turns a client away only after `accept` has found one waiting.
         let first = TcpStream::connect(address).await.unwrap();
         let accepted = timeout(DEADLINE, listener.accept()).await.unwrap().unwrap();
         let mut second = TcpStream::connect(address).await.unwrap();

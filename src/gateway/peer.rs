@@ -1,4 +1,4 @@
-//! Who is the client: its address behind trusted proxies, and the headers that say so to the service.
+//! The client of a request: its address behind trusted proxies, and the headers that report it to the service.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -14,7 +14,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// RFC 9110 §7.6.1, and what proxies have added to it.
+/// RFC 9110 §7.6.1, and headers that proxies treat the same way.
 const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -27,11 +27,11 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::UPGRADE,
 ];
 
-/// End-to-end headers whose absence would change who is asking, or what.
+/// End-to-end headers whose removal would change the identity or the meaning of a request.
 const NEVER_NOMINATED: [HeaderName; 5] =
     [header::HOST, header::AUTHORIZATION, header::COOKIE, header::ORIGIN, header::CONTENT_LENGTH];
 
-/// `Connection` names a header that says who the client is: stripping it would be forging it.
+/// `Connection` names a header that identifies the client: removing it would be a forgery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("The Connection header may not name a header that tells who the client is")]
 pub struct NominatedHeader;
@@ -39,15 +39,15 @@ pub struct NominatedHeader;
 /// The client of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// The client itself, as far as the proxies before it are trusted.
+    /// The client's address: the last one that a trusted proxy reports.
     pub address: IpAddr,
-    /// The host it asked for.
+    /// The requested host.
     pub host: Option<HeaderValue>,
-    /// Whether it came over TLS.
+    /// Whether the client uses TLS.
     pub tls: bool,
     /// The believed part of `X-Forwarded-For`, client first, with the hop in front of us last.
     chain: Vec<IpAddr>,
-    /// What the certificate says that it showed to us.
+    /// The client's verified certificate. `None` where it has shown none to us.
     certificate: Option<Arc<ClientCertificate>>,
 }
 
@@ -64,7 +64,7 @@ impl Peer {
         }
         let mut chain = vec![hop];
         for said in from_the_right(headers) {
-            // What cannot be read is no address: the hop that sent it is the last we know.
+            // An unreadable entry ends the chain at the hop that sent it.
             let Some(address) = said else { break };
             chain.insert(0, address);
             if !is_trusted(&address) {
@@ -80,19 +80,19 @@ impl Peer {
         Self { address: chain[0], host, tls, chain, certificate: None }
     }
 
-    /// The same client, which has shown this.
+    /// The same client with its certificate.
     #[must_use]
     pub fn with_certificate(self, certificate: Option<Arc<ClientCertificate>>) -> Self {
         Self { certificate, ..self }
     }
 
-    /// Who the client is by its certificate.
+    /// The user that the client's certificate names. `None` without a certificate, or where it names no user.
     #[must_use]
     pub fn certified_user(&self) -> Option<&str> {
         self.certificate.as_ref()?.user()
     }
 
-    /// Takes away what the client says about itself and puts in what we know.
+    /// Replaces the forwarding headers of the client by our own.
     pub fn set_forwarded(&self, headers: &mut HeaderMap) {
         remove_where(headers, |name| is_trust_header(name.as_str()));
         let chain = self.chain.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
@@ -109,11 +109,10 @@ impl Peer {
     }
 }
 
-/// Strips a request of what ends at this hop, and of `identity` headers: those that only we fill, from claims and
-/// certificates.
+/// Removes hop-by-hop headers, and the `identity` headers that only we set, from claims and certificates.
 ///
 /// # Errors
-/// If `Connection` names a header that tells who the client is.
+/// If `Connection` names a header that identifies the client.
 pub fn clean_request(headers: &mut HeaderMap, identity: &[HeaderName]) -> Result<(), NominatedHeader> {
     let is_identity = |name: &str| identity.iter().any(|one| is_same(one.as_str(), name));
     let forbidden = |name: &str| {
@@ -127,7 +126,7 @@ pub fn clean_request(headers: &mut HeaderMap, identity: &[HeaderName]) -> Result
     Ok(())
 }
 
-/// Strips what ends at this hop (RFC 9110 §7.6.1): `Connection`, what it names, and what is known to be so.
+/// Removes hop-by-hop headers (RFC 9110 §7.6.1): `Connection`, the headers it names, and the known ones.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in nominated(headers) {
         headers.remove(name.as_str());
@@ -162,7 +161,7 @@ fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool)
     }
 }
 
-/// The addresses of `X-Forwarded-For`, the nearest hop first; `None` for what is no address.
+/// The addresses of `X-Forwarded-For`, the nearest hop first; `None` for an entry that is no address.
 fn from_the_right(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
     let lines = headers.get_all(FORWARDED_FOR).iter().rev();
     lines.flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b',')).map(|said| {
@@ -173,7 +172,7 @@ fn from_the_right(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
     })
 }
 
-/// A header's value if it stands there once and alone.
+/// The value of a header that occurs once with one value. `None` otherwise.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;

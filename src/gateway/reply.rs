@@ -11,7 +11,7 @@ use serde::Serialize;
 /// The body of every answer: one of our own, or the service's, streamed.
 pub type Body = Either<Full<Bytes>, Incoming>;
 
-/// When a client may try again after 429 or 503, in seconds.
+/// `Retry-After` of 429 and 503, in seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// A body of our own.
@@ -28,7 +28,7 @@ pub fn json(status: StatusCode, code: impl Serialize, message: impl Display) -> 
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    // A token may stand in the URL: neither the next page nor a cache shall have it.
+    // The URL may contain a token: keep it out of `Referer` and caches.
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
@@ -37,8 +37,8 @@ pub fn json(status: StatusCode, code: impl Serialize, message: impl Display) -> 
     response
 }
 
-/// The same answer, after which the connection is closed. A refused upgrade must be answered so: what the client has
-/// sent behind it is not HTTP.
+/// The same answer, after which the connection is closed. A refused upgrade needs this: the bytes behind it are not
+/// HTTP.
 #[must_use]
 pub fn closing(mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -1,4 +1,4 @@
-//! A request is Engine.IO, a WebSocket route, to be forwarded, or refused. Pure.
+//! Decides which endpoint a request is for: Engine.IO, a WebSocket route, the service, or a refusal. Pure.
 
 mod query;
 
@@ -11,15 +11,15 @@ use crate::{
     wire::engineio::{error::EngineError, open::Sid},
 };
 
-/// The query keys of Engine.IO. Node lets the last of a repeated one count, so none may be repeated.
+/// The query keys of Engine.IO. None may be repeated: Node uses the last one.
 const ENGINE_KEYS: [&str; 6] = ["EIO", "transport", "sid", "t", "j", "b64"];
-/// Those by which Node's engine would open or find a session.
+/// The keys by which Node's engine opens or finds a session.
 const SESSION_KEYS: [&str; 5] = ["EIO", "transport", "sid", "j", "b64"];
 
-/// The paths that are not simply forwarded.
+/// The paths that are not forwarded.
 #[derive(Debug, Clone)]
 pub struct Routes {
-    /// With the slash at its end.
+    /// With a trailing slash.
     socketio: String,
     transports: Vec<Transport>,
     websocket: Vec<String>,
@@ -42,7 +42,7 @@ pub enum Route {
 }
 
 impl Route {
-    /// Would it turn the connection into a WebSocket?
+    /// Whether this route turns the connection into a WebSocket.
     #[must_use]
     pub const fn opens_websocket(&self) -> bool {
         match self {
@@ -55,23 +55,23 @@ impl Route {
     }
 }
 
-/// What an Engine.IO request wants, as far as its head says.
+/// What an Engine.IO request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EngineRoute {
-    /// A session.
+    /// A new session.
     Handshake(Transport),
     /// The packets of this session.
     Poll(Sid),
-    /// To bring packets of this session.
+    /// To deliver packets to this session.
     Post(Sid),
-    /// To go on over a websocket.
+    /// To move this session to a WebSocket.
     Upgrade(Sid),
-    /// To know whether a page of another origin may ask at all.
+    /// A CORS preflight.
     Preflight,
 }
 
 impl Routes {
-    /// The routes of a configuration. `token_keys` are the query keys in which a token may stand.
+    /// The routes of a configuration. `token_keys` are the query keys that may carry a token.
     #[must_use]
     pub fn new(socketio: &SocketioTable, websocket: &[WebsocketTable], token_keys: Vec<String>) -> Self {
         Self {
@@ -82,7 +82,7 @@ impl Routes {
         }
     }
 
-    /// Where this request goes.
+    /// The route of this request.
     #[must_use]
     pub fn route(&self, request: &Parts) -> Route {
         let path = request.uri.path();
@@ -90,7 +90,7 @@ impl Routes {
         if path == self.socketio {
             return self.judge_engine(request, query).map_or_else(Route::Refused, Route::Engineio);
         }
-        // Node's engine takes whatever begins with its path, which a service may have set without the slash.
+        // Node's engine matches by prefix, and a service may have set its path without the slash.
         let engine_may_take_it = path.starts_with(self.socketio.trim_end_matches('/'));
         let fetches = matches!(request.method, Method::GET | Method::HEAD);
         if engine_may_take_it && (!fetches || SESSION_KEYS.iter().any(|key| query.has(key))) {
@@ -146,7 +146,8 @@ impl Routes {
     }
 }
 
-/// As the guard sees it: any mention, so that no request behind which it holds bytes back is ever forwarded.
+/// Any mention counts, as in the head guard: it holds back the bytes behind such a request, so it must not be
+/// forwarded.
 fn asks_for_websocket(headers: &HeaderMap) -> bool {
     headers.get_all(header::UPGRADE).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).any(|name| {
         let name = name.split(|&byte| byte == b'/').next().unwrap_or_default();

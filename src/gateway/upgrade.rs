@@ -1,4 +1,4 @@
-//! What both WebSocket endpoints share: the client's handshake, its completion, what the service hears of it.
+//! What both WebSocket endpoints share: the client's handshake, its completion, and the request to the service.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
@@ -18,7 +18,7 @@ use crate::{
     wire::websocket::handshake::{self, Upgrade, UpgradeError},
 };
 
-/// Query keys that belong to the client's own transport.
+/// Query keys of the client's own transport.
 const CLIENT_TRANSPORT_KEYS: [&str; 4] = ["sid", "t", "j", "b64"];
 
 /// A client after its handshake.
@@ -27,7 +27,7 @@ pub(super) struct Client {
     pub(super) read_ahead: Bytes,
 }
 
-/// The answer to what is no offer to upgrade.
+/// The answer to an invalid upgrade request.
 pub(super) fn refused(error: &UpgradeError) -> Response<Body> {
     let mut answer = reply::json(error.status(), "bad_handshake", error);
     if *error == UpgradeError::Version {
@@ -37,7 +37,7 @@ pub(super) fn refused(error: &UpgradeError) -> Response<Body> {
     reply::closing(answer)
 }
 
-/// 101.
+/// The answer 101.
 pub(super) fn switching_protocols(upgrade: &Upgrade, protocol: Option<&str>) -> Response<Body> {
     let mut answer = Response::new(reply::body(Bytes::new()));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -51,13 +51,13 @@ pub(super) fn switching_protocols(upgrade: &Upgrade, protocol: Option<&str>) -> 
     answer
 }
 
-/// The connection after hyper has sent the 101; none where the client has gone meanwhile.
+/// The connection after hyper has sent the 101; `None` where the client has gone.
 pub(super) async fn completed(on_upgrade: OnUpgrade) -> Option<Client> {
     let (io, read_ahead) = head_guard::reclaim(on_upgrade.await.ok()?).ok()?;
     Some(Client { io, read_ahead })
 }
 
-/// The handshake as the service shall hear it: the client's target and headers, minus what must not pass.
+/// The handshake request to the service: the client's target and headers without those that must not pass.
 pub(super) fn dial_request(
     parts: &Parts,
     rules: &EdgeRules,
@@ -68,7 +68,7 @@ pub(super) fn dial_request(
     let left_out: Vec<&str> = CLIENT_TRANSPORT_KEYS.into_iter().chain(sources.query_keys()).collect();
     let mut query = query.without(&left_out);
     if Query::new(&query).get("transport").as_deref() == Some(Transport::Polling.name()) {
-        // Whatever the client comes by, the service sees a websocket.
+        // The service sees a WebSocket, whichever transport the client uses.
         let others = Query::new(&query).without(&["transport"]);
         query = format!("{others}{}transport=websocket", if others.is_empty() { "" } else { "&" });
     }
@@ -90,7 +90,7 @@ pub(super) fn dial_request(
     Ok(DialRequest { target, headers, protocols })
 }
 
-/// The answer to a client that tries to have a header stripped that says who it is.
+/// The answer to a request whose `Connection` header names an identifying header.
 pub(super) fn refused_header(nominated: &NominatedHeader) -> Response<Body> {
     reply::closing(reply::json(StatusCode::BAD_REQUEST, "http_connection", nominated))
 }

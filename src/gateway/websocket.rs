@@ -1,4 +1,4 @@
-//! The plain WebSocket endpoint: a `[[websocket]]` route, its handshake, then the same relay.
+//! The endpoint of `[[websocket]]` routes: the handshake, then the same relay as for Socket.IO.
 
 pub(super) mod table;
 
@@ -41,11 +41,11 @@ use crate::{
     wire::websocket::{frame::Sender, handshake},
 };
 
-/// How long a handshake waits for a key that is being fetched, and how often it asks again.
+/// How long a handshake waits for a key that is being fetched, and how often it looks.
 const KEYS_PATIENCE: Duration = Duration::from_secs(5);
 const KEYS_RETRY: Duration = Duration::from_millis(50);
 
-/// Answers the handshake of a plain route: the token first, then the service, then the client.
+/// Answers the handshake of a plain route: checks the token, connects to the service, then upgrades the client.
 pub(super) async fn open(
     edge: &Rc<Edge>,
     rules: Arc<EdgeRules>,
@@ -95,7 +95,7 @@ pub(super) async fn open(
     answer
 }
 
-/// The service, and what it hears when it is dialled again.
+/// The connection to the service, and the request that dials it again after a loss.
 struct Service {
     dialled: Dialled,
     again: Option<PackedRequest>,

@@ -75,8 +75,8 @@ impl Shared {
         })
     }
 
-    /// TLS as a changed configuration, or changed files, have it. None where that takes a restart: whether a certificate
-    /// is ordered, and which, is settled at the start.
+    /// TLS as a changed configuration, or changed files, have it. None where that takes a restart: whether a
+    /// certificate is ordered, and which, is settled at the start.
     pub(super) fn new_tls_rules(&self, config: &Config) -> Result<Option<TlsRules>, TlsError> {
         let Some(tls) = &self.tls else { return Ok(None) };
         if acme::table(config).is_some() != self.ordered.is_some() {

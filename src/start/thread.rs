@@ -50,7 +50,8 @@ pub(super) struct ThreadArgs {
     pub(super) started: Instant,
 }
 
-/// Starts a worker thread; it ends when it has been drained, with the number of packets that still waited for the service.
+/// Starts a worker thread; it ends when it has been drained, with the number of packets that still waited for the
+/// service.
 pub(super) fn spawn(index: usize, args: ThreadArgs) -> io::Result<JoinHandle<u64>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new()

@@ -79,9 +79,9 @@ impl Acme {
         self.http_address
     }
 
-    /// Shows `publish` each certificate from which on it is to be used: the one in the cache at once, then each new one,
-    /// whichever replica ordered it. Never returns; an authority that is away or refuses changes nothing but figures and
-    /// log.
+    /// Shows `publish` each certificate from which on it is to be used: the one in the cache at once, then each new
+    /// one, whichever replica ordered it. Never returns; an authority that is away or refuses changes nothing but
+    /// figures and log.
     pub async fn run(self, publish: impl FnMut(&Ordered)) {
         self.renewal.run(publish).await;
     }

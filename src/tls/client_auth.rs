@@ -37,8 +37,8 @@ pub enum ClientAuth {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CertificatePart {
-    /// The names in its subjectAltName, as `DNS:…`, `URI:…`, `email:…` and `IP:…`, with commas between them. As the user:
-    /// the first one, bare.
+    /// The names in its subjectAltName, as `DNS:…`, `URI:…`, `email:…` and `IP:…`, with commas between them. As the
+    /// user: the first one, bare.
     San,
     /// The common name of its subject.
     Cn,

@@ -187,8 +187,8 @@ impl Handshakes {
     }
 }
 
-/// How an authority is answered that asks whether a name is ours, by a handshake without client certificates (RFC 8737).
-/// None for everybody else.
+/// How an authority is answered that asks whether a name is ours, by a handshake without client certificates (RFC
+/// 8737). None for everybody else.
 async fn answer_to_challenge(rules: &TlsRules, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
     let ordered = rules.ordered.as_ref().filter(|_| is_challenge(hello))?;
     ordered.challenges.tls_alpn_01(hello.server_name()?).await

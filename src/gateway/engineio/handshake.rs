@@ -1,7 +1,7 @@
 //! The handshake: a sid, and a session that has yet to join a namespace.
 //!
-//! Whoever the client is, the session is opened: a refusal that is final must be said inside it, or official clients
-//! come back for ever.
+//! The session opens for every client: official clients reconnect for ever unless a final refusal is sent inside the
+//! session.
 
 use std::{rc::Rc, sync::Arc, time::Instant};
 

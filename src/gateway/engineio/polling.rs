@@ -1,4 +1,4 @@
-//! Long-polling: a GET waits for packets, a POST brings some.
+//! Long-polling: a GET waits for packets, a POST delivers them.
 
 use std::time::Duration;
 
@@ -22,21 +22,21 @@ use crate::{
     wire::engineio::{error::EngineError, open::Sid},
 };
 
-/// So much of a payload beyond `maxPayload` is read and thrown away, in bytes: who is still sending when the connection
-/// closes hears that it broke, and not why.
+/// How many bytes beyond `maxPayload` are read and discarded. A client that still sends when the connection closes sees
+/// a reset instead of the answer.
 const DISCARDED_MAX: u64 = 8_000_000;
 
-/// A session's answer; an error where the session has ended instead.
+/// A session's answer, or an error where the session has ended.
 type Answered<T> = Result<Result<T, EngineError>, RecvError>;
 
-/// Waits for packets. They come as soon as there are any, a ping at the latest.
+/// Waits for packets. The answer comes with the first packet, at the latest a ping.
 pub(super) async fn poll(edge: &Edge, sid: Sid, request: &EngineRequest) -> Response<Body> {
     let (reply, answered) = Reply::awaited();
     deliver(edge, sid, request.bearer(edge), ClientRequest::Poll(reply));
     packets(answered.await)
 }
 
-/// Takes a payload: as a whole or, where it breaks off, not at all.
+/// Accepts a payload as a whole. One that breaks off is discarded.
 pub(super) async fn post(edge: &Edge, rules: &EdgeRules, sid: Sid, request: EngineRequest) -> Response<Body> {
     let bearer = request.bearer(edge);
     if let Some(answer) = refused_type(&request.parts) {
@@ -49,7 +49,7 @@ pub(super) async fn post(edge: &Edge, rules: &EdgeRules, sid: Sid, request: Engi
     let (reply, answered) = Reply::awaited();
     deliver(edge, sid, bearer, ClientRequest::Payload(body, reply));
     match flat(answered.await) {
-        // engine.io's own words, so that old browsers do not offer the answer as a download.
+        // As engine.io answers, so that old browsers do not offer a download.
         Ok(()) => content("text/html", Bytes::from_static(b"ok")),
         Err(error) => refused(error),
     }
@@ -74,7 +74,7 @@ fn content(kind: &'static str, bytes: Bytes) -> Response<Body> {
     answer
 }
 
-/// Engine.IO 4 knows text alone, and no client compresses.
+/// Engine.IO 4 has text payloads only, and no client compresses them.
 fn refused_type(parts: &Parts) -> Option<Response<Body>> {
     let kind = parts.headers.get(header::CONTENT_TYPE).map_or(&b"text/plain"[..], HeaderValue::as_bytes);
     let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
@@ -96,7 +96,7 @@ async fn read(request: EngineRequest, max: u64) -> Result<Bytes, Response<Body>>
     let (mut payload, mut received) = (BytesMut::new(), 0);
     let began = Instant::now();
     loop {
-        // Over HTTP/1.1 the guard has less patience.
+        // Over HTTP/1.1 the head guard times out earlier.
         let patience = BODY_GRACE + Duration::from_millis(received);
         let Ok(frame) = timeout_at(began + patience, body.frame()).await else {
             return Err(HeadError::BodyTimeout.answer());

@@ -1,4 +1,4 @@
-//! A polling client asks to go over to a websocket.
+//! Upgrades a polling client to a WebSocket.
 
 use std::{future::poll_fn, rc::Rc, time::Duration};
 
@@ -23,10 +23,10 @@ use crate::{
     },
 };
 
-/// How long a client may take to close a websocket that nobody wants.
+/// How long a client may take to close a superfluous WebSocket.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Upgrades the client and hands its websocket to the session, which may be on another thread.
+/// Completes the handshake and hands the WebSocket to the session, which may be on another thread.
 pub(super) async fn upgrade(edge: &Rc<Edge>, rules: &EdgeRules, sid: Sid, request: EngineRequest) -> Response<Body> {
     let bearer = request.bearer(edge);
     let offer = match handshake::check_request(&request.parts) {
@@ -56,13 +56,13 @@ pub(super) async fn upgrade(edge: &Rc<Edge>, rules: &EdgeRules, sid: Sid, reques
     answer
 }
 
-/// As engine.io does with a second websocket: opened, and closed without a word.
+/// Closes a second WebSocket without a code, as engine.io does.
 async fn close(client: Client, max_payload: u64) {
     let inflow = Inflow::new(Sender::Client, max_payload, false);
     let mut leg = WebSocketLeg::new(client.io, Sender::Service, inflow, &[]);
     let now = std::time::Instant::now();
     leg.say_close(Close { code: None, reason: "" }, now);
     let mut buffer = [0; 256];
-    // Whether or not the client answers, it is over.
+    // The connection ends whether or not the client answers.
     let _ = tokio::time::timeout(LINGER, poll_fn(|cx| leg.end(&mut buffer, now, cx))).await;
 }

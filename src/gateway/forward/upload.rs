@@ -1,4 +1,4 @@
-//! The client's body on its way to the service, watched: while it moves, the service need not have answered.
+//! The body of a forwarded request. While it makes progress, the response timeout does not run.
 
 use std::{
     pin::Pin,
@@ -14,13 +14,13 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, sleep_until};
 
-/// A request body that notes when it last moved.
+/// A request body that records when it last made progress.
 pub(super) struct Upload {
     body: Incoming,
     progress: Progress,
 }
 
-/// When a request body last moved.
+/// When a request body last made progress.
 #[derive(Clone)]
 pub(super) struct Progress {
     began: Instant,
@@ -35,7 +35,7 @@ impl Upload {
 }
 
 impl Progress {
-    /// Completes when nothing has moved for so long.
+    /// Completes after `timeout` without progress.
     pub(super) async fn stalled(self, timeout: Duration) {
         loop {
             let moved = self.began + Duration::from_millis(self.moved_ms.load(Ordering::Relaxed));

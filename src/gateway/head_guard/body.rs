@@ -2,9 +2,9 @@
 
 use super::error::HeadError;
 
-/// Digits of the size of a chunk: those of 64 bits. Readers differ in how many leading zeros they take.
+/// Digits of a chunk size: enough for 64 bits. Implementations differ in how many leading zeros they accept.
 const SIZE_DIGITS_MAX: u8 = 16;
-/// Bytes of one chunk extension. Nobody sends any.
+/// Bytes of one chunk extension. Real clients send none.
 const EXTENSION_BYTES_MAX: u16 = 256;
 
 /// How the body of a request ends.
@@ -18,7 +18,7 @@ pub enum BodyFraming {
     Chunked,
 }
 
-/// Where in a body the bytes so far have led.
+/// The position within a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyTracker(Place);
 
@@ -63,7 +63,7 @@ impl BodyTracker {
     /// How many of `bytes` belong to this body: all of them, or those up to its end.
     ///
     /// # Errors
-    /// [`HeadError::Chunk`]: none of `bytes` may be trusted any more.
+    /// [`HeadError::Chunk`]: no byte of `bytes` may be used.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, HeadError> {
         let mut used = 0;
         while used < bytes.len() {

@@ -4,16 +4,16 @@ use http::{Response, StatusCode};
 
 use crate::gateway::reply::{self, Body};
 
-/// A request that is not exact, too large or too slow. The message of each is what its sender reads.
+/// A request that is malformed, too large or too slow. The client reads the message of the error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
-    /// RFC 9112 §2.2: a bare CR or LF, which others read as a line end and others not.
+    /// RFC 9112 §2.2: a bare CR or LF, which some implementations take for a line end.
     #[error("Lines of a request end with CR LF")]
     LineEnd,
     /// RFC 9112 §3: not `METHOD SP target SP HTTP/1.0` or `HTTP/1.1`.
     #[error("The request line must be a method, a target and HTTP/1.0 or HTTP/1.1, with one space between")]
     RequestLine,
-    /// The method by which the guard itself tells hyper of a refusal.
+    /// The method that the guard uses for its synthetic request.
     #[error("This method is reserved")]
     ReservedMethod,
     /// RFC 9110 §9.3.6; there is no tunnel here.
@@ -25,7 +25,7 @@ pub enum HeadError {
     /// RFC 9112 §3.2: a fragment, or a byte that no URL has.
     #[error("The request target has a fragment or a byte that must be percent-encoded")]
     TargetByte,
-    /// A path that two readers may understand differently.
+    /// A path that implementations read differently.
     #[error("The path has an encoded slash or dot, a dot segment, an empty segment, a backslash or a control byte")]
     PathAmbiguous,
     /// Over [`TARGET_BYTES_MAX`](super::head::TARGET_BYTES_MAX).
@@ -129,7 +129,7 @@ impl HeadError {
         }
     }
 
-    /// Whether the head was good and hyper has it: the fault came behind it, while the request was being served.
+    /// Whether the head was good and the error is in the body, while the request is already being served.
     #[must_use]
     pub const fn is_in_body(self) -> bool {
         matches!(self, Self::Chunk | Self::BodyTimeout)

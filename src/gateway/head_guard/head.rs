@@ -10,10 +10,10 @@ pub const FIELDS_MAX: usize = 64;
 pub const VALUE_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of the request target.
 pub const TARGET_BYTES_MAX: usize = 8 * 1024;
-/// The method of the request that hyper is given in place of one that was refused.
+/// The method of the synthetic request that replaces a refused one.
 pub const REFUSED_METHOD: &str = "TIDEGATE-REFUSED";
 
-/// Headers that the framing or a policy depends on: two of them would leave to each reader which one counts.
+/// Headers that framing or a policy depends on. With two of them, implementations differ in which one they use.
 const SINGLE: [&str; 11] = [
     "Host",
     "Content-Length",
@@ -28,7 +28,7 @@ const SINGLE: [&str; 11] = [
     "Sec-WebSocket-Protocol",
 ];
 
-/// What the guard has to know of a good head.
+/// What the guard needs to know about a good head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     /// How the body behind it ends.
@@ -133,7 +133,7 @@ fn judge_request_line(line: &[u8]) -> Result<Version, HeadError> {
     Ok(version)
 }
 
-/// What the fields of one head have said so far.
+/// What was read from the fields of one head so far.
 #[derive(Default)]
 struct Fields {
     count: usize,

@@ -1,4 +1,4 @@
-//! How long the guard waits for a client: one timer per connection for head, body and parting.
+//! How long the guard waits for a client: one timer per connection for head, body and close.
 
 use std::{
     future::Future,
@@ -9,9 +9,9 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep};
 
-/// What a KiB of body earns: at less than 1 KiB/s the grace runs out.
+/// Time that each KiB of a body adds: below 1 KiB/s the grace runs out.
 const GRACE_PER_KIB: Duration = Duration::from_secs(1);
-/// How long a client that was refused may take to read why, before the connection is cut under it.
+/// How long a refused client has to read the answer before the connection is closed.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The deadlines of one connection. Only time spent waiting for the client counts against its body.
@@ -23,7 +23,7 @@ pub(super) struct Patience {
 }
 
 enum Waiting {
-    /// Between two requests: hyper's own idle timer runs, for it alone knows when an answer is complete.
+    /// Between two requests. hyper's idle timer runs, because only hyper knows when an answer is complete.
     Idle,
     /// Until the timer.
     Until,
@@ -67,7 +67,7 @@ impl Patience {
         self.wait(LINGER);
     }
 
-    /// Nothing has come: is it over?
+    /// Ready when the deadline has passed. Call it when no bytes are there.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.waiting {
             Waiting::Idle => return Poll::Pending,
@@ -87,7 +87,7 @@ impl Patience {
     }
 }
 
-/// What is left of a body's grace after it kept us waiting and then sent so many bytes.
+/// The grace that remains for a body after `waited` and then `bytes`.
 fn grace_after(grace: Duration, waited: Duration, bytes: usize) -> Duration {
     grace.saturating_sub(waited) + GRACE_PER_KIB.mul_f64(bytes as f64 / 1024.0)
 }

@@ -1,4 +1,4 @@
-//! Judges a request target: origin-form alone (RFC 9112 §3.2.1), and a path that everybody reads alike.
+//! Judges a request target: origin-form only (RFC 9112 §3.2.1), and a path that all implementations read the same way.
 
 use super::error::HeadError;
 
@@ -36,7 +36,7 @@ fn judge_path(path: &[u8]) -> Result<(), HeadError> {
     Ok(())
 }
 
-/// Slash, dot, backslash and control bytes mean something else to whoever decodes before it splits.
+/// Encoded slash, dot, backslash and control bytes: a reader that decodes before it splits reads another path.
 fn judge_encoded(high: Option<u8>, low: Option<u8>) -> Result<(), HeadError> {
     let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
     let (Some(high), Some(low)) = (digit(high), digit(low)) else { return Err(HeadError::TargetByte) };
@@ -51,7 +51,7 @@ const fn is_path_byte(byte: u8) -> bool {
     matches!(byte, b'!' | b'$'..=b';' | b'=' | b'@'..=b'_' | b'a'..=b'z' | b'|' | b'~')
 }
 
-/// What browsers leave as it is in a query.
+/// Bytes that browsers do not encode in a query.
 const fn is_query_byte(byte: u8) -> bool {
     matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'~')
 }

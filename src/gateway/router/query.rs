@@ -1,4 +1,4 @@
-//! The query of a URL as Node reads it (WHATWG `URLSearchParams`), and as it stands.
+//! The query of a URL, decoded as Node does it (WHATWG `URLSearchParams`), and raw.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ impl<'a> Query<'a> {
         Self(uri.query().unwrap_or_default())
     }
 
-    /// A query as it stands behind the question mark.
+    /// A raw query.
     #[must_use]
     pub const fn new(raw: &'a str) -> Self {
         Self(raw)
@@ -60,7 +60,7 @@ fn split_pair(piece: &str) -> (&str, &str) {
     piece.split_once('=').unwrap_or((piece, ""))
 }
 
-/// WHATWG URL §5.1: plus is a space, a malformed escape stands for itself, what is not UTF-8 becomes U+FFFD.
+/// WHATWG URL §5.1: plus is a space, a malformed escape is kept, invalid UTF-8 becomes U+FFFD.
 fn decode(raw: &str) -> Cow<'_, str> {
     if !raw.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Cow::Borrowed(raw);

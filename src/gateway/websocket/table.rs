@@ -22,29 +22,29 @@ pub struct WebsocketTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"type")]
     pub event_field: Option<String>,
-    /// What becomes of a client when the service goes away: `"close"`, with code 1012, or `"hold"`: it stays, and its
-    /// messages wait as `[session]` says. Only for services to which a new connection means the same as the old one, but
-    /// for what is said again.
+    /// What happens to a client when the service is lost: `"close"` closes it with code 1012; `"hold"` keeps it, and
+    /// its messages wait as `[session]` says. Use `"hold"` only if the service treats a new connection like the old
+    /// one, apart from the messages that are replayed.
     #[serde(default)]
     #[schemars(example = OnUpstreamLoss::Hold)]
     pub on_upstream_loss: OnUpstreamLoss,
-    /// With `"hold"`, so many of the client's first messages are said again to the service that is back, at most 8. Its
+    /// With `"hold"`, how many of the client's first messages are replayed when the service is back, at most 8. The
     /// answers to them reach the client.
     #[serde(default)]
     #[schemars(example = 1)]
     pub replay_first: u8,
-    /// With `"hold"`, messages of these events are said again too, each text once: names, or patterns with `*`. At most 8
-    /// messages are remembered, and 16 KiB; a client that said more is closed when the service goes away.
+    /// With `"hold"`, messages of these events are replayed too, each text once: names, or patterns with `*`. At most 8
+    /// messages and 16 KiB are kept; a client that sent more is closed when the service is lost.
     #[serde(default)]
     #[schemars(example = ["subscribe"])]
     pub replay_events: Vec<String>,
 }
 
 impl WebsocketTable {
-    /// The route, ready for use; `at` is its number in the file.
+    /// Compiles the route; `at` is its number in the file.
     ///
     /// # Errors
-    /// [`CompileError::Pattern`] for an entry of `replay_events` that is no pattern.
+    /// [`CompileError::Pattern`] for an invalid pattern in `replay_events`.
     pub fn compile(&self, at: usize) -> Result<PlainRoute, CompileError> {
         let replay = ReplayTerms::new(self.replay_first.into(), &self.replay_events).map_err(|(event, error)| {
             CompileError::Pattern { key: format!("websocket[{at}].replay_events[{event}]"), error }

@@ -93,8 +93,8 @@ impl Challenges {
         Self { domains: domains.iter().cloned().collect(), entries, known: Mutex::default() }
     }
 
-    /// How to make the handshake with a client that [`is_challenge`]; after it the connection is to be closed. None where
-    /// no challenge is open for the name.
+    /// How to make the handshake with a client that [`is_challenge`]; after it the connection is to be closed. None
+    /// where no challenge is open for the name.
     pub async fn tls_alpn_01(&self, server_name: &str) -> Option<Arc<ServerConfig>> {
         let domain = server_name.to_ascii_lowercase();
         if !self.is_domain(&domain) {

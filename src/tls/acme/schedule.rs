@@ -72,8 +72,8 @@ impl Attempts {
         wanted.max(rest).max(turn)
     }
 
-    /// An order begins. Until its end is known it counts as one that failed: a node that dies in between, and comes back
-    /// at once, waits as well.
+    /// An order begins. Until its end is known it counts as one that failed: a node that dies in between, and comes
+    /// back at once, waits as well.
     pub(super) fn begin(&mut self, now: u64) {
         let mut begun: Vec<u64> = self.recent(now).collect();
         begun.push(now);

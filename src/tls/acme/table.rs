@@ -35,8 +35,8 @@ pub struct AcmeTable {
     #[schemars(example = &"/etc/tidegate/acme-root.pem")]
     pub root_ca: Option<PathBuf>,
     /// How it is shown that the names lead here: `"tls-alpn-01"`, answered at `listen.address`, which has to be reached
-    /// through port 443; `"http-01"`, answered at `http_address`, which has to be reached through port 80. Where one has
-    /// failed the next is tried.
+    /// through port 443; `"http-01"`, answered at `http_address`, which has to be reached through port 80. Where one
+    /// has failed the next is tried.
     pub challenges: Vec<ChallengeType>,
     /// An address for plain HTTP. It answers HTTP-01 challenges, and sends browsers on to https.
     #[serde(skip_serializing_if = "Option::is_none")]
