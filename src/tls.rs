@@ -1,4 +1,5 @@
-//! Ends TLS: certificates, who may come in with one, and the handshake, all of it replaceable while connections are open.
+//! TLS with clients and with the service: certificates, their verification, handshakes. A reload replaces the rules while
+//! connections stay open.
 
 pub mod acme;
 mod certificate;
@@ -40,10 +41,10 @@ use crate::{
     units::SecretSource,
 };
 
-/// HTTP/2 for requests; a WebSocket is asked for over HTTP/1.1 (RFC 7301 names).
+/// ALPN names (RFC 7301): HTTP/2 for requests, HTTP/1.1 also for WebSocket.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// From when on the end of a certificate from files is near.
+/// How long before its end a certificate from files is reported.
 const ENDS_SOON: Duration = Duration::from_hours(7 * 24);
 
 /// `[tls]`: TLS at `listen.address`. Without the table clients speak plain HTTP.
@@ -68,7 +69,7 @@ pub struct TlsTable {
     /// Further certificates, a table each, shown to clients that ask for one of their names. Two for the same name, RSA
     /// and ECDSA for example: the first that the client understands.
     pub certificates: Vec<CertificateTable>,
-    /// What a client gets that asks for a name of no certificate: `"default"`, the first one, or `"refuse"`.
+    /// What a client gets that asks for an unknown name: `"default"`, the first certificate, or `"refuse"`.
     pub unknown_name: UnknownName,
     /// The oldest version of TLS: `"1.2"` or `"1.3"`.
     pub min_version: TlsVersion,
@@ -80,14 +81,14 @@ pub struct TlsTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"/etc/tidegate/tls/ca.crl")]
     pub client_crl: Option<PathBuf>,
-    /// Whether a client without a certificate is turned away: `"required"`, or `"optional"`.
+    /// Whether a client needs a certificate: `"required"` or `"optional"`.
     pub client_auth: ClientAuth,
     /// Which part of its certificate names the user of a client without a token: `"san"`, `"cn"` or `"fingerprint"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = CertificatePart::Cn)]
     pub client_user: Option<CertificatePart>,
-    /// Request headers for the service, each filled from a part of the client's certificate. The same headers are
-    /// stripped from what clients send.
+    /// Request headers for the service, each filled from a part of the client's certificate. The same headers of the
+    /// client itself are removed.
     #[schemars(example = BTreeMap::from([("x-client-san", "san"), ("x-client-fingerprint", "fingerprint")]))]
     pub forward_client: BTreeMap<String, CertificatePart>,
 }
@@ -120,13 +121,13 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// Why TLS cannot be ended as the table says.
+/// Why the TLS rules cannot be made from the table.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// Something is wrong with a file.
+    /// An error in a file.
     #[error(transparent)]
     File(Box<FileError>),
-    /// Half a pair, or none.
+    /// Certificate or key is missing.
     #[error("{missing} is missing; {mend}")]
     Missing {
         /// The key.
@@ -134,35 +135,35 @@ pub enum TlsError {
         /// What to do.
         mend: &'static str,
     },
-    /// It would have no effect, which cannot be meant.
+    /// The key would have no effect.
     #[error("tls.{0} needs tls.client_ca, the certificate authorities that clients' certificates come from")]
     NeedsClientCa(&'static str),
-    /// Not a header.
+    /// Not a header name, or one that is reserved.
     #[error(
         "tls.forward_client has {0:?}; it has to be a header name of its own, of letters, digits and hyphens, for example x-client-san"
     )]
     ForwardHeader(String),
-    /// TLS without TLS.
+    /// `upstream.tls` with an `http://` URL.
     #[error("upstream.tls is given, and upstream.url does not begin with https://; change one of them")]
     NotHttps,
-    /// Nothing that could be in a certificate.
+    /// Neither a host name nor an IP address.
     #[error("upstream.tls.server_name is {0:?}; it has to be a host name or an IP address")]
     ServerName(String),
-    /// Two places for one certificate.
+    /// Both files and an order for the same certificate.
     #[error(
         "tls.{0} stands beside tls.acme, which orders the certificate; remove one of them, or name the files in [[tls.certificates]]"
     )]
     BesideAcme(&'static str),
-    /// No certificate can be ordered as the table says.
+    /// An error in `[tls.acme]`.
     #[error(transparent)]
     Acme(Box<AcmeError>),
-    /// The library refuses the combination.
+    /// rustls rejects the combination.
     #[error("tls: {0}")]
     Library(#[from] rustls::Error),
 }
 
 impl TlsError {
-    /// The key that is wrong, as a path into the configuration. A file's line is found by it.
+    /// The key at fault, as a path into the configuration. The line in the file is found by it.
     #[must_use]
     pub fn key(&self) -> String {
         match self {
@@ -194,30 +195,30 @@ impl From<FileError> for TlsError {
     }
 }
 
-/// A certificate that is ordered, as handshakes see it.
+/// What handshakes need of a certificate that is ordered.
 #[derive(Debug, Clone)]
 pub struct OrderedHere {
-    /// Where it is put once it is there.
+    /// The certificate, once there is one.
     pub slot: Arc<CertificateSlot>,
-    /// What the authority is answered with until then.
+    /// The answers to open challenges.
     pub challenges: Arc<Challenges>,
 }
 
-/// How TLS is ended, made of one table and the files it names.
+/// The compiled `[tls]`, with the content of its files.
 #[derive(Debug)]
 pub struct TlsRules {
     config: Arc<ServerConfig>,
     client: ClientCertificateRules,
     asks_clients: bool,
     ordered: Option<OrderedHere>,
-    /// Those from files.
+    /// The certificates from files.
     certificates: Vec<Certificate>,
 }
 
 impl TlsRules {
-    /// Reads and checks the files. `ordered`: the certificate that is ordered, if one is. `earlier`: what was in force,
-    /// whose session tickets stay good where they may, and whose certificates may have expired since: one that nobody
-    /// has renewed keeps no other from being replaced.
+    /// Reads and checks the files. `ordered` is `None` where no certificate is ordered. `earlier` are the rules in force
+    /// until now: their session tickets stay valid where that is safe, and their certificates may have expired, so that
+    /// an expired certificate does not prevent the renewal of another.
     ///
     /// # Errors
     /// See [`TlsError`].
@@ -260,7 +261,7 @@ impl TlsRules {
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
         config.ignore_client_order = true;
         config.ticketer = tickets(table, earlier)?;
-        // Tickets keep nothing here; a cache would, for each connection.
+        // Tickets need no memory here; a session cache would, per connection.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         let asks_clients = table.client_ca.is_some();
         Ok(Self { config: Arc::new(config), client, asks_clients, ordered: ordered.cloned(), certificates })
@@ -272,14 +273,14 @@ impl TlsRules {
         self.certificates.iter().map(Certificate::validity).collect()
     }
 
-    /// Name and end of each certificate from files that was not in force `earlier`.
+    /// Name and end of each certificate from files that `earlier` does not have.
     #[must_use]
     pub fn new_since(&self, earlier: &Self) -> Vec<(String, SystemTime)> {
         let new = self.certificates.iter().filter(|one| !one.is_among(&earlier.certificates));
         new.map(Certificate::validity).collect()
     }
 
-    /// Name and end of each certificate that has ended at `now`, or will soon and should have been replaced.
+    /// Name and end of each certificate that has expired at `now`, or ends soon and should have been renewed.
     #[must_use]
     pub fn ending(&self, now: SystemTime) -> Vec<(String, SystemTime)> {
         let from_files = self.validity().into_iter().filter(|(_, not_after)| *not_after <= now + ENDS_SOON);
@@ -289,31 +290,31 @@ impl TlsRules {
     }
 }
 
-/// The rules in force. Whoever is connected already keeps those of its handshake.
+/// The rules in force. An open connection keeps those of its handshake.
 #[derive(Debug)]
 pub struct Tls(RwLock<Arc<TlsRules>>);
 
 impl Tls {
-    /// These are in force.
+    /// Puts `rules` in force.
     #[must_use]
     pub fn new(rules: TlsRules) -> Self {
         Self(RwLock::new(Arc::new(rules)))
     }
 
-    /// What is in force now.
+    /// The rules in force.
     #[must_use]
     pub fn rules(&self) -> Arc<TlsRules> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// From the next handshake on, these are.
+    /// Puts other rules in force, from the next handshake on.
     pub fn replace(&self, rules: TlsRules) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
 }
 
 impl TlsTable {
-    /// The headers that clients' certificates are forwarded in, to be stripped from what clients send.
+    /// The headers that carry parts of client certificates. They are removed from what clients send.
     pub fn forward_header_names(&self) -> impl Iterator<Item = HeaderName> {
         self.forward_client.keys().filter_map(|name| name.parse().ok())
     }
@@ -327,8 +328,7 @@ impl TlsTable {
     }
 }
 
-/// The one provider of cryptography, all in the order in which we like it: of the groups for key exchange those first that
-/// a quantum computer will not undo, of the ciphers the one that costs both sides least.
+/// The provider of cryptography. Preferred first: post-quantum key exchange, and the cheapest cipher.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     use aws_lc_rs::{
         cipher_suite::{
@@ -410,8 +410,8 @@ fn first_files(table: &TlsTable) -> Result<CertificateFiles<'_>, TlsError> {
     Ok(CertificateFiles { table: "tls", certificate, private_key, passphrase: table.passphrase.as_ref() })
 }
 
-/// Keys for session tickets, renewed every few hours. Whoever resumes a session is not asked for its certificate again,
-/// so with client certificates no ticket outlives a change of who may come in.
+/// Keys for session tickets, renewed every few hours. A resumed session shows no client certificate, so with client
+/// certificates a change of the rules makes all tickets invalid.
 fn tickets(table: &TlsTable, earlier: Option<&TlsRules>) -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
     match earlier {
         Some(earlier) if table.client_ca.is_none() && !earlier.asks_clients => Ok(Arc::clone(&earlier.config.ticketer)),

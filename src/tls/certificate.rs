@@ -1,4 +1,4 @@
-//! One certificate chain with its key, read from PEM files and checked before anything is served with it.
+//! One certificate chain with its key, read from PEM files and checked.
 
 use std::{
     fs,
@@ -22,37 +22,37 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use crate::units::{SecretError, SecretSource};
 
-/// No chain, key or bundle of a sane size is larger.
+/// The largest PEM file that is read.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// What some editors put before the first line, where readers of PEM find it no more.
+/// Some editors write it before the first line, and the PEM reader then misses that line.
 const BYTE_ORDER_MARK: &[u8] = "\u{FEFF}".as_bytes();
 
 const KEY_SECTIONS: [&str; 3] = ["BEGIN PRIVATE KEY", "BEGIN EC PRIVATE KEY", "BEGIN RSA PRIVATE KEY"];
 const ENCRYPTED_BEGIN: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 const ENCRYPTED_END: &str = "-----END ENCRYPTED PRIVATE KEY-----";
 
-/// Where a chain and its key stand.
+/// The files of a chain and its key.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::tls) struct CertificateFiles<'a> {
-    /// The key of the table they are named in, `tls` or `tls.certificates[0]`.
+    /// The table that names them, `tls` or `tls.certificates[0]`.
     pub(in crate::tls) table: &'a str,
     pub(in crate::tls) certificate: &'a Path,
     pub(in crate::tls) private_key: &'a Path,
     pub(in crate::tls) passphrase: Option<&'a SecretSource>,
 }
 
-/// A chain and its key, good to be served.
+/// A checked chain and its key.
 #[derive(Debug, Clone)]
 pub(in crate::tls) struct Certificate {
     pub(in crate::tls) key: Arc<CertifiedKey>,
-    /// The DNS names it is for, in lower case; `*.` at the beginning stands for one label.
+    /// Its DNS names, in lower case; a leading `*.` stands for one label.
     pub(super) names: Vec<String>,
     pub(super) not_after: SystemTime,
 }
 
 impl Certificate {
-    /// What it is called in metrics and log: its first name.
+    /// Its name in metrics and log: the first DNS name.
     pub(super) fn label(&self) -> &str {
         self.names.first().map_or("unnamed", String::as_str)
     }
@@ -62,13 +62,13 @@ impl Certificate {
         (self.label().to_owned(), self.not_after)
     }
 
-    /// Is the same certificate one of these?
+    /// Whether `others` contain the same certificate.
     pub(super) fn is_among(&self, others: &[Self]) -> bool {
         self.key.cert.first().is_some_and(|leaf| is_leaf_of(leaf, others))
     }
 }
 
-/// What is wrong with a file of certificates or keys. Its text names the key, the file, and the mend.
+/// An error in a file of certificates or keys. The message names the key, the file and a fix.
 #[derive(Debug, thiserror::Error)]
 #[error("{key}: {} {fault}", path.display())]
 pub struct FileError {
@@ -84,30 +84,30 @@ pub struct FileError {
 /// What can be wrong with such a file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileFault {
-    /// As the operating system says.
+    /// The operating system refuses to read it.
     #[error("cannot be read: {source}{}", permission(.source))]
     Unreadable {
         /// Why not.
         source: io::Error,
     },
-    /// Which of the files in it?
+    /// A directory in place of a file.
     #[error("is a directory; name the PEM file in it, for example {0}")]
     Directory(&'static str),
-    /// Something else was named.
+    /// Too large for a PEM file.
     #[error("is larger than {} MiB; it has to be a PEM file of certificates or keys", FILE_BYTES_MAX >> 20)]
     TooLarge,
     /// No PEM, or another kind of it.
     #[error("holds no certificate in PEM form (\"-----BEGIN CERTIFICATE-----\"){0}")]
     NoCertificate(&'static str),
-    /// PEM around what is no certificate.
+    /// PEM without a valid certificate in it.
     #[error("holds a certificate that cannot be read ({0}); get it from its issuer again")]
     BadCertificate(String),
-    /// Clients verify upwards from the first.
+    /// Clients verify the chain from the first certificate on.
     #[error(
         "holds a chain in the wrong order: the certificate for the private key is number {0} in it; put that first, then its issuer, and so on (\"cat leaf.pem intermediate.pem\")"
     )]
     LeafNotFirst(usize),
-    /// A link is missing, or others are in between.
+    /// A link is missing, or a foreign certificate is in between.
     #[error(
         "holds a chain with a gap: number {at} in it ({subject}) was issued by {issuer:?}, but number {next} is another; put each certificate's issuer behind it and leave out what does not belong to the chain"
     )]
@@ -118,7 +118,7 @@ pub enum FileFault {
         next: usize,
         /// Whose certificate it is.
         subject: String,
-        /// Who should follow.
+        /// The issuer that should follow.
         issuer: String,
     },
     /// Clients would refuse it.
@@ -137,7 +137,7 @@ pub enum FileFault {
         /// When it begins.
         when: String,
     },
-    /// Nobody could ask for it.
+    /// Without a name it can never be selected.
     #[error("holds a certificate without a DNS name (subjectAltName), so that no client could ask for it")]
     NoName,
     /// No PEM, or another kind of it.
@@ -149,22 +149,20 @@ pub enum FileFault {
     )]
     OldEncryption,
     /// The key is encrypted.
-    #[error(
-        "holds an encrypted key; say what it is encrypted with: passphrase = {{ env = \"NAME\" }} or {{ file = \"PATH\" }}"
-    )]
+    #[error("holds an encrypted key; set its passphrase: passphrase = {{ env = \"NAME\" }} or {{ file = \"PATH\" }}")]
     NoPassphrase,
-    /// It is the wrong one.
+    /// The passphrase does not fit.
     #[error("holds an encrypted key that the passphrase does not open; is it the passphrase of this key?")]
     WrongPassphrase,
-    /// The passphrase cannot be had.
-    #[error("holds an encrypted key, and its passphrase cannot be had: {0}")]
+    /// The passphrase cannot be read.
+    #[error("holds an encrypted key, and its passphrase cannot be read: {0}")]
     Passphrase(#[from] SecretError),
-    /// Not RSA, ECDSA or Ed25519 of a usual size.
+    /// Not RSA, ECDSA or Ed25519 of a supported size.
     #[error(
         "holds a key that cannot be used ({0}); it has to be RSA with 2048 bits or more, P-256, P-384, P-521 or Ed25519"
     )]
     BadKey(rustls::Error),
-    /// Two pairs were mixed, or only one of the files has been replaced.
+    /// The files are from two pairs, or only one of them was replaced.
     #[error("holds a key that does not belong to the certificate in {}; are both files of the same pair?", .0.display())]
     OtherKey(PathBuf),
     /// Neither a certificate authority nor a list of revoked certificates.
@@ -174,13 +172,13 @@ pub enum FileFault {
 
 fn permission(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => "; let the user that Tidegate runs as read it",
+        io::ErrorKind::PermissionDenied => "; give the user that runs Tidegate read access",
         _ => "",
     }
 }
 
 impl CertificateFiles<'_> {
-    /// Reads and checks the pair, as of `now`. A certificate that is `in_force` may have expired since.
+    /// Reads and checks the pair, as of `now`. A certificate that is already `in_force` may have expired.
     pub(in crate::tls) fn load(
         &self,
         provider: &CryptoProvider,
@@ -203,7 +201,7 @@ impl CertificateFiles<'_> {
         Ok(Certificate { key: Arc::new(CertifiedKey::new(chain, key)), names, not_after })
     }
 
-    /// A fault of the certificate's file.
+    /// Attributes an error to the certificate's file.
     pub(super) fn of_certificate<T>(&self, outcome: Result<T, FileFault>) -> Result<T, FileError> {
         outcome.map_err(|fault| self.error("certificate", self.certificate, fault))
     }
@@ -254,9 +252,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     let pem = read(path, "tls.crt")?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let found = found.map_err(|error| match error {
-        pem::Error::MissingSectionEnd { .. } => {
-            FileFault::BadCertificate("the file ends in the midst of it".to_owned())
-        }
+        pem::Error::MissingSectionEnd { .. } => FileFault::BadCertificate("the file ends within it".to_owned()),
         other => FileFault::BadCertificate(other.to_string()),
     })?;
     if found.is_empty() {
@@ -277,14 +273,14 @@ pub(in crate::tls) fn certificate_authorities(path: &Path) -> Result<RootCertSto
     Ok(roots)
 }
 
-/// A file as a whole. `example` is what such a file is called in Kubernetes.
+/// Reads a whole file. `example` is the usual name of such a file, for the message about a directory.
 pub(super) fn read(path: &Path, example: &'static str) -> Result<Vec<u8>, FileFault> {
     let about = fs::metadata(path).map_err(unreadable)?;
     if about.is_dir() {
         return Err(FileFault::Directory(example));
     }
     let mut content = Vec::new();
-    // What is no plain file has no length beforehand.
+    // Bounded while reading: only plain files have a known length.
     fs::File::open(path)
         .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content))
         .map_err(unreadable)?;
@@ -302,7 +298,8 @@ fn is_leaf_of(leaf: &CertificateDer<'_>, certificates: &[Certificate]) -> bool {
     certificates.iter().any(|one| one.key.cert.first() == Some(leaf))
 }
 
-/// Is the first one valid now, or `in_force`, and each issued by the next? The names of the first, and when it ends.
+/// Checks that the first certificate is valid now or `in_force`, and that each is issued by the next. Returns the names
+/// and the end of the first.
 fn judge_chain(
     chain: &[CertificateDer<'static>],
     now: SystemTime,
@@ -311,7 +308,7 @@ fn judge_chain(
     let parsed: Vec<_> = chain.iter().map(|der| parse(der)).collect::<Result<_, _>>()?;
     let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed());
     let Some(leaf) = parsed.first() else { return Err(FileFault::NoCertificate("")) };
-    // Chains out in the world end with cross-signed certificates that have expired, which harms nobody.
+    // Only the leaf must be valid: common chains end with an expired cross-signed certificate, which clients ignore.
     let (subject, validity) = (leaf.subject().to_string(), leaf.validity());
     if validity.not_before.timestamp() > now {
         return Err(FileFault::NotYetValid { subject, when: validity.not_before.to_string() });
@@ -346,7 +343,7 @@ fn dns_names(certificate: &X509Certificate<'_>) -> Vec<String> {
         .collect()
 }
 
-/// When a certificate ends.
+/// The end of a certificate's validity.
 pub(super) fn ends(certificate: &X509Certificate<'_>) -> SystemTime {
     let seconds = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
     UNIX_EPOCH + Duration::from_secs(seconds)

@@ -1,4 +1,4 @@
-//! Client certificates: who may come in with one, and what the service hears of it.
+//! Client certificates: their verification, and what is forwarded of them to the service.
 
 use std::{
     collections::BTreeMap,
@@ -22,13 +22,13 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 use super::certificate::{self, FileError, FileFault};
 use crate::policy::identity::can_name_client;
 
-/// Must a client show a certificate?
+/// Whether a client must show a certificate.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientAuth {
-    /// It need not; one that it shows must be good.
+    /// It may show none; one that it shows must be valid.
     Optional,
-    /// Without one there is no connection.
+    /// A client without one is refused.
     #[default]
     Required,
 }
@@ -46,7 +46,7 @@ pub enum CertificatePart {
     Fingerprint,
 }
 
-/// What a verified client certificate says of its owner.
+/// What is used of a verified client certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCertificate {
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -60,14 +60,14 @@ impl ClientCertificate {
         &self.headers
     }
 
-    /// Who the client is where no token says it.
+    /// The user of a client without a token. `None` where the certificate names none.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
 }
 
-/// What of a client's certificate is used, and for what.
+/// Which parts of a client's certificate are used, and for what.
 #[derive(Debug, Default)]
 pub(super) struct ClientCertificateRules {
     headers: Vec<(HeaderName, CertificatePart)>,
@@ -75,7 +75,7 @@ pub(super) struct ClientCertificateRules {
 }
 
 impl ClientCertificateRules {
-    /// As the table says; the error is the name that is no header.
+    /// Compiles the table. The error is the invalid header name.
     pub(super) fn new(
         headers: &BTreeMap<String, CertificatePart>,
         user: Option<CertificatePart>,
@@ -89,7 +89,7 @@ impl ClientCertificateRules {
         Ok(used)
     }
 
-    /// What the certificate at the end of a verified chain says.
+    /// Reads the leaf of a verified chain. `None` if it cannot be parsed.
     pub(super) fn of(&self, leaf: &CertificateDer<'_>) -> Option<ClientCertificate> {
         let (_, parsed) = X509Certificate::from_der(leaf).ok()?;
         let headers = self.headers.iter().filter_map(|(name, part)| {
@@ -118,7 +118,7 @@ impl CertificatePart {
     }
 }
 
-/// The alternative names that can be written in a header. A comma would make two names of one.
+/// The alternative names that fit into a header. A name with a comma would read as two.
 fn names(certificate: &X509Certificate<'_>) -> impl Iterator<Item = (&'static str, String)> {
     let names = certificate.subject_alternative_name().ok().flatten();
     let names = names.map(|names| names.value.general_names.clone()).unwrap_or_default();
@@ -145,12 +145,12 @@ fn fingerprint(der: &[u8]) -> String {
     })
 }
 
-/// Is this certificate over at `now`, or none?
+/// Whether this certificate has expired at `now` or cannot be parsed.
 pub(super) fn has_expired(leaf: &[u8], now: SystemTime) -> bool {
     certificate::parse(leaf).map_or(true, |leaf| certificate::ends(&leaf) < now)
 }
 
-/// What verifies the certificates of clients.
+/// The verifier of client certificates.
 pub(super) fn verifier(
     auth: ClientAuth,
     ca: &Path,
@@ -168,7 +168,7 @@ pub(super) fn verifier(
         builder = builder.allow_unauthenticated();
     }
     builder.build().map_err(|error| {
-        let unusable = FileFault::Unusable(format!("what clients cannot be verified with: {error}"));
+        let unusable = FileFault::Unusable(format!("certificates that clients cannot be verified with: {error}"));
         match crl {
             Some(path) => FileError { key: "tls.client_crl".to_owned(), path: path.clone(), fault: unusable },
             None => of_ca(unusable),

@@ -1,5 +1,5 @@
-//! The handshake: bounded in time, in number and per address, and never more than one step of it between two turns of
-//! the sessions that are open.
+//! The TLS handshake with clients: bounded in time, in number and per address. Between two handshake computations the
+//! open sessions of the worker are served.
 
 use std::{
     cell::RefCell,
@@ -32,52 +32,51 @@ use crate::{
     tls::acme::challenges::is_challenge,
 };
 
-/// Handshakes under way at once on one worker; one more, and the oldest is given up. Whoever only connects and says
-/// nothing keeps nobody else out.
+/// Concurrent handshakes on one worker. A further one displaces the oldest, so silent connections never block others.
 const UNDER_WAY_MAX: usize = 512;
 
-/// What a connection speaks (RFC 7301).
+/// The negotiated protocol (RFC 7301).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// HTTP/1.1, also where the client names none.
+    /// HTTP/1.1, also without negotiation.
     Http1,
     /// HTTP/2.
     Http2,
 }
 
-/// A client that has arrived.
+/// A client's connection after the handshake.
 #[derive(Debug)]
 pub struct Arrival {
-    /// Its connection.
+    /// The decrypted stream.
     pub io: ClientStream,
-    /// What it speaks.
+    /// The negotiated protocol.
     pub protocol: Protocol,
-    /// Is it encrypted?
+    /// Whether it is encrypted.
     pub tls: bool,
-    /// What its certificate says, where it showed one.
+    /// The client's certificate. `None` where it showed none.
     pub certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl Arrival {
-    /// Without TLS.
+    /// A connection without TLS.
     #[must_use]
     pub fn plain(stream: TcpStream) -> Self {
         Self { io: Box::new(stream), protocol: Protocol::Http1, tls: false, certificate: None }
     }
 }
 
-/// Why there is no connection.
+/// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
 enum HandshakeError {
     #[error("too many TLS handshakes from this address; limits.handshakes_per_ip bounds them")]
     TooMany,
-    #[error("given up for a newer one: {UNDER_WAY_MAX} TLS handshakes were under way")]
+    #[error("displaced by a newer one: {UNDER_WAY_MAX} TLS handshakes were in progress")]
     Displaced,
     #[error("the TLS handshake was not complete in time")]
     Timeout,
     #[error("the TLS handshake failed: {0}")]
     Failed(#[from] io::Error),
-    #[error("the certificate has expired that the client showed when its session began; it has to show a new one")]
+    #[error("the client certificate of the resumed TLS session has expired; the client must show a new one")]
     Expired,
 }
 
@@ -97,7 +96,7 @@ impl HandshakeError {
 pub struct Handshakes {
     tls: Arc<Tls>,
     tally: Arc<Tally>,
-    /// Who has it may compute. Waiters get it in their order, each in a turn of its own.
+    /// One handshake computes at a time, in the order of arrival.
     turn: Semaphore,
     under_way: Rc<RefCell<UnderWay>>,
 }
@@ -109,14 +108,14 @@ struct UnderWay {
 }
 
 impl Handshakes {
-    /// None is under way.
+    /// No handshake is in progress.
     #[must_use]
     pub fn new(tls: Arc<Tls>, tally: Arc<Tally>) -> Self {
         Self { tls, tally, turn: Semaphore::new(1), under_way: Rc::default() }
     }
 
-    /// Makes one. `rate` bounds those of its address, where that is one client's. None where it fails, which is counted
-    /// and logged, and where an authority only wanted to know whether a name is ours.
+    /// Does one handshake. `rate` bounds those of its address; `None` where many clients share the address. Returns
+    /// `None` if it fails, which is counted and logged, and for an ACME challenge, which ends here.
     pub async fn accept(
         &self,
         stream: TcpStream,
@@ -153,17 +152,17 @@ impl Handshakes {
             return Ok(None);
         }
         let accept = {
-            // Signing and key exchange, a part of a millisecond, happen in here.
+            // Signing and key exchange take a part of a millisecond here.
             let _turn = self.turn.acquire().await;
             let accept = start.into_stream(Arc::clone(&rules.config));
-            // Whoever is next computes only after the reactor has looked for what open sessions have to do.
+            // Lets open sessions run before the next handshake computes.
             yield_now().await;
             accept
         };
         let stream = Box::new(accept.await?);
         let (_, connection) = stream.get_ref();
         let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
-        // Whoever resumes is not asked for its certificate again, and gets a new ticket each time.
+        // A resumed session shows no certificate and gets a new ticket: reject it once the certificate has expired.
         let leaf = connection.peer_certificates().and_then(<[_]>::first).filter(|_| resumed);
         if leaf.is_some_and(|leaf| has_expired(leaf, SystemTime::now())) {
             return Err(HandshakeError::Expired);
@@ -187,8 +186,8 @@ impl Handshakes {
     }
 }
 
-/// How an authority is answered that asks whether a name is ours, by a handshake without client certificates (RFC
-/// 8737). None for everybody else.
+/// The TLS configuration that answers an ACME challenge, without client certificates (RFC 8737). `None` for any other
+/// client.
 async fn answer_to_challenge(rules: &TlsRules, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
     let ordered = rules.ordered.as_ref().filter(|_| is_challenge(hello))?;
     ordered.challenges.tls_alpn_01(hello.server_name()?).await
@@ -202,7 +201,7 @@ fn arrival(stream: Box<TlsStream<Socket>>, rules: &TlsRules) -> Arrival {
     Arrival { io: stream, protocol, tls: true, certificate }
 }
 
-/// One handshake among those under way.
+/// Registers one handshake while it is in progress.
 struct Mark {
     number: u64,
     under_way: Rc<RefCell<UnderWay>>,

@@ -1,4 +1,4 @@
-//! A client's encrypted connection, as sessions hold it.
+//! The encrypted connection that a session holds.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::relay::stream::{ClientIo, ClientStream};
 
-/// A TCP connection that can change reactors beneath the TLS that is in the midst of it.
+/// A TCP connection that can move to another reactor while the TLS state above it stays.
 #[derive(Debug)]
 pub(super) struct Socket(Option<TcpStream>);
 
@@ -30,7 +30,7 @@ impl Socket {
     }
 
     fn stream(self: Pin<&mut Self>) -> io::Result<Pin<&mut TcpStream>> {
-        // Absent only after a change of reactors that failed.
+        // `None` only after a failed move.
         self.get_mut().0.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }

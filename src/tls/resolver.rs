@@ -1,4 +1,4 @@
-//! Which certificate a client is shown: by the name it asks for (SNI, RFC 6066 §3) and the signatures it understands.
+//! Selects the certificate for a client by the requested name (SNI, RFC 6066 §3) and its signature schemes.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::certificate::Certificate;
 use crate::tls::acme::Ordered;
 
-/// What a client gets that asks for a name of no certificate.
+/// What a client gets that asks for an unknown name.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UnknownName {
@@ -27,17 +27,17 @@ pub enum UnknownName {
     Refuse,
 }
 
-/// A certificate that comes and is replaced while the node runs.
+/// Holds the ordered certificate, which is set and replaced while the node runs.
 #[derive(Debug, Default)]
 pub struct CertificateSlot(RwLock<Option<Ordered>>);
 
 impl CertificateSlot {
-    /// From now on this one is shown.
+    /// Replaces the certificate.
     pub fn set(&self, certificate: Ordered) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(certificate);
     }
 
-    /// The one that is shown; none yet.
+    /// The certificate. `None` until the first one was ordered.
     #[must_use]
     pub fn get(&self) -> Option<Ordered> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -47,7 +47,7 @@ impl CertificateSlot {
 /// All certificates of a node.
 #[derive(Debug)]
 pub(super) struct Resolver {
-    /// In the order of the configuration: the first that a client understands is shown.
+    /// In the order of the configuration: the first that fits the client's schemes is used.
     by_name: HashMap<String, Vec<Arc<CertifiedKey>>>,
     first: Option<Arc<CertifiedKey>>,
     slot: Option<Arc<CertificateSlot>>,
@@ -55,7 +55,7 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    /// Over certificates from files, and `slot` for one that is ordered.
+    /// Selects among `certificates` from files and the ordered one in `slot`.
     pub(super) fn new(
         certificates: &[Certificate],
         slot: Option<Arc<CertificateSlot>>,
@@ -83,7 +83,7 @@ impl Resolver {
                 return of_name;
             }
         }
-        // The one that is ordered stands in `[tls]`, before those of `[[tls.certificates]]`.
+        // The ordered certificate belongs to `[tls]`, before those of `[[tls.certificates]]`.
         ordered.map(|one| one.key()).or_else(|| self.first.clone())
     }
 

@@ -1,4 +1,4 @@
-//! TLS towards the service: whom we believe, what we show.
+//! TLS towards the service: how it is verified, and our own certificate.
 
 use std::{error::Error as _, io, path::PathBuf, sync::Arc, time::SystemTime};
 
@@ -25,7 +25,7 @@ pub struct UpstreamTls {
 }
 
 impl UpstreamTls {
-    /// As the table says, files and all; none where the service is at `http://`.
+    /// Compiles `[upstream.tls]` and reads its files. `None` for an `http://` service.
     ///
     /// # Errors
     /// See [`TlsError`].
@@ -39,13 +39,13 @@ impl UpstreamTls {
         let name = table.server_name.as_deref().unwrap_or(host);
         let name = ServerName::try_from(name.to_owned()).map_err(|_| TlsError::ServerName(name.to_owned()))?;
         let mut config = client_config(&table, now)?;
-        // The service is asked for a websocket, which HTTP/2 has not.
+        // Sessions need a WebSocket, which is opened over HTTP/1.1.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Some(Self { config: Arc::new(config), name }))
     }
 }
 
-/// Every file that the table names.
+/// All files that the table names.
 pub fn files(table: &UpstreamTlsTable) -> impl Iterator<Item = &PathBuf> {
     let passphrase = table.passphrase.as_ref().and_then(SecretSource::file);
     [&table.ca, &table.certificate, &table.private_key].into_iter().flatten().chain(passphrase)
@@ -59,8 +59,9 @@ fn client_config(table: &UpstreamTlsTable, now: SystemTime) -> Result<ClientConf
             let of_ca = |fault| FileError { key: "upstream.tls.ca".to_owned(), path: path.clone(), fault };
             let roots = certificate_authorities(path).map_err(of_ca)?;
             let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
-            let unusable =
-                |error| of_ca(FileFault::Unusable(format!("what the service cannot be verified with: {error}")));
+            let unusable = |error| {
+                of_ca(FileFault::Unusable(format!("certificates that the service cannot be verified with: {error}")))
+            };
             builder.with_webpki_verifier(verifier.map_err(unusable)?)
         }
         None => {
@@ -102,14 +103,14 @@ impl Secure for UpstreamTls {
     }
 }
 
-/// What was wrong, and the mend.
+/// Explains a failed handshake, with a fix.
 fn explain(error: &io::Error, name: &ServerName<'_>) -> String {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
     let mend = match cause {
         Some(rustls::Error::InvalidCertificate(why)) => match why {
-            // Of an authority that has the name of another, for example made anew.
+            // BadSignature: the authority has the name of another, for example after it was recreated.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "its certificate comes from an authority that is not believed here; name that in upstream.tls.ca"
+                "its certificate comes from an authority that is not trusted here; set upstream.tls.ca to that authority"
                     .to_owned()
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => format!(
@@ -119,16 +120,16 @@ fn explain(error: &io::Error, name: &ServerName<'_>) -> String {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 "its certificate has expired; renew it at the service".to_owned()
             }
-            // The library gives this one no variant of its own.
+            // rustls has no variant for this.
             CertificateError::Other(other) if other.to_string() == "CaUsedAsEndEntity" => {
                 "it shows the certificate of an authority, as `openssl req -x509` makes it; let it show one that this \
                  has issued, or make it with `-addext basicConstraints=CA:FALSE`"
                     .to_owned()
             }
-            _ => "its certificate cannot be believed".to_owned(),
+            _ => "its certificate is not valid".to_owned(),
         },
         Some(rustls::Error::AlertReceived(alert)) if wants_certificate(*alert) => {
-            "it does not let us in; does it want a certificate? See upstream.tls.certificate".to_owned()
+            "it refused the connection; does it require a client certificate? See upstream.tls.certificate".to_owned()
         }
         Some(rustls::Error::InvalidMessage(_)) => {
             "it does not speak TLS there; is upstream.url meant to begin with http://?".to_owned()

@@ -129,7 +129,7 @@ fn what_is_wrong_with_a_pair_is_told_with_the_file_and_the_mend() {
         (&good, &good, "good.crt", "are certificate and private_key exchanged?"),
         (&pki.file("empty.crt", ""), &good_key, "empty.crt", "holds no certificate in PEM form"),
         (&pki.file("bad.crt", &bad_base64), &good_key, "bad.crt", "get it from its issuer again"),
-        (&pki.file("cut.crt", &leaf[..300]), &good_key, "cut.crt", "the file ends in the midst of it"),
+        (&pki.file("cut.crt", &leaf[..300]), &good_key, "cut.crt", "the file ends within it"),
         (&good, &pki.file("other.key", &other.serialize_pem()), "other.key", "are both files of the same pair?"),
         (
             &chain("reversed.crt", &[&pki.root, &intermediate, &leaf]),
