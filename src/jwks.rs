@@ -1,4 +1,4 @@
-//! Fetches the key set that an issuer publishes, and keeps it fresh in `policy::auth`.
+//! Fetches the key set of an issuer and keeps it fresh in `policy::auth`.
 
 mod fetch;
 
@@ -31,18 +31,18 @@ use crate::{
     },
 };
 
-/// When the set is fetched.
+/// How often the key set is fetched.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
-    /// A good set is fetched again after so long, a tenth more or less, so that nodes do not all come at once.
+    /// Interval after a success, a tenth more or less, so that nodes do not fetch at the same time.
     refresh: Duration,
-    /// A token with an unknown key makes it fetch at once, but no more often than this.
+    /// A token with an unknown key triggers a fetch at once, at most once in this interval.
     rest: Duration,
-    /// After a failure: the first wait, which doubles with each further failure.
+    /// The wait after the first failure; each further failure doubles it.
     retry_first: Duration,
-    /// After many failures.
+    /// The longest wait after a failure.
     retry_max: Duration,
-    /// Without an answer for so long the last good set is no longer believed.
+    /// Without a success for this time the last good set is no longer used.
     stale_after: Duration,
 }
 
@@ -54,18 +54,18 @@ const PACE: Pace = Pace {
     stale_after: Duration::from_hours(24),
 };
 
-/// Why there can be no fetching at all.
+/// Why keys cannot be fetched at all.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyServerError {
-    /// The address is not one that keys may come from.
+    /// The address is neither https nor loopback.
     #[error(transparent)]
     Address(#[from] CompileError),
     /// The trust anchors of this machine cannot be read.
-    #[error("the trusted certificates of this machine cannot be read, without which auth.jwks_url is of no use: {0}")]
+    #[error("auth.jwks_url needs the trusted certificates of this machine, and they cannot be read: {0}")]
     TrustAnchors(#[source] io::Error),
 }
 
-/// The task that fetches one key set. When `auth.jwks_url` changes, end it and make another.
+/// The task that fetches one key set. When `auth.jwks_url` changes, replace it.
 #[derive(Debug)]
 pub struct KeyServer {
     fetcher: Fetcher,
@@ -75,7 +75,7 @@ pub struct KeyServer {
     pace: Pace,
 }
 
-/// What the task remembers from one fetch to the next.
+/// The state of the task between two fetches.
 struct FetchState {
     due: Instant,
     retry: Duration,
@@ -86,7 +86,7 @@ struct FetchState {
 }
 
 impl KeyServer {
-    /// For the key set at `url`. `gauges` are told of every fetch.
+    /// Fetches the key set at `url`. `gauges` record every fetch.
     ///
     /// # Errors
     /// [`KeyServerError`]: an address that is neither `https` nor loopback, or no trust anchors on this machine.
@@ -98,13 +98,13 @@ impl KeyServer {
         Ok(Self { fetcher, keys, wanted, gauges, pace: PACE })
     }
 
-    /// The keys as they are fetched, for [`Policies::compile`](crate::policy::policies::Policies::compile).
+    /// The fetched keys, for [`Policies::compile`](crate::policy::policies::Policies::compile).
     #[must_use]
     pub fn keys(&self) -> Arc<SharedKeys> {
         Arc::clone(&self.keys)
     }
 
-    /// Fetches now, and then whenever it is time. Never returns.
+    /// Fetches now and then at each interval. Never returns.
     pub async fn run(self) {
         let mut state = FetchState {
             due: Instant::now(),
@@ -160,7 +160,7 @@ impl KeyServer {
 
     fn failed(&self, state: &mut FetchState, error: &FetchError) {
         let now = Instant::now();
-        // One line for an outage, not one for each attempt: the counter tells how many.
+        // One line per outage; the counter has each attempt.
         if !state.failing {
             let sentence = format!("the key set of {} was not fetched: {}", self.fetcher.address(), causes(error));
             journal::line(LogLevel::Warn, &sentence);
@@ -184,7 +184,7 @@ fn about(duration: Duration) -> Duration {
     duration * u32::try_from(percent).unwrap_or(100) / 100
 }
 
-/// An error with what led to it, in one sentence.
+/// An error with its causes, in one sentence.
 fn causes(error: &dyn Error) -> String {
     std::iter::successors(error.source(), |&cause| cause.source())
         .fold(error.to_string(), |sentence, cause| format!("{sentence}: {cause}"))

@@ -1,4 +1,4 @@
-//! One GET of a key set, with a bound on everything that a hostile or broken server could make long.
+//! One GET of a key set, with bounds on time and size.
 
 use std::{io, time::Duration};
 
@@ -20,14 +20,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 const BODY_MAX_BYTES: usize = 256 * 1024;
 
-/// Why there is no new key set.
+/// Why a fetch failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("the server cannot be reached")]
     Unreachable(#[from] hyper_util::client::legacy::Error),
     #[error("the server did not answer within {} s", FETCH_TIMEOUT.as_secs())]
     TimedOut,
-    /// Redirects are not followed: they could lead to where the configuration does not.
+    /// Redirects are not followed: the configuration names the only server.
     #[error("the server answered {0}, not 200")]
     Status(StatusCode),
     #[error("the answer has more than {BODY_MAX_BYTES} bytes")]
@@ -46,7 +46,7 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
-    /// Servers are verified with the trust anchors of this machine.
+    /// The server is verified with the trust anchors of this machine.
     pub(super) fn new(uri: Uri) -> io::Result<Self> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
@@ -56,12 +56,12 @@ impl Fetcher {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        // Ten minutes lie between two requests: nothing is gained by keeping a connection.
+        // Ten minutes pass between two requests, so connections are not kept.
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
         Ok(Self { uri, client })
     }
 
-    /// Where it is fetched from, without the query, which may be confidential.
+    /// The URL without its query, which may be confidential.
     pub(super) fn address(&self) -> String {
         let host = self.uri.authority().map_or("", |authority| authority.as_str());
         format!("{}://{host}{}", self.uri.scheme_str().unwrap_or("https"), self.uri.path())

@@ -1,4 +1,4 @@
-//! Certificates that are ordered: from a certificate authority that speaks ACME (RFC 8555), before the old one ends.
+//! Orders a certificate from an ACME server (RFC 8555) and renews it in time.
 
 mod authority;
 pub mod cache;
@@ -21,8 +21,7 @@ pub use self::{
 };
 use crate::observe::gauges::Gauges;
 
-/// Everything for the certificate of one node: its task is [`run`](Self::run), its challenges are answered by
-/// [`Challenges`].
+/// The certificate of one node: [`run`](Self::run) is its task, [`Challenges`] answer the authority.
 #[derive(Debug)]
 pub struct Acme {
     challenges: Arc<Challenges>,
@@ -31,7 +30,7 @@ pub struct Acme {
 }
 
 impl Acme {
-    /// Could a certificate be ordered as the table says? Makes no file and contacts nobody.
+    /// Checks the table. Makes no file and no connection.
     ///
     /// # Errors
     /// See [`AcmeError`].
@@ -41,8 +40,7 @@ impl Acme {
         Authority::new(table.root_ca.as_deref()).map(drop)
     }
 
-    /// As the table says, with the files of its `cache` folder, which is made where it is missing. `gauges` are told of
-    /// every order.
+    /// Compiles the table and opens its `cache` folder, which is made if it is missing. `gauges` record every order.
     ///
     /// # Errors
     /// See [`AcmeError`].
@@ -67,21 +65,20 @@ impl Acme {
         Self { challenges, renewal, http_address }
     }
 
-    /// What the authority is answered with, on every listener of this node.
+    /// The answers to challenges, for every listener of this node.
     #[must_use]
     pub fn challenges(&self) -> Arc<Challenges> {
         Arc::clone(&self.challenges)
     }
 
-    /// Where [`http01::serve`] is to listen, if anywhere.
+    /// The address for [`http01::serve`]. `None` where HTTP-01 is not configured.
     #[must_use]
     pub const fn http_address(&self) -> Option<SocketAddr> {
         self.http_address
     }
 
-    /// Shows `publish` each certificate from which on it is to be used: the one in the cache at once, then each new
-    /// one, whichever replica ordered it. Never returns; an authority that is away or refuses changes nothing but
-    /// figures and log.
+    /// Calls `publish` with each certificate to be used: first the cached one, then each new one, whichever replica
+    /// ordered it. Never returns. If the authority fails or refuses, only log and metrics change.
     pub async fn run(self, publish: impl FnMut(&Ordered)) {
         self.renewal.run(publish).await;
     }

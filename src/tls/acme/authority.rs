@@ -1,4 +1,4 @@
-//! The way to the ACME server, with a bound on everything that a hostile or broken one could make long.
+//! Requests to the ACME server, with bounds on time and size.
 
 use std::{
     fs, io,
@@ -32,18 +32,18 @@ use super::table::AcmeError;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For one request: name, connection, answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// A chain of certificates is the longest that is answered.
+/// Larger than any certificate chain.
 const BODY_MAX_BYTES: usize = 256 * 1024;
-/// What an error says is such a document (RFC 8555 §6.7).
+/// The content type of an ACME error (RFC 8555 §6.7).
 const PROBLEM: &str = "application/problem+json";
 
-/// Where certificates come from.
+/// The ACME server.
 #[derive(Debug)]
 pub(super) struct Authority {
     connector: HttpsConnector<HttpConnector>,
 }
 
-/// Why a request has no answer that could be read on.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 enum RequestError {
     #[error("the ACME server cannot be reached: {}", causes(.0))]
@@ -56,16 +56,16 @@ enum RequestError {
     Body,
 }
 
-/// The client of one order, which remembers how much patience it was asked for.
+/// The HTTP client of one order. It records `Retry-After`.
 #[derive(Debug, Clone)]
 pub(super) struct Bounded {
     client: Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>,
-    /// Seconds since 1970; `0`: none was asked for.
+    /// Seconds since 1970; `0` without `Retry-After`.
     retry_after: Arc<AtomicU64>,
 }
 
 impl Authority {
-    /// Verified with the certificates in the file `root_ca`, or with those that this machine trusts.
+    /// The server is verified with the certificates in the file `root_ca`, or with the trusted ones of this machine.
     pub(super) fn new(root_ca: Option<&Path>) -> Result<Self, AcmeError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
@@ -79,7 +79,7 @@ impl Authority {
                 .with_provider_and_platform_verifier(aws_lc_rs::default_provider())
                 .map_err(|error| AcmeError::TrustAnchors(error.to_string()))?,
         };
-        // Every address that the server names is asked over https, or not at all.
+        // Also the addresses that the server names must be https.
         Ok(Self { connector: builder.https_only().enable_http1().wrap_connector(tcp) })
     }
 
@@ -91,7 +91,7 @@ impl Authority {
 }
 
 impl Bounded {
-    /// When the authority wants to be asked again after an error, in seconds since 1970.
+    /// The latest `Retry-After` of an error, in seconds since 1970.
     pub(super) fn retry_after(&self) -> Option<u64> {
         Some(self.retry_after.load(Relaxed)).filter(|&time| time > 0)
     }

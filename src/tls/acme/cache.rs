@@ -1,4 +1,4 @@
-//! Where account, certificate and open challenges are kept: for the next start, and for the other replicas.
+//! Stores account, certificate and open challenges, for the next start and for other replicas.
 
 use std::{
     fmt,
@@ -12,34 +12,34 @@ use std::{
 
 use tokio::task::spawn_blocking;
 
-/// No entry is larger; a file that is, is none of ours.
+/// The largest entry. Larger files are not ours.
 const ENTRY_BYTES_MAX: u64 = 1024 * 1024;
 
-/// What may be written into the folder, and read from it, by the user that Tidegate runs as and nobody else.
+/// Only the user that runs Tidegate may read and write the folder.
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// The entry that is locked. It stays, empty.
+/// The entry that is locked: an empty file that stays.
 const LOCK: &str = "lock";
 
-/// What a cache answers, sooner or later.
+/// The future result of a cache operation.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, CacheError>> + Send + 'a>>;
 
 /// Entries by name, the same for all replicas.
 ///
-/// Only the holder of the lock stores and removes; everybody loads, and sees an entry as it was before or after, never
-/// in between. A name has letters, digits, hyphens and dots, and no dot at its beginning.
+/// Only the holder of the lock stores and removes. Loading needs no lock and sees an entry before or after a change,
+/// never in between. A name consists of letters, digits, hyphens and dots, and does not begin with a dot.
 pub trait Cache: fmt::Debug + Send + Sync {
-    /// The content of an entry; none, where there is no such entry.
+    /// The content of an entry. `None` if there is no such entry.
     fn load(&self, name: &str) -> Answer<'_, Option<Vec<u8>>>;
 
-    /// Makes or replaces an entry. Where that fails the old one is still there.
+    /// Makes or replaces an entry. If that fails the old content stays.
     fn store(&self, name: &str, content: Vec<u8>) -> Answer<'_, ()>;
 
     /// Removes an entry, if there is one.
     fn remove(&self, name: &str) -> Answer<'_, ()>;
 
-    /// Takes the lock; none, where another replica has it. A replica that dies has lost it.
+    /// Takes the lock. `None` if another replica holds it. It is released when its holder dies.
     fn try_lock(&self) -> Answer<'_, Option<Lock>>;
 }
 
@@ -50,18 +50,18 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Over what gives the lock back when it is dropped.
+    /// Wraps a value that releases the lock when it is dropped.
     #[must_use]
     pub fn over(held: impl fmt::Debug + Send + 'static) -> Self {
         Self { _held: Box::new(held) }
     }
 }
 
-/// Why the cache did not do what it was asked.
+/// Why a cache operation failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{} cannot be {verb}: {source}{}", path.display(), mend(.source))]
 pub struct CacheError {
-    /// What was to be done, as a participle.
+    /// The operation, as a participle.
     pub verb: &'static str,
     /// The file or folder.
     pub path: PathBuf,
@@ -72,7 +72,7 @@ pub struct CacheError {
 
 fn mend(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => "; let the user that Tidegate runs as read and write there",
+        io::ErrorKind::PermissionDenied => "; give the user that runs Tidegate read and write access",
         io::ErrorKind::ReadOnlyFilesystem => "; it has to be on a volume that can be written to",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room there",
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => "; it has to be a folder",
@@ -82,18 +82,18 @@ fn mend(error: &io::Error) -> &'static str {
 
 /// A folder, on a volume that replicas may share.
 ///
-/// The lock is one of the operating system (`flock`), not a file with an owner and a time: it ends with its holder, it
-/// needs no clocks that agree, and NFS (as Linux mounts it), CephFS and their like pass it on to the other machines.
+/// The lock is the operating system's (`flock`), not a file with an owner and a time: it ends with its holder, it needs
+/// no synchronised clocks, and NFS (as Linux mounts it) and CephFS share it between machines.
 #[derive(Debug, Clone)]
 pub struct FileCache {
     folder: Arc<Path>,
 }
 
 impl FileCache {
-    /// Could this be the folder? Makes nothing, so that whoever asks need not be the user that Tidegate runs as.
+    /// Checks whether this can be the folder. Makes nothing, so that another user can run `check`.
     ///
     /// # Errors
-    /// There is something else, or something that it cannot be made in.
+    /// The path, or a parent of it, is not a folder.
     pub fn verify(folder: &Path) -> Result<(), CacheError> {
         match folder.ancestors().find(|path| path.exists()) {
             Some(there) if !there.is_dir() => {
@@ -103,10 +103,10 @@ impl FileCache {
         }
     }
 
-    /// Over this folder, which is made where it is missing, for this user alone.
+    /// Opens the folder. A missing one is made, for this user only.
     ///
     /// # Errors
-    /// It cannot be made, or not be written to.
+    /// The folder cannot be made or written to.
     pub fn open(folder: &Path) -> Result<Self, CacheError> {
         let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder);
         made.map_err(|source| CacheError { verb: "made", path: folder.to_owned(), source })?;
@@ -114,7 +114,7 @@ impl FileCache {
         Ok(Self { folder: folder.into() })
     }
 
-    /// Files are looked at elsewhere than on the threads that serve: a shared volume may hang.
+    /// Runs on a blocking thread, because a shared volume may hang.
     fn on_disk<T: Send + 'static>(
         &self,
         name: &str,
@@ -145,7 +145,7 @@ impl Cache for FileCache {
             let new = path.with_added_extension("new");
             let written = replace(path, &new, &content);
             if written.is_err() {
-                // What was not finished takes up room that may be what is lacking.
+                // A partial file takes up space, and the disk may be full.
                 let _ = fs::remove_file(&new);
             }
             written.map_err(failed("written", path))
@@ -195,9 +195,9 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(content))
 }
 
-/// Writes `new`, makes sure that it is on the disk, and lets it take the place of `path`.
+/// Writes `new`, syncs it to disk, and renames it to `path`.
 fn replace(path: &Path, new: &Path, content: &[u8]) -> io::Result<()> {
-    // One left behind by a crash may be anybody's.
+    // A file left over from a crash may have other permissions.
     match fs::remove_file(new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

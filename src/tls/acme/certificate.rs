@@ -1,4 +1,4 @@
-//! A certificate as it was ordered: chain and key in one PEM text, so that they are stored and replaced as one.
+//! An ordered certificate: chain and key in one PEM text, so that they are stored and replaced together.
 
 use std::{
     sync::Arc,
@@ -17,17 +17,17 @@ use zeroize::Zeroizing;
 
 use super::schedule::Validity;
 
-/// A chain with its key, for all the names it was ordered for.
+/// A chain with its key, valid for all ordered names.
 #[derive(Debug, Clone)]
 pub struct Ordered {
     key: Arc<CertifiedKey>,
     domains: Arc<[String]>,
     pub(super) validity: Validity,
-    /// As it is kept.
+    /// As stored in the cache.
     pub(super) pem: Zeroizing<Vec<u8>>,
 }
 
-/// What is wrong with what was read.
+/// Why a PEM text is not a usable certificate.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OrderedError {
     #[error("it has no certificate and private key in PEM form")]
@@ -41,8 +41,7 @@ pub(super) enum OrderedError {
 }
 
 impl Ordered {
-    /// From the text of key and chain. It has to be for each of `domains`; whether it is still valid is for others to
-    /// judge.
+    /// Parses key and chain. The certificate must be valid for each of `domains`. It may have expired.
     pub(super) fn from_pem(pem: Zeroizing<Vec<u8>>, domains: &[String]) -> Result<Self, OrderedError> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
         let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or(OrderedError::NotPem)?;
@@ -54,32 +53,32 @@ impl Ordered {
         Ok(Self { key: Arc::new(key), domains: domains.into(), validity, pem })
     }
 
-    /// What to show clients.
+    /// The key and chain for handshakes.
     #[must_use]
     pub fn key(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.key)
     }
 
-    /// The names it was ordered for, at least one.
+    /// The ordered names, at least one.
     #[must_use]
     pub fn domains(&self) -> &[String] {
         &self.domains
     }
 
-    /// What it is called in metrics and log: its first name.
+    /// Its name in metrics and log: the first domain.
     #[must_use]
     pub fn label(&self) -> &str {
         self.domains.first().map_or("unnamed", String::as_str)
     }
 
-    /// From when on it should long have been renewed: three quarters of it are over.
+    /// When renewal is overdue: after three quarters of the validity.
     #[must_use]
     pub fn overdue(&self) -> SystemTime {
         let Validity { not_before, not_after } = self.validity;
         self.not_after() - Duration::from_secs(not_after.saturating_sub(not_before) / 4)
     }
 
-    /// When it ends, or has ended: where the authority is away longer than it lasts it is still the best there is.
+    /// The end of its validity. An expired certificate stays in use while the authority issues no other.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(self.validity.not_after)

@@ -1,5 +1,4 @@
-//! What the authority is answered with while a certificate is ordered, whichever replica ordered it and whichever is
-//! asked.
+//! The answers to open challenges. Each replica answers, also for an order of another replica.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,19 +24,19 @@ use super::{
 };
 use crate::observe::journal::{self, LogLevel};
 
-/// What a client names that wants the answer to a challenge and nothing else (RFC 8737 §4).
+/// The ALPN protocol of a TLS-ALPN-01 challenge (RFC 8737 §4).
 pub const ACME_TLS_1: &[u8] = b"acme-tls/1";
 
-/// The cache is asked no more often, however many strangers knock.
+/// The shortest interval between two looks into the cache, however many clients ask.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// When every replica has seen what was shared: the authority may come from then on.
+/// After this time every replica has seen a stored challenge, and the authority may verify it.
 pub(super) const SHARED_AFTER: Duration = Duration::from_millis(500);
 
 /// A token is shorter (RFC 8555 §8.1: at least 128 bits, in base64url).
 const TOKEN_BYTES_MAX: usize = 256;
 
-/// A challenge that the authority may come to see answered. It holds no secret.
+/// A challenge that the authority may verify. It contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Open {
     pub(super) challenge_type: ChallengeType,
@@ -48,7 +47,7 @@ pub(super) struct Open {
     pub(super) key_authorization: String,
 }
 
-/// The answers to open challenges. Names that no certificate is ordered for cost a look into a table.
+/// The answers to open challenges. A name that is not ordered costs one table look-up.
 #[derive(Debug)]
 pub struct Challenges {
     domains: HashSet<String>,
@@ -58,16 +57,16 @@ pub struct Challenges {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Those of this replica, which stand also where the cache is broken.
+    /// Those of this replica. They work also without the cache.
     ours: Vec<Open>,
-    /// Those in the cache when we last looked.
+    /// Those in the cache, as of `looked`.
     shared: Vec<Open>,
     looked: Option<Instant>,
     /// By domain: made once for each challenge.
     handshakes: HashMap<String, Handshake>,
 }
 
-/// Why there is no handshake to answer with.
+/// Why the handshake for a challenge cannot be made.
 #[derive(Debug, thiserror::Error)]
 enum HandshakeError {
     #[error(transparent)]
@@ -82,7 +81,7 @@ struct Handshake {
     config: Arc<ServerConfig>,
 }
 
-/// Does this client want the answer to a challenge?
+/// Whether this client verifies a challenge.
 #[must_use]
 pub fn is_challenge(hello: &ClientHello<'_>) -> bool {
     hello.alpn().is_some_and(|mut protocols| protocols.any(|protocol| protocol == ACME_TLS_1))
@@ -93,8 +92,8 @@ impl Challenges {
         Self { domains: domains.iter().cloned().collect(), entries, known: Mutex::default() }
     }
 
-    /// How to make the handshake with a client that [`is_challenge`]; after it the connection is to be closed. None
-    /// where no challenge is open for the name.
+    /// The TLS configuration for a client that [`is_challenge`]; close the connection after the handshake. `None` where
+    /// no challenge is open for the name.
     pub async fn tls_alpn_01(&self, server_name: &str) -> Option<Arc<ServerConfig>> {
         let domain = server_name.to_ascii_lowercase();
         if !self.is_domain(&domain) {
@@ -116,7 +115,7 @@ impl Challenges {
         Some(config)
     }
 
-    /// The body that answers `/.well-known/acme-challenge/TOKEN`. None where no such challenge is open.
+    /// The body of `/.well-known/acme-challenge/TOKEN`. `None` where no such challenge is open.
     pub async fn http_01(&self, token: &str) -> Option<String> {
         if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
             return None;
@@ -125,13 +124,13 @@ impl Challenges {
         open.map(|open| open.key_authorization)
     }
 
-    /// Is the certificate for this name, written in lower case?
+    /// Whether the certificate is for this name, which is in lower case.
     #[must_use]
     pub fn is_domain(&self, name: &str) -> bool {
         self.domains.contains(name)
     }
 
-    /// These are open from now on, here at once and at the other replicas [`SHARED_AFTER`] later.
+    /// Opens challenges: here at once, at other replicas [`SHARED_AFTER`] later.
     pub(super) async fn open(&self, open: Vec<Open>) {
         if let Ok(content) = serde_json::to_vec(&open) {
             self.entries.store(Entry::Challenges, content).await;
@@ -139,14 +138,14 @@ impl Challenges {
         self.known.lock().await.ours = open;
     }
 
-    /// None is open any more.
+    /// Closes all challenges.
     pub(super) async fn close(&self) {
         *self.known.lock().await = Known::default();
         self.entries.remove(Entry::Challenges).await;
     }
 
     async fn find(&self, is_it: impl Fn(&Open) -> bool) -> Option<Open> {
-        // Whoever comes while somebody looks waits for what that one sees.
+        // Concurrent requests wait here for one look into the cache.
         let mut known = self.known.lock().await;
         if let Some(ours) = known.ours.iter().find(|open| is_it(open)) {
             return Some(ours.clone());
@@ -160,7 +159,7 @@ impl Challenges {
     }
 }
 
-/// With a certificate for this name alone, self-signed, that carries the digest (RFC 8737 §3).
+/// A self-signed certificate for this name only, with the digest in it (RFC 8737 §3).
 fn handshake(domain: &str, key_authorization: &str) -> Result<ServerConfig, HandshakeError> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(vec![domain.to_owned()])?;
@@ -171,7 +170,7 @@ fn handshake(domain: &str, key_authorization: &str) -> Result<ServerConfig, Hand
 
     let provider = provider::default_provider();
     let key = provider.key_provider.load_private_key(PrivatePkcs8KeyDer::from(key.serialize_der()).into())?;
-    // Not through `with_single_cert`, which refuses extensions that it does not know.
+    // `with_single_cert` would refuse the unknown extension.
     let resolver = SingleCertAndKey::from(CertifiedKey::new(vec![certificate], key));
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()?

@@ -1,5 +1,5 @@
-//! The entries of one certificate in the cache. A cache that fails is counted, and said once: nothing that is served
-//! depends on it.
+//! The entries of one certificate in the cache. A failing cache is counted and logged once; serving does not depend on
+//! it.
 
 use std::sync::{
     Arc,
@@ -17,10 +17,10 @@ use crate::observe::{
     journal::{self, LogLevel},
 };
 
-/// Of a name that stands in the name of an entry, for those who look into the folder.
+/// How much of the first domain is in an entry's name, so that people can read it.
 const READABLE_BYTES_MAX: usize = 64;
 
-/// Which entry.
+/// An entry of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Entry {
     /// The account at one authority.
@@ -29,17 +29,17 @@ pub(super) enum Entry {
     Certificate,
     /// The attempts to order it.
     Attempts,
-    /// What is to be answered while it is ordered.
+    /// The open challenges.
     Challenges,
 }
 
-/// The cache as one node needs it.
+/// The cache of one node.
 #[derive(Debug)]
 pub(super) struct Entries {
     cache: Arc<dyn Cache>,
-    /// Of the directory: accounts are known to one authority.
+    /// Depends on the directory: an account belongs to one authority.
     account: String,
-    /// Of directory and names: with others it is another certificate.
+    /// Depends on directory and names: other names are another certificate.
     certificate: String,
     gauges: Arc<Gauges>,
     failing: AtomicBool,
@@ -57,12 +57,12 @@ impl Entries {
         Self { cache, account, certificate, gauges, failing: AtomicBool::new(false) }
     }
 
-    /// The entry's content; none also where it cannot be read.
+    /// The content of an entry. `None` if there is none or it cannot be read.
     pub(super) async fn load(&self, entry: Entry) -> Option<Vec<u8>> {
         self.told(self.cache.load(&self.name(entry)).await).flatten()
     }
 
-    /// Whether it is stored.
+    /// Stores an entry. Returns whether that succeeded.
     pub(super) async fn store(&self, entry: Entry, content: Vec<u8>) -> bool {
         self.told(self.cache.store(&self.name(entry), content).await).is_some()
     }
@@ -71,8 +71,8 @@ impl Entries {
         self.told(self.cache.remove(&self.name(entry)).await);
     }
 
-    /// The lock; none, where another replica has it. A cache that cannot even lock keeps nobody from ordering: then
-    /// replicas order for themselves, no more often than the schedule has it.
+    /// Takes the lock. `None` if another replica holds it. A cache that cannot lock does not prevent orders: each
+    /// replica then orders for itself, as often as the schedule allows.
     pub(super) async fn try_lock(&self) -> Option<Lock> {
         self.told(self.cache.try_lock().await).unwrap_or_else(|| Some(Lock::over(())))
     }
@@ -95,7 +95,7 @@ impl Entries {
             Err(error) => {
                 self.gauges.acme.cache_failed();
                 if !self.failing.swap(true, Relaxed) {
-                    let sentence = format!("tls.acme.cache: {error}; what is served stays as it is");
+                    let sentence = format!("tls.acme.cache: {error}; the certificate in use stays");
                     journal::line(LogLevel::Error, &sentence);
                 }
                 None

@@ -1,4 +1,4 @@
-//! Plain HTTP beside TLS: answers HTTP-01 challenges (RFC 8555 §8.3), sends browsers on to https, and nothing else.
+//! Plain HTTP beside TLS: answers HTTP-01 challenges (RFC 8555 §8.3) and redirects browsers to https.
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 

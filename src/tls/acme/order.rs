@@ -19,16 +19,16 @@ use super::{
 };
 use crate::observe::journal::{self, LogLevel};
 
-/// For the whole order. Authorities look from several places, one after the other.
+/// For the whole order. Authorities verify from several places, one after the other.
 const ORDER_TIMEOUT: Duration = Duration::from_mins(5);
-/// How long we ask whether challenges were seen answered, or whether the certificate is made, before we give up.
+/// How long the order polls for verified challenges, and for the certificate.
 const PATIENCE: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(500)).backoff(1.5).timeout(Duration::from_mins(2));
 
-/// An account that the authority does not know (any more).
+/// The authority does not know the account.
 const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 
-/// Why there is no certificate.
+/// Why an order failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OrderError {
     #[error(transparent)]
@@ -37,36 +37,36 @@ pub(super) enum OrderError {
         "the ACME server does not offer {challenge_type} for {domain}; set tls.acme.challenges to what it offers: {offered}"
     )]
     NotOffered { challenge_type: ChallengeType, domain: String, offered: String },
-    #[error("the ACME server did not see that {domain} leads here by {challenge_type}: {why}")]
+    #[error("the ACME server could not verify {domain} by {challenge_type}: {why}")]
     NotSeen { domain: String, challenge_type: ChallengeType, why: String },
     #[error("the order was refused")]
     Refused,
-    #[error("the ACME server delivered what cannot be used: {0}")]
+    #[error("the ACME server delivered a certificate that cannot be used: {0}")]
     Certificate(#[from] OrderedError),
     #[error("the order was not complete within {} s", ORDER_TIMEOUT.as_secs())]
     TimedOut(#[from] Elapsed),
 }
 
-/// An account as it is kept.
+/// An account as stored in the cache.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     contact: Vec<String>,
     credentials: AccountCredentials,
 }
 
-/// Everything that an order needs. The lock of the cache is held while there is one.
+/// The inputs of one order. The caller holds the lock of the cache.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Orderer<'a> {
     pub(super) rules: &'a AcmeRules,
     pub(super) entries: &'a Entries,
     pub(super) challenges: &'a Arc<Challenges>,
     pub(super) client: &'a Bounded,
-    /// How it is shown that the names lead here.
+    /// The kind of challenge that is used.
     pub(super) challenge_type: ChallengeType,
 }
 
 impl Orderer<'_> {
-    /// Orders, and closes the challenges whatever comes of it.
+    /// Orders, and closes the challenges in any case.
     pub(super) async fn order(self) -> Result<Ordered, OrderError> {
         let outcome = timeout(ORDER_TIMEOUT, self.try_order()).await;
         self.challenges.close().await;
@@ -101,12 +101,12 @@ impl Orderer<'_> {
         let content = Zeroizing::new(self.entries.load(Entry::Account).await?);
         let kept = serde_json::from_slice(&content);
         if kept.is_err() {
-            journal::line(LogLevel::Warn, "tls.acme.cache: the kept account cannot be read; a new one is made");
+            journal::line(LogLevel::Warn, "tls.acme.cache: the stored account cannot be read; a new one is made");
         }
         kept.ok()
     }
 
-    /// The kept one, or a new one, which is kept.
+    /// The stored account, or a new one, which is stored.
     async fn account(self, kept: Option<Kept>) -> Result<Account, Error> {
         let client = Box::new(self.client.clone());
         let contact: Vec<&str> = self.rules.contact.iter().map(String::as_str).collect();
@@ -119,7 +119,7 @@ impl Orderer<'_> {
                     return Ok(account);
                 }
                 match account.update_contacts(&contact).await {
-                    // The order will say so, and make a new one.
+                    // The order fails with the same error and makes a new account.
                     Err(error) if is(&error, NO_ACCOUNT) => return Ok(account),
                     told => told?,
                 }
@@ -136,7 +136,7 @@ impl Orderer<'_> {
         Ok(account)
     }
 
-    /// What is to be answered. Names that the authority has seen to lead here lately need nothing.
+    /// The challenges to answer. Names that the authority has verified lately need none.
     async fn challenges_of(self, order: &mut Order) -> Result<Vec<Open>, OrderError> {
         let mut open = Vec::new();
         let mut authorizations = order.authorizations();
@@ -164,7 +164,7 @@ impl Orderer<'_> {
         Ok(open)
     }
 
-    /// Tells the authority that it may look.
+    /// Asks the authority to verify.
     async fn ready(self, order: &mut Order) -> Result<(), OrderError> {
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
@@ -178,7 +178,7 @@ impl Orderer<'_> {
         Ok(())
     }
 
-    /// What the authority says of the name that it did not see to lead here; else the error of the order.
+    /// The authority's reason for a failed verification, or else the error of the order.
     async fn not_seen(self, order: &mut Order, error: Option<Error>) -> OrderError {
         let mut authorizations = order.authorizations();
         while let Some(Ok(mut authorization)) = authorizations.next().await {

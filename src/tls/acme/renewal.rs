@@ -1,4 +1,4 @@
-//! Keeps a certificate in force: the one in the cache, whoever ordered it, and a new one in time.
+//! Keeps a valid certificate in use: takes it from the cache, and orders a new one in time.
 
 use std::{
     sync::Arc,
@@ -22,12 +22,12 @@ use crate::observe::{
     journal::{self, LogLevel},
 };
 
-/// How often the cache is looked at for what another replica has ordered.
+/// How often the cache is read for a certificate of another replica.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// The same while we want one, which another replica may be ordering, or could not store one.
+/// The same while a certificate is due or could not be stored.
 const LOOK_EVERY_WANTED: Duration = Duration::from_secs(5);
 
-/// The task, and what it remembers.
+/// The task with its state.
 #[derive(Debug)]
 pub(super) struct Renewal {
     rules: AcmeRules,
@@ -37,17 +37,17 @@ pub(super) struct Renewal {
     gauges: Arc<Gauges>,
     held: Option<Held>,
     attempts: Attempts,
-    /// What could not be stored is not to be overwritten by what is in the cache.
+    /// `attempts` could not be stored, so the older ones in the cache are ignored.
     attempts_unsaved: bool,
-    /// The content of the cache that was no certificate, so that it is said once.
+    /// Cache content that was not usable, so that it is logged once.
     refused: Option<Zeroizing<Vec<u8>>>,
 }
 
-/// The certificate in force.
+/// The certificate in use.
 #[derive(Debug)]
 struct Held {
     ordered: Ordered,
-    /// When it is to be renewed.
+    /// When it is due for renewal.
     renewal: u64,
     /// It could not be stored.
     unsaved: bool,
@@ -85,12 +85,12 @@ impl Renewal {
         Duration::from_secs(due - now)
     }
 
-    /// When there ought to be a new one.
+    /// When a new certificate is due.
     fn wanted(&self) -> u64 {
         self.held.as_ref().map_or(0, |held| held.renewal)
     }
 
-    /// Takes from the cache what is better than what we have, and gives it what it lacks.
+    /// Loads what is newer in the cache, and stores what could not be stored before.
     async fn look(&mut self, publish: &mut impl FnMut(&Ordered)) {
         if let Some(content) = self.entries.load(Entry::Certificate).await {
             self.found(&Zeroizing::new(content), publish);
@@ -128,17 +128,17 @@ impl Renewal {
             }
             Err(error) => {
                 let sentence =
-                    format!("tls.acme.cache: the kept certificate cannot be used and will be ordered anew: {error}");
+                    format!("tls.acme.cache: the stored certificate cannot be used, a new one is ordered: {error}");
                 journal::line(LogLevel::Warn, &sentence);
                 self.refused = Some(content.clone());
             }
         }
     }
 
-    /// Orders, if no other replica does. Returns how long to wait before looking again.
+    /// Orders, unless another replica does. Returns the pause before the next look.
     async fn order_in_turn(&mut self, publish: &mut impl FnMut(&Ordered)) -> Duration {
         let Some(_lock) = self.entries.try_lock().await else { return LOOK_EVERY_WANTED };
-        // Whoever had the lock before us may have ordered, or failed.
+        // The previous holder of the lock may have ordered or failed.
         self.look(publish).await;
         if !self.left().is_zero() {
             return Duration::ZERO;
@@ -170,7 +170,7 @@ impl Renewal {
         let next = self.attempts.due(0, now);
         let meanwhile = match &self.held {
             Some(held) => format!("the old one stays in force: {}", self.about(&held.ordered)),
-            None => "there is no other, so that no client can connect over TLS".to_owned(),
+            None => "there is no other, so no client can connect over TLS".to_owned(),
         };
         let domains = self.rules.domains.join(", ");
         let sentence = format!(
@@ -199,7 +199,7 @@ impl Renewal {
         }
     }
 
-    /// For the log: its names, and when it ends.
+    /// Names and end of a certificate, for the log.
     fn about(&self, ordered: &Ordered) -> String {
         let verb = if ordered.validity.not_after < unix_seconds() { "expired" } else { "is good until" };
         format!("{} {verb} {}", self.rules.domains.join(", "), httpdate::fmt_http_date(ordered.not_after()))

@@ -1,5 +1,5 @@
-//! When to order: arithmetic without a clock. What it remembers is kept in the cache, so that a restart forgets no
-//! failure. Times are seconds since 1970, as in certificates.
+//! When to order, as arithmetic without a clock. Failures are stored in the cache and survive a restart. Times are
+//! seconds since 1970, as in certificates.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,22 +7,21 @@ use serde::{Deserialize, Serialize};
 const RETRY_FIRST: u64 = 60;
 const RETRY_MAX: u64 = 6 * HOUR;
 
-/// An authority that asks for more patience (`Retry-After`) is believed up to here. No limit of Let's Encrypt lasts
-/// longer.
+/// The longest `Retry-After` that is respected. No limit of Let's Encrypt lasts longer.
 const PATIENCE_MAX: u64 = 7 * 24 * HOUR;
 
-/// Orders in any hour, whatever happens. Let's Encrypt takes five failures an hour for a name.
+/// Orders in any hour. Let's Encrypt allows five failures an hour for a name.
 const ORDERS_PER_HOUR: usize = 3;
 const HOUR: u64 = 3600;
 
-/// From when to when a certificate is valid.
+/// The validity of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Validity {
     pub(super) not_before: u64,
     pub(super) not_after: u64,
 }
 
-/// A number between nothing and all of what may be left to chance, so that replicas and nodes do not come at once.
+/// A random fraction that spreads the orders of nodes over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Chance(u16);
 
@@ -32,14 +31,14 @@ pub(super) struct Chance(u16);
 pub(super) struct Attempts {
     /// Failures since the last success.
     failures: u32,
-    /// None before that time.
+    /// No order before this time.
     rest_until: u64,
-    /// When those of the last hour began.
+    /// The beginnings of the orders of the last hour.
     begun: Vec<u64>,
 }
 
 impl Chance {
-    /// Of any number.
+    /// Any number is a fraction of `u16::MAX`.
     pub(super) const fn new(any: u16) -> Self {
         Self(any)
     }
@@ -50,7 +49,7 @@ impl Chance {
 }
 
 impl Validity {
-    /// The moment for its renewal: when two thirds of it are over, or up to a twentieth of it earlier.
+    /// When to renew: after two thirds of the validity, or up to a twentieth of it earlier.
     pub(super) const fn renewal(self, chance: Chance) -> u64 {
         let lifetime = self.not_after.saturating_sub(self.not_before);
         self.not_before + lifetime / 3 * 2 - chance.of(lifetime / 20)
@@ -63,17 +62,16 @@ impl Attempts {
         self.failures
     }
 
-    /// When the next order may begin, as of `now`; that is in the past where it is late. `wanted`: when it ought to.
+    /// When the next order may begin, seen at `now`; in the past if it is late. `wanted` is when it is due.
     pub(super) fn due(&self, wanted: u64, now: u64) -> u64 {
-        // A rest far beyond all patience was written by a clock that was wrong.
+        // A rest that is too long was written with a wrong clock.
         let rest = if self.rest_until <= now + 2 * PATIENCE_MAX { self.rest_until } else { 0 };
         let recent: Vec<u64> = self.recent(now).collect();
         let turn = if recent.len() < ORDERS_PER_HOUR { 0 } else { recent[recent.len() - ORDERS_PER_HOUR] + HOUR };
         wanted.max(rest).max(turn)
     }
 
-    /// An order begins. Until its end is known it counts as one that failed: a node that dies in between, and comes
-    /// back at once, waits as well.
+    /// An order begins. It counts as failed until its end is known, so that a node that crashes and restarts waits too.
     pub(super) fn begin(&mut self, now: u64) {
         let mut begun: Vec<u64> = self.recent(now).collect();
         begun.push(now);
@@ -82,13 +80,13 @@ impl Attempts {
         self.rest_until = now + RETRY_FIRST;
     }
 
-    /// The order brought a certificate.
+    /// The order succeeded.
     pub(super) const fn succeed(&mut self) {
         self.failures = 0;
         self.rest_until = 0;
     }
 
-    /// The order failed. `retry_after`: when the authority wants to be asked again.
+    /// The order failed. `retry_after` is the authority's `Retry-After`.
     pub(super) fn fail(&mut self, now: u64, retry_after: Option<u64>, chance: Chance) {
         let doublings = self.failures.saturating_sub(1).min(16);
         let wait = (RETRY_FIRST << doublings).min(RETRY_MAX);
@@ -97,7 +95,7 @@ impl Attempts {
         self.rest_until = rest + chance.of((rest - now) / 4);
     }
 
-    /// Those of the hour before `now`, in their order. What began later began by a clock that was wrong.
+    /// The beginnings in the hour before `now`, ascending. Later ones were written with a wrong clock.
     fn recent(&self, now: u64) -> impl Iterator<Item = u64> {
         let mut begun: Vec<u64> = self.begun.iter().copied().filter(|&time| time <= now && now - time < HOUR).collect();
         begun.sort_unstable();

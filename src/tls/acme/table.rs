@@ -1,4 +1,4 @@
-//! `[tls.acme]`, what it may say, and what it means.
+//! `[tls.acme]` and the rules that it compiles to.
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
@@ -11,34 +11,34 @@ use super::cache::CacheError;
 
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
-/// As many as Let's Encrypt puts into one certificate.
+/// The limit of Let's Encrypt for one certificate.
 const DOMAINS_MAX: usize = 100;
 
-/// `[tls.acme]`: the certificate is ordered from an ACME server (RFC 8555) and renewed before it ends. Whoever writes
-/// this table agrees to that server's terms of service.
+/// `[tls.acme]`: the certificate is ordered from an ACME server (RFC 8555) and renewed before it ends. With this table you
+/// agree to that server's terms of service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AcmeTable {
-    /// The names that the certificate is for. Each has to lead to this node. No wildcards.
+    /// The DNS names of the certificate. Each must resolve to this node. No wildcards.
     #[schemars(example = ["ws.example.com"])]
     pub domains: Vec<String>,
-    /// Where the authority may write to.
+    /// Addresses for messages of the authority.
     #[schemars(example = ["mailto:ops@example.com"])]
     pub contact: Vec<String>,
     /// The directory of the ACME server.
     pub directory: String,
-    /// A folder, for Tidegate alone, that outlives it: account, certificate, key. Replicas that share it order one
-    /// certificate, and each answers for all.
+    /// A folder for account, certificate and key that survives a restart, used by Tidegate only. Replicas that share it
+    /// order one certificate, and each answers challenges for all.
     pub cache: PathBuf,
-    /// A PEM file with the authority that a private ACME server is verified with, instead of those of this machine.
+    /// A PEM file with the authority of a private ACME server, instead of the trusted ones of this machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"/etc/tidegate/acme-root.pem")]
     pub root_ca: Option<PathBuf>,
-    /// How it is shown that the names lead here: `"tls-alpn-01"`, answered at `listen.address`, which has to be reached
-    /// through port 443; `"http-01"`, answered at `http_address`, which has to be reached through port 80. Where one
-    /// has failed the next is tried.
+    /// How the names are verified: `"tls-alpn-01"`, answered at `listen.address`, which must be reachable through port
+    /// 443; `"http-01"`, answered at `http_address`, which must be reachable through port 80. If one fails the next is
+    /// tried.
     pub challenges: Vec<ChallengeType>,
-    /// An address for plain HTTP. It answers HTTP-01 challenges, and sends browsers on to https.
+    /// An address for plain HTTP. It answers HTTP-01 challenges and redirects browsers to https.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"0.0.0.0:80")]
     pub http_address: Option<SocketAddr>,
@@ -55,7 +55,7 @@ pub(super) struct AcmeRules {
     pub(super) challenge_types: Vec<ChallengeType>,
 }
 
-/// How it is shown that a name leads here.
+/// How a name is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ChallengeType {
     /// In a TLS handshake (RFC 8737).
@@ -89,16 +89,16 @@ impl Default for AcmeTable {
     }
 }
 
-/// Why no certificate can be ordered as the table says.
+/// An error in `[tls.acme]`.
 #[derive(Debug, thiserror::Error)]
 pub enum AcmeError {
-    /// A certificate is for names.
-    #[error("tls.acme.domains is empty; name what the certificate is to be for, for example [\"ws.example.com\"]")]
+    /// No domain.
+    #[error("tls.acme.domains is empty; name the domains of the certificate, for example [\"ws.example.com\"]")]
     NoDomain,
-    /// More than an authority puts into one certificate.
+    /// More domains than one certificate can have.
     #[error("tls.acme.domains has {0} names; a certificate has at most {DOMAINS_MAX}")]
     TooManyDomains(usize),
-    /// They would need DNS-01.
+    /// A wildcard needs DNS-01.
     #[error(
         "tls.acme.domains[{at}] is \"{text}\"; wildcards need a challenge in the DNS, which Tidegate cannot answer: name each host, or have cert-manager or certbot write certificate files and name them in [tls]"
     )]
@@ -108,7 +108,7 @@ pub enum AcmeError {
         /// What stands there.
         text: String,
     },
-    /// Not a name.
+    /// Not a DNS name.
     #[error(
         "tls.acme.domains[{at}] is \"{text}\"; write a DNS name without scheme, port and final dot, for example \"ws.example.com\" (names beyond ASCII as xn--…)"
     )]
@@ -118,7 +118,7 @@ pub enum AcmeError {
         /// What stands there.
         text: String,
     },
-    /// Authorities take nothing else.
+    /// Not a `mailto:` address.
     #[error("tls.acme.contact[{at}] is \"{text}\"; write an address as \"mailto:ops@example.com\"")]
     Contact {
         /// Its place in the list.
@@ -126,21 +126,21 @@ pub enum AcmeError {
         /// What stands there.
         text: String,
     },
-    /// An account key is nothing for plain HTTP.
+    /// Not an https URL.
     #[error("tls.acme.directory is \"{0}\"; it has to be the https:// URL of an ACME server's directory")]
     Directory(String),
-    /// Nothing could be shown.
+    /// No kind of challenge.
     #[error("tls.acme.challenges is empty; write \"tls-alpn-01\", \"http-01\" or both")]
     NoWay,
-    /// There would be no answer.
+    /// HTTP-01 without an address.
     #[error(
         "tls.acme.challenges has \"http-01\", which is answered over plain HTTP: set tls.acme.http_address, for example \"0.0.0.0:80\""
     )]
     NoHttpAddress,
-    /// What is ordered could not be kept.
+    /// The cache folder cannot be used.
     #[error("tls.acme.cache: {0}")]
     Cache(#[source] CacheError),
-    /// No trust anchor.
+    /// The root certificate cannot be used.
     #[error("tls.acme.root_ca: {} {fault}", path.display())]
     RootCa {
         /// The file.
@@ -156,7 +156,7 @@ pub enum AcmeError {
 }
 
 impl AcmeError {
-    /// The key that is wrong, as a path into the configuration. A file's line is found by it.
+    /// The key at fault, as a path into the configuration. The line in the file is found by it.
     #[must_use]
     pub fn key(&self) -> String {
         match self {
@@ -173,7 +173,7 @@ impl AcmeError {
 }
 
 impl AcmeTable {
-    /// What it means. Reads and makes no file.
+    /// Compiles the table. Touches no file.
     pub(super) fn check(&self) -> Result<AcmeRules, AcmeError> {
         if self.domains.is_empty() {
             return Err(AcmeError::NoDomain);
