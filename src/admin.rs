@@ -1,4 +1,4 @@
-//! The operator's side: metrics, health, sessions.
+//! The operator's address: metrics, health, sessions.
 
 mod access;
 mod answer;
@@ -54,7 +54,7 @@ Tidegate, the operator's address.
 pub struct AdminTable {
     /// Address and port of `/metrics`, `/metrics/prometheus`, `/livez`, `/readyz`, `/sessions`.
     pub address: SocketAddr,
-    /// The bearer token for what tells about users (`/sessions`). Without it that is off unless `address` is loopback.
+    /// The bearer token for pages about users (`/sessions`). Without it they are off unless `address` is loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = SecretSource::Env("TIDEGATE_ADMIN_TOKEN".to_owned()))]
     pub token: Option<SecretSource>,
@@ -86,7 +86,7 @@ struct AdminState {
     access: Access,
 }
 
-/// Answers on `listener` until `stop`; what is then under way is cut off.
+/// Answers on `listener` until `stop`, which also cuts off open requests.
 pub async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output = ()>) {
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
     let Admin { exposition, health, registry, token } = admin;

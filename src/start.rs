@@ -1,4 +1,4 @@
-//! Starts a node: the one place that knows all parts and joins them. No logic of its own.
+//! Starts a node: joins all parts. It has no logic of its own.
 
 mod acme;
 mod compile;
@@ -37,10 +37,10 @@ use crate::{
     units::{Secret, SecretError, SecretSource},
 };
 
-/// How long the last log lines may take to be written.
+/// How long the last log lines may take to be written at exit.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
-/// A node that runs. Dropped, it runs on.
+/// A running node. It keeps running when this is dropped.
 #[derive(Debug)]
 pub struct Running {
     /// Where clients connect.
@@ -55,16 +55,16 @@ pub struct Running {
 }
 
 impl Running {
-    /// Stops accepting and sends the clients away within `limits.shutdown_grace`; returns when they are gone, with the
-    /// number of their packets that still waited for the service.
+    /// Stops accepting, closes all clients within `limits.shutdown_grace`, and waits for that. Returns the number of their
+    /// packets that never reached the service.
     pub fn drain(self) -> u64 {
         self.stage.send_replace(Stage::Draining(self.grace));
         self.wait()
     }
 
-    /// Returns when the node has been drained, by a signal for example, as [`drain`](Self::drain) does.
+    /// Waits until the node has been drained, for example by a signal. Returns as [`drain`](Self::drain) does.
     pub fn wait(self) -> u64 {
-        // A thread that panicked has said so; the others are still to be waited for.
+        // A panic was already reported by its thread.
         let unsent = self.workers.into_iter().filter_map(|worker| worker.join().ok()).sum();
         let _ = self.workers_done.send(());
         let _ = self.control.join();
@@ -72,7 +72,7 @@ impl Running {
     }
 }
 
-/// Starts a node and returns at once. Neither signals nor a file are watched: that is for [`run`].
+/// Starts a node and returns at once. It watches neither signals nor files, unlike [`run`].
 ///
 /// # Errors
 /// See [`StartError`].
@@ -92,7 +92,7 @@ pub fn run(config: Config, path: Option<PathBuf>, overrides: Overrides) -> Resul
     let unsent = running.wait();
     if unsent > 0 {
         let sentence =
-            format!("{unsent} packets of clients never reached the service: it was away while this node drained");
+            format!("{unsent} packets of clients never reached the service: it was down while this node drained");
         journal::line(LogLevel::Warn, &sentence);
     }
     journal::line(LogLevel::Info, "stopped");
@@ -100,7 +100,7 @@ pub fn run(config: Config, path: Option<PathBuf>, overrides: Overrides) -> Resul
     Ok(())
 }
 
-/// Would a node start with this configuration? Reads keys and secrets; opens no address, and makes no file.
+/// Checks whether a node would start with this configuration. Reads keys and secrets, opens no address, makes no file.
 ///
 /// # Errors
 /// See [`StartError`].
@@ -187,7 +187,7 @@ fn launch(config: Config, source: Option<control::Source>) -> Result<Running, St
     Ok(Running { address, admin: admin_address, stage, grace, workers, control, workers_done })
 }
 
-/// One for each processor, where none is configured.
+/// One worker per processor unless a number is configured.
 fn worker_count(config: &Config) -> usize {
     match config.listen.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -199,7 +199,7 @@ fn admin_token(config: &Config) -> Result<Option<Secret>, SecretError> {
     config.admin.token.as_ref().map(SecretSource::read).transpose()
 }
 
-/// What outlives a reload, and the certificate that is to be ordered.
+/// What survives a reload, and the order of a certificate.
 fn shared(config: &Config) -> Result<(Shared, Option<CertificateOrder>), TlsError> {
     let gauges = Arc::new(Gauges::new());
     let order = CertificateOrder::of(config, &gauges)?;

@@ -1,4 +1,4 @@
-//! One Socket.IO client: opens a session with a token of its own, then sends events that were written beforehand.
+//! One Socket.IO client: opens a session with its own token, then sends prepared events.
 
 use std::io;
 
@@ -31,7 +31,7 @@ const FIRST_ACK_ID: usize = 10;
 pub(crate) struct Target {
     /// The proxy's, on loopback.
     pub(crate) port: u16,
-    /// None: plain.
+    /// `None`: plain TCP.
     pub(crate) tls: Option<Clients>,
 }
 
@@ -114,7 +114,7 @@ impl Client {
                     self.frames.send(&pong).await?;
                 }
                 OpCode::Text => return Ok(Some(self.frames.payload(&frame))),
-                other => return Err(io::Error::other(format!("a frame that nobody asked for: {other:?}"))),
+                other => return Err(io::Error::other(format!("an unexpected frame: {other:?}"))),
             }
         }
         Ok(None)

@@ -1,4 +1,4 @@
-//! What does not depend on the neighbours of the machine: system calls and instructions of one round trip.
+//! Figures that do not depend on other load of the machine: system calls and instructions of one round trip.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use crate::{
 
 /// Round trips that are traced.
 const TRACED: usize = 20_000;
-/// Round trips of the two runs whose instructions are compared: what is done once falls out.
+/// Round trips of the two runs whose instructions are compared: what is done once cancels out.
 const FEWER: usize = 4_000;
 const MORE: usize = 12_000;
 /// Until strace holds every thread.

@@ -1,4 +1,4 @@
-//! Sessions that talk now and then, and what becomes of them while others do nothing but TLS handshakes.
+//! Sessions with little traffic, and their latency during a flood of TLS handshakes.
 
 use std::{
     io,
@@ -25,7 +25,7 @@ use crate::{
     tls::Clients,
 };
 
-/// Handshakes that are waited for; no more are begun beside them.
+/// Concurrent handshakes at most.
 const UNDER_WAY_MAX: usize = 256;
 
 /// Sends an event every [`FLOOD_PAUSE`] until no more are allowed; each of `of` clients at a time of its own.
@@ -56,7 +56,7 @@ struct State {
 }
 
 impl Flood {
-    /// Begins. A plain target is none.
+    /// Begins. Fails for a target without TLS.
     pub(crate) fn start(target: &Target) -> io::Result<Self> {
         let clients = target.tls.clone().ok_or_else(|| io::Error::other("a flood of handshakes needs TLS"))?;
         let (port, state) = (target.port, Arc::<State>::default());
@@ -65,7 +65,7 @@ impl Flood {
         Ok(Self { state, began: Instant::now(), thread })
     }
 
-    /// Ends it, and says how many were made per second.
+    /// Ends it. Returns the handshakes per second.
     pub(crate) fn end(self) -> io::Result<f64> {
         let per_second = self.state.made.load(Ordering::Relaxed) as f64 / self.began.elapsed().as_secs_f64();
         self.state.over.store(true, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The reference that everything is a ratio to: a relay that looks at nothing, and ends TLS where it is asked to.
+//! The reference of all ratios: a relay that copies bytes, with or without TLS.
 
 use std::{io, path::PathBuf};
 

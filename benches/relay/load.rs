@@ -1,4 +1,4 @@
-//! The clients, all in one thread, and what they see of the proxy between two points in time.
+//! The clients, all in one thread, and one reading of the proxy under their load.
 
 use std::{
     collections::VecDeque,
@@ -29,10 +29,10 @@ const SETTLE: Duration = Duration::from_millis(500);
 const OPENING: usize = 16;
 /// Round trips that follow each other; in a flood, those of a tenth of a second.
 const STRETCH: usize = 320;
-/// What is printed once everything is open and the word to begin is awaited.
+/// Printed once all connections are open; then a line on standard input starts the load.
 pub(crate) const READY: &str = "ready";
 
-/// What the load is told.
+/// The command line of the load.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LoadArgs {
     /// What to do.
@@ -58,7 +58,7 @@ pub(crate) struct LoadArgs {
     pub(crate) idle: usize,
 }
 
-/// What came of it.
+/// The result of one load.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Reading {
     /// Round trips, or connections.

@@ -1,5 +1,5 @@
-//! What Tidegate costs, as ratios to a relay that looks at nothing and to proxies that many people run. Start it with
-//! `scripts/bench`; `docs/performance.md` says what is measured and what came of it.
+//! What Tidegate costs, as ratios to a relay that copies bytes and to common proxies. Start it with
+//! `scripts/bench`; `docs/performance.md` has the method and the results.
 
 mod client;
 mod counts;
@@ -79,7 +79,7 @@ struct Plan {
     bench: bool,
 }
 
-/// What this program is when it starts itself.
+/// The role of this program when it starts itself.
 #[derive(Debug, Subcommand)]
 enum Role {
     /// The service.

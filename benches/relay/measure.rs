@@ -1,4 +1,4 @@
-//! What the kernel says of a process, and what a list of figures comes to.
+//! Figures of a process from the kernel, and statistics of a list.
 
 use std::{fs, io};
 

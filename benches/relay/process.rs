@@ -75,7 +75,7 @@ impl Drop for Process {
     }
 }
 
-/// The load, whose output is read by who starts it.
+/// The load. The caller reads its output.
 pub(crate) fn load(args: &[String]) -> io::Result<Child> {
     let args: Vec<&str> = ["load"].into_iter().chain(args.iter().map(String::as_str)).collect();
     pinned(LOAD_CORE, &own_role(&args)?).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
@@ -101,7 +101,7 @@ fn pinned(core: &str, program: &[String]) -> Command {
     command
 }
 
-/// A port that nobody listens on.
+/// A port without a listener.
 pub(crate) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -1,4 +1,4 @@
-//! What is measured: how many connections, how much on each, over what, and what is promised of it.
+//! The scenarios: how many connections, how much traffic, plain or TLS, and the goals.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(crate) enum Load {
     Converse,
     /// Each connects, joins with a token of its own, sends one event and goes; then the next one comes.
     Churn,
-    /// Each has said one thing and then says nothing.
+    /// Each has sent one event and is then silent.
     Idle,
     /// Each sends an event every [`FLOOD_PAUSE`]; first alone, then while others do nothing but TLS handshakes.
     Flood,

@@ -1,4 +1,5 @@
-//! TLS as every proxy has to speak it: one certificate, and clients that offer one version, one cipher and one group.
+//! TLS as every proxy is configured for it: one certificate, and clients that offer one version, one cipher and one
+//! group.
 
 use std::{
     fs, io,
@@ -29,7 +30,7 @@ impl Certificate {
     pub(crate) fn issue() -> io::Result<Self> {
         let made = rcgen::generate_simple_self_signed([Ipv4Addr::LOCALHOST.to_string()]).map_err(io::Error::other)?;
         let certificate = Self { dir: tempfile::tempdir()? };
-        // One behind the other in one file, which everybody understands.
+        // Both in one file, which all proxies accept.
         fs::write(certificate.file(), made.cert.pem() + &made.signing_key.serialize_pem())?;
         Ok(certificate)
     }

@@ -1,4 +1,4 @@
-//! Who may ask the operator's address what. Pure: headers in, a refusal out.
+//! Who may read what at the operator's address. Pure: headers in, a refusal out.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -22,21 +22,20 @@ pub(super) struct Access {
 /// Why a request is not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Denial {
-    /// It came for a name that may be anybody's.
+    /// The `Host` header is a name that an attacker may control.
     Host,
-    /// It lacks the operators' token.
+    /// The token of operators is missing.
     Token,
-    /// Nobody could have a token, and the address is not this machine's alone.
+    /// No token is configured, and the address can be reached from other machines.
     Off,
 }
 
 impl Access {
-    /// Whether the request may be heard at all.
+    /// Whether the request is answered at all.
     ///
-    /// A web page can point its own name at this machine (DNS rebinding) and have the browser of whoever sits at it
-    /// read what is here. The browser then sends that name as `Host`; whoever knows the token is no such page. An
-    /// address that others can reach is reached by name, as Prometheus and probes do, and shows no users without a
-    /// token.
+    /// A web page can point its own DNS name at this machine (DNS rebinding), and a browser on it then reads these
+    /// pages. The browser sends that name as `Host`, but it does not know the token. An address that other machines can
+    /// reach is used by name, as Prometheus and probes do, and shows no users without a token.
     pub(super) fn host(&self, headers: &HeaderMap) -> Result<(), Denial> {
         if !self.loopback {
             return Ok(());

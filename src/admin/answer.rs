@@ -1,4 +1,4 @@
-//! What the operator's address answers: a status, a type, a body in one piece.
+//! The answers of the operator's address: a status, a type, a body in one piece.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -24,12 +24,12 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     }
 }
 
-/// A refusal: `code` for programs, `message` for people, with the mend.
+/// A refusal: `code` for programs, `message` for people, with a fix.
 pub(super) fn refusal(status: StatusCode, code: &str, message: &str) -> Answer {
     json(status, &serde_json::json!({ "code": code, "message": message }))
 }
 
-/// A body of the given type, which no browser shall keep or take for something else.
+/// A body of the given type, which browsers neither cache nor reinterpret.
 pub(super) fn with_type(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;

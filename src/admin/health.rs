@@ -1,4 +1,4 @@
-//! Alive: every worker ticks. Ready: what a client needs is there.
+//! `/livez`: every worker ticks. `/readyz`: everything that a client needs is there.
 
 use std::{
     sync::{
@@ -14,10 +14,10 @@ use serde::Serialize;
 use super::answer::{self, Answer};
 use crate::observe::tally::{Tally, upstream_up};
 
-/// A worker that has not ticked for so long is taken for stuck.
+/// A worker without a tick for this time is stuck.
 const TICK_MAX_AGE: Duration = Duration::from_secs(5);
 
-/// The state of the node, set by whoever knows and read by `/livez` and `/readyz`.
+/// The state of the node, as `/livez` and `/readyz` report it.
 #[derive(Debug)]
 pub struct Health {
     started: Instant,
@@ -39,7 +39,7 @@ struct Readiness {
 struct Condition {
     name: &'static str,
     ok: bool,
-    /// Whether the node is unready while it does not hold.
+    /// Whether the node is unready while this condition fails.
     required: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
@@ -64,23 +64,23 @@ impl Health {
         self.listening.store(listening, Relaxed);
     }
 
-    /// The node is sending its clients away and takes no more.
+    /// The node is draining, or not.
     pub fn set_draining(&self, draining: bool) {
         self.draining.store(draining, Relaxed);
     }
 
-    /// Clients can be shown a certificate (or need not be), or cannot yet.
+    /// Whether there is a certificate, or none is needed.
     pub fn set_certificate(&self, there: bool) {
         self.certificate.store(there, Relaxed);
     }
 
-    /// Tokens can be verified (or need not be), or cannot, and `why` not. Everybody may read `why`.
+    /// Whether tokens can be verified, or need not be. `why` not is public.
     pub fn set_keys(&self, ok: bool, why: &str) {
         let keys = if ok { Ok(()) } else { Err(why.to_owned()) };
         *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
-    /// Workers, counted from 0, that have not ticked of late.
+    /// Workers, counted from 0, without a recent tick.
     fn stuck(&self, now: Instant) -> Vec<usize> {
         let age = |tally: &Tally| {
             now.saturating_duration_since(self.started).saturating_sub(Duration::from_millis(tally.last_tick()))
@@ -111,18 +111,10 @@ impl Health {
                 name: "certificate",
                 ok: certificate,
                 required: true,
-                why: unless(
-                    certificate,
-                    "no certificate yet: it is being ordered, and the log says what is in the way",
-                ),
+                why: unless(certificate, "no certificate yet: it is being ordered; the log has the details"),
             },
-            Condition {
-                name: "draining",
-                ok: staying,
-                required: true,
-                why: unless(staying, "the node is going away and sends its clients elsewhere"),
-            },
-            // A node whose service is away stays in rotation: taking it out would not bring the service back.
+            Condition { name: "draining", ok: staying, required: true, why: unless(staying, "the node is draining") },
+            // A node stays in rotation while the service is down: taking it out would not help.
             Condition { name: "upstream", ok: upstream.0, required: false, why: upstream.1.map(str::to_owned) },
         ];
         Readiness { ready: conditions.iter().all(|condition| condition.ok || !condition.required), conditions }

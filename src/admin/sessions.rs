@@ -22,7 +22,7 @@ struct Query {
 #[derive(Debug, Serialize)]
 struct Listing {
     sessions: Vec<SessionView>,
-    /// The `after` of the next page; none on the last.
+    /// The `after` of the next page; `None` on the last.
     next: Option<u64>,
 }
 

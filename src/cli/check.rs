@@ -1,4 +1,4 @@
-//! `tidegate check`: would a node start with this configuration, and what does it come to?
+//! `tidegate check`: checks a configuration and prints its effective form.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ Examples:
 Keys and secrets are read, as at a start, and never shown; no address is opened. Standard output
 is a TOML file that says the same as all sources together; warnings are on standard error.";
 
-/// Check the configuration and print what it comes to
+/// Check the configuration and print its effective form
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {

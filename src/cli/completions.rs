@@ -1,4 +1,4 @@
-//! `tidegate completions`: what a shell needs to complete our command line.
+//! `tidegate completions`: completion scripts for shells.
 
 use clap_complete::Shell;
 

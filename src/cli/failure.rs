@@ -15,11 +15,11 @@ pub(super) const SYSTEM_CONFIG: &str = "/etc/tidegate/tidegate.toml";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// All is well; a node that was told to stop has sent its clients away.
+    /// Success. A node has been drained.
     Fine = 0,
-    /// It failed while running: an address is taken, standard output is closed.
+    /// It failed while running, for example because an address is taken.
     Failed = 1,
-    /// The configuration or the command line has to be mended.
+    /// The configuration or the command line is wrong.
     Configuration = 2,
 }
 
@@ -30,9 +30,9 @@ impl Exit {
     /// For the help.
     pub(super) const fn meaning(self) -> &'static str {
         match self {
-            Self::Fine => "all is well",
+            Self::Fine => "success",
             Self::Failed => "failed while running",
-            Self::Configuration => "the configuration or the command line has to be mended",
+            Self::Configuration => "the configuration or the command line is wrong",
         }
     }
 }
@@ -90,24 +90,24 @@ impl Failure {
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TokenError {
-    /// The gate verifies with a public key, or not at all.
+    /// Tokens are verified with a public key, or not at all.
     #[error("auth.secret is not set; a token can only be made where tokens are signed with a shared secret")]
     NoSecret,
     /// The secret cannot be used.
     #[error(transparent)]
     Secret(#[from] CompileError),
-    /// None of those that a shared secret is for.
+    /// No algorithm for a shared secret.
     #[error("auth.algorithms has none of HS256, HS384 and HS512, which auth.secret is for")]
     NoAlgorithm,
-    /// The gate would not know whose it is.
+    /// The token would name no user.
     #[error("auth.user_claim looks for the user in {}; add --claim {}={sub}", .names.join(", "), .names[0])]
     NoUser {
         /// The claims that may name the user; never empty.
         names: Vec<String>,
-        /// Who it is.
+        /// The user.
         sub: String,
     },
-    /// The library would not.
+    /// The library fails to sign.
     #[error("the token cannot be signed: {0}")]
     Signing(#[from] jsonwebtoken::errors::Error),
 }

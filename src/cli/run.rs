@@ -1,4 +1,4 @@
-//! `tidegate run`: a node, until SIGTERM or SIGINT.
+//! `tidegate run`: runs a node until SIGTERM or SIGINT.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -11,19 +11,19 @@ Examples:
   tidegate run --listen 127.0.0.1:8443 --upstream http://127.0.0.1:4003
 
 SIGHUP, or a change of the file, reloads the configuration.
-SIGTERM and SIGINT send the clients away and stop.";
+SIGTERM and SIGINT close all clients and stop.";
 
-/// Stand in front of the service until told to stop
+/// Run the gate in front of the service until SIGTERM or SIGINT
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The configuration file [default: /etc/tidegate/tidegate.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where clients connect, over listen.address of the configuration
+    /// Where clients connect; replaces listen.address
     #[arg(long, value_name = "ADDR", value_parser = address)]
     listen: Option<SocketAddr>,
-    /// The service, over upstream.url of the configuration
+    /// The service; replaces upstream.url
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
 }

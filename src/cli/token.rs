@@ -1,4 +1,4 @@
-//! `tidegate token`: a token that the configured gate lets in, to try things with.
+//! `tidegate token`: makes a token that the configured gate accepts, for tests.
 
 use std::{
     path::PathBuf,
@@ -22,7 +22,7 @@ use crate::{
     units::{Period, Secret},
 };
 
-/// Nobody can take a token back: one for ever is a mistake.
+/// Tokens cannot be revoked, so none is valid for ever.
 const TTL_MAX: Duration = Duration::from_hours(10 * 365 * 24);
 
 const EXAMPLES: &str = "\
@@ -34,17 +34,17 @@ Examples:
 iss and aud are filled from auth.issuer and auth.audience, and sub, iat and exp from the command
 line; a --claim of the same name counts over them, so that --claim exp=1 makes an expired token.";
 
-/// Make a token that this configuration lets in, signed with auth.secret
+/// Make a token that this configuration accepts, signed with auth.secret
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Whose token: the claim sub
+    /// The user: the claim sub
     #[arg(long, value_name = "WHO")]
     sub: String,
-    /// For how long it is good
+    /// How long it is valid
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time_to_live)]
     ttl: Duration,
-    /// A further claim: JSON, or else text. May be repeated
+    /// A further claim: JSON, otherwise text. May be repeated
     #[arg(long = "claim", value_name = "KEY=VALUE", value_parser = claim)]
     claims: Vec<(String, Value)>,
     /// The configuration file [default: /etc/tidegate/tidegate.toml, if it exists]
@@ -110,7 +110,7 @@ fn time_to_live(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Text needs no quotes, and `true`, `7` and `["a"]` are what they look like.
+/// A value is read as JSON, and otherwise as text without quotes.
 fn claim(text: &str) -> Result<(String, Value), &'static str> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => {

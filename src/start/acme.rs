@@ -1,4 +1,4 @@
-//! Joins the certificate that is ordered with what it is for: handshakes, readiness, metrics.
+//! Connects the order of a certificate with handshakes, readiness and metrics.
 
 use std::{
     io,
@@ -16,17 +16,17 @@ use crate::{
     },
 };
 
-/// What `[tls.acme]` says of a certificate that is ordered, if one is.
+/// The table `[tls.acme]`. `None` where no certificate is ordered.
 pub(super) fn table(config: &Config) -> Option<&AcmeTable> {
     config.tls.as_ref().and_then(|table| table.acme.as_ref())
 }
 
-/// Could a certificate be ordered so, after a start?
+/// Checks `[tls.acme]`.
 pub(super) fn verify(config: &Config) -> Result<(), AcmeError> {
     table(config).map_or(Ok(()), Acme::verify)
 }
 
-/// A certificate that will be ordered.
+/// The order of a certificate.
 pub(super) struct CertificateOrder {
     acme: Acme,
     slot: Arc<CertificateSlot>,
@@ -37,7 +37,7 @@ pub(super) struct CertificateOrder {
 }
 
 impl CertificateOrder {
-    /// As the configuration says; none where certificates come from files, or clients without TLS. Contacts nobody.
+    /// Prepares the order; makes no connection. `None` where certificates come from files, or without TLS.
     pub(super) fn of(config: &Config, gauges: &Arc<Gauges>) -> Result<Option<Self>, AcmeError> {
         let Some(table) = table(config) else { return Ok(None) };
         let acme = Acme::new(table, Arc::clone(gauges))?;
@@ -45,7 +45,7 @@ impl CertificateOrder {
         Ok(Some(Self { acme, slot, challenges, gauges: Arc::clone(gauges), listener: None }))
     }
 
-    /// The same as handshakes see it.
+    /// What handshakes need of it.
     pub(super) fn here(&self) -> OrderedHere {
         OrderedHere { slot: Arc::clone(&self.slot), challenges: Arc::clone(&self.challenges) }
     }
@@ -60,8 +60,8 @@ impl CertificateOrder {
         Ok(self)
     }
 
-    /// Orders, for as long as the node lives; the node is ready once there is a certificate. Must be called within a
-    /// tokio runtime.
+    /// Starts ordering and renewing. The node becomes ready with the first certificate. Must be called within a tokio
+    /// runtime.
     pub(super) fn begin(self, health: Arc<Health>) -> io::Result<()> {
         let Self { acme, slot, challenges, gauges, listener } = self;
         if let Some(listener) = listener {

@@ -10,19 +10,19 @@ use crate::{
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration says something that cannot be.
+    /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The configuration cannot be put into effect.
+    /// A policy cannot be compiled.
     #[error(transparent)]
     Compile(#[from] CompileError),
-    /// The service's URL is none.
+    /// The URL of the service is wrong.
     #[error(transparent)]
     Upstream(#[from] UpstreamUrlError),
-    /// The key server cannot be asked.
+    /// Keys cannot be fetched.
     #[error(transparent)]
     KeyServer(#[from] KeyServerError),
-    /// TLS cannot be ended as the table says.
+    /// `[tls]` or `[upstream.tls]` is wrong.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The admin token cannot be read.
@@ -47,7 +47,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// Is it the configuration that must be mended?
+    /// Whether the configuration is at fault.
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
         matches!(

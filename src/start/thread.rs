@@ -1,4 +1,4 @@
-//! One worker thread: its runtime, its listener, its edge, from start to drained.
+//! One worker thread: its runtime, listener and edge, from start to drain.
 
 use std::{
     io,
@@ -25,17 +25,17 @@ use crate::{
     tls::handshake::Handshakes,
 };
 
-/// The sweep's pace is a part of the shortest time that a session keeps, ...
+/// The interval of the sweep is this part of the shortest session timeout, ...
 const TICKS_PER_PING: u32 = 20;
 
 /// ... within these bounds.
 const TICK_MIN: Duration = Duration::from_millis(10);
 const TICK_MAX: Duration = Duration::from_millis(250);
 
-/// After the grace, sessions have so long for their last bytes.
+/// How long sessions may send their last bytes after the grace.
 const LAST_BYTES: Duration = Duration::from_secs(3);
 
-/// How often a draining thread looks whether its sessions and requests are gone.
+/// How often a draining thread checks whether all sessions and requests have ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
 /// What a worker thread is given.
@@ -50,8 +50,7 @@ pub(super) struct ThreadArgs {
     pub(super) started: Instant,
 }
 
-/// Starts a worker thread; it ends when it has been drained, with the number of packets that still waited for the
-/// service.
+/// Starts a worker thread. It ends when it has been drained, with the number of packets that never reached the service.
 pub(super) fn spawn(index: usize, args: ThreadArgs) -> io::Result<JoinHandle<u64>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new()
@@ -97,7 +96,7 @@ async fn live(index: usize, args: ThreadArgs) -> u64 {
     let draining = {
         let mut stage = stage.clone();
         async move {
-            // An error says that whoever could drain us is gone, and with it the process.
+            // An error means that the sender is gone, and with it the process.
             let _ = stage.wait_for(Stage::is_draining).await;
         }
     };

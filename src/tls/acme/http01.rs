@@ -15,8 +15,7 @@ use tokio::{
 
 use super::challenges::Challenges;
 
-/// Connections at once; one more, and the oldest is closed: an authority asks and is gone, while whoever dawdles would
-/// keep it out.
+/// Concurrent connections. A further one closes the oldest, so silent clients never keep the authority out.
 const CONNECTIONS_MAX: usize = 256;
 /// How long a request head may take.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,7 +60,7 @@ async fn connection(stream: TcpStream, challenges: Arc<Challenges>) {
         .max_buf_size(HEADER_BYTES_MAX)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    // Whoever is cut off here has made nothing of its ten seconds.
+    // A connection that is cut off here was idle for too long.
     let _ = timeout(CONNECTION_TIMEOUT, serving).await;
 }
 
