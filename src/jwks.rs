@@ -33,7 +33,7 @@ use crate::{
 
 /// How often the key set is fetched.
 #[derive(Debug, Clone, Copy)]
-struct Pace {
+struct FetchIntervals {
     /// Interval after a success, a tenth more or less, so that nodes do not fetch at the same time.
     refresh: Duration,
     /// A token with an unknown key triggers a fetch at once, at most once in this interval.
@@ -46,7 +46,7 @@ struct Pace {
     stale_after: Duration,
 }
 
-const PACE: Pace = Pace {
+const INTERVALS: FetchIntervals = FetchIntervals {
     refresh: Duration::from_mins(10),
     rest: Duration::from_secs(30),
     retry_first: Duration::from_secs(1),
@@ -72,7 +72,7 @@ pub struct KeyServer {
     keys: Arc<SharedKeys>,
     wanted: Arc<Notify>,
     gauges: Arc<Gauges>,
-    pace: Pace,
+    intervals: FetchIntervals,
 }
 
 /// The state of the task between two fetches.
@@ -95,7 +95,7 @@ impl KeyServer {
         let wanted = Arc::new(Notify::new());
         let wake = Arc::clone(&wanted);
         let keys = Arc::new(SharedKeys::new(Box::new(move || wake.notify_one())));
-        Ok(Self { fetcher, keys, wanted, gauges, pace: PACE })
+        Ok(Self { fetcher, keys, wanted, gauges, intervals: INTERVALS })
     }
 
     /// The fetched keys, for [`Policies::compile`](crate::policy::policies::Policies::compile).
@@ -108,7 +108,7 @@ impl KeyServer {
     pub async fn run(self) {
         let mut state = FetchState {
             due: Instant::now(),
-            retry: self.pace.retry_first,
+            retry: self.intervals.retry_first,
             rest_ends: None,
             last_good: None,
             failing: false,
@@ -122,7 +122,7 @@ impl KeyServer {
                     if !self.keys.refresh_wanted() {
                         continue;
                     }
-                    state.rest_ends = Some(Instant::now() + self.pace.rest);
+                    state.rest_ends = Some(Instant::now() + self.intervals.rest);
                 }
                 () = sleep_until(rest_ends.unwrap_or(state.due)), if rest_ends.is_some() => {
                     self.keys.rested();
@@ -154,8 +154,8 @@ impl KeyServer {
         self.gauges.jwks_fetched(true);
         state.last_good = Some(now);
         state.failing = false;
-        state.retry = self.pace.retry_first;
-        state.due = now + about(self.pace.refresh);
+        state.retry = self.intervals.retry_first;
+        state.due = now + about(self.intervals.refresh);
     }
 
     fn failed(&self, state: &mut FetchState, error: &FetchError) {
@@ -167,14 +167,14 @@ impl KeyServer {
         }
         self.keys.failed();
         self.gauges.jwks_fetched(false);
-        if state.last_good.is_some_and(|last_good| now - last_good >= self.pace.stale_after) {
+        if state.last_good.is_some_and(|last_good| now - last_good >= self.intervals.stale_after) {
             self.keys.forget();
             state.last_good = None;
             journal::line(LogLevel::Error, "the key set is too old and no longer used; tokens cannot be verified");
         }
         state.failing = true;
         state.due = now + about(state.retry);
-        state.retry = (state.retry * 2).min(self.pace.retry_max);
+        state.retry = (state.retry * 2).min(self.intervals.retry_max);
     }
 }
 

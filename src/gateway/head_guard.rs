@@ -10,9 +10,9 @@
 //! [`Refused::answer_in_body`] before it returns its own answer.
 
 pub mod body;
+mod deadlines;
 mod error;
 pub mod head;
-mod patience;
 mod target;
 
 use std::{
@@ -33,8 +33,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use self::{
     body::{BodyFraming, BodyTracker},
+    deadlines::Deadlines,
     head::HeadScan,
-    patience::Patience,
 };
 pub use self::{
     error::HeadError,
@@ -118,7 +118,7 @@ impl Refused {
 pub struct GuardedIo<S> {
     stream: S,
     limits: HeadRules,
-    patience: Patience,
+    deadlines: Deadlines,
     refused: Refused,
     /// Bytes that were received and that hyper has not read.
     held: BytesMut,
@@ -149,7 +149,7 @@ impl<S> GuardedIo<S> {
         let guarded = Self {
             stream,
             limits,
-            patience: Patience::new(limits.handshake_timeout, limits.body_grace),
+            deadlines: Deadlines::new(limits.handshake_timeout, limits.body_grace),
             refused: refused.clone(),
             held: BytesMut::new(),
             judged: 0,
@@ -171,7 +171,7 @@ impl<S> GuardedIo<S> {
         match &mut self.reading {
             Reading::Head(_) if self.held.is_empty() => false,
             Reading::Head(scan) => {
-                self.patience.head_began();
+                self.deadlines.head_began();
                 let judged = scan
                     .end(&self.held, self.limits.head_bytes)
                     .and_then(|end| end.map(|end| judge_head(&self.held[..end]).map(|head| (head, end))).transpose());
@@ -207,13 +207,13 @@ impl<S> GuardedIo<S> {
             self.next_head();
         } else {
             self.reading = Reading::Body(BodyTracker::new(head.body));
-            self.patience.body_began();
+            self.deadlines.body_began();
         }
     }
 
     fn next_head(&mut self) {
         self.reading = Reading::Head(HeadScan::default());
-        self.patience.idle();
+        self.deadlines.idle();
     }
 
     fn refuse(&mut self, error: HeadError) {
@@ -263,7 +263,7 @@ impl<S: AsyncRead + Unpin> GuardedIo<S> {
         if let Poll::Ready(read) = read
             && in_body
         {
-            self.patience.body_came(read);
+            self.deadlines.body_came(read);
         }
         if self.held.is_empty() {
             self.held = BytesMut::new();
@@ -299,7 +299,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for GuardedIo<S> {
                 Poll::Ready(_) => {}
                 Poll::Pending => {
                     this.unserved = false;
-                    ready!(this.patience.poll_over(cx));
+                    ready!(this.deadlines.poll_over(cx));
                     this.give_up()?;
                     if this.judged == 0 {
                         return Poll::Ready(Ok(()));
@@ -340,7 +340,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedIo<S> {
                 return Poll::Ready(Ok(()));
             }
             this.held = BytesMut::new();
-            this.patience.linger();
+            this.deadlines.linger();
         }
         let lingered = this.lingered.get_or_insert(0);
         let mut away = [0; READ_BYTES_MIN];
@@ -350,7 +350,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedIo<S> {
                 Poll::Ready(Ok(())) if !away.filled().is_empty() => *lingered += away.filled().len(),
                 Poll::Ready(_) => break,
                 Poll::Pending => {
-                    ready!(this.patience.poll_over(cx));
+                    ready!(this.deadlines.poll_over(cx));
                     break;
                 }
             }

@@ -89,7 +89,7 @@ pub async fn accept(
     mut on_exhausted: impl FnMut(&io::Error),
 ) {
     let mut stop = pin!(stop);
-    let mut spare = Spare::default();
+    let mut spare = SpareDescriptor::default();
     loop {
         // Returns to the reactor only when no connection waits or tokio's budget for one wake is spent.
         let accepted = tokio::select! {
@@ -140,15 +140,15 @@ fn is_exhausted(error: &io::Error) -> bool {
 }
 
 /// A spare descriptor. When all others are used, it allows to accept one connection and close it.
-struct Spare(Option<File>);
+struct SpareDescriptor(Option<File>);
 
-impl Default for Spare {
+impl Default for SpareDescriptor {
     fn default() -> Self {
         Self(File::open("/dev/null").ok())
     }
 }
 
-impl Spare {
+impl SpareDescriptor {
     async fn turn_one_away(&mut self, listener: &TcpListener) {
         self.0 = None;
         // One attempt: if it fails, the client stays in the backlog.
@@ -231,7 +231,7 @@ mod tests {
         let first = TcpStream::connect(address).await.unwrap();
         let accepted = timeout(DEADLINE, listener.accept()).await.unwrap().unwrap();
         let mut second = TcpStream::connect(address).await.unwrap();
-        let mut spare = Spare::default();
+        let mut spare = SpareDescriptor::default();
         spare.turn_one_away(&listener).await;
         let read = timeout(DEADLINE, second.read(&mut [0])).await.unwrap();
         assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");

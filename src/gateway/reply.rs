@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_come_again_is_told_when() {
+    fn refusals_for_a_time_carry_retry_after() {
         for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE] {
             assert_eq!(json(status, "limit.connections", "Too many").headers()[header::RETRY_AFTER], "5");
         }

@@ -24,7 +24,7 @@ use crate::policy::{
     token_source::{Token, TokenSources},
 };
 
-const FAST: Pace = Pace {
+const FAST: FetchIntervals = FetchIntervals {
     refresh: Duration::from_hours(1),
     rest: Duration::from_millis(300),
     retry_first: Duration::from_millis(20),
@@ -105,8 +105,8 @@ struct Node {
 }
 
 impl Node {
-    fn start(url: &str, pace: Pace) -> Self {
-        let server = KeyServer { pace, ..KeyServer::new(url, Arc::new(Gauges::new())).unwrap() };
+    fn start(url: &str, intervals: FetchIntervals) -> Self {
+        let server = KeyServer { intervals, ..KeyServer::new(url, Arc::new(Gauges::new())).unwrap() };
         let table =
             AuthTable { jwks_url: Some(url.to_owned()), algorithms: vec!["ES256".to_owned()], ..AuthTable::default() };
         let keys = server.keys();
@@ -164,7 +164,7 @@ const UNAVAILABLE: Result<(), AuthError> = Err(AuthError::Refused(KEYS_UNAVAILAB
 async fn tokens_wait_for_the_first_set() {
     let (issuer, key) = (Issuer::start().await, IssuerKey::new("a"));
     issuer.publishes(&[&key]);
-    let node = Node::start(&issuer.url, PACE);
+    let node = Node::start(&issuer.url, INTERVALS);
     assert_eq!(node.outcome(&key), Err(AuthError::KeysPending));
     assert_eq!(node.settled(&key).await, Ok(()));
     assert_eq!(issuer.asked(), 1);
@@ -199,7 +199,7 @@ async fn made_up_keys_do_not_make_it_fetch_more_often() {
 }
 
 #[tokio::test]
-async fn without_any_set_nobody_is_called_invalid() {
+async fn without_a_key_set_no_token_is_called_invalid() {
     let (issuer, key) = (Issuer::start().await, IssuerKey::new("a"));
     issuer.says("500 Internal Server Error", "");
     let node = Node::start(&issuer.url, FAST);
@@ -213,7 +213,7 @@ async fn without_any_set_nobody_is_called_invalid() {
 async fn the_last_good_set_stays_through_every_kind_of_bad_answer() {
     let (issuer, key, new) = (Issuer::start().await, IssuerKey::new("a"), IssuerKey::new("new"));
     issuer.publishes(&[&key]);
-    let node = Node::start(&issuer.url, Pace { refresh: Duration::from_millis(20), ..FAST });
+    let node = Node::start(&issuer.url, FetchIntervals { refresh: Duration::from_millis(20), ..FAST });
     node.ready().await;
     let elsewhere = Issuer::start().await;
     elsewhere.publishes(&[&new]);
@@ -247,7 +247,7 @@ async fn a_set_that_is_too_old_is_no_longer_believed() {
     let (issuer, key) = (Issuer::start().await, IssuerKey::new("a"));
     issuer.publishes(&[&key]);
     let stale_after = Duration::from_millis(200);
-    let node = Node::start(&issuer.url, Pace { refresh: Duration::from_millis(20), stale_after, ..FAST });
+    let node = Node::start(&issuer.url, FetchIntervals { refresh: Duration::from_millis(20), stale_after, ..FAST });
     node.ready().await;
     issuer.says("500 Internal Server Error", "");
     within(async {

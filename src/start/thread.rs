@@ -55,10 +55,10 @@ pub(super) fn spawn(index: usize, args: ThreadArgs) -> io::Result<JoinHandle<u64
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new()
         .name(format!("worker-{index}"))
-        .spawn(move || LocalSet::new().block_on(&runtime, live(index, args)))
+        .spawn(move || LocalSet::new().block_on(&runtime, run(index, args)))
 }
 
-async fn live(index: usize, args: ThreadArgs) -> u64 {
+async fn run(index: usize, args: ThreadArgs) -> u64 {
     let ThreadArgs { listener, tally, shared, mut settings, mut stage, registry, mut errands, started } = args;
     let current = Arc::clone(&settings.borrow_and_update());
     let tick = (current.session.terms.ping_interval.min(current.session.terms.ping_timeout) / TICKS_PER_PING)

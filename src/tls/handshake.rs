@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Concurrent handshakes on one worker. A further one displaces the oldest, so silent connections never block others.
-const UNDER_WAY_MAX: usize = 512;
+const IN_PROGRESS_MAX: usize = 512;
 
 /// The negotiated protocol (RFC 7301).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Arrival {
 enum HandshakeError {
     #[error("too many TLS handshakes from this address; limits.handshakes_per_ip bounds them")]
     TooMany,
-    #[error("displaced by a newer one: {UNDER_WAY_MAX} TLS handshakes were in progress")]
+    #[error("displaced by a newer one: {IN_PROGRESS_MAX} TLS handshakes were in progress")]
     Displaced,
     #[error("the TLS handshake was not complete in time")]
     Timeout,
@@ -98,11 +98,11 @@ pub struct Handshakes {
     tally: Arc<Tally>,
     /// One handshake computes at a time, in the order of arrival.
     turn: Semaphore,
-    under_way: Rc<RefCell<UnderWay>>,
+    in_progress: Rc<RefCell<InProgress>>,
 }
 
 #[derive(Debug, Default)]
-struct UnderWay {
+struct InProgress {
     next: u64,
     give_up: BTreeMap<u64, oneshot::Sender<()>>,
 }
@@ -111,7 +111,7 @@ impl Handshakes {
     /// No handshake is in progress.
     #[must_use]
     pub fn new(tls: Arc<Tls>, tally: Arc<Tally>) -> Self {
-        Self { tls, tally, turn: Semaphore::new(1), under_way: Rc::default() }
+        Self { tls, tally, turn: Semaphore::new(1), in_progress: Rc::default() }
     }
 
     /// Does one handshake. `rate` bounds those of its address; `None` where many clients share the address. Returns
@@ -126,12 +126,12 @@ impl Handshakes {
         let outcome = if rate.is_some_and(|rate| !rate.admit(peer)) {
             Err(HandshakeError::TooMany)
         } else {
-            let (under_way, given_up) = self.begin();
+            let (in_progress, given_up) = self.begin();
             let outcome = tokio::select! {
-                outcome = timeout(within, self.shake_hands(stream)) => outcome.unwrap_or(Err(HandshakeError::Timeout)),
+                outcome = timeout(within, self.handshake(stream)) => outcome.unwrap_or(Err(HandshakeError::Timeout)),
                 _ = given_up => Err(HandshakeError::Displaced),
             };
-            drop(under_way);
+            drop(in_progress);
             outcome
         };
         outcome
@@ -143,7 +143,7 @@ impl Handshakes {
             .flatten()
     }
 
-    async fn shake_hands(&self, stream: TcpStream) -> Result<Option<Arrival>, HandshakeError> {
+    async fn handshake(&self, stream: TcpStream) -> Result<Option<Arrival>, HandshakeError> {
         let start = LazyConfigAcceptor::new(Acceptor::default(), Socket::new(stream)).await?;
         let rules = self.tls.rules();
         if let Some(answer) = answer_to_challenge(&rules, &start.client_hello()).await {
@@ -171,18 +171,18 @@ impl Handshakes {
         Ok(Some(arrival(stream, &rules)))
     }
 
-    fn begin(&self) -> (Mark, oneshot::Receiver<()>) {
+    fn begin(&self) -> (Registration, oneshot::Receiver<()>) {
         let (give_up, given_up) = oneshot::channel();
-        let mut under_way = self.under_way.borrow_mut();
-        if under_way.give_up.len() >= UNDER_WAY_MAX
-            && let Some((_, oldest)) = under_way.give_up.pop_first()
+        let mut in_progress = self.in_progress.borrow_mut();
+        if in_progress.give_up.len() >= IN_PROGRESS_MAX
+            && let Some((_, oldest)) = in_progress.give_up.pop_first()
         {
             let _ = oldest.send(());
         }
-        let number = under_way.next;
-        under_way.next += 1;
-        under_way.give_up.insert(number, give_up);
-        (Mark { number, under_way: Rc::clone(&self.under_way) }, given_up)
+        let number = in_progress.next;
+        in_progress.next += 1;
+        in_progress.give_up.insert(number, give_up);
+        (Registration { number, in_progress: Rc::clone(&self.in_progress) }, given_up)
     }
 }
 
@@ -202,14 +202,14 @@ fn arrival(stream: Box<TlsStream<Socket>>, rules: &TlsRules) -> Arrival {
 }
 
 /// Registers one handshake while it is in progress.
-struct Mark {
+struct Registration {
     number: u64,
-    under_way: Rc<RefCell<UnderWay>>,
+    in_progress: Rc<RefCell<InProgress>>,
 }
 
-impl Drop for Mark {
+impl Drop for Registration {
     fn drop(&mut self) {
-        self.under_way.borrow_mut().give_up.remove(&self.number);
+        self.in_progress.borrow_mut().give_up.remove(&self.number);
     }
 }
 

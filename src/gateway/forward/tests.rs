@@ -180,9 +180,9 @@ async fn a_request_may_not_strip_an_identity() {
 
 #[tokio::test]
 async fn the_client_is_told_what_is_wrong_with_the_service_and_not_where_it_is() {
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let port = nobody.port().to_string();
-    let answer = get(&upstream(nobody)).await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let port = closed.port().to_string();
+    let answer = get(&upstream(closed)).await;
     assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("upstream.unreachable"), "{answer}");
     assert!(!answer.contains(&port) && !answer.contains("127.0.0.1"), "{answer}");
 

@@ -135,13 +135,13 @@ async fn a_client_that_goes_on_sending_still_reads_why_it_was_refused() {
 }
 
 #[tokio::test]
-async fn who_says_nothing_is_told_nothing() {
+async fn a_silent_client_gets_no_answer() {
     let limits = HeadRules { handshake_timeout: Duration::from_millis(50), ..LIMITS };
     assert_eq!(exchange(limits, &[]).await, "");
 }
 
 #[tokio::test]
-async fn who_stops_within_a_head_is_told_so() {
+async fn a_client_that_stops_within_a_head_gets_408() {
     let limits = HeadRules { handshake_timeout: Duration::from_millis(50), ..LIMITS };
     assert_eq!(seen(&exchange(limits, &[b"GET / HT"]).await), ["408"]);
     let after_another = exchange(limits, &[b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"GET / HT"]).await;
@@ -156,7 +156,7 @@ async fn the_time_for_a_head_does_not_run_while_a_request_is_served() {
 }
 
 #[tokio::test]
-async fn who_stops_within_a_body_is_told_so() {
+async fn a_client_that_stops_within_a_body_gets_408() {
     let limits = HeadRules { body_grace: Duration::from_millis(50), ..LIMITS };
     let answers = exchange(limits, &[b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab"]).await;
     assert_eq!(seen(&answers), ["408"]);
@@ -202,7 +202,7 @@ async fn a_client_that_waits_for_100_gets_it() {
 }
 
 #[tokio::test]
-async fn what_follows_an_upgrade_goes_to_whoever_takes_the_stream_over() {
+async fn bytes_behind_an_upgrade_go_to_the_new_owner_of_the_stream() {
     let mut stream = TcpStream::connect(serve(LIMITS).await).await.unwrap();
     let head = b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
     stream.write_all(&[&head[..], b"GET /early "].concat()).await.unwrap();

@@ -122,7 +122,7 @@ fn what_ends_at_this_hop_is_stripped() {
 }
 
 #[test]
-fn nobody_strips_an_identity_by_nominating_it() {
+fn an_identity_header_cannot_be_removed_by_nominating_it() {
     for name in [
         "x-forwarded-for",
         "X-Forwarded-Proto",

@@ -52,11 +52,11 @@ pub(super) struct Open {
 pub struct Challenges {
     domains: HashSet<String>,
     entries: Arc<Entries>,
-    known: Mutex<Known>,
+    known: Mutex<KnownChallenges>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownChallenges {
     /// Those of this replica. They work also without the cache.
     ours: Vec<Open>,
     /// Those in the cache, as of `looked`.
@@ -140,7 +140,7 @@ impl Challenges {
 
     /// Closes all challenges.
     pub(super) async fn close(&self) {
-        *self.known.lock().await = Known::default();
+        *self.known.lock().await = KnownChallenges::default();
         self.entries.remove(Entry::Challenges).await;
     }
 

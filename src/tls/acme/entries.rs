@@ -59,22 +59,22 @@ impl Entries {
 
     /// The content of an entry. `None` if there is none or it cannot be read.
     pub(super) async fn load(&self, entry: Entry) -> Option<Vec<u8>> {
-        self.told(self.cache.load(&self.name(entry)).await).flatten()
+        self.reported(self.cache.load(&self.name(entry)).await).flatten()
     }
 
     /// Stores an entry. Returns whether that succeeded.
     pub(super) async fn store(&self, entry: Entry, content: Vec<u8>) -> bool {
-        self.told(self.cache.store(&self.name(entry), content).await).is_some()
+        self.reported(self.cache.store(&self.name(entry), content).await).is_some()
     }
 
     pub(super) async fn remove(&self, entry: Entry) {
-        self.told(self.cache.remove(&self.name(entry)).await);
+        self.reported(self.cache.remove(&self.name(entry)).await);
     }
 
     /// Takes the lock. `None` if another replica holds it. A cache that cannot lock does not prevent orders: each
     /// replica then orders for itself, as often as the schedule allows.
     pub(super) async fn try_lock(&self) -> Option<Lock> {
-        self.told(self.cache.try_lock().await).unwrap_or_else(|| Some(Lock::over(())))
+        self.reported(self.cache.try_lock().await).unwrap_or_else(|| Some(Lock::over(())))
     }
 
     fn name(&self, entry: Entry) -> String {
@@ -86,7 +86,7 @@ impl Entries {
         }
     }
 
-    fn told<T>(&self, outcome: Result<T, CacheError>) -> Option<T> {
+    fn reported<T>(&self, outcome: Result<T, CacheError>) -> Option<T> {
         match outcome {
             Ok(value) => {
                 self.failing.store(false, Relaxed);

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_open_challenge_is_answered_whoever_asks() {
+    async fn an_open_challenge_is_answered_for_every_client() {
         for (path, status) in [
             ("/.well-known/acme-challenge/tok", 200),
             ("/.well-known/acme-challenge/other", 404),
@@ -173,7 +173,7 @@ mod tests {
         }
     }
     #[tokio::test]
-    async fn whoever_dawdles_keeps_no_authority_out() {
+    async fn silent_connections_never_keep_the_authority_out() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(serve(listener, Arc::new(challenges(&["ws.test"]))));

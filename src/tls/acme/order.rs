@@ -49,7 +49,7 @@ pub(super) enum OrderError {
 
 /// An account as stored in the cache.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct StoredAccount {
     contact: Vec<String>,
     credentials: AccountCredentials,
 }
@@ -76,7 +76,7 @@ impl Orderer<'_> {
     async fn try_order(self) -> Result<Ordered, OrderError> {
         let identifiers: Vec<_> = self.rules.domains.iter().cloned().map(Identifier::Dns).collect();
         let wanted = NewOrder::new(&identifiers);
-        let account = self.account(self.kept_account().await).await?;
+        let account = self.account(self.stored_account().await).await?;
         let mut order = match account.new_order(&wanted).await {
             Err(error) if is(&error, NO_ACCOUNT) => self.account(None).await?.new_order(&wanted).await?,
             ordered => ordered?,
@@ -97,7 +97,7 @@ impl Orderer<'_> {
         Ok(Ordered::from_pem(pem, &self.rules.domains)?)
     }
 
-    async fn kept_account(self) -> Option<Kept> {
+    async fn stored_account(self) -> Option<StoredAccount> {
         let content = Zeroizing::new(self.entries.load(Entry::Account).await?);
         let kept = serde_json::from_slice(&content);
         if kept.is_err() {
@@ -107,11 +107,11 @@ impl Orderer<'_> {
     }
 
     /// The stored account, or a new one, which is stored.
-    async fn account(self, kept: Option<Kept>) -> Result<Account, Error> {
+    async fn account(self, kept: Option<StoredAccount>) -> Result<Account, Error> {
         let client = Box::new(self.client.clone());
         let contact: Vec<&str> = self.rules.contact.iter().map(String::as_str).collect();
         let (account, credentials) = match kept {
-            Some(Kept { contact: told, credentials }) => {
+            Some(StoredAccount { contact: told, credentials }) => {
                 let unchanged = told == self.rules.contact;
                 let copy = serde_json::to_value(&credentials)?;
                 let account = Account::builder_with_http(client).from_credentials(credentials).await?;
@@ -131,7 +131,7 @@ impl Orderer<'_> {
                 Account::builder_with_http(client).create(&new, directory, None).await?
             }
         };
-        let kept = Kept { contact: self.rules.contact.clone(), credentials };
+        let kept = StoredAccount { contact: self.rules.contact.clone(), credentials };
         self.entries.store(Entry::Account, serde_json::to_vec(&kept)?).await;
         Ok(account)
     }

@@ -274,7 +274,7 @@ fn a_request_names_one_host() {
 }
 
 #[test]
-fn a_body_has_one_length_that_everybody_reads_alike() {
+fn a_body_has_one_unambiguous_length() {
     for (name, fields, code) in [
         ("length and encoding", "Content-Length: 5\r\nTransfer-Encoding: chunked", "http_framing"),
         ("encoding and length", "Transfer-Encoding: chunked\r\nContent-Length: 5", "http_framing"),

@@ -31,7 +31,7 @@ async fn an_entry_is_loaded_as_it_was_stored_last() {
 }
 
 #[tokio::test]
-async fn nobody_else_may_read_what_is_kept() {
+async fn only_the_user_of_tidegate_may_read_what_is_stored() {
     let (folder, cache) = cache();
     cache.store("a.pem", b"secret".to_vec()).await.unwrap();
     let folder = folder.path().join("deep/acme");

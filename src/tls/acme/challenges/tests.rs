@@ -27,7 +27,7 @@ fn replica(folder: &TempDir, domains: &[&str]) -> Challenges {
     Challenges::new(&domains, entries)
 }
 
-/// Of a node that shares its cache with nobody.
+/// Of a node without replicas.
 pub(in crate::tls::acme) fn challenges(domains: &[&str]) -> Challenges {
     replica(&TempDir::new().unwrap(), domains)
 }

@@ -15,7 +15,7 @@ const GRACE_PER_KIB: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The deadlines of one connection. Only time spent waiting for the client counts against its body.
-pub(super) struct Patience {
+pub(super) struct Deadlines {
     timer: Pin<Box<Sleep>>,
     head: Duration,
     body_grace: Duration,
@@ -31,7 +31,7 @@ enum Waiting {
     Body { grace: Duration, since: Option<Instant> },
 }
 
-impl Patience {
+impl Deadlines {
     /// A new connection: its first head must be complete within `head`. A body may keep us waiting for `body_grace`.
     pub(super) fn new(head: Duration, body_grace: Duration) -> Self {
         Self { timer: Box::pin(sleep(head)), head, body_grace, waiting: Waiting::Until }
