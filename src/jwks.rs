@@ -2,13 +2,7 @@
 
 mod fetch;
 
-use std::{
-    error::Error,
-    hash::{BuildHasher, RandomState},
-    io,
-    sync::Arc,
-    time::Duration,
-};
+use std::{error::Error, io, sync::Arc, time::Duration};
 
 use tokio::{
     sync::Notify,
@@ -180,8 +174,7 @@ impl KeyServer {
 
 /// `duration`, a tenth more or less.
 fn about(duration: Duration) -> Duration {
-    let percent = 90 + RandomState::new().hash_one(duration) % 21;
-    duration * u32::try_from(percent).unwrap_or(100) / 100
+    duration.mul_f64(rand::random_range(0.9..=1.1))
 }
 
 /// An error with its causes, in one sentence.

@@ -5,7 +5,7 @@ mod query;
 use http::{HeaderMap, Method, header, request::Parts};
 
 pub use self::query::Query;
-use super::{cors, websocket::table::WebsocketTable};
+use super::{cors, head_guard::head::mentions_websocket, websocket::table::WebsocketTable};
 use crate::{
     session::{SocketioTable, Transport},
     wire::engineio::{error::EngineError, open::Sid},
@@ -149,10 +149,7 @@ impl Routes {
 /// Any mention counts, as in the head guard: it holds back the bytes behind such a request, so it must not be
 /// forwarded.
 fn asks_for_websocket(headers: &HeaderMap) -> bool {
-    headers.get_all(header::UPGRADE).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).any(|name| {
-        let name = name.split(|&byte| byte == b'/').next().unwrap_or_default();
-        name.trim_ascii().eq_ignore_ascii_case(b"websocket")
-    })
+    headers.get_all(header::UPGRADE).iter().any(|upgrade| mentions_websocket(upgrade.as_bytes()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Serves one connection, from its first byte to its last HTTP answer, and hands each request to its endpoint.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     convert::Infallible,
     net::{IpAddr, SocketAddr},
     pin::pin,
@@ -45,8 +45,8 @@ pub struct Server {
     /// `None`: clients speak plain HTTP.
     handshakes: Option<Handshakes>,
     stage: watch::Receiver<Stage>,
-    /// Connections that are being served and carry no session.
-    serving: Cell<usize>,
+    /// Each connection holds a clone while it is served and carries no session.
+    serving: Rc<()>,
 }
 
 impl Server {
@@ -54,18 +54,18 @@ impl Server {
     /// are closed.
     #[must_use]
     pub fn new(edge: Rc<Edge>, handshakes: Option<Handshakes>, stage: watch::Receiver<Stage>) -> Rc<Self> {
-        Rc::new(Self { edge, handshakes, stage, serving: Cell::new(0) })
+        Rc::new(Self { edge, handshakes, stage, serving: Rc::default() })
     }
 
     /// Whether every connection has ended or become a session.
     #[must_use]
-    pub const fn is_idle(&self) -> bool {
-        self.serving.get() == 0
+    pub fn is_idle(&self) -> bool {
+        Rc::strong_count(&self.serving) == 1
     }
 
     /// Serves one connection until it ends or becomes a session.
     pub async fn serve(self: Rc<Self>, stream: TcpStream, socket: SocketAddr) {
-        let _serving = Serving::new(Rc::clone(&self));
+        let _serving = Rc::clone(&self.serving);
         let rules = self.edge.rules();
         // Behind a trusted proxy all clients share one address, so each session is counted by itself.
         let by_request = rules.trusted_proxies.iter().any(|proxy| proxy.contains(&socket.ip()));
@@ -212,21 +212,5 @@ impl Connection {
             Ok(None) => connections.admit(address).map(Some),
             taken => taken,
         }
-    }
-}
-
-/// Counts a connection for as long as it is served.
-struct Serving(Rc<Server>);
-
-impl Serving {
-    fn new(server: Rc<Server>) -> Self {
-        server.serving.set(server.serving.get() + 1);
-        Self(server)
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.0.serving.set(self.0.serving.get() - 1);
     }
 }

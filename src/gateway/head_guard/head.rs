@@ -255,7 +255,8 @@ fn is_port(port: &[u8]) -> bool {
         && std::str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok())
 }
 
-fn mentions_websocket(upgrade: &[u8]) -> bool {
+/// Whether a value of `Upgrade` names WebSocket, also beside other protocols.
+pub fn mentions_websocket(upgrade: &[u8]) -> bool {
     upgrade.split(|&byte| byte == b',').any(|protocol| {
         let name = protocol.split(|&byte| byte == b'/').next().unwrap_or_default();
         trim(name).eq_ignore_ascii_case(b"websocket")
