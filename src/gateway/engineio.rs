@@ -9,41 +9,33 @@ use std::{rc::Rc, sync::Arc};
 
 use http::Response;
 
+pub(super) use self::{handshake::over_websocket, upgrade::upgrade};
+
 use self::request::EngineRequest;
-use crate::{
-    gateway::{
-        cors,
-        edge::{Edge, EdgeRules},
-        reply::Body,
-        router::EngineRoute,
-    },
-    policy::{connections::Permit, verdict::Refusal},
-    session::Transport,
+use crate::gateway::{
+    cors,
+    edge::{Edge, EdgeRules},
+    reply::Body,
+    router::EngineRoute,
 };
 
-/// Answers a request. `permit` returns the connection permit that a session over WebSocket keeps.
+/// Answers a request that stays HTTP.
 pub(super) async fn answer(
     edge: &Rc<Edge>,
     rules: Arc<EdgeRules>,
     route: EngineRoute,
     request: EngineRequest,
-    permit: impl FnOnce() -> Result<Option<Permit>, Refusal>,
 ) -> Response<Body> {
     let headers = request.parts.headers.clone();
     let mut answer = match route {
         EngineRoute::Preflight => cors::preflight(&headers),
-        EngineRoute::Handshake(Transport::Websocket) => match permit() {
-            Ok(permit) => return handshake::over_websocket(edge, rules, request, permit),
-            Err(refusal) => edge.refuse("handshake", refusal, request.peer.address, &headers),
-        },
         // The connection serves further requests, so the session needs a permit of its own.
-        EngineRoute::Handshake(Transport::Polling) => match edge.connections.admit(request.peer.address) {
+        EngineRoute::Handshake => match edge.connections.admit(request.peer.address) {
             Ok(permit) => handshake::over_polling(edge, rules, &request, permit).await,
             Err(refusal) => edge.refuse("handshake", refusal, request.peer.address, &headers),
         },
         EngineRoute::Poll(sid) => polling::poll(edge, sid, &request).await,
         EngineRoute::Post(sid) => polling::post(edge, &rules, sid, request).await,
-        EngineRoute::Upgrade(sid) => return upgrade::upgrade(edge, &rules, sid, request).await,
     };
     cors::allow(&edge.worker.rules().policies.origins, &headers, &mut answer);
     answer

@@ -8,6 +8,8 @@
 //! A bad head is answered in its turn, after the good ones before it: hyper reads a request with the reserved method
 //! [`REFUSED_METHOD`] in its place. The service must call [`Refused::answer`] before anything else, and
 //! [`Refused::answer_in_body`] before it returns its own answer.
+//!
+//! A first request that asks for a WebSocket can be answered without hyper: see [`GuardedIo::poll_upgrade`].
 
 pub mod body;
 mod deadlines;
@@ -160,9 +162,16 @@ impl<S> GuardedIo<S> {
         (guarded, refused)
     }
 
+    /// The head that hyper would read next.
+    #[must_use]
+    pub fn head(&self) -> &[u8] {
+        &self.held[..self.judged]
+    }
+
     /// The stream, and the bytes behind the head of the upgrade request.
     #[must_use]
-    pub fn into_parts(self) -> (S, Bytes) {
+    pub fn into_parts(mut self) -> (S, Bytes) {
+        self.held.advance(self.judged);
         (self.stream, self.held.freeze())
     }
 
@@ -270,43 +279,57 @@ impl<S: AsyncRead + Unpin> GuardedIo<S> {
         }
         read.map(Ok)
     }
-}
 
-impl<S: AsyncRead + Unpin> AsyncRead for GuardedIo<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
+    /// Waits for something that is judged. Ready with false at the end of the stream.
+    fn poll_judged(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
-            if this.judged > 0 {
-                this.pass(out);
-                this.unserved = true;
-                return Poll::Ready(Ok(()));
+            if self.judged > 0 {
+                return Poll::Ready(Ok(true));
             }
-            if this.judge() {
+            if self.judge() {
                 continue;
             }
-            match this.reading {
+            match self.reading {
                 Reading::Upgrade | Reading::Refused => return Poll::Pending,
-                Reading::Broken(error) => return Poll::Ready(Err(this.break_off(error))),
+                Reading::Broken(error) => return Poll::Ready(Err(self.break_off(error))),
                 Reading::Head(_) | Reading::Body(_) => {}
             }
-            match this.poll_fill(cx)? {
+            match self.poll_fill(cx)? {
                 // At the end of the stream hyper would drop this request unserved and uncounted.
-                Poll::Ready(0) if take(&mut this.unserved) => {
+                Poll::Ready(0) if take(&mut self.unserved) => {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Poll::Ready(0) => return Poll::Ready(Ok(())),
+                Poll::Ready(0) => return Poll::Ready(Ok(false)),
                 Poll::Ready(_) => {}
                 Poll::Pending => {
-                    this.unserved = false;
-                    ready!(this.deadlines.poll_over(cx));
-                    this.give_up()?;
-                    if this.judged == 0 {
-                        return Poll::Ready(Ok(()));
+                    self.unserved = false;
+                    ready!(self.deadlines.poll_over(cx));
+                    self.give_up()?;
+                    if self.judged == 0 {
+                        return Poll::Ready(Ok(false));
                     }
                 }
             }
         }
+    }
+
+    /// Waits for the first request, before hyper reads. Ready with true where it is good and asks for a WebSocket: then it
+    /// is the [head](Self::head), and the last request of this connection.
+    pub fn poll_upgrade(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let judged = ready!(self.poll_judged(cx));
+        // What went wrong is hyper's to find, and to answer.
+        Poll::Ready(matches!((judged, &self.reading), (Ok(true), Reading::Upgrade)))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for GuardedIo<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if ready!(self.poll_judged(cx))? {
+            self.pass(out);
+            self.unserved = true;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

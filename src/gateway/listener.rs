@@ -17,7 +17,7 @@ use nix::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Connections that wait in the kernel to be accepted; `net.core.somaxconn` may lower it.
@@ -59,6 +59,9 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<StdListener> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
+    // Connections have these from their listener, so they need not be set on each.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -78,7 +81,7 @@ pub fn bind_all(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListen
     std::iter::once(Ok(first)).chain(others).collect()
 }
 
-/// Accepts connections until `stop`. Each gets `TCP_NODELAY` and `TCP_USER_TIMEOUT`.
+/// Accepts connections until `stop`. Those of a listener made by [`bind`] have `TCP_NODELAY` and `TCP_USER_TIMEOUT`.
 ///
 /// When descriptors or memory run out, it calls `on_exhausted`, closes the client that has waited longest, and pauses
 /// for 50 ms. Other errors concern a client that has already gone, and are ignored.
@@ -99,8 +102,6 @@ pub async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                // Fails for a connection that has just died; the next read reports it.
-                let _ = prepare(&stream);
                 on_connection(stream, peer);
             }
             Err(error) if is_exhausted(&error) => {
@@ -127,11 +128,6 @@ pub fn raise_descriptor_limit() -> io::Result<(u64, u64)> {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     }
     Ok((soft, hard))
-}
-
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    SockRef::from(stream).set_tcp_user_timeout(Some(USER_TIMEOUT))
 }
 
 fn is_exhausted(error: &io::Error) -> bool {
@@ -165,6 +161,7 @@ impl SpareDescriptor {
 mod tests {
     use std::{cell::Cell, rc::Rc};
 
+    use socket2::SockRef;
     use tokio::{
         io::AsyncReadExt,
         sync::oneshot,

@@ -1,6 +1,7 @@
 //! The client of a request: its address behind trusted proxies, and the headers that report it to the service.
 
 use std::{
+    fmt::Write as _,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -13,6 +14,9 @@ use crate::tls::ClientCertificate;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The longest address as text, and a separator.
+const ADDRESS_BYTES: usize = 48;
 
 /// RFC 9110 §7.6.1, and headers that proxies treat the same way.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -94,68 +98,108 @@ impl Peer {
 
     /// Replaces the forwarding headers of the client by our own.
     pub fn set_forwarded(&self, headers: &mut HeaderMap) {
-        remove_where(headers, |name| is_trust_header(name.as_str()));
-        let chain = self.chain.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
-        if let Ok(chain) = HeaderValue::from_str(&chain) {
-            headers.insert(FORWARDED_FOR, chain);
+        remove_where(headers, is_trust_header);
+        for (name, value) in self.forwarded() {
+            headers.insert(name, value);
         }
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(if self.tls { "https" } else { "http" }));
-        if let Some(host) = &self.host {
-            headers.insert(FORWARDED_HOST, host.clone());
+    }
+
+    /// The headers that tell the service who the client is.
+    pub fn forwarded(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let mut chain = String::with_capacity(ADDRESS_BYTES * self.chain.len());
+        for address in &self.chain {
+            let separator = if chain.is_empty() { "" } else { ", " };
+            // A String takes everything.
+            let _ = write!(chain, "{separator}{address}");
         }
-        for (name, value) in self.certificate.iter().flat_map(|certificate| certificate.headers()) {
-            headers.insert(name.clone(), value.clone());
-        }
+        let chain = HeaderValue::try_from(chain).ok().map(|chain| (FORWARDED_FOR, chain));
+        let proto = HeaderValue::from_static(if self.tls { "https" } else { "http" });
+        let host = self.host.clone().map(|host| (FORWARDED_HOST, host));
+        let certificate = self.certificate.iter().flat_map(|certificate| certificate.headers());
+        let certificate = certificate.map(|(name, value)| (name.clone(), value.clone()));
+        chain.into_iter().chain([(FORWARDED_PROTO, proto)]).chain(host).chain(certificate)
     }
 }
 
-/// Removes hop-by-hop headers, and the `identity` headers that only we set, from claims and certificates.
+/// Which headers of a request may pass: no hop-by-hop headers, and no `identity` headers, which only we set, from claims
+/// and certificates.
+pub struct Passing<'a> {
+    nominated: Vec<&'a [u8]>,
+    identity: &'a [HeaderName],
+}
+
+impl<'a> Passing<'a> {
+    /// The rule for a request with these headers.
+    ///
+    /// # Errors
+    /// If `Connection` names a header that identifies the client.
+    pub fn of(headers: &'a HeaderMap, identity: &'a [HeaderName]) -> Result<Self, NominatedHeader> {
+        let passing = Self { nominated: nominated(headers).collect(), identity };
+        let forbidden = |name: &&[u8]| {
+            let is = |one: &HeaderName| is_same(one.as_str().as_bytes(), name);
+            names_client(name) || identity.iter().any(is) || NEVER_NOMINATED.iter().any(is)
+        };
+        if passing.nominated.iter().any(forbidden) { Err(NominatedHeader) } else { Ok(passing) }
+    }
+
+    /// Whether this header may pass.
+    #[must_use]
+    pub fn passes(&self, name: &HeaderName) -> bool {
+        let text = name.as_str().as_bytes();
+        !HOP_BY_HOP.contains(name)
+            && !self.nominated.iter().any(|nominated| nominated.eq_ignore_ascii_case(text))
+            && !self.identity.iter().any(|one| is_same(one.as_str().as_bytes(), text))
+    }
+}
+
+/// Removes the headers that may not [pass](Passing).
 ///
 /// # Errors
-/// If `Connection` names a header that identifies the client.
+/// As [`Passing::of`].
 pub fn clean_request(headers: &mut HeaderMap, identity: &[HeaderName]) -> Result<(), NominatedHeader> {
-    let is_identity = |name: &str| identity.iter().any(|one| is_same(one.as_str(), name));
-    let forbidden = |name: &str| {
-        is_trust_header(name) || is_identity(name) || NEVER_NOMINATED.iter().any(|one| is_same(one.as_str(), name))
-    };
-    if nominated(headers).iter().any(|name| forbidden(name)) {
-        return Err(NominatedHeader);
-    }
-    strip_hop_by_hop(headers);
-    remove_where(headers, |name| is_identity(name.as_str()));
+    let passing = Passing::of(headers, identity)?;
+    let unwanted: Vec<HeaderName> = headers.keys().filter(|name| !passing.passes(name)).cloned().collect();
+    remove_all(headers, &unwanted);
     Ok(())
 }
 
 /// Removes hop-by-hop headers (RFC 9110 §7.6.1): `Connection`, the headers it names, and the known ones.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    for name in nominated(headers) {
-        headers.remove(name.as_str());
-    }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
+    let nominated: Vec<HeaderName> = nominated(headers).filter_map(|name| HeaderName::from_bytes(name).ok()).collect();
+    remove_all(headers, &nominated);
+    remove_all(headers, &HOP_BY_HOP);
 }
 
-fn nominated(headers: &HeaderMap) -> Vec<String> {
+/// What `Connection` names.
+fn nominated(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let values = headers.get_all(header::CONNECTION).iter();
-    let names = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
-    names.map(|name| String::from_utf8_lossy(name.trim_ascii()).to_ascii_lowercase()).collect()
+    values.flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 /// Services behind CGI-like layers read `X_Real_IP` as `X-Real-IP`.
-fn is_same(header: &str, name: &str) -> bool {
-    let hyphen = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    header.len() == name.len() && header.bytes().zip(name.bytes()).all(|(one, other)| hyphen(one) == hyphen(other))
+fn is_same(header: &[u8], name: &[u8]) -> bool {
+    let hyphen = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    header.len() == name.len() && header.iter().zip(name).all(|(one, other)| hyphen(one) == hyphen(other))
 }
 
-fn is_trust_header(name: &str) -> bool {
-    const PREFIX: &str = "x-forwarded-";
+/// Does a header of this name say who the client is? What the client itself says so is not passed on.
+#[must_use]
+pub fn is_trust_header(name: &HeaderName) -> bool {
+    names_client(name.as_str().as_bytes())
+}
+
+fn names_client(name: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"x-forwarded-";
     let begins = name.get(..PREFIX.len()).is_some_and(|beginning| is_same(PREFIX, beginning));
-    begins || is_same("forwarded", name) || is_same("x-real-ip", name)
+    begins || is_same(b"forwarded", name) || is_same(b"x-real-ip", name)
 }
 
 fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
     let names: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name)).cloned().collect();
+    remove_all(headers, &names);
+}
+
+fn remove_all(headers: &mut HeaderMap, names: &[HeaderName]) {
     for name in names {
         headers.remove(name);
     }

@@ -29,45 +29,40 @@ pub struct Routes {
 /// Where a request goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
-    /// To the Engine.IO endpoint.
+    /// To the Engine.IO endpoint, as ordinary HTTP.
     Engineio(EngineRoute),
-    /// An upgrade on the `[[websocket]]` of this index.
-    Websocket(usize),
+    /// It asks for a WebSocket.
+    Websocket(WebsocketRoute),
     /// To the service, as ordinary HTTP.
     Forward,
     /// An Engine.IO request that gets Engine.IO's own error.
     Refused(EngineError),
-    /// An upgrade to WebSocket on a path that has no `[[websocket]]`.
-    NoWebsocket,
 }
 
-impl Route {
-    /// Whether this route turns the connection into a WebSocket.
-    #[must_use]
-    pub const fn opens_websocket(&self) -> bool {
-        match self {
-            Self::Websocket(_) | Self::NoWebsocket => true,
-            Self::Engineio(route) => {
-                matches!(route, EngineRoute::Handshake(Transport::Websocket) | EngineRoute::Upgrade(_))
-            }
-            Self::Forward | Self::Refused(_) => false,
-        }
-    }
-}
-
-/// What an Engine.IO request asks for.
+/// What an Engine.IO request asks for, if it stays HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EngineRoute {
-    /// A new session.
-    Handshake(Transport),
+    /// A new session over polling.
+    Handshake,
     /// The packets of this session.
     Poll(Sid),
     /// To deliver packets to this session.
     Post(Sid),
-    /// To move this session to a WebSocket.
-    Upgrade(Sid),
     /// A CORS preflight.
     Preflight,
+}
+
+/// What a request to become a WebSocket wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebsocketRoute {
+    /// An Engine.IO session.
+    Handshake,
+    /// To go on with this Engine.IO session, which began with polling.
+    Upgrade(Sid),
+    /// The `[[websocket]]` of this index.
+    Plain(usize),
+    /// A path that has no `[[websocket]]`.
+    Unknown,
 }
 
 impl Routes {
@@ -88,7 +83,7 @@ impl Routes {
         let path = request.uri.path();
         let query = Query::of(&request.uri);
         if path == self.socketio {
-            return self.judge_engine(request, query).map_or_else(Route::Refused, Route::Engineio);
+            return self.judge_engine(request, &query).unwrap_or_else(Route::Refused);
         }
         // Node's engine matches by prefix, and a service may have set its path without the slash.
         let engine_may_take_it = path.starts_with(self.socketio.trim_end_matches('/'));
@@ -103,16 +98,16 @@ impl Routes {
             Some(_) if self.token_keys.iter().any(|key| query.is_repeated(key)) => {
                 Route::Refused(EngineError::BadRequest)
             }
-            Some(index) => Route::Websocket(index),
-            None => Route::NoWebsocket,
+            Some(index) => Route::Websocket(WebsocketRoute::Plain(index)),
+            None => Route::Websocket(WebsocketRoute::Unknown),
         }
     }
 
     /// In the order of engine.io's `verify`.
-    fn judge_engine(&self, request: &Parts, query: Query<'_>) -> Result<EngineRoute, EngineError> {
+    fn judge_engine(&self, request: &Parts, query: &Query<'_>) -> Result<Route, EngineError> {
         let (method, upgrades) = (&request.method, asks_for_websocket(&request.headers));
         if cors::is_preflight(method, &request.headers) {
-            return Ok(EngineRoute::Preflight);
+            return Ok(Route::Engineio(EngineRoute::Preflight));
         }
         let tokens = self.token_keys.iter().map(String::as_str);
         if ENGINE_KEYS.into_iter().chain(tokens).any(|key| query.is_repeated(key)) {
@@ -127,9 +122,15 @@ impl Routes {
         if let Some(sid) = query.get("sid") {
             let sid = Sid::parse(&sid).ok_or(EngineError::SessionUnknown)?;
             return match (transport, method) {
-                (Transport::Websocket, &Method::GET) if upgrades && version_4 => Ok(EngineRoute::Upgrade(sid)),
-                (Transport::Polling, &Method::GET) if !upgrades && version_4 => Ok(EngineRoute::Poll(sid)),
-                (Transport::Polling, &Method::POST) if !upgrades && version_4 => Ok(EngineRoute::Post(sid)),
+                (Transport::Websocket, &Method::GET) if upgrades && version_4 => {
+                    Ok(Route::Websocket(WebsocketRoute::Upgrade(sid)))
+                }
+                (Transport::Polling, &Method::GET) if !upgrades && version_4 => {
+                    Ok(Route::Engineio(EngineRoute::Poll(sid)))
+                }
+                (Transport::Polling, &Method::POST) if !upgrades && version_4 => {
+                    Ok(Route::Engineio(EngineRoute::Post(sid)))
+                }
                 _ => Err(EngineError::BadRequest),
             };
         }
@@ -142,7 +143,10 @@ impl Routes {
         if !version_4 {
             return Err(EngineError::ProtocolVersion);
         }
-        Ok(EngineRoute::Handshake(transport))
+        Ok(match transport {
+            Transport::Websocket => Route::Websocket(WebsocketRoute::Handshake),
+            Transport::Polling => Route::Engineio(EngineRoute::Handshake),
+        })
     }
 }
 

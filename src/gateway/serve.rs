@@ -1,15 +1,16 @@
 //! Serves one connection, from its first byte to its last HTTP answer, and hands each request to its endpoint.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     convert::Infallible,
+    future::poll_fn,
     net::{IpAddr, SocketAddr},
     pin::pin,
     rc::Rc,
     sync::Arc,
 };
 
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode, Version, request::Parts};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, sync::watch};
@@ -24,7 +25,8 @@ use crate::{
         http2,
         peer::Peer,
         reply::{self, Body},
-        router::Route,
+        router::{Route, WebsocketRoute},
+        upgrade::{self, Client, Declined, Switch},
         websocket,
     },
     policy::{
@@ -63,7 +65,8 @@ impl Server {
         Rc::strong_count(&self.serving) == 1
     }
 
-    /// Serves one connection until it ends or becomes a session.
+    /// Serves one connection until it ends or becomes a session. Rare and large futures are boxed, so that this task stays
+    /// small.
     pub async fn serve(self: Rc<Self>, stream: TcpStream, socket: SocketAddr) {
         let _serving = Rc::clone(&self.serving);
         let rules = self.edge.rules();
@@ -84,7 +87,7 @@ impl Server {
         }
         match arrival.protocol {
             Protocol::Http1 => self.serve_http1(arrival.io, client, &head).await,
-            Protocol::Http2 => self.serve_http2(arrival.io, client, &head).await,
+            Protocol::Http2 => Box::pin(self.serve_http2(arrival.io, client, &head)).await,
         }
     }
 
@@ -93,14 +96,58 @@ impl Server {
         // The first request has the other half of the time.
         let within = rules.head.handshake_timeout / 2;
         let rate = limited.then_some(&rules.handshake_rate);
-        handshakes.accept(stream, ip, within, rate).await
+        Box::pin(handshakes.accept(stream, ip, within, rate)).await
     }
 
+    /// Answers a first request for a WebSocket without hyper, because most connections bring no other. hyper serves all
+    /// others, and every refusal.
     async fn serve_http1(self: Rc<Self>, io: ClientStream, client: Rc<Connection>, head: &HeadRules) {
-        let (io, refused) = GuardedIo::new(io, *head);
+        let (mut io, refused) = GuardedIo::new(io, *head);
+        let mut stage = self.stage.clone();
+        let asks_for_websocket = tokio::select! {
+            biased;
+            asks = poll_fn(|cx| io.poll_upgrade(cx)) => asks,
+            _ = stage.wait_for(Stage::is_draining) => false,
+        };
+        let first = if asks_for_websocket { self.open_first(&io, &client).await } else { None };
+        let refusal = match first {
+            Some(Ok(Switch { answer, begin })) => return begin(Client::without_hyper(io, &answer)),
+            Some(Err(refusal)) => Some(*refusal),
+            None => None,
+        };
+        Box::pin(self.serve_hyper(io, client, head, refused, refusal)).await;
+    }
+
+    /// Answers the first request of a connection. `None` if it does not open a WebSocket.
+    async fn open_first(&self, io: &GuardedIo<ClientStream>, client: &Connection) -> Option<Result<Switch, Declined>> {
+        let parts = upgrade::read_request(io.head())?;
+        let rules = self.edge.rules();
+        let Route::Websocket(route) = rules.routes.route(&parts) else { return None };
+        Some(match self.admit(&rules, Route::Websocket(route), &parts, client) {
+            Ok(peer) => self.open(rules, route, &parts, peer, client).await,
+            Err(refusal) => Err(refusal),
+        })
+    }
+
+    /// Serves a connection with hyper. `refusal` is the answer to its first request, `None` if that was not judged yet.
+    async fn serve_hyper(
+        self: Rc<Self>,
+        io: GuardedIo<ClientStream>,
+        client: Rc<Connection>,
+        head: &HeadRules,
+        refused: Refused,
+        refusal: Option<Response<Body>>,
+    ) {
+        let refusal = Cell::new(refusal);
         let service = service_fn(|request| {
             let (server, client, refused) = (Rc::clone(&self), Rc::clone(&client), refused.clone());
-            async move { Ok::<_, Infallible>(server.answer(request, &client, &refused).await) }
+            let refusal = refusal.take();
+            async move {
+                Ok::<_, Infallible>(match refusal {
+                    Some(refusal) => refusal,
+                    None => server.answer(request, &client, &refused).await,
+                })
+            }
         });
         let connection = head.http1().serve_connection(TokioIo::new(io), service).with_upgrades();
         let mut connection = pin!(connection);
@@ -145,24 +192,14 @@ impl Server {
             self.edge.worker.tally.refused("head", error.code());
             return answer;
         }
-        if let Err(refusal) = *client.admitted.borrow() {
-            return self.edge.refuse("connection", refusal, client.socket.ip(), request.headers());
-        }
-        let rules = self.edge.rules();
-        let peer = Peer::of(client.socket, request.headers(), &rules.trusted_proxies, client.tls)
-            .with_certificate(client.certificate.clone());
         let on_upgrade = hyper::upgrade::on(&mut request);
         let (parts, body) = request.into_parts();
+        let rules = self.edge.rules();
         let route = rules.routes.route(&parts);
-        if matches!(route, Route::Engineio(_) | Route::Websocket(_))
-            && let Err(refusal) = self.edge.worker.rules().policies.admit(&parts)
-        {
-            return self.edge.refuse("handshake", refusal, peer.address, &parts.headers);
-        }
-        if parts.version == Version::HTTP_2 && route.opens_websocket() {
-            self.edge.worker.tally.refused("handshake", "bad_handshake");
-            return http2::no_websocket();
-        }
+        let peer = match self.admit(&rules, route, &parts, client) {
+            Ok(peer) => peer,
+            Err(refusal) => return *refusal,
+        };
         match route {
             Route::Forward => {
                 let request = Request::from_parts(parts, body);
@@ -177,21 +214,71 @@ impl Server {
                 cors::allow(&self.edge.worker.rules().policies.origins, &parts.headers, &mut answer);
                 answer
             }
-            Route::NoWebsocket => {
+            Route::Engineio(route) => {
+                let request = EngineRequest { parts, body, peer, refused: refused.clone() };
+                engineio::answer(&self.edge, rules, route, request).await
+            }
+            Route::Websocket(_) if parts.version == Version::HTTP_2 => {
+                self.edge.worker.tally.refused("handshake", "bad_handshake");
+                http2::no_websocket()
+            }
+            Route::Websocket(route) => match self.open(rules, route, &parts, peer, client).await {
+                Ok(Switch { answer, begin }) => {
+                    tokio::task::spawn_local(async {
+                        if let Some(client) = Client::after_hyper(on_upgrade).await {
+                            begin(client);
+                        }
+                    });
+                    answer
+                }
+                Err(refusal) => *refusal,
+            },
+        }
+    }
+
+    /// Checks connection limits and policies for this route. Returns the client of the request.
+    fn admit(&self, rules: &EdgeRules, route: Route, parts: &Parts, client: &Connection) -> Result<Peer, Declined> {
+        if let Err(refusal) = *client.admitted.borrow() {
+            return Err(self.edge.refuse("connection", refusal, client.socket.ip(), &parts.headers).into());
+        }
+        let peer = Peer::of(client.socket, &parts.headers, &rules.trusted_proxies, client.tls)
+            .with_certificate(client.certificate.clone());
+        let opens = match route {
+            Route::Engineio(_) => true,
+            Route::Websocket(route) => route != WebsocketRoute::Unknown,
+            Route::Forward | Route::Refused(_) => false,
+        };
+        if opens && let Err(refusal) = self.edge.worker.rules().policies.admit(parts) {
+            return Err(self.edge.refuse("handshake", refusal, peer.address, &parts.headers).into());
+        }
+        Ok(peer)
+    }
+
+    /// Answers a request for a WebSocket.
+    async fn open(
+        &self,
+        rules: Arc<EdgeRules>,
+        route: WebsocketRoute,
+        parts: &Parts,
+        peer: Peer,
+        client: &Connection,
+    ) -> Result<Switch, Declined> {
+        let refuse = |refusal| self.edge.refuse("handshake", refusal, peer.address, &parts.headers);
+        match route {
+            WebsocketRoute::Handshake => {
+                let permit = client.permit(&self.edge.connections, peer.address).map_err(refuse)?;
+                engineio::over_websocket(&self.edge, rules, parts, peer, permit)
+            }
+            WebsocketRoute::Upgrade(sid) => engineio::upgrade(&self.edge, &rules, sid, parts, &peer).await,
+            WebsocketRoute::Plain(index) => {
+                let permit = client.permit(&self.edge.connections, peer.address).map_err(refuse)?;
+                Box::pin(websocket::open(&self.edge, rules, parts, peer, permit, index)).await
+            }
+            WebsocketRoute::Unknown => {
                 self.edge.worker.tally.refused("handshake", "no_websocket_route");
                 let message = "There is no WebSocket route at this path";
-                reply::closing(reply::json(StatusCode::NOT_FOUND, "no_websocket_route", message))
+                Err(reply::closing(reply::json(StatusCode::NOT_FOUND, "no_websocket_route", message)).into())
             }
-            Route::Engineio(route) => {
-                let permit = || client.permit(&self.edge.connections, peer.address);
-                let refused = refused.clone();
-                let request = EngineRequest { parts, body, on_upgrade, peer: peer.clone(), refused };
-                engineio::answer(&self.edge, rules, route, request, permit).await
-            }
-            Route::Websocket(index) => match client.permit(&self.edge.connections, peer.address) {
-                Ok(permit) => websocket::open(&self.edge, rules, &parts, on_upgrade, peer, permit, index).await,
-                Err(refusal) => self.edge.refuse("handshake", refusal, peer.address, &parts.headers),
-            },
         }
     }
 }

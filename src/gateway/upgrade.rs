@@ -1,30 +1,106 @@
 //! What both WebSocket endpoints share: the client's handshake, its completion, and the request to the service.
 
+use std::mem::MaybeUninit;
+
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header, request::Parts};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
+use tokio::io::AsyncWriteExt;
 
 use crate::{
     gateway::{
         edge::EdgeRules,
-        head_guard,
-        peer::{self, NominatedHeader, Peer},
+        head_guard::{self, FIELDS_MAX, GuardedIo},
+        peer::{self, NominatedHeader, Passing, Peer},
         reply::{self, Body},
         router::Query,
     },
     policy::token_source::TokenSources,
-    relay::{dial::DialRequest, stream::ClientStream},
+    relay::{dial::PackedRequest, inflow::Inflow, leg::websocket::WebSocketLeg, stream::ClientStream},
     session::Transport,
-    wire::websocket::handshake::{self, Upgrade, UpgradeError},
+    wire::websocket::{
+        frame::Sender,
+        handshake::{self, Upgrade, UpgradeError},
+    },
 };
 
 /// Query keys of the client's own transport.
 const CLIENT_TRANSPORT_KEYS: [&str; 4] = ["sid", "t", "j", "b64"];
+/// Headers of the handshake itself, which each leg has for itself.
+const HANDSHAKE_HEADERS: [HeaderName; 5] = [
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_VERSION,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+    header::SEC_WEBSOCKET_PROTOCOL,
+    header::SEC_WEBSOCKET_ACCEPT,
+];
+/// The 101 and the first packet fit into this.
+const FIRST_BYTES: usize = 512;
+
+/// A 101, and what becomes of the connection behind it.
+pub(super) struct Switch {
+    pub(super) answer: Response<Body>,
+    pub(super) begin: Begin,
+}
+
+/// An answer other than 101.
+pub(super) type Declined = Box<Response<Body>>;
+
+/// Goes on with the connection.
+pub(super) type Begin = Box<dyn FnOnce(Client)>;
 
 /// A client after its handshake.
 pub(super) struct Client {
-    pub(super) io: ClientStream,
-    pub(super) read_ahead: Bytes,
+    io: ClientStream,
+    read_ahead: Bytes,
+    /// The 101 where it has yet to be sent: it goes out with the first packet, in one call.
+    unsent: Vec<u8>,
+}
+
+impl Client {
+    /// Of a connection that hyper has not read from.
+    pub(super) fn without_hyper(io: GuardedIo<ClientStream>, answer: &Response<Body>) -> Self {
+        let (io, read_ahead) = io.into_parts();
+        let mut unsent = Vec::with_capacity(FIRST_BYTES);
+        unsent.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+        for (name, value) in answer.headers() {
+            for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                unsent.extend_from_slice(piece);
+            }
+        }
+        unsent.extend_from_slice(b"\r\n");
+        Self { io, read_ahead, unsent }
+    }
+
+    /// Of a connection on which hyper sends the 101, after other answers. `None` where the client has gone meanwhile.
+    pub(super) async fn after_hyper(on_upgrade: OnUpgrade) -> Option<Self> {
+        let (io, read_ahead) = head_guard::reclaim(on_upgrade.await.ok()?).ok()?;
+        Some(Self { io, read_ahead, unsent: Vec::new() })
+    }
+
+    /// As the leg of a session.
+    pub(super) fn into_leg(self, inflow: Inflow) -> WebSocketLeg<ClientStream> {
+        WebSocketLeg::new(self.io, Sender::Service, inflow, &self.read_ahead).beginning_with(self.unsent)
+    }
+
+    /// The connection once the 101 is sent, with what was read of it. `None` where the client has gone meanwhile.
+    pub(super) async fn into_parts(mut self) -> Option<(ClientStream, Bytes)> {
+        self.io.write_all(&self.unsent).await.ok()?;
+        self.io.flush().await.ok()?;
+        Some((self.io, self.read_ahead))
+    }
+}
+
+/// The request with this head, which the guard has found good. `None` where hyper is to say what is wrong with it.
+pub(super) fn read_request(head: &[u8]) -> Option<Parts> {
+    let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut request = httparse::Request::new(&mut []);
+    httparse::ParserConfig::default().parse_request_with_uninit_headers(&mut request, head, &mut lines).ok()?;
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = Method::from_bytes(request.method?.as_bytes()).ok()?;
+    parts.uri = Uri::try_from(request.path?).ok()?;
+    parts.headers = handshake::headers(request.headers)?;
+    Some(parts)
 }
 
 /// The answer to an invalid upgrade request.
@@ -51,46 +127,45 @@ pub(super) fn switching_protocols(upgrade: &Upgrade, protocol: Option<&str>) -> 
     answer
 }
 
-/// The connection after hyper has sent the 101; `None` where the client has gone.
-pub(super) async fn completed(on_upgrade: OnUpgrade) -> Option<Client> {
-    let (io, read_ahead) = head_guard::reclaim(on_upgrade.await.ok()?).ok()?;
-    Some(Client { io, read_ahead })
-}
-
 /// The handshake request to the service: the client's target and headers without those that must not pass.
 pub(super) fn dial_request(
     parts: &Parts,
     rules: &EdgeRules,
     sources: &TokenSources,
     peer: &Peer,
-) -> Result<DialRequest, NominatedHeader> {
-    let query = Query::of(&parts.uri);
-    let left_out: Vec<&str> = CLIENT_TRANSPORT_KEYS.into_iter().chain(sources.query_keys()).collect();
-    let mut query = query.without(&left_out);
-    if Query::new(&query).get("transport").as_deref() == Some(Transport::Polling.name()) {
-        // The service sees a WebSocket, whichever transport the client uses.
-        let others = Query::new(&query).without(&["transport"]);
-        query = format!("{others}{}transport=websocket", if others.is_empty() { "" } else { "&" });
-    }
-    let path = parts.uri.path();
-    let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
-    let mut headers = parts.headers.clone();
+) -> Result<PackedRequest, NominatedHeader> {
+    let passing = Passing::of(&parts.headers, &rules.identity_headers)?;
+    let forwarded: Vec<_> = peer.forwarded().collect();
+    let passes = |name: &HeaderName| {
+        passing.passes(name)
+            && !peer::is_trust_header(name)
+            && !HANDSHAKE_HEADERS.contains(name)
+            && !forwarded.iter().any(|(ours, _)| ours == name)
+    };
+    let said = parts.headers.iter().filter(|(name, _)| passes(name));
+    let headers = said.chain(forwarded.iter().map(|(name, value)| (name, value)));
     let protocols = sources.subprotocols(&parts.headers).into_iter().map(str::to_owned).collect();
-    peer::clean_request(&mut headers, &rules.identity_headers)?;
-    for name in [
-        header::SEC_WEBSOCKET_KEY,
-        header::SEC_WEBSOCKET_VERSION,
-        header::SEC_WEBSOCKET_EXTENSIONS,
-        header::SEC_WEBSOCKET_PROTOCOL,
-        header::SEC_WEBSOCKET_ACCEPT,
-    ] {
-        headers.remove(name);
+    Ok(PackedRequest::new(&dial_target(&parts.uri, sources), headers, protocols))
+}
+
+/// Whatever the client comes by, the service sees a websocket.
+fn dial_target(uri: &Uri, sources: &TokenSources) -> String {
+    let query = Query::of(uri);
+    let polls = query.get("transport").as_deref() == Some(Transport::Polling.name());
+    let mut left_out: Vec<&str> = CLIENT_TRANSPORT_KEYS.into_iter().chain(sources.query_keys()).collect();
+    if polls {
+        left_out.push("transport");
     }
-    peer.set_forwarded(&mut headers);
-    Ok(DialRequest { target, headers, protocols })
+    let mut query = query.without(&left_out);
+    if polls {
+        let separator = if query.is_empty() { "" } else { "&" };
+        query = format!("{query}{separator}transport=websocket");
+    }
+    let path = uri.path();
+    if query.is_empty() { path.to_owned() } else { [path, "?", &query].concat() }
 }
 
 /// The answer to a request whose `Connection` header names an identifying header.
-pub(super) fn refused_header(nominated: &NominatedHeader) -> Response<Body> {
+pub(super) fn refused_header(nominated: NominatedHeader) -> Response<Body> {
     reply::closing(reply::json(StatusCode::BAD_REQUEST, "http_connection", nominated))
 }

@@ -9,7 +9,6 @@ use std::{
 };
 
 use http::{Response, StatusCode, request::Parts};
-use hyper::upgrade::OnUpgrade;
 
 pub use self::table::WebsocketTable;
 use crate::{
@@ -17,7 +16,7 @@ use crate::{
         edge::{Edge, EdgeRules},
         peer::Peer,
         reply::{self, Body},
-        upgrade::{self, Client},
+        upgrade::{self, Client, Declined, Switch},
     },
     observe::journal,
     policy::{
@@ -29,10 +28,10 @@ use crate::{
     },
     relay::{
         client_leg::ClientLeg,
-        dial::{DialError, DialRequest, Dialled, PackedRequest},
+        dial::{DialError, Dialled, PackedRequest},
         driver::Driver,
         inflow::Inflow,
-        leg::{upstream::UpstreamLeg, websocket::WebSocketLeg},
+        leg::upstream::UpstreamLeg,
     },
     session::{
         Session,
@@ -50,49 +49,32 @@ pub(super) async fn open(
     edge: &Rc<Edge>,
     rules: Arc<EdgeRules>,
     parts: &Parts,
-    on_upgrade: OnUpgrade,
     peer: Peer,
     permit: Option<Permit>,
     route: usize,
-) -> Response<Body> {
-    let offer = match handshake::check_request(parts) {
-        Ok(offer) => offer,
-        Err(error) => return upgrade::refused(&error),
-    };
+) -> Result<Switch, Declined> {
+    let offer = handshake::check_request(parts).map_err(|error| upgrade::refused(&error))?;
     let session_rules = edge.worker.rules();
     let (auth, sources) = (&session_rules.policies.auth, &session_rules.policies.token_sources);
     let identity = match sources.from_request(parts) {
         Ok(token) => identify(auth, token.as_ref()).await,
         Err(refusal) => Err(refusal),
     };
-    let identity = match identity {
-        Ok(identity) => identity.or_certified(peer.certified_user()),
-        Err(refusal) => return edge.refuse("handshake", refusal, peer.address, &parts.headers),
-    };
-    let mut request = match upgrade::dial_request(parts, &rules, sources, &peer) {
-        Ok(request) => request,
-        Err(nominated) => return upgrade::refused_header(&nominated),
-    };
-    for (name, value) in identity.forward_headers() {
-        request.headers.insert(name.clone(), value.clone());
-    }
+    let identity = identity.map_err(|refusal| edge.refuse("handshake", refusal, peer.address, &parts.headers))?;
+    let identity = identity.or_certified(peer.certified_user());
+    let request = upgrade::dial_request(parts, &rules, sources, &peer).map_err(upgrade::refused_header)?;
     let route = Arc::clone(&rules.websocket[route]);
-    let held = (route.on_upstream_loss == OnUpstreamLoss::Hold).then(|| PackedRequest::of(&request));
-    let dialled = match dial_service(edge, &rules, request).await {
-        Ok(dialled) => dialled,
-        Err(answer) => return answer,
-    };
+    let dialled = dial_service(edge, &rules, &request, &identity).await?;
+    let held = (route.on_upstream_loss == OnUpstreamLoss::Hold).then_some(request);
     let protocol = dialled.protocol.as_deref().or_else(|| sources.answered_subprotocol(&parts.headers));
     let answer = upgrade::switching_protocols(&offer, protocol);
     let plain = Plain::new(route, dialled.protocol.as_deref());
     let edge = Rc::clone(edge);
-    tokio::task::spawn_local(async move {
-        if let Some(client) = upgrade::completed(on_upgrade).await {
-            let service = Service { dialled, again: held };
-            relay(&edge, &rules, client, service, (plain, identity), &peer, permit);
-        }
+    let begin = Box::new(move |client| {
+        let service = Service { dialled, again: held };
+        relay(&edge, &rules, client, service, (plain, identity), &peer, permit);
     });
-    answer
+    Ok(Switch { answer, begin })
 }
 
 /// The connection to the service, and the request that dials it again after a loss.
@@ -124,7 +106,7 @@ fn relay(
         now,
     );
     let inflow = Inflow::new(Sender::Client, rules.max_payload, whole);
-    let leg = WebSocketLeg::new(client.io, Sender::Service, inflow, &client.read_ahead);
+    let leg = client.into_leg(inflow);
     let upstream = UpstreamLeg::over(service.dialled, &session.dialect);
     worker.tally.upstream_open(1);
     worker.spawn(session, ClientLeg::Websocket(leg), None, now, |cell, client| {
@@ -144,8 +126,13 @@ async fn identify(auth: &Auth, token: Option<&Token>) -> Result<Identity, Refusa
     }
 }
 
-async fn dial_service(edge: &Edge, rules: &EdgeRules, request: DialRequest) -> Result<Dialled, Response<Body>> {
-    let outcome = rules.dialler.dial(request).await;
+async fn dial_service(
+    edge: &Edge,
+    rules: &EdgeRules,
+    request: &PackedRequest,
+    identity: &Identity,
+) -> Result<Dialled, Response<Body>> {
+    let outcome = rules.dialler.dial(request, identity.forward_headers()).await;
     edge.worker.tally.dial(outcome.is_ok());
     outcome.map_err(|error| {
         journal::dial_failed(&error);
@@ -153,10 +140,10 @@ async fn dial_service(edge: &Edge, rules: &EdgeRules, request: DialRequest) -> R
             DialError::Timeout { .. } => {
                 reply::json(StatusCode::GATEWAY_TIMEOUT, "upstream.timeout", "The service did not answer in time")
             }
-            DialError::Connect { .. } | DialError::Tls { .. } | DialError::Http(_) | DialError::Lost => {
+            DialError::Connect { .. } | DialError::Tls { .. } | DialError::Http(_) => {
                 reply::json(StatusCode::BAD_GATEWAY, "upstream.unreachable", "The service cannot be reached")
             }
-            DialError::Answer(_) | DialError::Request(_) => {
+            DialError::Answer(_) => {
                 reply::json(StatusCode::BAD_GATEWAY, "upstream.refused", "The service refused the connection")
             }
         })

@@ -162,6 +162,12 @@ pub struct RefusedHandshake<'a> {
     pub origin: Option<&'a str>,
 }
 
+/// Whether the lines of a session are written: what they are made of need not be gathered otherwise.
+#[must_use]
+pub fn writes_sessions() -> bool {
+    tracing::enabled!(tracing::Level::INFO)
+}
+
 /// The first of the two lines of a session.
 pub fn session_opened(opened: &Opened<'_>) {
     info!(

@@ -18,20 +18,15 @@ const LINGER: Duration = Duration::from_secs(2);
 pub struct Closing {
     ended: Ended,
     until: Instant,
-    client_done: bool,
-    service_done: bool,
+    client_closed: bool,
+    service_closed: bool,
 }
 
 impl Closing {
-    /// Begins. A side that is gone need not be waited for.
+    /// Begins.
     #[must_use]
     pub fn new(ended: Ended, now: Instant) -> Self {
-        Self {
-            ended,
-            until: now + LINGER,
-            client_done: ended == Ended::ClientLost,
-            service_done: ended == Ended::ServiceLost,
-        }
+        Self { ended, until: now + LINGER, client_closed: false, service_closed: false }
     }
 
     /// Why the session ended.
@@ -55,11 +50,15 @@ impl Closing {
         now: Instant,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        self.client_done |= client.end(buffer, now, cx).is_ready();
-        self.service_done |= match upstream {
-            UpstreamLeg::Open(leg) => leg.end(buffer, now, cx).is_ready(),
-            UpstreamLeg::Away | UpstreamLeg::Dialling(_) => true,
-        };
-        if (self.client_done && self.service_done) || now >= self.until { Poll::Ready(()) } else { Poll::Pending }
+        self.client_closed = self.client_closed || client.end(buffer, now, cx).is_ready();
+        self.service_closed = self.service_closed
+            || match upstream {
+                UpstreamLeg::Open(leg) => leg.end(buffer, now, cx).is_ready(),
+                UpstreamLeg::Away | UpstreamLeg::Dialling(_) => true,
+            };
+        // A side that is gone need not be waited for.
+        let client_done = self.client_closed || self.ended == Ended::ClientLost;
+        let service_done = self.service_closed || self.ended == Ended::ServiceLost;
+        if (client_done && service_done) || now >= self.until { Poll::Ready(()) } else { Poll::Pending }
     }
 }

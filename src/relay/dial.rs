@@ -1,15 +1,19 @@
 //! Connects to the service and upgrades.
+//!
+//! The handshake is one small request and one small answer, so it is written and read here without the tasks and channels
+//! of an HTTP client. `httparse` reads the answer, as it does for hyper.
 
-use std::{error::Error, fmt, future::Future, io, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, future::Future, io, mem::MaybeUninit, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header, uri::Authority};
-use http_body_util::Empty;
-use hyper_util::rt::TokioIo;
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, uri::Authority};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use zeroize::Zeroizing;
 
@@ -18,6 +22,17 @@ use crate::{
     units::{Period, SecretSource},
     wire::websocket::handshake::{self, AnswerError},
 };
+
+/// What is read at first of an answer, which most fit into, with the first packet behind it.
+const ANSWER_BYTES: usize = 1024;
+/// The largest head of an answer.
+const ANSWER_BYTES_MAX: usize = 400 * 1024;
+/// The most header lines of an answer.
+const ANSWER_FIELDS_MAX: usize = 100;
+/// Most heads of requests fit into this.
+const REQUEST_BYTES: usize = 512;
+/// What each dial adds to the client's request, apart from forwarded claims.
+const ADDED_BYTES: usize = 160;
 
 /// `[upstream]`: the service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -85,62 +100,80 @@ pub type Securing = Pin<Box<dyn Future<Output = Result<Box<dyn ServiceIo>, Strin
 #[derive(Debug, Clone)]
 pub struct Dialler {
     authority: Authority,
-    address: String,
+    address: Arc<str>,
     connect_timeout: Duration,
     /// None: as it is.
     tls: Option<Arc<dyn Secure>>,
 }
 
-/// What the service shall hear at its handshake.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DialRequest {
-    /// Path and query.
-    pub target: String,
-    /// The client's headers, as far as they may pass, and ours.
-    pub headers: HeaderMap,
-    /// The subprotocols the client offers.
-    pub protocols: Vec<String>,
+/// The handshake that the service gets, for as long as a session lives: one buffer, wiped when dropped, because it may
+/// hold a token.
+#[derive(Debug)]
+pub struct PackedRequest {
+    /// The request line and the header lines that every dial repeats.
+    head: Zeroizing<Box<[u8]>>,
+    /// The subprotocols that the client offers.
+    protocols: Box<[String]>,
+    /// Whether the client has named a host.
+    names_host: bool,
 }
 
-/// A [`DialRequest`] for as long as a session lives: small, and wiped when dropped, for it may hold a token.
-#[derive(Debug)]
-pub struct PackedRequest(Zeroizing<Box<[u8]>>);
-
 impl PackedRequest {
-    /// Lines: the target, each header, an empty one, each subprotocol. None of them can hold a line feed.
+    /// A request for `target`, path and query. `headers` hold nothing that belongs to the handshake itself:
+    /// `Connection`, `Upgrade` and `Sec-WebSocket-*` are added by each dial.
     #[must_use]
-    pub fn of(request: &DialRequest) -> Self {
-        let mut lines = request.target.clone().into_bytes();
-        for (name, value) in &request.headers {
-            for piece in [b"\n", name.as_str().as_bytes(), b":", value.as_bytes()] {
-                lines.extend_from_slice(piece);
-            }
+    pub fn new<'h>(
+        target: &str,
+        headers: impl IntoIterator<Item = (&'h HeaderName, &'h HeaderValue)>,
+        protocols: Vec<String>,
+    ) -> Self {
+        let mut head = Vec::with_capacity(REQUEST_BYTES);
+        for piece in ["GET ", target, " HTTP/1.1\r\n"] {
+            head.extend_from_slice(piece.as_bytes());
         }
-        lines.extend_from_slice(b"\n");
-        for protocol in &request.protocols {
-            lines.push(b'\n');
-            lines.extend_from_slice(protocol.as_bytes());
+        let mut names_host = false;
+        for (name, value) in headers {
+            names_host |= name == header::HOST;
+            push_line(&mut head, name.as_str(), value.as_bytes());
         }
-        Self(Zeroizing::new(lines.into_boxed_slice()))
+        Self { head: Zeroizing::new(head.into_boxed_slice()), protocols: protocols.into(), names_host }
     }
 
-    /// The request again.
-    #[must_use]
-    pub fn unpack(&self) -> DialRequest {
-        let mut lines = self.0.split(|&byte| byte == b'\n');
-        let text = |line: &[u8]| String::from_utf8_lossy(line).into_owned();
-        let target = lines.next().map(text).unwrap_or_default();
-        let mut headers = HeaderMap::new();
-        for line in lines.by_ref().take_while(|line| !line.is_empty()) {
-            let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
-            if let (Ok(name), Ok(value)) =
-                (HeaderName::from_bytes(&line[..colon]), HeaderValue::from_bytes(&line[colon + 1..]))
-            {
-                headers.append(name, value);
-            }
+    /// The whole head. A header of `claims` replaces the client's own of that name.
+    fn head(&self, authority: &Authority, key: &str, claims: &[(HeaderName, HeaderValue)]) -> Zeroizing<Vec<u8>> {
+        let mut head = Zeroizing::new(Vec::with_capacity(self.head.len() + ADDED_BYTES));
+        if claims.is_empty() {
+            head.extend_from_slice(&self.head);
+        } else {
+            let is_claimed = |line: &&[u8]| claims.iter().any(|(name, _)| is_field(line, name.as_str()));
+            let lines = self.head.split_inclusive(|&byte| byte == b'\n');
+            lines.filter(|line| !is_claimed(line)).for_each(|line| head.extend_from_slice(line));
         }
-        DialRequest { target, headers, protocols: lines.map(text).collect() }
+        if !self.names_host {
+            push_line(&mut head, "host", authority.as_str().as_bytes());
+        }
+        head.extend_from_slice(b"connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n");
+        push_line(&mut head, "sec-websocket-key", key.as_bytes());
+        if !self.protocols.is_empty() {
+            push_line(&mut head, "sec-websocket-protocol", self.protocols.join(", ").as_bytes());
+        }
+        for (name, value) in claims {
+            push_line(&mut head, name.as_str(), value.as_bytes());
+        }
+        head.extend_from_slice(b"\r\n");
+        head
     }
+}
+
+fn push_line(head: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for piece in [name.as_bytes(), b": ", value, b"\r\n"] {
+        head.extend_from_slice(piece);
+    }
+}
+
+/// Both names are in lower case, as `http` keeps them.
+fn is_field(line: &[u8], name: &str) -> bool {
+    line.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b":"))
 }
 
 /// A connection to the service, upgraded.
@@ -181,18 +214,12 @@ pub enum DialError {
         /// `upstream.connect_timeout`.
         within: Duration,
     },
-    /// The service does not speak HTTP.
-    #[error("the service did not answer the handshake: {}", innermost(.0))]
-    Http(#[from] hyper::Error),
+    /// The connection broke, or the service does not speak HTTP.
+    #[error("the service did not answer the handshake: {0}")]
+    Http(#[from] io::Error),
     /// The service does not upgrade, or not as RFC 6455 says.
     #[error(transparent)]
     Answer(#[from] AnswerError),
-    /// The client's own request cannot be passed on.
-    #[error("the client's handshake cannot be passed on: {0}")]
-    Request(#[from] http::Error),
-    /// The connection broke after the service's answer.
-    #[error("the service's connection broke during the handshake")]
-    Lost,
 }
 
 impl DialError {
@@ -201,19 +228,10 @@ impl DialError {
     pub fn is_final(&self) -> bool {
         match self {
             Self::Answer(AnswerError::Status(status)) => !status.is_server_error(),
-            Self::Answer(_) | Self::Request(_) => true,
-            Self::Connect { .. } | Self::Tls { .. } | Self::Timeout { .. } | Self::Http(_) | Self::Lost => false,
+            Self::Answer(_) => true,
+            Self::Connect { .. } | Self::Tls { .. } | Self::Timeout { .. } | Self::Http(_) => false,
         }
     }
-}
-
-/// What happened beneath hyper says more than hyper does.
-fn innermost(error: &hyper::Error) -> String {
-    let mut cause: &dyn Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 fn mend(source: &io::Error) -> &'static str {
@@ -247,7 +265,7 @@ impl Dialler {
         if uri.scheme_str() != Some(scheme) || !is_bare {
             return Err(refuse());
         }
-        let address = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(port));
+        let address = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(port)).into();
         Ok(Self { authority, address, connect_timeout: table.connect_timeout.0, tls })
     }
 
@@ -260,28 +278,33 @@ impl Dialler {
     /// Connects, within `upstream.connect_timeout`.
     pub fn connect(&self) -> impl Future<Output = Result<ServiceStream, DialError>> + Send + use<> {
         let dialler = self.clone();
-        async move {
-            let within = dialler.connect_timeout;
-            let connected = tokio::time::timeout(within, dialler.stream()).await;
-            connected.unwrap_or(Err(DialError::Timeout { address: dialler.address, within }))
-        }
+        async move { dialler.in_time(dialler.stream()).await }
     }
 
-    /// Connects and upgrades, within `upstream.connect_timeout`.
-    pub fn dial(&self, request: DialRequest) -> impl Future<Output = Result<Dialled, DialError>> + use<> {
+    /// Connects and upgrades, within `upstream.connect_timeout`. The service hears `request`, and of the session's
+    /// `claims` those that are forwarded.
+    pub fn dial(
+        &self,
+        request: &PackedRequest,
+        claims: &[(HeaderName, HeaderValue)],
+    ) -> impl Future<Output = Result<Dialled, DialError>> + use<> {
         let dialler = self.clone();
-        async move {
-            let within = dialler.connect_timeout;
-            tokio::time::timeout(within, dialler.upgrade(request))
-                .await
-                .unwrap_or(Err(DialError::Timeout { address: dialler.address, within }))
-        }
+        let key = generate_key();
+        let head = request.head(&self.authority, &key, claims);
+        let protocols = request.protocols.clone();
+        async move { dialler.in_time(dialler.upgrade(&head, &key, &protocols)).await }
+    }
+
+    async fn in_time<T>(&self, dial: impl Future<Output = Result<T, DialError>>) -> Result<T, DialError> {
+        let within = self.connect_timeout;
+        let timeout = || DialError::Timeout { address: self.address.to_string(), within };
+        tokio::time::timeout(within, dial).await.unwrap_or_else(|_| Err(timeout()))
     }
 
     async fn stream(&self) -> Result<ServiceStream, DialError> {
-        let address = || self.address.clone();
+        let address = || self.address.to_string();
         let refused = |source| DialError::Connect { address: address(), source };
-        let stream = TcpStream::connect(&self.address).await.map_err(refused)?;
+        let stream = TcpStream::connect(&*self.address).await.map_err(refused)?;
         stream.set_nodelay(true).map_err(refused)?;
         match &self.tls {
             None => Ok(ServiceStream::Plain(stream)),
@@ -292,62 +315,141 @@ impl Dialler {
         }
     }
 
-    async fn upgrade(&self, request: DialRequest) -> Result<Dialled, DialError> {
-        let stream = self.stream().await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        // Ends with the upgrade, or with the connection where there is none.
-        tokio::task::spawn_local(connection.with_upgrades());
-        let key = generate_key();
-        let mut answer = sender.send_request(handshake_request(&self.authority, &key, &request)?).await?;
-        let protocol = handshake::check_answer(&key, &request.protocols, answer.status(), answer.headers())?;
-        let upgraded = hyper::upgrade::on(&mut answer).await?;
-        let parts = upgraded.downcast::<TokioIo<ServiceStream>>().map_err(|_| DialError::Lost)?;
-        Ok(Dialled { io: parts.io.into_inner(), read_ahead: parts.read_buf, protocol })
+    async fn upgrade(&self, head: &[u8], key: &str, protocols: &[String]) -> Result<Dialled, DialError> {
+        let mut io = self.stream().await?;
+        io.write_all(head).await?;
+        io.flush().await?;
+        let mut read = BytesMut::with_capacity(ANSWER_BYTES);
+        let (status, headers) = loop {
+            if io.read_buf(&mut read).await? == 0 {
+                return Err(broken(io::ErrorKind::UnexpectedEof, "connection closed before message completed").into());
+            }
+            if let Some(answer) = take_answer(&mut read)? {
+                break answer;
+            }
+        };
+        let protocol = handshake::check_answer(key, protocols, status, &headers)?;
+        Ok(Dialled { io, read_ahead: read.freeze(), protocol })
     }
 }
 
-fn handshake_request(
-    authority: &Authority,
-    key: &str,
-    request: &DialRequest,
-) -> Result<Request<Empty<Bytes>>, http::Error> {
-    let mut handshake = Request::builder().uri(&request.target).body(Empty::new())?;
-    let headers = handshake.headers_mut();
-    headers.clone_from(&request.headers);
-    if !headers.contains_key(header::HOST)
-        && let Ok(host) = HeaderValue::from_str(authority.as_str())
-    {
-        headers.insert(header::HOST, host);
+/// Takes the head of the answer, and interim ones before it (RFC 9110 §15.2), from what was read. `None` while it is
+/// incomplete.
+fn take_answer(read: &mut BytesMut) -> io::Result<Option<(StatusCode, HeaderMap)>> {
+    loop {
+        let mut fields = [const { MaybeUninit::uninit() }; ANSWER_FIELDS_MAX];
+        let mut answer = httparse::Response::new(&mut []);
+        let parsed =
+            httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut answer, read, &mut fields);
+        let len = match parsed.map_err(|error| broken(io::ErrorKind::InvalidData, fault(error)))? {
+            httparse::Status::Complete(len) => len,
+            httparse::Status::Partial if read.len() < ANSWER_BYTES_MAX => return Ok(None),
+            httparse::Status::Partial => return Err(broken(io::ErrorKind::InvalidData, TOO_LARGE)),
+        };
+        let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok());
+        let status = status.ok_or_else(|| broken(io::ErrorKind::InvalidData, BAD_STATUS))?;
+        if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+            read.advance(len);
+            continue;
+        }
+        let headers =
+            handshake::headers(answer.headers).ok_or_else(|| broken(io::ErrorKind::InvalidData, BAD_FIELD))?;
+        read.advance(len);
+        return Ok(Some((status, headers)));
     }
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-    headers.insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_str(key)?);
-    if !request.protocols.is_empty() {
-        let offered = HeaderValue::from_str(&request.protocols.join(", "))?;
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, offered);
+}
+
+const TOO_LARGE: &str = "message head is too large";
+const BAD_STATUS: &str = "invalid HTTP status-code parsed";
+const BAD_FIELD: &str = "invalid HTTP header parsed";
+
+const fn fault(error: httparse::Error) -> &'static str {
+    match error {
+        httparse::Error::Version => "invalid HTTP version parsed",
+        httparse::Error::Status => BAD_STATUS,
+        httparse::Error::TooManyHeaders => TOO_LARGE,
+        httparse::Error::HeaderName
+        | httparse::Error::HeaderValue
+        | httparse::Error::NewLine
+        | httparse::Error::Token => BAD_FIELD,
     }
-    Ok(handshake)
+}
+
+fn broken(kind: io::ErrorKind, why: &'static str) -> io::Error {
+    io::Error::new(kind, why)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn request(headers: &[(&'static str, &[u8])], protocols: &[&str]) -> PackedRequest {
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap()))
+            .collect();
+        let headers = headers.iter().map(|(name, value)| (name, value));
+        PackedRequest::new("/socket.io/?EIO=4", headers, protocols.iter().map(|&one| one.to_owned()).collect())
+    }
+
+    fn head(request: &PackedRequest, claims: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
+        request.head(&"service:80".parse().unwrap(), "KEY", claims).to_vec()
+    }
+
     #[test]
-    fn a_packed_request_is_the_same_request() {
-        let mut headers = HeaderMap::new();
-        headers.append("cookie", HeaderValue::from_static("a=b"));
-        headers.append("x-forwarded-for", HeaderValue::from_static("192.0.2.1"));
-        headers.append("x-empty", HeaderValue::from_static(""));
-        headers.append("x-twice", HeaderValue::from_static("one: 1"));
-        headers.append("x-twice", HeaderValue::from_bytes(b"\xfc").unwrap());
-        for protocols in [Vec::new(), vec!["chat".to_owned(), "v2".to_owned()]] {
-            let request = DialRequest { target: "/socket.io/?EIO=4".to_owned(), headers: headers.clone(), protocols };
-            assert_eq!(PackedRequest::of(&request).unpack(), request);
+    fn the_service_hears_the_client_and_the_handshake() {
+        let said = request(
+            &[("host", b"a.example"), ("cookie", b"a=b"), ("x-empty", b""), ("x-latin", b"\xfc"), ("x-latin", b"b: 1")],
+            &["chat", "v2"],
+        );
+        let expected = b"GET /socket.io/?EIO=4 HTTP/1.1\r\nhost: a.example\r\ncookie: a=b\r\nx-empty: \r\n\
+            x-latin: \xfc\r\nx-latin: b: 1\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+            sec-websocket-version: 13\r\nsec-websocket-key: KEY\r\nsec-websocket-protocol: chat, v2\r\n\r\n";
+        assert_eq!(head(&said, &[]).escape_ascii().to_string(), expected.escape_ascii().to_string());
+        let without_host = String::from_utf8(head(&request(&[], &[]), &[])).unwrap();
+        assert!(without_host.contains("\r\nhost: service:80\r\n"), "{without_host}");
+        assert!(!without_host.contains("sec-websocket-protocol"));
+    }
+
+    #[test]
+    fn a_claim_replaces_what_the_client_says_under_its_name() {
+        let claim = (HeaderName::from_static("x-user"), HeaderValue::from_static("ada"));
+        let said = request(&[("x-user", b"root"), ("x-user-agent", b"kept"), ("x-user", b"admin")], &[]);
+        let head = String::from_utf8(head(&said, &[claim])).unwrap();
+        assert_eq!(head.matches("x-user: ").count(), 1, "{head}");
+        assert!(head.contains("\r\nx-user: ada\r\n") && head.contains("\r\nx-user-agent: kept\r\n"), "{head}");
+    }
+
+    fn taken(bytes: &[u8]) -> (Result<Option<u16>, String>, Vec<u8>) {
+        let mut read = BytesMut::from(bytes);
+        let answer = take_answer(&mut read).map(|answer| answer.map(|(status, _)| status.as_u16()));
+        (answer.map_err(|error| error.to_string()), read.to_vec())
+    }
+
+    #[test]
+    fn an_answer_is_taken_when_it_is_whole_and_what_follows_it_stays() {
+        let answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x010";
+        assert_eq!(taken(answer), (Ok(Some(101)), b"\x81\x010".to_vec()));
+        for end in 0..answer.len() - 3 {
+            assert_eq!(taken(&answer[..end]), (Ok(None), answer[..end].to_vec()));
         }
-        let bare = DialRequest { target: "/".to_owned(), headers: HeaderMap::new(), protocols: Vec::new() };
-        assert_eq!(PackedRequest::of(&bare).unpack(), bare);
+        assert_eq!(taken(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 403 No\r\n\r\n").0, Ok(Some(403)));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_told() {
+        let many = format!("HTTP/1.1 101 X\r\n{}\r\n", "a: b\r\n".repeat(ANSWER_FIELDS_MAX + 1));
+        let large = format!("HTTP/1.1 101 X\r\na: {}", "b".repeat(ANSWER_BYTES_MAX));
+        let rows: &[(&[u8], &str)] = &[
+            (b"SSH-2.0-OpenSSH\r\n", "invalid HTTP version parsed"),
+            (b"HTTP/1.1 abc\r\n\r\n", BAD_STATUS),
+            (b"HTTP/1.1 101 X\r\na b: c\r\n\r\n", BAD_FIELD),
+            (many.as_bytes(), TOO_LARGE),
+            (large.as_bytes(), TOO_LARGE),
+        ];
+        for (bytes, why) in rows {
+            assert_eq!(taken(bytes).0, Err((*why).to_owned()));
+        }
     }
 
     #[test]
@@ -359,7 +461,7 @@ mod tests {
             ("http://service", "service:80"),
             ("http://[::1]:81/", "[::1]:81"),
         ] {
-            assert_eq!(compile(good).unwrap().address, address);
+            assert_eq!(&*compile(good).unwrap().address, address);
         }
         for bad in
             ["", "service:80", "https://service", "http://service/path", "http://u@service", "http://", "ws://service"]

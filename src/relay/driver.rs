@@ -315,8 +315,10 @@ impl Driver {
     fn authenticated(&mut self, turn: &Turn<'_>) {
         self.authenticated = true;
         self.worker.tally.authenticated();
-        let sid = sid_of(turn.session);
-        journal::session_opened(&self.opened(turn.session, sid.as_deref(), &[]));
+        if journal::writes_sessions() {
+            let sid = sid_of(turn.session);
+            journal::session_opened(&self.opened(turn.session, sid.as_deref(), &[]));
+        }
     }
 
     pub(super) fn opened<'a>(

@@ -26,6 +26,9 @@ impl Driver {
             return;
         }
         tally.left_authenticated();
+        if !journal::writes_sessions() {
+            return;
+        }
         let namespaces: Vec<String> = match &turn.session.dialect {
             Dialect::SocketIo(socketio) => socketio.namespaces.names().map(str::to_owned).collect(),
             Dialect::Plain(_) => Vec::new(),

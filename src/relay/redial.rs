@@ -5,7 +5,7 @@ use std::task::Context;
 use crate::{
     observe::journal,
     relay::{
-        dial::{DialError, Dialled, PackedRequest},
+        dial::{DialError, Dialled},
         driver::{Driver, Turn},
         leg::upstream::UpstreamLeg,
         pace::{self, Leave},
@@ -35,13 +35,9 @@ impl Driver {
     }
 
     fn dial(&mut self, turn: &Turn<'_>) {
-        let Some(mut request) = self.request.as_ref().map(PackedRequest::unpack) else { return };
-        if let Some(identity) = turn.session.identity() {
-            for (name, value) in identity.forward_headers() {
-                request.headers.insert(name.clone(), value.clone());
-            }
-        }
-        self.upstream = UpstreamLeg::Dialling(Box::pin(self.rules.dialler.dial(request)));
+        let Some(request) = &self.request else { return };
+        let claims = turn.session.identity().map_or(&[][..], |identity| identity.forward_headers());
+        self.upstream = UpstreamLeg::Dialling(Box::pin(self.rules.dialler.dial(request, claims)));
     }
 
     /// A dial has come to its end.

@@ -88,7 +88,11 @@ async fn a_service_that_is_not_who_it_should_be_gets_nothing_and_the_log_says_wh
     let ca = |world: &World| world.believing();
     for (setup, status, why) in [
         (ca(&good), 200, None),
-        (good.gate().with(&format!("upstream.tls.ca = {stranger:?}")), 502, Some("set upstream.tls.ca to that authority")),
+        (
+            good.gate().with(&format!("upstream.tls.ca = {stranger:?}")),
+            502,
+            Some("set upstream.tls.ca to that authority"),
+        ),
         (good.gate(), 502, Some("set upstream.tls.ca to that authority")),
         (ca(&other_name), 502, Some("set upstream.tls.server_name")),
         (ca(&other_name).with("upstream.tls.server_name = \"other.test\""), 200, None),

@@ -16,15 +16,15 @@ use crate::{
         edge::{Edge, EdgeRules},
         peer::{NominatedHeader, Peer},
         reply::Body,
-        upgrade::{self, Client},
+        upgrade::{self, Declined, Switch},
     },
     policy::{bearer::Bearer, connections::Permit, token_source::Token, verdict::Refusal},
     relay::{
         client_leg::ClientLeg,
-        dial::{DialRequest, PackedRequest},
+        dial::PackedRequest,
         driver::Driver,
         inflow::Inflow,
-        leg::{polling::PollingLeg, upstream::UpstreamLeg, websocket::WebSocketLeg},
+        leg::{polling::PollingLeg, upstream::UpstreamLeg},
         mailbox::Reply,
     },
     session::{Session, socketio::SocketIo},
@@ -40,11 +40,14 @@ use crate::{
     },
 };
 
+/// An open packet fits into this.
+const OPENING_BYTES: usize = 160;
+
 /// What the handshake request says about the session, whichever its transport.
 struct NewSession {
     sid: Sid,
     token: Result<Option<Token>, Refusal>,
-    request: DialRequest,
+    request: PackedRequest,
 }
 
 impl NewSession {
@@ -67,7 +70,7 @@ pub(super) async fn over_polling(
     let EngineRequest { parts, peer, .. } = request;
     let session = match NewSession::read(edge, &rules, parts, peer) {
         Ok(session) => session,
-        Err(nominated) => return upgrade::refused_header(&nominated),
+        Err(nominated) => return upgrade::refused_header(nominated),
     };
     let (sid, bearer) = (session.sid, Bearer::new(&session.token, &parts.headers, peer.address));
     let mut leg = PollingLeg::new(rules.open.max_payload);
@@ -86,21 +89,15 @@ pub(super) async fn over_polling(
 }
 
 /// Upgrades the client and opens a session over the websocket.
-pub(super) fn over_websocket(
+pub(in crate::gateway) fn over_websocket(
     edge: &Rc<Edge>,
     rules: Arc<EdgeRules>,
-    request: EngineRequest,
+    parts: &Parts,
+    peer: Peer,
     permit: Option<Permit>,
-) -> Response<Body> {
-    let EngineRequest { parts, on_upgrade, peer, .. } = request;
-    let upgrade = match handshake::check_request(&parts) {
-        Ok(upgrade) => upgrade,
-        Err(error) => return upgrade::refused(&error),
-    };
-    let session = match NewSession::read(edge, &rules, &parts, &peer) {
-        Ok(session) => session,
-        Err(nominated) => return upgrade::refused_header(&nominated),
-    };
+) -> Result<Switch, Declined> {
+    let upgrade = handshake::check_request(parts).map_err(|error| upgrade::refused(&error))?;
+    let session = NewSession::read(edge, &rules, parts, &peer).map_err(upgrade::refused_header)?;
     let session_rules = edge.worker.rules();
     let protocol = session_rules.policies.token_sources.answered_subprotocol(&parts.headers);
     let mut answer = upgrade::switching_protocols(&upgrade, protocol);
@@ -108,16 +105,13 @@ pub(super) fn over_websocket(
         answer.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     let edge = Rc::clone(edge);
-    tokio::task::spawn_local(async move {
-        if let Some(Client { io, read_ahead }) = upgrade::completed(on_upgrade).await {
-            let inflow = Inflow::new(Sender::Client, rules.open.max_payload, false);
-            let mut leg = WebSocketLeg::new(io, Sender::Service, inflow, &read_ahead);
-            let open = Open { sid: session.sid, upgrades: false, ..rules.open };
-            leg.say(OpCode::Text, &opening(&open), Instant::now());
-            begin(&edge, ClientLeg::Websocket(leg), None, session, &peer, permit);
-        }
+    let begin = Box::new(move |client: upgrade::Client| {
+        let mut leg = client.into_leg(Inflow::new(Sender::Client, rules.open.max_payload, false));
+        let open = Open { sid: session.sid, upgrades: false, ..rules.open };
+        leg.say(OpCode::Text, &opening(&open), Instant::now());
+        begin(&edge, ClientLeg::Websocket(leg), None, session, &peer, permit);
     });
-    answer
+    Ok(Switch { answer, begin })
 }
 
 fn begin(
@@ -138,7 +132,6 @@ fn begin(
         socketio = socketio.resumable(worker.draw_sid());
     }
     let session = Session::socketio(peer.address, socketio, &session_rules.policies, &session_rules.terms, now);
-    let request = PackedRequest::of(&request);
     worker.spawn(session, client, bearer, now, |cell, client| {
         let upstream = UpstreamLeg::Away;
         Driver::new(Rc::clone(worker), cell, client, upstream, Some(request), permit)
@@ -146,7 +139,7 @@ fn begin(
 }
 
 fn opening(open: &Open) -> Vec<u8> {
-    let mut packet = Vec::new();
+    let mut packet = Vec::with_capacity(OPENING_BYTES);
     open.encode(&mut packet);
     packet
 }

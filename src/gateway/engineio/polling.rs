@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::request::{EngineRequest, deliver, refused};
+use super::request::{EngineRequest, bearer, deliver, refused};
 use crate::{
     gateway::{
         edge::{Edge, EdgeRules},
@@ -32,13 +32,13 @@ type Answered<T> = Result<Result<T, EngineError>, RecvError>;
 /// Waits for packets. The answer comes with the first packet, at the latest a ping.
 pub(super) async fn poll(edge: &Edge, sid: Sid, request: &EngineRequest) -> Response<Body> {
     let (reply, answered) = Reply::awaited();
-    deliver(edge, sid, request.bearer(edge), ClientRequest::Poll(reply));
+    deliver(edge, sid, bearer(edge, &request.parts, &request.peer), ClientRequest::Poll(reply));
     packets(answered.await)
 }
 
 /// Accepts a payload as a whole. One that breaks off is discarded.
 pub(super) async fn post(edge: &Edge, rules: &EdgeRules, sid: Sid, request: EngineRequest) -> Response<Body> {
-    let bearer = request.bearer(edge);
+    let bearer = bearer(edge, &request.parts, &request.peer);
     if let Some(answer) = refused_type(&request.parts) {
         return answer;
     }

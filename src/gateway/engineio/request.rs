@@ -1,7 +1,7 @@
 //! One request to the Engine.IO endpoint: what it carries, and how it reaches the session that it names.
 
 use http::{Response, request::Parts};
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper::body::Incoming;
 
 use crate::{
     gateway::{
@@ -19,18 +19,15 @@ use crate::{
 pub(in crate::gateway) struct EngineRequest {
     pub(in crate::gateway) parts: Parts,
     pub(in crate::gateway) body: Incoming,
-    pub(in crate::gateway) on_upgrade: OnUpgrade,
     pub(in crate::gateway) peer: Peer,
     /// Tells why the body broke off, where the head guard cut it off.
     pub(in crate::gateway) refused: Refused,
 }
 
-impl EngineRequest {
-    /// Identifies the sender, so that only the owner of a sid can use it.
-    pub(super) fn bearer(&self, edge: &Edge) -> Bearer {
-        let token = edge.worker.rules().policies.token_sources.from_request(&self.parts);
-        Bearer::new(&token, &self.parts.headers, self.peer.address)
-    }
+/// Identifies the sender, so that only the owner of a sid can use it.
+pub(super) fn bearer(edge: &Edge, parts: &Parts, peer: &Peer) -> Bearer {
+    let token = edge.worker.rules().policies.token_sources.from_request(parts);
+    Bearer::new(&token, &parts.headers, peer.address)
 }
 
 /// Hands a request to the session with this sid.

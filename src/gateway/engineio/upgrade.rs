@@ -2,18 +2,18 @@
 
 use std::{future::poll_fn, rc::Rc, time::Duration};
 
-use http::Response;
+use http::request::Parts;
 
-use super::request::{EngineRequest, deliver, refused};
+use super::request::{bearer, deliver, refused};
 use crate::{
     gateway::{
         edge::{Edge, EdgeRules},
-        reply::{self, Body},
-        upgrade::{self, Client},
+        peer::Peer,
+        reply,
+        upgrade::{self, Client, Declined, Switch},
     },
     relay::{
         inflow::Inflow,
-        leg::websocket::WebSocketLeg,
         mailbox::{ClientRequest, Reply, Upgrade},
     },
     session::answer::Close,
@@ -27,39 +27,38 @@ use crate::{
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Completes the handshake and hands the WebSocket to the session, which may be on another thread.
-pub(super) async fn upgrade(edge: &Rc<Edge>, rules: &EdgeRules, sid: Sid, request: EngineRequest) -> Response<Body> {
-    let bearer = request.bearer(edge);
-    let offer = match handshake::check_request(&request.parts) {
-        Ok(offer) => offer,
-        Err(error) => return upgrade::refused(&error),
-    };
+pub(in crate::gateway) async fn upgrade(
+    edge: &Rc<Edge>,
+    rules: &EdgeRules,
+    sid: Sid,
+    parts: &Parts,
+    peer: &Peer,
+) -> Result<Switch, Declined> {
+    let bearer = bearer(edge, parts, peer);
+    let offer = handshake::check_request(parts).map_err(|error| upgrade::refused(&error))?;
     let (reply, answered) = Reply::awaited();
     deliver(edge, sid, bearer.clone(), ClientRequest::Upgrade(reply));
-    let verdict = match answered.await.unwrap_or(Err(EngineError::SessionUnknown)) {
-        Ok(verdict) => verdict,
-        Err(error) => return reply::closing(refused(error)),
-    };
+    let verdict = answered.await.unwrap_or(Err(EngineError::SessionUnknown));
+    let verdict = verdict.map_err(|error| reply::closing(refused(error)))?;
     let session_rules = edge.worker.rules();
-    let protocol = session_rules.policies.token_sources.answered_subprotocol(&request.parts.headers);
+    let protocol = session_rules.policies.token_sources.answered_subprotocol(&parts.headers);
     let answer = upgrade::switching_protocols(&offer, protocol);
     let (edge, max_payload) = (Rc::clone(edge), rules.open.max_payload);
-    tokio::task::spawn_local(async move {
-        let Some(client) = upgrade::completed(request.on_upgrade).await else { return };
-        match verdict {
-            Upgrade::Probe => {
-                let Client { io, read_ahead } = client;
-                deliver(&edge, sid, bearer, ClientRequest::Websocket(io, read_ahead));
-            }
-            Upgrade::Close => close(client, max_payload).await,
+    let go_on = async move |client: Client| match verdict {
+        Upgrade::Probe => {
+            let Some((io, read_ahead)) = client.into_parts().await else { return };
+            deliver(&edge, sid, bearer, ClientRequest::Websocket(io, read_ahead));
         }
-    });
-    answer
+        Upgrade::Close => close(client, max_payload).await,
+    };
+    let begin = Box::new(move |client| drop(tokio::task::spawn_local(go_on(client))));
+    Ok(Switch { answer, begin })
 }
 
 /// Closes a second WebSocket without a code, as engine.io does.
 async fn close(client: Client, max_payload: u64) {
     let inflow = Inflow::new(Sender::Client, max_payload, false);
-    let mut leg = WebSocketLeg::new(client.io, Sender::Service, inflow, &[]);
+    let mut leg = client.into_leg(inflow);
     let now = std::time::Instant::now();
     leg.say_close(Close { code: None, reason: "" }, now);
     let mut buffer = [0; 256];

@@ -245,6 +245,40 @@ impl AsyncRead for Pieces {
     }
 }
 
+/// Whether the first request is to be answered without hyper, and what hyper would read; or what is behind the head.
+fn first_request(pieces: &[&[u8]]) -> (bool, Vec<u8>) {
+    let pieces = pieces.iter().map(|piece| piece.to_vec()).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let (mut io, _) = GuardedIo::new(Pieces { pieces, ready: true }, LIMITS);
+        let asks = timeout(DEADLINE, std::future::poll_fn(|cx| io.poll_upgrade(cx))).await.unwrap();
+        let mut read = Vec::new();
+        if asks {
+            assert!(io.head().starts_with(b"GET /ws HTTP/1.1\r\n") && io.head().ends_with(b"\r\n\r\n"));
+            read.extend_from_slice(&io.into_parts().1);
+        } else {
+            // After a refusal nothing is read, not even the end.
+            let _ = timeout(Duration::from_millis(50), io.read_to_end(&mut read)).await;
+        }
+        (asks, read)
+    })
+}
+
+#[test]
+fn a_first_request_for_a_websocket_can_be_taken_before_hyper_reads() {
+    let upgrade: &[u8] = b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n";
+    assert_eq!(first_request(&[upgrade]), (true, Vec::new()));
+    assert_eq!(
+        first_request(&[&upgrade[..9], &upgrade[9..40], &[&upgrade[40..], b"\x81\x00"].concat()]),
+        (true, b"\x81\x00".to_vec())
+    );
+    let plain: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_eq!(first_request(&[plain]), (false, plain.to_vec()), "all of it is left to hyper");
+    let bad: &[u8] = b"GET /ws HTTP/1.1\r\nHost: a\r\nHost: b\r\nUpgrade: websocket\r\n\r\n";
+    assert_eq!(first_request(&[bad]), (false, SYNTHETIC_REQUEST.to_vec()));
+    assert_eq!(first_request(&[]), (false, Vec::new()));
+}
+
 const PIPELINE: &[u8] = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n\
     POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 13\r\n\r\nGET / HTTP/1\n\
     PUT /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;x\r\n\n\r\n\0\n\r\n1\r\na\r\n0\r\n\r\n\

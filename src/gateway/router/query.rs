@@ -4,60 +4,70 @@ use std::borrow::Cow;
 
 use http::Uri;
 
-/// A raw query string, without the question mark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Query<'a>(&'a str);
+/// A query string, taken apart once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query<'a>(Vec<Pair<'a>>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Pair<'a> {
+    /// As it stands between two ampersands; may be empty.
+    raw: &'a str,
+    /// Decoded.
+    key: Cow<'a, str>,
+    /// Still encoded.
+    value: &'a str,
+}
 
 impl<'a> Query<'a> {
     /// The query of a URI; empty where it has none.
     #[must_use]
     pub fn of(uri: &'a Uri) -> Self {
-        Self(uri.query().unwrap_or_default())
+        Self::new(uri.query().unwrap_or_default())
     }
 
     /// A raw query.
     #[must_use]
-    pub const fn new(raw: &'a str) -> Self {
-        Self(raw)
-    }
-
-    /// Key and value of every pair, still encoded, in order.
-    pub fn pairs(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.pieces().filter(|piece| !piece.is_empty()).map(split_pair)
+    pub fn new(raw: &'a str) -> Self {
+        let pair = |raw: &'a str| {
+            let (key, value) = raw.split_once('=').unwrap_or((raw, ""));
+            Pair { raw, key: decode(key), value }
+        };
+        Self(raw.split('&').map(pair).collect())
     }
 
     /// The value of the first pair with this key, decoded.
     #[must_use]
-    pub fn get(self, key: &str) -> Option<Cow<'a, str>> {
-        self.pairs().find(|(name, _)| decode(name) == key).map(|(_, value)| decode(value))
+    pub fn get(&self, key: &str) -> Option<Cow<'a, str>> {
+        self.with_key(key).next().map(|pair| decode(pair.value))
     }
 
     /// Whether a pair has this key.
     #[must_use]
-    pub fn has(self, key: &str) -> bool {
-        self.pairs().any(|(name, _)| decode(name) == key)
+    pub fn has(&self, key: &str) -> bool {
+        self.with_key(key).next().is_some()
     }
 
     /// Whether more than one pair has this key.
     #[must_use]
-    pub fn is_repeated(self, key: &str) -> bool {
-        self.pairs().filter(|(name, _)| decode(name) == key).nth(1).is_some()
+    pub fn is_repeated(&self, key: &str) -> bool {
+        self.with_key(key).nth(1).is_some()
     }
 
     /// The query without the pairs that have one of these keys; the others byte for byte and in order.
     #[must_use]
-    pub fn without(self, keys: &[&str]) -> String {
-        let kept = self.pieces().filter(|piece| !keys.contains(&decode(split_pair(piece).0).as_ref()));
-        kept.collect::<Vec<_>>().join("&")
+    pub fn without(&self, keys: &[&str]) -> String {
+        let mut kept = self.0.iter().filter(|pair| !keys.contains(&&*pair.key)).map(|pair| pair.raw);
+        let mut query = kept.next().unwrap_or_default().to_owned();
+        for raw in kept {
+            query.push('&');
+            query.push_str(raw);
+        }
+        query
     }
 
-    fn pieces(self) -> impl Iterator<Item = &'a str> {
-        self.0.split('&')
+    fn with_key(&self, key: &str) -> impl Iterator<Item = &Pair<'a>> {
+        self.0.iter().filter(move |pair| pair.key == key)
     }
-}
-
-fn split_pair(piece: &str) -> (&str, &str) {
-    piece.split_once('=').unwrap_or((piece, ""))
 }
 
 /// WHATWG URL §5.1: plus is a space, a malformed escape is kept, invalid UTF-8 becomes U+FFFD.

@@ -31,11 +31,11 @@ fn an_engine_io_handshake_is_served_over_both_transports() {
         "/socket.io/?transport=websocket&EIO=4&t=abc&token=x&other=1&other=2",
         "/socket.io/?%45IO=4&transport=web%73ocket",
     ] {
-        let served = Route::Engineio(EngineRoute::Handshake(Transport::Websocket));
+        let served = Route::Websocket(WebsocketRoute::Handshake);
         assert_eq!(route("GET", target, Some("websocket")), served, "{target}");
     }
     for target in ["/socket.io/?EIO=4&transport=polling&t=abc", "/socket.io/?transport=p%6flling&b64=1&EIO=4"] {
-        assert_eq!(route("GET", target, None), Route::Engineio(EngineRoute::Handshake(Transport::Polling)), "{target}");
+        assert_eq!(route("GET", target, None), Route::Engineio(EngineRoute::Handshake), "{target}");
     }
 }
 
@@ -46,7 +46,7 @@ fn what_brings_a_sid_goes_to_its_session() {
     for (method, transport, upgrade, expected) in [
         ("GET", "polling", None, Route::Engineio(EngineRoute::Poll(sid))),
         ("POST", "polling", None, Route::Engineio(EngineRoute::Post(sid))),
-        ("GET", "websocket", Some("websocket"), Route::Engineio(EngineRoute::Upgrade(sid))),
+        ("GET", "websocket", Some("websocket"), Route::Websocket(WebsocketRoute::Upgrade(sid))),
         ("GET", "websocket", None, Route::Refused(EngineError::BadRequest)),
         ("POST", "websocket", Some("websocket"), Route::Refused(EngineError::BadRequest)),
         ("GET", "polling", Some("websocket"), Route::Refused(EngineError::BadRequest)),
@@ -144,11 +144,11 @@ fn ordinary_http_is_forwarded() {
 
 #[test]
 fn an_upgrade_needs_a_route() {
-    assert_eq!(route("GET", "/ws", Some("websocket")), Route::Websocket(0));
-    assert_eq!(route("GET", "/other?token=a", Some("WebSocket")), Route::Websocket(1));
-    assert_eq!(route("GET", "/ws", Some("h2c, websocket/13")), Route::Websocket(0));
+    assert_eq!(route("GET", "/ws", Some("websocket")), Route::Websocket(WebsocketRoute::Plain(0)));
+    assert_eq!(route("GET", "/other?token=a", Some("WebSocket")), Route::Websocket(WebsocketRoute::Plain(1)));
+    assert_eq!(route("GET", "/ws", Some("h2c, websocket/13")), Route::Websocket(WebsocketRoute::Plain(0)));
     assert_eq!(route("GET", "/ws?token=a&token=b", Some("websocket")), Route::Refused(EngineError::BadRequest));
     for target in ["/", "/ws/", "/WS", "/socket.io/socket.io.js"] {
-        assert_eq!(route("GET", target, Some("websocket")), Route::NoWebsocket, "{target}");
+        assert_eq!(route("GET", target, Some("websocket")), Route::Websocket(WebsocketRoute::Unknown), "{target}");
     }
 }

@@ -1,7 +1,7 @@
 //! A token taken apart, before anything in it is believed: RFC 7515 compact serialization.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, crypto};
+use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
 use super::{key_set::Key, strict_json};
@@ -32,25 +32,23 @@ impl<'a> Jws<'a> {
         if header.is_empty() || claims.is_empty() || signature.is_empty() || claims.contains('.') {
             return None;
         }
-        let header = object(header)?;
-        if UNSUPPORTED.iter().any(|&member| header.contains_key(member)) {
-            return None;
+        let (mut algorithm, mut kid) = (None, None);
+        for (member, value) in object(header)? {
+            match (&*member, value) {
+                (unsupported, _) if UNSUPPORTED.contains(&unsupported) => return None,
+                // `none` is no name that this reads.
+                ("alg", Value::String(name)) => algorithm = Some(name.parse().ok()?),
+                ("kid", Value::String(name)) if name.len() <= KID_MAX_BYTES => kid = Some(name),
+                ("alg" | "kid", _) => return None,
+                _ => {}
+            }
         }
-        // `none` is no name that this reads.
-        let algorithm = header.get("alg")?.as_str()?.parse().ok()?;
-        let kid = match header.get("kid") {
-            None => None,
-            Some(Value::String(kid)) if kid.len() <= KID_MAX_BYTES => Some(kid.clone()),
-            Some(_) => return None,
-        };
-        Some(Self { signed, claims, signature, algorithm, kid })
+        Some(Self { signed, claims, signature, algorithm: algorithm?, kid })
     }
 
     /// The claims, if `key` signed them with the token's algorithm.
     pub(super) fn verified(&self, key: &Key) -> Option<Map<String, Value>> {
-        let allowed = key.algorithms().contains(&self.algorithm);
-        let signed = || crypto::verify(self.signature, self.signed.as_bytes(), key.decoding(), self.algorithm);
-        if allowed && signed().unwrap_or(false) { object(self.claims) } else { None }
+        key.verifies(self.signature, self.signed, self.algorithm).then(|| object(self.claims))?
     }
 }
 

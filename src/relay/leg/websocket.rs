@@ -35,6 +35,8 @@ pub struct WebSocketLeg<S> {
     /// What waited when we last said something ourselves.
     before_last: usize,
     shut: bool,
+    /// The peer says no more.
+    ended: bool,
 }
 
 impl WebSocketLeg<ClientStream> {
@@ -63,7 +65,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
             stalled_since: None,
             before_last: 0,
             shut: false,
+            ended: false,
         }
+    }
+
+    /// The same, with bytes that go out in front of every frame.
+    #[must_use]
+    pub fn beginning_with(self, leftover: Vec<u8>) -> Self {
+        Self { leftover, ..self }
     }
 
     /// Receives into `buffer`, behind what was carried over. 0: the peer has ended.
@@ -75,6 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut into))?;
         let received = into.filled().len();
         if received == 0 {
+            self.ended = true;
             return Poll::Ready(Ok(0));
         }
         Poll::Ready(Ok(self.inflow.take_carry(buffer) + received))
@@ -176,12 +186,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
             ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
             self.shut = true;
         }
-        loop {
+        while !self.ended {
             let mut into = ReadBuf::new(buffer);
             ready!(Pin::new(&mut self.io).poll_read(cx, &mut into))?;
-            if into.filled().is_empty() {
-                return Poll::Ready(Ok(()));
-            }
+            self.ended = into.filled().is_empty();
         }
+        Poll::Ready(Ok(()))
     }
 }

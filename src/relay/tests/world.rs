@@ -28,7 +28,7 @@ use crate::{
     },
     relay::{
         client_leg::ClientLeg,
-        dial::{DialRequest, Dialler, PackedRequest, UpstreamTable},
+        dial::{Dialler, PackedRequest, UpstreamTable},
         driver::Driver,
         inflow::Inflow,
         leg::{polling::PollingLeg, upstream::UpstreamLeg, websocket::WebSocketLeg},
@@ -331,9 +331,9 @@ fn open(worker: &Rc<Worker>, sid: Sid, client: ClientLeg) {
     let (rules, now) = (worker.rules(), Instant::now());
     let socketio = SocketIo::new(sid, Ok(None), now + rules.terms.connect_timeout);
     let session = Session::socketio([127, 0, 0, 1].into(), socketio, &rules.policies, &rules.terms, now);
-    let request = DialRequest { target: "/".to_owned(), headers: http::HeaderMap::new(), protocols: Vec::new() };
+    let request = PackedRequest::new("/", [], Vec::new());
     worker.spawn(session, client, None, now, |cell, client| {
-        Driver::new(Rc::clone(worker), cell, client, UpstreamLeg::Away, Some(PackedRequest::of(&request)), None)
+        Driver::new(Rc::clone(worker), cell, client, UpstreamLeg::Away, Some(request), None)
     });
 }
 

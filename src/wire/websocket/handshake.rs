@@ -66,6 +66,16 @@ pub fn check_request(parts: &Parts) -> Result<Upgrade, UpgradeError> {
     Ok(Upgrade { key: key.to_owned(), protocols: offered_protocols(headers)? })
 }
 
+/// The header lines of a handshake that `httparse` has read. `None` where `http` does not take one.
+#[must_use]
+pub fn headers(lines: &[httparse::Header<'_>]) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::with_capacity(lines.len());
+    for line in lines {
+        headers.append(HeaderName::from_bytes(line.name.as_bytes()).ok()?, HeaderValue::from_bytes(line.value).ok()?);
+    }
+    Some(headers)
+}
+
 /// The `Sec-WebSocket-Accept` that answers `key`.
 #[must_use]
 pub fn accept(key: &str) -> HeaderValue {
