@@ -6,38 +6,23 @@ mod exposition;
 pub mod health;
 mod sessions;
 
-use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use hyper::{
     HeaderMap, Method, Request, StatusCode, Uri,
     body::Incoming,
     header::{ALLOW, HeaderValue},
-    server::conn::http1,
-    service::service_fn,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
 use self::{access::Access, answer::Answer, health::Health};
-use crate::{observe::prometheus::Exposition, relay::registry::Registry, units::SecretSource};
+use crate::{observe::prometheus::Exposition, relay::registry::Registry, side_http, units::SecretSource};
 
-/// Connections to the operator's address at once; further ones wait.
+/// Connections to the operator's address at once.
 const CONNECTIONS_MAX: usize = 64;
-/// How long a request head may take.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection may take with its one request and answer.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
-/// How large a request head may be.
-const HEADER_BYTES_MAX: usize = 16 * 1024;
-/// The pause after a failed `accept`, so that a lack of descriptors does not become a lack of processor.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const INDEX: &str = "\
 Tidegate, the operator's address.
@@ -91,34 +76,14 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
     let Admin { exposition, health, registry, token } = admin;
     let state = Arc::new(AdminState { exposition, health, registry, access: Access { token, loopback } });
-    let mut connections = JoinSet::new();
-    let mut stop = pin!(stop);
-    loop {
-        tokio::select! {
-            () = &mut stop => return,
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(connection(stream, Arc::clone(&state)))),
-                Err(_) => sleep(ACCEPT_PAUSE).await,
-            },
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, state: Arc<AdminState>) {
-    let service = service_fn(|request: Request<Incoming>| {
+    let answer = move |request: Request<Incoming>| {
         let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(state.answer(request.method(), request.uri(), request.headers()).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(HEADER_BYTES_MAX)
-        // One request a connection: scrapes are seconds apart, and an idle connection would hold a place.
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
-    // A client that goes away, or is too slow, is its own business.
-    let _ = timeout(CONNECTION_TIMEOUT, connection).await;
+        async move { state.answer(request.method(), request.uri(), request.headers()).await }
+    };
+    tokio::select! {
+        () = stop => {}
+        () = side_http::serve(listener, CONNECTIONS_MAX, answer) => {}
+    }
 }
 
 impl AdminState {

@@ -55,7 +55,7 @@ pub fn main() -> Exit {
     match done {
         Ok(()) => Exit::Fine,
         Err(failure) => {
-            complain(&failure.to_string());
+            failure.to_string().lines().for_each(complain);
             failure.exit()
         }
     }

@@ -2,7 +2,7 @@
 
 mod fetch;
 
-use std::{error::Error, io, sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use tokio::{
     sync::Notify,
@@ -11,17 +11,15 @@ use tokio::{
 
 use self::fetch::{FetchError, Fetcher};
 use crate::{
+    fault::Fault,
     observe::{
         gauges::Gauges,
         journal::{self, LogLevel},
     },
-    policy::{
-        auth::{
-            key_server,
-            key_set::{IgnoredKey, KeySet},
-            shared_keys::SharedKeys,
-        },
-        compile_error::CompileError,
+    policy::auth::{
+        compile::key_server,
+        key_set::{IgnoredKey, KeySet},
+        shared_keys::SharedKeys,
     },
 };
 
@@ -48,17 +46,6 @@ const INTERVALS: FetchIntervals = FetchIntervals {
     stale_after: Duration::from_hours(24),
 };
 
-/// Why keys cannot be fetched at all.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyServerError {
-    /// The address is neither https nor loopback.
-    #[error(transparent)]
-    Address(#[from] CompileError),
-    /// The trust anchors of this machine cannot be read.
-    #[error("auth.jwks_url needs the trusted certificates of this machine, and they cannot be read: {0}")]
-    TrustAnchors(#[source] io::Error),
-}
-
 /// The task that fetches one key set. When `auth.jwks_url` changes, replace it.
 #[derive(Debug)]
 pub struct KeyServer {
@@ -83,9 +70,12 @@ impl KeyServer {
     /// Fetches the key set at `url`. `gauges` record every fetch.
     ///
     /// # Errors
-    /// [`KeyServerError`]: an address that is neither `https` nor loopback, or no trust anchors on this machine.
-    pub fn new(url: &str, gauges: Arc<Gauges>) -> Result<Self, KeyServerError> {
-        let fetcher = Fetcher::new(key_server(url)?).map_err(KeyServerError::TrustAnchors)?;
+    /// An address that is neither `https` nor loopback, or no trust anchors on this machine.
+    pub fn new(url: &str, gauges: Arc<Gauges>) -> Result<Self, Fault> {
+        let fetcher = Fetcher::new(key_server(url)?).map_err(|error| {
+            let message = format!("needs the trusted certificates of this machine, which cannot be read: {error}");
+            Fault::new("auth.jwks_url", message)
+        })?;
         let wanted = Arc::new(Notify::new());
         let wake = Arc::clone(&wanted);
         let keys = Arc::new(SharedKeys::new(Box::new(move || wake.notify_one())));

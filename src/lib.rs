@@ -12,6 +12,7 @@
 //!   * `engineio`: Engine.IO packets, the payloads of long-polling, the open packet, its error answers.
 //!   * `socketio`: the head of a Socket.IO packet, read and written.
 //!   * `json`: one field of a JSON object, without a parser.
+//! * [`fault`]: an error in the configuration, with the key that it belongs to.
 //! * [`units`]: durations, sizes and secrets as they are written in the configuration.
 //! * [`event_names`]: event names as small numbers, with a cap.
 //! * [`observe`] counts and logs, and never calls back.
@@ -25,7 +26,7 @@
 //! ## Decisions: no socket, no clock, no log
 //!
 //! * [`policy`] turns packets and handshakes into verdicts.
-//!   * `verdict`, `compile_error`: what a policy answers, and what can be wrong with its table.
+//!   * `verdict`: what a policy answers.
 //!   * `pattern`, `network`: how rules name events, and what counts as one address.
 //!   * `origin`, `namespaces`, `connections`, `handshake_rate`, `rate_limit`: one policy each.
 //!   * `token_source`, `auth`, `identity`, `bearer`: where a token is found, whether it is valid, whose it is, who may use a
@@ -38,9 +39,11 @@
 //!   * `hold`, `queue`, `backlog`, `replay`, `upstream`: what happens while the service is down.
 //!   * `resume`: what happens while the client is absent.
 //!   * `socketio`, `plain`: the two kinds of conversation.
+//!   * `compile`: the rules of sessions, from the configuration.
 //!
 //! ## I/O
 //!
+//! * [`side_http`]: an HTTP/1 server for short answers, beside the gate.
 //! * [`relay`] moves the bytes of a session, on the thread that accepted it.
 //!   * `stream`, `scratch`, `batch`, `inflow`: sockets, lent buffers, received bytes, the frames in them.
 //!   * `leg`, `client_leg`: one side of a session over WebSocket or long-polling.
@@ -94,12 +97,14 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod event_names;
+pub mod fault;
 pub mod gateway;
 pub mod jwks;
 pub mod observe;
 pub mod policy;
 pub mod relay;
 pub mod session;
+pub mod side_http;
 pub mod start;
 pub mod tls;
 pub mod units;

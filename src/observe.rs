@@ -17,6 +17,8 @@ pub use self::prometheus::Exposition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::fault::{Fault, Faults};
+
 /// `[metrics]`: what is measured, and how finely.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -25,6 +27,30 @@ pub struct MetricsTable {
     pub latency_buckets_ms: Vec<u32>,
     /// How many event names become labels; further names are counted as `other`. At most 400.
     pub event_names: usize,
+}
+
+/// Event names that can become labels; the slots of [`EventNames`](crate::event_names::EventNames) leave room for those
+/// that the configuration names.
+const EVENT_NAMES_MAX: usize = 400;
+
+impl MetricsTable {
+    /// Can this be measured?
+    ///
+    /// # Errors
+    /// Buckets that do not ascend, more names than there is room for.
+    pub fn check(&self) -> Result<(), Vec<Fault>> {
+        let mut faults = Faults::default();
+        let buckets = &self.latency_buckets_ms;
+        if buckets.is_empty() || !buckets.is_sorted_by(|one, next| one < next) {
+            let message = "needs at least one bound, and each larger than the one before";
+            faults.add("metrics.latency_buckets_ms", message);
+        }
+        if self.event_names > EVENT_NAMES_MAX {
+            let message = format!("is {}; at most {EVENT_NAMES_MAX} names can be labels", self.event_names);
+            faults.add("metrics.event_names", message);
+        }
+        faults.finish(Some(()))
+    }
 }
 
 impl Default for MetricsTable {

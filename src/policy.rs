@@ -2,7 +2,6 @@
 
 pub mod auth;
 pub mod bearer;
-pub mod compile_error;
 pub mod connections;
 pub mod handshake_rate;
 pub mod identity;

@@ -9,6 +9,7 @@
 pub mod acks;
 pub mod answer;
 mod backlog;
+mod compile;
 pub mod control_frames;
 pub mod control_rate;
 pub mod ended;

@@ -8,7 +8,6 @@ mod thread;
 
 use std::{
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -19,7 +18,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use self::error::StartError;
 use crate::{
     admin::{Admin, health::Health},
-    config::{Config, load::Overrides},
+    config::{
+        Config,
+        error::ConfigError,
+        load::{Loaded, Sources},
+    },
+    fault::{Fault, Faults},
     gateway::{drain::Stage, listener},
     observe::{
         gauges::Gauges,
@@ -29,12 +33,12 @@ use crate::{
     relay::registry::Registry,
     start::{
         acme::CertificateOrder,
-        compile::{Keys, Shared},
+        compile::{Keys, Settings, Shared},
         control::Control,
         thread::ThreadArgs,
     },
-    tls::TlsError,
-    units::{Secret, SecretError, SecretSource},
+    tls::OrderedHere,
+    units::{Secret, SecretSource},
 };
 
 /// How long the last log lines may take to be written at exit.
@@ -77,17 +81,18 @@ impl Running {
 /// # Errors
 /// See [`StartError`].
 pub fn start(config: Config) -> Result<Running, StartError> {
-    launch(config, None)
+    launch(config.into(), None)
 }
 
-/// Runs a node until SIGTERM or SIGINT has drained it. SIGHUP and a changed file reload the configuration.
+/// Runs a node until SIGTERM or SIGINT has drained it. SIGHUP and a changed file read the `sources` again, of which
+/// `loaded` is what they said first.
 ///
 /// # Errors
 /// See [`StartError`].
-pub fn run(config: Config, path: Option<PathBuf>, overrides: Overrides) -> Result<(), StartError> {
-    let journal = journal::init(&config.log)?;
-    let source = control::Source { path, overrides, journal: journal.clone() };
-    let running = launch(config, Some(source)).inspect_err(|_| journal.flush(LOG_PATIENCE))?;
+pub fn run(loaded: Loaded, sources: Sources) -> Result<(), StartError> {
+    let journal = journal::init(&loaded.config.log)?;
+    let source = control::Source { sources, journal: journal.clone() };
+    let running = launch(loaded, Some(source)).inspect_err(|_| journal.flush(LOG_PATIENCE))?;
     journal::line(LogLevel::Info, &format!("listening on {}, admin on {}", running.address, running.admin));
     let unsent = running.wait();
     if unsent > 0 {
@@ -103,34 +108,53 @@ pub fn run(config: Config, path: Option<PathBuf>, overrides: Overrides) -> Resul
 /// Checks whether a node would start with this configuration. Reads keys and secrets, opens no address, makes no file.
 ///
 /// # Errors
-/// See [`StartError`].
-pub fn verify(config: &Config) -> Result<(), StartError> {
-    config.check()?;
-    acme::verify(config).map_err(TlsError::from)?;
-    let shared = Shared::new(config, Arc::new(Gauges::new()), None)?;
-    compile::compile(config, &Keys::of(config, &shared)?, 1)?;
-    admin_token(config)?;
-    Ok(())
+/// Everything that is wrong with it.
+pub fn verify(loaded: &Loaded) -> Result<(), ConfigError> {
+    let mut faults = Faults::default();
+    faults.keep(acme::verify(&loaded.config));
+    faults.keep(prepare(&loaded.config, Arc::new(Gauges::new()), None));
+    faults.finish(Some(())).map_err(|faults| loaded.place(faults))
 }
 
-fn launch(config: Config, source: Option<control::Source>) -> Result<Running, StartError> {
+/// What is made of a configuration before any address is opened.
+struct Prepared {
+    shared: Shared,
+    keys: Keys,
+    settings: Settings,
+    admin_token: Option<Secret>,
+}
+
+fn prepare(config: &Config, gauges: Arc<Gauges>, ordered: Option<OrderedHere>) -> Result<Prepared, Vec<Fault>> {
+    let mut faults = Faults::default();
+    let keys = faults.keep(Keys::of(config, &gauges));
+    let shared = faults.keep(Shared::compile(config, gauges, ordered));
+    let settings = keys.as_ref().and_then(|keys| faults.keep(compile::compile(config, keys, 1)));
+    let admin_token = config.admin.token.as_ref().map(SecretSource::read).transpose();
+    let admin_token = faults.keep(admin_token.map_err(|error| Fault::new("admin.token", error.to_string())));
+    let prepared = || Some(Prepared { shared: shared?, keys: keys?, settings: settings?, admin_token: admin_token? });
+    faults.finish(prepared())
+}
+
+fn launch(loaded: Loaded, source: Option<control::Source>) -> Result<Running, StartError> {
     let started = Instant::now();
-    for warning in config.check()? {
+    let config = &loaded.config;
+    for warning in config.warnings() {
         journal::line(LogLevel::Warn, &warning.to_string());
     }
     if let Err(error) = listener::raise_descriptor_limit() {
         journal::line(LogLevel::Warn, &format!("the limit of open descriptors could not be raised: {error}"));
     }
-    let count = worker_count(&config);
+    let certificates = source.as_ref().and_then(|_| control::watch_certificates(config));
+    let gauges = Arc::new(Gauges::new());
+    let order = CertificateOrder::of(config, &gauges).map_err(|faults| loaded.place(faults))?;
+    let prepared = prepare(config, gauges, order.as_ref().map(CertificateOrder::here));
+    let Prepared { shared, keys, settings, admin_token } = prepared.map_err(|faults| loaded.place(faults))?;
+    let (shared, order) = (Arc::new(shared), order.map(|order| order.listen(bind)).transpose()?);
+    let count = worker_count(config);
     let tallies: Vec<_> = (0..count).map(|_| Tally::new(&config.metrics.latency_buckets_ms)).collect();
     let health = Arc::new(Health::new(started, tallies.clone()));
-    let certificates = source.as_ref().and_then(|_| control::watch_certificates(&config));
-    let (shared, order) = shared(&config)?;
-    let (shared, order) = (Arc::new(shared), order.map(|order| order.listen(bind)).transpose()?);
     health.set_certificate(order.is_none());
-    let keys = Keys::of(&config, &shared)?;
-    let settings = Arc::new(compile::compile(&config, &keys, 1)?);
-    let admin_token = admin_token(&config)?;
+    let settings = Arc::new(settings);
 
     let address = config.listen.address;
     let refused = |source| StartError::Listen { key: "listen.address", address, source };
@@ -170,7 +194,7 @@ fn launch(config: Config, source: Option<control::Source>) -> Result<Running, St
     let grace = config.limits.shutdown_grace.0;
     let (workers_done, done) = oneshot::channel();
     let control = Control {
-        config,
+        loaded,
         shared,
         keys,
         order,
@@ -195,20 +219,12 @@ fn worker_count(config: &Config) -> usize {
     }
 }
 
-fn admin_token(config: &Config) -> Result<Option<Secret>, SecretError> {
-    config.admin.token.as_ref().map(SecretSource::read).transpose()
-}
-
-/// What survives a reload, and the order of a certificate.
-fn shared(config: &Config) -> Result<(Shared, Option<CertificateOrder>), TlsError> {
-    let gauges = Arc::new(Gauges::new());
-    let order = CertificateOrder::of(config, &gauges)?;
-    Ok((Shared::new(config, gauges, order.as_ref().map(CertificateOrder::here))?, order))
-}
-
 fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     let refused = |source| StartError::Listen { key, address, source };
     let listener = TcpListener::bind(address).map_err(refused)?;
     listener.set_nonblocking(true).map_err(refused)?;
     Ok(listener)
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,9 @@ pub use self::{
     resolver::{CertificateSlot, UnknownName},
 };
 use crate::{
-    tls::acme::{AcmeError, AcmeTable, challenges::Challenges},
+    fault::Fault,
+    policy::identity::client_headers,
+    tls::acme::{AcmeTable, challenges::Challenges},
     units::SecretSource,
 };
 
@@ -121,80 +123,6 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// Why the TLS rules cannot be made from the table.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// An error in a file.
-    #[error(transparent)]
-    File(Box<FileError>),
-    /// Certificate or key is missing.
-    #[error("{missing} is missing; {mend}")]
-    Missing {
-        /// The key.
-        missing: &'static str,
-        /// What to do.
-        mend: &'static str,
-    },
-    /// The key would have no effect.
-    #[error("tls.{0} needs tls.client_ca, the certificate authorities that clients' certificates come from")]
-    NeedsClientCa(&'static str),
-    /// Not a header name, or one that is reserved.
-    #[error(
-        "tls.forward_client has {0:?}; it has to be a header name of its own, of letters, digits and hyphens, for example x-client-san"
-    )]
-    ForwardHeader(String),
-    /// `upstream.tls` with an `http://` URL.
-    #[error("upstream.tls is given, and upstream.url does not begin with https://; change one of them")]
-    NotHttps,
-    /// Neither a host name nor an IP address.
-    #[error("upstream.tls.server_name is {0:?}; it has to be a host name or an IP address")]
-    ServerName(String),
-    /// Both files and an order for the same certificate.
-    #[error(
-        "tls.{0} stands beside tls.acme, which orders the certificate; remove one of them, or name the files in [[tls.certificates]]"
-    )]
-    BesideAcme(&'static str),
-    /// An error in `[tls.acme]`.
-    #[error(transparent)]
-    Acme(Box<AcmeError>),
-    /// rustls rejects the combination.
-    #[error("tls: {0}")]
-    Library(#[from] rustls::Error),
-}
-
-impl TlsError {
-    /// The key at fault, as a path into the configuration. The line in the file is found by it.
-    #[must_use]
-    pub fn key(&self) -> String {
-        match self {
-            Self::File(error) => error.key.clone(),
-            Self::NeedsClientCa(key) => format!("tls.{key}"),
-            Self::ForwardHeader(_) => "tls.forward_client".to_owned(),
-            Self::BesideAcme(key) => format!("tls.{key}"),
-            Self::Acme(error) => error.key(),
-            Self::NotHttps => "upstream.url".to_owned(),
-            Self::ServerName(_) => "upstream.tls.server_name".to_owned(),
-            Self::Missing { .. } | Self::Library(_) => "tls".to_owned(),
-        }
-    }
-
-    pub(super) const fn missing(missing: &'static str, mend: &'static str) -> Self {
-        Self::Missing { missing, mend }
-    }
-}
-
-impl From<AcmeError> for TlsError {
-    fn from(error: AcmeError) -> Self {
-        Self::Acme(Box::new(error))
-    }
-}
-
-impl From<FileError> for TlsError {
-    fn from(error: FileError) -> Self {
-        Self::File(Box::new(error))
-    }
-}
-
 /// What handshakes need of a certificate that is ordered.
 #[derive(Debug, Clone)]
 pub struct OrderedHere {
@@ -221,23 +149,24 @@ impl TlsRules {
     /// an expired certificate does not prevent the renewal of another.
     ///
     /// # Errors
-    /// See [`TlsError`].
+    /// Files that cannot be used, keys that contradict one another.
     pub fn compile(
         table: &TlsTable,
         ordered: Option<&OrderedHere>,
         now: SystemTime,
         earlier: Option<&Self>,
-    ) -> Result<Self, TlsError> {
+    ) -> Result<Self, Vec<Fault>> {
         let provider = provider();
         let in_force = earlier.map_or(&[][..], |earlier| &earlier.certificates);
         let certificates = certificates(table, &provider, now, in_force)?;
-        let client =
-            ClientCertificateRules::new(&table.forward_client, table.client_user).map_err(TlsError::ForwardHeader)?;
+        let headers = client_headers("tls.forward_client", &table.forward_client)?;
+        let client = ClientCertificateRules { headers, user: table.client_user };
         let versions: &[&SupportedProtocolVersion] = match table.min_version {
             TlsVersion::Tls12 => &[&TLS13, &TLS12],
             TlsVersion::Tls13 => &[&TLS13],
         };
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions)?;
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_protocol_versions(versions).map_err(Fault::from)?;
         let builder = match &table.client_ca {
             Some(ca) => {
                 let crl = table.client_crl.as_ref();
@@ -250,7 +179,9 @@ impl TlsRules {
                     ("forward_client", !table.forward_client.is_empty()),
                 ];
                 if let Some((key, _)) = used.into_iter().find(|(_, used)| *used) {
-                    return Err(TlsError::NeedsClientCa(key));
+                    let message =
+                        "needs tls.client_ca, the certificate authorities that clients' certificates come from";
+                    return Err(Fault::new(format!("tls.{key}"), message).into());
                 }
                 builder.with_no_client_auth()
             }
@@ -260,7 +191,7 @@ impl TlsRules {
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
         config.ignore_client_order = true;
-        config.ticketer = tickets(table, earlier)?;
+        config.ticketer = tickets(table, earlier).map_err(Fault::from)?;
         // Tickets need no memory here; a session cache would, per connection.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         let asks_clients = table.client_ca.is_some();
@@ -354,12 +285,19 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider { cipher_suites, kx_groups, ..aws_lc_rs::default_provider() })
 }
 
+/// The library refuses a combination.
+impl From<rustls::Error> for Fault {
+    fn from(error: rustls::Error) -> Self {
+        Self::new("tls", error.to_string())
+    }
+}
+
 fn certificates(
     table: &TlsTable,
     provider: &CryptoProvider,
     now: SystemTime,
     in_force: &[Certificate],
-) -> Result<Vec<Certificate>, TlsError> {
+) -> Result<Vec<Certificate>, Fault> {
     let mut certificates = Vec::new();
     if table.acme.is_none() {
         certificates.push(first_files(table)?.load(provider, now, in_force)?);
@@ -370,7 +308,9 @@ fn certificates(
             ("passphrase", table.passphrase.is_some()),
         ];
         if let Some((key, _)) = beside.into_iter().find(|(_, given)| *given) {
-            return Err(TlsError::BesideAcme(key));
+            let message = "is given beside tls.acme, which orders the certificate; remove one of them, or name the files in \
+                           [[tls.certificates]]";
+            return Err(Fault::new(format!("tls.{key}"), message));
         }
     }
     for (at, pair) in table.certificates.iter().enumerate() {
@@ -390,21 +330,21 @@ fn certificates(
     Ok(certificates)
 }
 
-fn first_files(table: &TlsTable) -> Result<CertificateFiles<'_>, TlsError> {
+fn first_files(table: &TlsTable) -> Result<CertificateFiles<'_>, Fault> {
     let (certificate, private_key) = match (&table.certificate, &table.private_key) {
         (Some(certificate), Some(private_key)) => (certificate, private_key),
         (None, Some(_)) => {
-            return Err(TlsError::missing(
-                "tls.certificate",
-                "name the PEM file of the certificate for tls.private_key",
-            ));
+            let message = "is missing; name the PEM file of the certificate for tls.private_key";
+            return Err(Fault::new("tls.certificate", message));
         }
         (Some(_), None) => {
-            return Err(TlsError::missing("tls.private_key", "name the PEM file of the key for tls.certificate"));
+            let message = "is missing; name the PEM file of the key for tls.certificate";
+            return Err(Fault::new("tls.private_key", message));
         }
         (None, None) => {
-            let mend = "name the PEM files of a certificate and its key, or order one with [tls.acme], or remove the table [tls] to listen without TLS";
-            return Err(TlsError::missing("tls.certificate", mend));
+            let message = "is missing; name the PEM files of a certificate and its key, or order one with [tls.acme], or \
+                           remove the table [tls] to listen without TLS";
+            return Err(Fault::new("tls.certificate", message));
         }
     };
     Ok(CertificateFiles { table: "tls", certificate, private_key, passphrase: table.passphrase.as_ref() })

@@ -1,10 +1,12 @@
 //! How humans write values in the configuration: durations, sizes, secrets. Once, for every table.
 
-use std::{env, fmt, fs, io, path::PathBuf, str::FromStr, time::Duration};
+use std::{env, fmt, fs, io, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
+
+use crate::fault::Fault;
 
 /// A span of time, written `"250ms"`, `"30s"`, `"5m"`, `"2h"`, `"1d"` or `"1m30s"`. `"0s"` means off where a table says
 /// so.
@@ -70,6 +72,28 @@ impl Period {
     #[must_use]
     pub const fn from_secs(secs: u64) -> Self {
         Self(Duration::from_secs(secs))
+    }
+
+    /// The time of a key that cannot be switched off.
+    ///
+    /// # Errors
+    /// It is `"0s"`.
+    pub fn above_zero(self, key: impl Into<String>) -> Result<Duration, Fault> {
+        if self.0.is_zero() { Err(Fault::new(key, "is \"0s\"; it must be longer")) } else { Ok(self.0) }
+    }
+}
+
+impl ByteSize {
+    /// The size of a key that has bounds.
+    ///
+    /// # Errors
+    /// It is beyond them.
+    pub fn within(self, key: &str, bounds: &RangeInclusive<u64>) -> Result<u64, Fault> {
+        if bounds.contains(&self.0) {
+            return Ok(self.0);
+        }
+        let (min, max) = (Self(*bounds.start()), Self(*bounds.end()));
+        Err(Fault::new(key, format!("is {self}; it must be between {min} and {max}")))
     }
 }
 
@@ -225,6 +249,10 @@ impl<'de> de::Visitor<'de> for SourceTable {
         Err(E::custom(Self::WANTED))
     }
 
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<SecretSource, E> {
+        Err(E::custom(Self::WANTED))
+    }
+
     fn visit_f64<E: de::Error>(self, _: f64) -> Result<SecretSource, E> {
         Err(E::custom(Self::WANTED))
     }
@@ -233,8 +261,9 @@ impl<'de> de::Visitor<'de> for SourceTable {
         let (mut env, mut file) = (None, None);
         while let Some(key) = table.next_key()? {
             match key {
-                SourceKey::Env => env = Some(table.next_value()?),
-                SourceKey::File => file = Some(table.next_value()?),
+                // TOML has no null: it comes from a later source of the configuration, which takes a key back by it.
+                SourceKey::Env => env = table.next_value()?,
+                SourceKey::File => file = table.next_value()?,
             }
         }
         match (env, file) {

@@ -58,39 +58,45 @@ const PROMETHEUS: &[&str] = &["prometheus::"];
 /// From the ground up. A layer imports from above itself in this list, never from below.
 const LAYERS: &[Layer] = &[
     Layer { name: "wire", imports: &[], must_not_name: &[PURE, CLOCKS, LOGS] },
-    Layer { name: "units", imports: &[], must_not_name: &[PURE, CLOCKS, LOGS] },
+    Layer { name: "fault", imports: &[], must_not_name: &[PURE, CLOCKS, LOGS] },
+    Layer { name: "units", imports: &["fault"], must_not_name: &[PURE, CLOCKS, LOGS] },
     Layer { name: "event_names", imports: &[], must_not_name: &[PURE, CLOCKS, LOGS] },
     Layer {
         name: "observe",
-        imports: &["event_names", "units"],
+        imports: &["event_names", "units", "fault"],
         must_not_name: &[&["tokio::", "hyper::"], CLOCKS, LOGS, PROMETHEUS],
     },
-    Layer { name: "policy", imports: &["wire", "units", "event_names"], must_not_name: &[PURE, CLOCKS, LOGS] },
+    Layer { name: "side_http", imports: &[], must_not_name: &[LOGS, TLS, PROMETHEUS] },
+    Layer { name: "policy", imports: &["wire", "fault", "units", "event_names"], must_not_name: &[PURE, CLOCKS, LOGS] },
     Layer {
         name: "session",
-        imports: &["policy", "wire", "units", "event_names"],
+        imports: &["policy", "wire", "fault", "units", "event_names"],
         must_not_name: &[PURE, CLOCKS, LOGS],
     },
     Layer {
         name: "relay",
-        imports: &["session", "policy", "wire", "units", "event_names", "observe"],
+        imports: &["session", "policy", "wire", "fault", "units", "event_names", "observe"],
         must_not_name: &[LOGS, TLS, PROMETHEUS],
     },
-    Layer { name: "tls", imports: &["relay", "policy", "units", "observe"], must_not_name: &[LOGS, PROMETHEUS] },
-    Layer { name: "jwks", imports: &["policy", "observe"], must_not_name: &[LOGS, PROMETHEUS] },
+    Layer {
+        name: "tls",
+        imports: &["relay", "policy", "side_http", "fault", "units", "observe"],
+        must_not_name: &[LOGS, PROMETHEUS],
+    },
+    Layer { name: "jwks", imports: &["policy", "fault", "observe"], must_not_name: &[LOGS, PROMETHEUS] },
     Layer {
         name: "gateway",
-        imports: &["tls", "relay", "session", "policy", "wire", "units", "event_names", "observe"],
+        imports: &["tls", "relay", "session", "policy", "wire", "fault", "units", "event_names", "observe"],
         must_not_name: &[LOGS, PROMETHEUS],
     },
     Layer {
         name: "admin",
-        imports: &["relay", "session", "policy", "wire", "units", "event_names", "observe"],
+        imports: &["relay", "session", "policy", "side_http", "wire", "fault", "units", "event_names", "observe"],
         must_not_name: &[LOGS, PROMETHEUS],
     },
     Layer {
         name: "config",
-        imports: &["gateway", "tls", "admin", "relay", "session", "policy", "units", "observe"],
+        imports: &["gateway", "tls", "admin", "relay", "session", "policy", "fault", "units", "observe"],
         must_not_name: &[&["hyper::", "socket2::", "TcpStream", "TcpListener"], LOGS, PROMETHEUS],
     },
     Layer {
@@ -105,13 +111,18 @@ const LAYERS: &[Layer] = &[
             "session",
             "policy",
             "wire",
+            "fault",
             "units",
             "event_names",
             "observe",
         ],
         must_not_name: &[LOGS, PROMETHEUS],
     },
-    Layer { name: "cli", imports: &["start", "config", "policy", "units", "observe"], must_not_name: &[PROMETHEUS] },
+    Layer {
+        name: "cli",
+        imports: &["start", "config", "policy", "fault", "units", "observe"],
+        must_not_name: &[PROMETHEUS],
+    },
 ];
 
 /// Files that may name what the rest of their layer must not.
@@ -126,7 +137,7 @@ const EXCEPT: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that still have circles of files. Nothing is added here; the list is to become empty.
-const CIRCLES_REMAIN: &[&str] = &["wire", "observe", "policy", "session", "relay", "config"];
+const CIRCLES_REMAIN: &[&str] = &["wire", "observe", "session", "relay"];
 
 /// Lines of a file without its tests. A longer file holds two things: split it.
 const FILE_LINES_MAX: usize = 500;

@@ -1,16 +1,19 @@
 //! The operator's address over a real socket.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
     sync::oneshot,
+    time::timeout,
 };
 
 use super::*;
 use crate::{
     event_names::EventNames,
     observe::{gauges::Gauges, tally::Tally},
+    side_http::HEADER_TIMEOUT,
 };
 
 struct Operator {
@@ -134,14 +137,12 @@ async fn a_head_that_never_ends_is_cut_off() {
 }
 
 #[tokio::test]
-async fn idle_connections_beyond_the_bound_wait_and_do_no_harm() {
+async fn idle_connections_beyond_the_bound_do_no_harm() {
     let operator = Operator::start("127.0.0.1:0", None).await;
     let mut idle = Vec::new();
     for _ in 0..CONNECTIONS_MAX {
         idle.push(TcpStream::connect(operator.address).await.unwrap());
     }
-    let asked = timeout(Duration::from_millis(200), operator.get("/livez")).await;
-    assert!(asked.is_err(), "all places are taken");
-    idle.pop();
-    assert_eq!(status(&operator.get("/livez").await), 200);
+    let asked = timeout(HEADER_TIMEOUT / 2, operator.get("/livez")).await.unwrap();
+    assert_eq!(status(&asked), 200);
 }

@@ -8,7 +8,7 @@ use super::{
     output::{complain, print},
 };
 use crate::{
-    config::{load::Overrides, schema},
+    config::{load::Sources, schema},
     start,
 };
 
@@ -43,10 +43,10 @@ pub(super) fn check(args: Args) -> Result<(), Failure> {
     if args.reference {
         return Ok(print(&schema::reference())?);
     }
-    let (config, file) = load(args.file, &Overrides::default())?;
-    start::verify(&config).map_err(|error| Failure::of_start(error, file))?;
-    for warning in config.check().map_err(Failure::Config)? {
+    let (loaded, sources) = load(Sources { file: args.file, ..Sources::default() })?;
+    start::verify(&loaded).map_err(|error| Failure::of_config(error, &sources))?;
+    for warning in loaded.config.warnings() {
         complain(&format!("warning: {warning}"));
     }
-    Ok(print(&schema::effective(&config))?)
+    Ok(print(&schema::effective(&loaded.config))?)
 }

@@ -1,10 +1,10 @@
 //! Why a subcommand failed, and what the program exits with.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{io, process::ExitCode};
 
 use crate::{
-    config::{error::ConfigError, load::line_of},
-    policy::compile_error::CompileError,
+    config::{error::ConfigError, load::Sources},
+    fault::Fault,
     start::StartError,
 };
 
@@ -47,13 +47,11 @@ impl From<Exit> for ExitCode {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error(transparent)]
-    Config(ConfigError),
+    Config(#[from] ConfigError),
     #[error("{0} (no file was read: there is no {SYSTEM_CONFIG}, and none was named)")]
     ConfigWithoutFile(ConfigError),
     #[error(transparent)]
     Start(StartError),
-    #[error("{file}:{line}: {error}", file = .file.display())]
-    StartFromFile { file: PathBuf, line: usize, error: StartError },
     #[error(transparent)]
     Token(#[from] TokenError),
     #[error("cannot write to standard output: {0}")]
@@ -61,28 +59,16 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// Adds file and line where a key of the file is at fault.
-    pub(super) fn of_start(error: StartError, file: Option<PathBuf>) -> Self {
-        let key = match &error {
-            StartError::Compile(error) => error.key(),
-            StartError::KeyServer(_) => "auth.jwks_url".to_owned(),
-            StartError::Tls(error) => error.key(),
-            StartError::AdminToken(_) => "admin.token".to_owned(),
-            _ => return Self::Start(error),
-        };
-        let place = file.and_then(|file| Some((line_of(&file, &key)?, file)));
-        match place {
-            Some((line, file)) => Self::StartFromFile { file, line, error },
-            None => Self::Start(error),
-        }
+    /// Adds that no file was read, where that may be the reason.
+    pub(super) fn of_config(error: ConfigError, sources: &Sources) -> Self {
+        if sources.file.is_none() { Self::ConfigWithoutFile(error) } else { Self::Config(error) }
     }
 
     /// What the program exits with.
     pub(super) const fn exit(&self) -> Exit {
         match self {
             Self::Config(_) | Self::ConfigWithoutFile(_) | Self::Token(_) => Exit::Configuration,
-            Self::Start(error) | Self::StartFromFile { error, .. } if error.is_configuration() => Exit::Configuration,
-            Self::Start(_) | Self::StartFromFile { .. } | Self::Output(_) => Exit::Failed,
+            Self::Start(_) | Self::Output(_) => Exit::Failed,
         }
     }
 }
@@ -95,7 +81,7 @@ pub(super) enum TokenError {
     NoSecret,
     /// The secret cannot be used.
     #[error(transparent)]
-    Secret(#[from] CompileError),
+    Secret(#[from] Fault),
     /// No algorithm for a shared secret.
     #[error("auth.algorithms has none of HS256, HS384 and HS512, which auth.secret is for")]
     NoAlgorithm,

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use super::{configuration::load, failure::Failure};
-use crate::{config::load::Overrides, start};
+use crate::{
+    config::load::Sources,
+    start::{self, StartError},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,9 +32,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
-    let overrides = Overrides { listen: args.listen, upstream: args.upstream };
-    let (config, file) = load(args.config, &overrides)?;
-    start::run(config, file.clone(), overrides).map_err(|error| Failure::of_start(error, file))
+    let (loaded, sources) = load(Sources { file: args.config, listen: args.listen, upstream: args.upstream })?;
+    start::run(loaded, sources.clone()).map_err(|error| match error {
+        StartError::Config(error) => Failure::of_config(error, &sources),
+        error => Failure::Start(error),
+    })
 }
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {

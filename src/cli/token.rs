@@ -14,12 +14,9 @@ use super::{
     output::print,
 };
 use crate::{
-    config::load::Overrides,
-    policy::{
-        auth::{AuthTable, SECRET_MIN_BYTES},
-        compile_error::CompileError,
-    },
-    units::{Period, Secret},
+    config::load::Sources,
+    policy::auth::{AuthTable, compile::shared_secret},
+    units::Period,
 };
 
 /// Tokens cannot be revoked, so none is valid for ever.
@@ -53,29 +50,20 @@ pub(super) struct Args {
 }
 
 pub(super) fn token(args: Args) -> Result<(), Failure> {
-    let (config, file) = load(args.config.clone(), &Overrides::default())?;
-    let token = mint(&config.auth, args, SystemTime::now()).map_err(|error| match error {
-        TokenError::Secret(error) => Failure::of_start(error.into(), file),
+    let (loaded, _) = load(Sources { file: args.config.clone(), ..Sources::default() })?;
+    let token = mint(&loaded.config.auth, args, SystemTime::now()).map_err(|error| match error {
+        TokenError::Secret(fault) => Failure::Config(loaded.place(fault.into())),
         error => error.into(),
     })?;
     Ok(print(&format!("{token}\n"))?)
 }
 
 fn mint(auth: &AuthTable, args: Args, now: SystemTime) -> Result<String, TokenError> {
-    let secret = secret(auth)?;
+    let source = auth.secret.as_ref().ok_or(TokenError::NoSecret)?;
+    let secret = shared_secret(source, auth.allow_weak_secret)?;
     let claims = claims(auth, args, now)?;
     let key = EncodingKey::from_secret(secret.expose());
     Ok(jsonwebtoken::encode(&Header::new(algorithm(auth)?), &claims, &key)?)
-}
-
-fn secret(auth: &AuthTable) -> Result<Secret, TokenError> {
-    let source = auth.secret.as_ref().ok_or(TokenError::NoSecret)?;
-    let secret = source.read().map_err(CompileError::Secret)?;
-    let length = secret.expose().len();
-    if length < SECRET_MIN_BYTES && !auth.allow_weak_secret {
-        return Err(CompileError::WeakSecret(length).into());
-    }
-    Ok(secret)
 }
 
 fn algorithm(auth: &AuthTable) -> Result<Algorithm, TokenError> {
@@ -205,7 +193,7 @@ mod tests {
     fn there_is_no_token_that_would_not_be_let_in() {
         let (mut auth, file) = table(&"s".repeat(31));
         let refusal = |auth: &AuthTable| minted(auth, "").unwrap_err();
-        assert!(refusal(&auth).starts_with("auth.secret has 31 bytes; it needs at least 32"));
+        assert!(refusal(&auth).starts_with("auth.secret has 31 bytes; make one of at least 32"));
         auth.allow_weak_secret = true;
         assert!(minted(&auth, "").is_ok());
         auth.user_claim = vec!["uid".to_owned(), "login".to_owned()];

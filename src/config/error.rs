@@ -1,102 +1,67 @@
-//! What is wrong with a configuration, told to whoever wrote it: where, which key, what was found, what to write.
+//! What is wrong with a configuration, and where that is written.
 
-use std::{fmt, io, path::Path};
+use std::fmt;
 
-/// A configuration that cannot be used.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    place: Place,
-    key: String,
-    message: String,
-}
+use crate::fault::Fault;
 
-/// Where the mistake stands.
+/// A configuration that cannot be used: its mistakes, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
-    /// In this line of the file, counted from 1.
-    Line(String, usize),
-    /// Somewhere in the file.
-    File(String),
-    /// In an environment variable.
-    Variable(String),
-    /// In an option of the command line.
-    Option(&'static str),
-    /// In what all sources together say.
-    Everywhere,
+pub struct ConfigError(Vec<Mistake>);
+
+/// A fault and its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// `tidegate.toml:14`, an environment variable, an option of the command line. `None` where it is written nowhere: a
+    /// default does not go with the rest.
+    place: Option<String>,
+    fault: Fault,
 }
 
-/// Something that works, and that its writer may not have meant.
+/// Something that works, and that may not be meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// The key.
-    pub key: String,
+    pub key: &'static str,
     /// What about it.
-    pub message: String,
+    pub message: &'static str,
 }
 
 impl ConfigError {
-    /// Of a key, wherever that was written. A message that begins with `is` reads on from the key.
+    pub(super) fn new(mistakes: impl IntoIterator<Item = (Option<String>, Fault)>) -> Self {
+        Self(mistakes.into_iter().map(|(place, fault)| Mistake { place, fault }).collect())
+    }
+
+    pub(super) fn one(place: String, fault: Fault) -> Self {
+        Self::new([(Some(place), fault)])
+    }
+
+    /// Each mistake, for a line of its own.
     #[must_use]
-    pub fn of_key(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { place: Place::Everywhere, key: key.into(), message: message.into() }
-    }
-
-    pub(super) fn in_variable(variable: &str, key: String, message: impl Into<String>) -> Self {
-        Self { place: Place::Variable(variable.to_owned()), key, message: message.into() }
-    }
-
-    pub(super) fn unreadable(path: &Path, source: &io::Error) -> Self {
-        let message = format!("cannot be read: {source}");
-        Self { place: Place::File(path.display().to_string()), key: String::new(), message }
-    }
-
-    pub(super) fn in_file(file: &str, line: Option<usize>, key: String, message: String) -> Self {
-        let place = line.map_or_else(|| Place::File(file.to_owned()), |line| Place::Line(file.to_owned(), line));
-        Self { place, key, message }
-    }
-
-    pub(super) fn key(&self) -> &str {
-        &self.key
-    }
-
-    /// The same, caused by this environment variable.
-    pub(super) fn of_variable(self, variable: &str) -> Self {
-        Self { place: Place::Variable(variable.to_owned()), ..self }
-    }
-
-    /// The same, caused by this option of the command line.
-    pub(super) fn of_option(self, option: &'static str) -> Self {
-        Self { place: Place::Option(option), ..self }
-    }
-
-    /// The same in `file`, at the line that `line_of` knows for the key.
-    pub(super) fn located(self, file: &str, line_of: impl FnOnce(&str) -> Option<usize>) -> Self {
-        match (&self.place, line_of(&self.key)) {
-            (Place::Everywhere, Some(line)) => Self { place: Place::Line(file.to_owned(), line), ..self },
-            _ => self,
-        }
+    pub fn mistakes(&self) -> &[Mistake] {
+        &self.0
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Place::Line(file, line) => write!(f, "{file}:{line}: ")?,
-            Place::File(file) => write!(f, "{file}: ")?,
-            Place::Variable(variable) => write!(f, "environment variable {variable}: ")?,
-            Place::Option(option) => write!(f, "{option}: ")?,
-            Place::Everywhere => {}
+        for (at, mistake) in self.0.iter().enumerate() {
+            let separator = if at == 0 { "" } else { "\n" };
+            write!(f, "{separator}{mistake}")?;
         }
-        let reads_on = ["is ", "are ", "has ", "needs ", "cannot "].iter().any(|verb| self.message.starts_with(verb));
-        match (self.key.as_str(), reads_on) {
-            ("" | ".", _) => f.write_str(&self.message),
-            (key, true) => write!(f, "{key} {}", self.message),
-            (key, false) => write!(f, "{key}: {}", self.message),
-        }
+        Ok(())
     }
 }
 
 impl std::error::Error for ConfigError {}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some(place) => write!(f, "{place}: {}", self.fault),
+            None => self.fault.fmt(f),
+        }
+    }
+}
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,161 +1,129 @@
-//! Reads the configuration: defaults, then the file, then `TIDEGATE__TABLE__KEY`, then the command line. Later ones win;
-//! unknown keys are refused wherever they stand.
+//! Reads the configuration. Its layers are figment's: defaults, the file, `TIDEGATE__TABLE__KEY`, the command line. Later
+//! ones win; unknown keys are refused wherever they stand.
 
-mod environment;
+mod file;
 mod plain;
+mod setting;
 
-use std::{env, ffi::OsString, fs, net::SocketAddr, path::Path};
+use std::{env, ffi::OsString, net::SocketAddr, path::PathBuf};
 
-use serde::de::IntoDeserializer as _;
-use toml_edit::{DocumentMut, ImDocument, Item, TomlError};
+use figment::{Figment, providers::Serialized};
+use serde_json::Value;
 
-use self::{environment::Variable, plain::plain};
-use super::{Config, error::ConfigError};
+use self::{file::ConfigFile, plain::plain, setting::Setting};
+use super::{error::ConfigError, model::Config};
+use crate::fault::Fault;
 
-/// What the command line says over everything else.
+/// Where a configuration comes from, beside the environment of this process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Overrides {
-    /// `--listen`
+pub struct Sources {
+    /// `None`: no file is read.
+    pub file: Option<PathBuf>,
+    /// `--listen`, over everything else.
     pub listen: Option<SocketAddr>,
-    /// `--upstream`
+    /// `--upstream`, over everything else.
     pub upstream: Option<String>,
 }
 
-impl Overrides {
-    fn apply(&self, config: &mut Config) {
+/// A configuration, and where each of its keys is written.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    layers: Layers,
+}
+
+/// All sources, one over the other.
+#[derive(Debug, Default)]
+struct Layers {
+    figment: Figment,
+    file: ConfigFile,
+}
+
+impl Sources {
+    /// Reads them, and the environment of this process.
+    ///
+    /// # Errors
+    /// What is no configuration, with its place. What a configuration says is checked when it is put into effect.
+    pub fn load(&self) -> Result<Loaded, ConfigError> {
+        self.load_with(env::vars_os())
+    }
+
+    /// The same with another environment.
+    pub(crate) fn load_with(
+        &self,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Loaded, ConfigError> {
+        let file = self.file.as_deref().map(ConfigFile::read).transpose()?.unwrap_or_default();
+        let mut figment = Figment::from(Serialized::defaults(Config::default())).merge(&file);
+        for variable in setting::variables(environment)? {
+            figment = figment.merge(variable);
+        }
         if let Some(address) = self.listen {
-            config.listen.address = address;
+            figment = figment.merge(Setting::option("--listen", "listen.address", address.to_string()));
         }
         if let Some(url) = &self.upstream {
-            config.upstream.url.clone_from(url);
+            figment = figment.merge(Setting::option("--upstream", "upstream.url", url.clone()));
         }
-    }
-
-    /// The option that sets this key.
-    fn option_for(&self, key: &str) -> Option<&'static str> {
-        match key {
-            "listen.address" => self.listen.map(|_| "--listen"),
-            "upstream.url" => self.upstream.as_ref().map(|_| "--upstream"),
-            _ => None,
-        }
+        Layers { figment, file }.read()
     }
 }
 
-/// Reads the configuration, of this file or of none, of this process's environment and of its command line, and checks
-/// what they come to.
-///
-/// # Errors
-/// The first thing that is wrong, with its place.
-pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Config, ConfigError> {
-    load_from(path, env::vars_os(), overrides)
-}
-
-fn load_from(
-    path: Option<&Path>,
-    environment: impl Iterator<Item = (OsString, OsString)>,
-    overrides: &Overrides,
-) -> Result<Config, ConfigError> {
-    let (name, text) = path.map(read).transpose()?.unwrap_or_default();
-    parse(&name, &text)?;
-    let mut variables = environment::variables(environment)?;
-    let mut config = layered(&text, &mut variables)?;
-    overrides.apply(&mut config);
-    config.check().map_err(|error| {
-        if let Some(option) = overrides.option_for(error.key()) {
-            return error.of_option(option);
-        }
-        match variables.iter().find(|variable| variable.concerns(error.key())) {
-            Some(variable) => error.of_variable(&variable.name),
-            None => error.located(&name, |key| Place::of(&text, key).line),
-        }
-    })?;
-    Ok(config)
-}
-
-/// Reads one file's text alone, unchecked. `name` is what errors call it.
-///
-/// # Errors
-/// The first thing that is no configuration, with its line.
-pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
-    let document = ImDocument::parse(text).map_err(|error| no_toml(name, text, &error))?;
-    serde_path_to_error::deserialize(toml_edit::de::Deserializer::from(document)).map_err(|error| {
-        let key = error.path().to_string();
-        let cause = error.inner();
-        let place = Place::of(text, &key);
-        let line = cause.span().map(|span| line_at(text, span.start)).or(place.line);
-        ConfigError::in_file(name, line, key, plain(cause.message(), place.value.as_deref()))
-    })
-}
-
-fn no_toml(name: &str, text: &str, error: &TomlError) -> ConfigError {
-    let line = error.span().map(|span| line_at(text, span.start));
-    ConfigError::in_file(name, line, String::new(), error.message().trim().replace('\n', ", "))
-}
-
-/// The line of a file, counted from 1, that says a dotted key such as `rate_limit[0].per`, or the last part of it that is
-/// there. None where an environment variable says it instead.
-#[must_use]
-pub fn line_of(path: &Path, key: &str) -> Option<usize> {
-    if environment::variables(env::vars_os()).ok()?.iter().any(|variable| variable.concerns(key)) {
-        return None;
+impl Loaded {
+    /// One file's text alone, with neither environment nor command line. `name` is what errors call it.
+    ///
+    /// # Errors
+    /// As for [`Sources::load`].
+    pub fn of_text(name: &str, text: &str) -> Result<Self, ConfigError> {
+        let file = ConfigFile::parse(name.to_owned(), text.to_owned())?;
+        Layers { figment: Figment::from(Serialized::defaults(Config::default())).merge(&file), file }.read()
     }
-    Place::of(&fs::read_to_string(path).ok()?, key).line
-}
 
-fn read(path: &Path) -> Result<(String, String), ConfigError> {
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::unreadable(path, &source))?;
-    Ok((path.display().to_string(), text))
-}
-
-/// The file's text, which is known to be good alone, under the environment.
-fn layered(text: &str, variables: &mut [Variable]) -> Result<Config, ConfigError> {
-    // A variable's text is what it says, and TOML only where its key wants no text. Each round settles one of them.
-    loop {
-        let mut document: DocumentMut = text.parse().map_err(|error| no_toml("", text, &error))?;
-        environment::overlay(&mut document, variables);
-        let (key, message) = match serde_path_to_error::deserialize(document.into_deserializer()) {
-            Ok(config) => return Ok(config),
-            Err(error) => (error.path().to_string(), error.inner().message().to_owned()),
-        };
-        let Some(variable) = variables.iter_mut().find(|variable| variable.concerns(&key)) else {
-            return Err(ConfigError::of_key(key, plain(&message, None)));
-        };
-        if !variable.read_as_toml() {
-            let found = format!("{:?}", variable.text);
-            return Err(ConfigError::in_variable(&variable.name, key, plain(&message, Some(&found))));
-        }
+    /// Where these faults of the configuration are written: the one place that knows.
+    #[must_use]
+    pub fn place(&self, faults: Vec<Fault>) -> ConfigError {
+        self.layers.place(faults)
     }
 }
 
-fn line_at(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1
+/// A configuration that a program has made: nothing says its keys.
+impl From<Config> for Loaded {
+    fn from(config: Config) -> Self {
+        Self { config, layers: Layers::default() }
+    }
 }
 
-/// Where a dotted key such as `rate_limit[0].per` stands in the file.
-#[derive(Debug, Default)]
-struct Place {
-    /// The line of it, or of the last part of it that is there.
-    line: Option<usize>,
-    /// What is written there, where all of it is.
-    value: Option<String>,
-}
-
-impl Place {
-    fn of(text: &str, key: &str) -> Self {
-        let Ok(document) = ImDocument::parse(text) else { return Self::default() };
-        let mut item: &Item = document.as_item();
-        let mut line = None;
-        for part in key.split(['.', '[']).map(|part| part.trim_end_matches(']')) {
-            let next = match part.parse::<usize>() {
-                Ok(index) => item.get(index),
-                Err(_) => item.get(part),
-            };
-            let Some(next) = next else { return Self { line, value: None } };
-            let key_span = item.as_table_like().and_then(|table| table.key(part)).and_then(toml_edit::Key::span);
-            line = key_span.or_else(|| next.span()).map(|span| line_at(text, span.start)).or(line);
-            item = next;
+impl Layers {
+    fn read(self) -> Result<Loaded, ConfigError> {
+        match self.config() {
+            Ok(config) => Ok(Loaded { config, layers: self }),
+            Err(fault) => Err(self.place(vec![fault])),
         }
-        Self { line, value: item.as_str().map(|value| format!("{value:?}")) }
+    }
+
+    /// What all layers come to. It is read through JSON, because serde's errors name indexes of lists there.
+    fn config(&self) -> Result<Config, Fault> {
+        let merged: Value = self.figment.extract().map_err(|error| Fault::new("", error.to_string()))?;
+        serde_path_to_error::deserialize(&merged).map_err(|error| {
+            let key = error.path().to_string();
+            let pointer = format!("/{}", key.replace(['.', '['], "/").replace(']', ""));
+            let found = merged.pointer(&pointer).and_then(Value::as_str).map(|found| format!("{found:?}"));
+            Fault::new(key, plain(&error.inner().to_string(), found.as_deref()))
+        })
+    }
+
+    fn place(&self, faults: Vec<Fault>) -> ConfigError {
+        ConfigError::new(faults.into_iter().map(|fault| (self.place_of(&fault.key), fault)))
+    }
+
+    /// The file and line, the variable or the option that says this key. Where none does, what says the table around it:
+    /// the file first.
+    fn place_of(&self, key: &str) -> Option<String> {
+        // All entries of a list come from one layer.
+        let own = key.split('[').next().unwrap_or_default();
+        let mut tables = std::iter::successors(Some(own), |key| Some(key.rsplit_once('.')?.0)).skip(1);
+        let setting = |key| self.figment.find_metadata(key).and_then(setting::name).map(str::to_owned);
+        setting(own).or_else(|| self.file.place_of(key)).or_else(|| tables.find_map(setting))
     }
 }
 

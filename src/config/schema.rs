@@ -4,9 +4,10 @@
 mod text;
 
 use schemars::{Schema, schema_for};
+use serde_json::Value;
 
 use self::text::{Comments, written};
-use super::Config;
+use super::model::Config;
 
 /// What the reference file begins with.
 const REFERENCE_HEAD: &str = "\
@@ -42,25 +43,72 @@ pub fn effective(config: &Config) -> String {
 }
 
 /// The schema as a value: tables and keys in the order in which they are written, with their docs as descriptions.
-fn generate() -> Schema {
+pub(super) fn generate() -> Schema {
     schema_for!(Config)
+}
+
+/// What the schema says of a table or key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Node<'a> {
+    root: &'a Value,
+    node: &'a Value,
+}
+
+impl<'a> Node<'a> {
+    /// The file as a whole.
+    pub(super) const fn root(schema: &'a Value) -> Self {
+        Self { root: schema, node: schema }
+    }
+
+    /// A key of this table. `None` where the table has no such key, or this is no table.
+    pub(super) fn key(self, name: &str) -> Option<Self> {
+        let of = |node: &'a Value| node["properties"].get(name).or(node.get("additionalProperties"));
+        let node = self.forms().into_iter().filter_map(of).find(|node| node.is_object())?;
+        Some(Self { node, ..self })
+    }
+
+    /// Does this table name the key, rather than take any?
+    pub(super) fn names(self, key: &str) -> bool {
+        self.forms().into_iter().any(|node| node["properties"].get(key).is_some())
+    }
+
+    /// May text stand here?
+    pub(super) fn wants_text(self) -> bool {
+        let is_text = |node: &Value| match &node["type"] {
+            Value::Array(types) => types.iter().any(|one| one == "string"),
+            one => one == "string",
+        };
+        self.forms().into_iter().any(is_text)
+    }
+
+    /// The forms it may have, behind references and in alternatives.
+    fn forms(self) -> Vec<&'a Value> {
+        let definition =
+            self.node["$ref"].as_str().and_then(|reference| self.root.pointer(reference.strip_prefix('#')?));
+        let node = definition.unwrap_or(self.node);
+        let alternatives = [&node["anyOf"], &node["oneOf"]].into_iter().filter_map(Value::as_array).flatten();
+        let deeper = alternatives.flat_map(|node| Self { node, ..self }.forms());
+        std::iter::once(node).chain(deeper).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::{env, fs};
 
-    use serde_json::Value;
-
     use super::*;
     use crate::{
-        config::load::parse, gateway::websocket::WebsocketTable, session::plain::OnUpstreamLoss, units::SecretSource,
+        config::load::Loaded, gateway::websocket::WebsocketTable, session::plain::OnUpstreamLoss, units::SecretSource,
     };
 
     const REFERENCE_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/tidegate.toml");
 
     fn keys(table: &Value) -> Vec<&str> {
         table["properties"].as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    fn read(text: &str) -> Config {
+        Loaded::of_text("tidegate.toml", text).unwrap().config
     }
 
     fn is_table(definition: &str) -> bool {
@@ -115,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_reference_read_is_the_default() {
-        assert_eq!(parse("reference", &reference()), Ok(Config::default()));
+        assert_eq!(read(&reference()), Config::default());
     }
 
     #[test]
@@ -137,7 +185,7 @@ mod tests {
         let mut config = Config::default();
         config.auth.secret = Some(SecretSource::Env("NEXTAUTH_SECRET".to_owned()));
         config.auth.forward_claims.insert("x-user-id".to_owned(), "sub".to_owned());
-        assert_eq!(parse("effective", &effective(&config)), Ok(config.clone()));
+        assert_eq!(read(&effective(&config)), config);
         config.rate_limit.clear();
         config.websocket.push(WebsocketTable {
             path: "/ws".to_owned(),
@@ -146,6 +194,6 @@ mod tests {
             replay_first: 1,
             replay_events: vec!["subscribe".to_owned()],
         });
-        assert_eq!(parse("effective", &effective(&config)), Ok(config));
+        assert_eq!(read(&effective(&config)), config);
     }
 }

@@ -99,7 +99,7 @@ impl FilesWatch {
         let paths: Vec<_> = paths.into_iter().collect();
         let (stir, stirred) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            // Looking is an access too: whoever heeds those looks for ever.
+            // Reading a file is an access too: heeding those would never end.
             if !event.is_ok_and(|event| event.kind.is_access()) {
                 // One token is enough: it says «look again».
                 let _ = stir.try_send(());

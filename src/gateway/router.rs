@@ -2,11 +2,14 @@
 
 mod query;
 
-use http::{HeaderMap, Method, header, request::Parts};
+use std::collections::BTreeSet;
+
+use http::{HeaderMap, Method, Uri, header, request::Parts};
 
 pub use self::query::Query;
 use super::{cors, head_guard::head::mentions_websocket, websocket::table::WebsocketTable};
 use crate::{
+    fault::{Fault, Faults},
     session::{SocketioTable, Transport},
     wire::engineio::{error::EngineError, open::Sid},
 };
@@ -67,14 +70,37 @@ pub enum WebsocketRoute {
 
 impl Routes {
     /// The routes of a configuration. `token_keys` are the query keys that may carry a token.
-    #[must_use]
-    pub fn new(socketio: &SocketioTable, websocket: &[WebsocketTable], token_keys: Vec<String>) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// Each path that no request can have or that another route uses; no transport.
+    pub fn compile(
+        socketio: &SocketioTable,
+        websocket: &[WebsocketTable],
+        token_keys: Vec<String>,
+    ) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
+        let path = &socketio.path;
+        if !is_path(path) || !path.ends_with('/') || path == "/" {
+            let message =
+                format!("is {path:?}; it begins and ends with a slash and has no query, for example \"/socket.io/\"");
+            faults.add("socketio.path", message);
+        }
+        if socketio.transports.is_empty() {
+            let message = "is empty; clients need one, for example [\"websocket\"]";
+            faults.add("socketio.transports", message);
+        }
+        let mut earlier = BTreeSet::new();
+        for (at, WebsocketTable { path, .. }) in websocket.iter().enumerate() {
+            let taken = free_path(path, &socketio.path, &earlier);
+            faults.keep(taken.map_err(|message| Fault::new(format!("websocket[{at}].path"), message)));
+            earlier.insert(path.as_str());
+        }
+        faults.finish(Some(Self {
             socketio: format!("{}/", socketio.path.trim_end_matches('/')),
             transports: socketio.transports.clone(),
             websocket: websocket.iter().map(|table| table.path.clone()).collect(),
             token_keys,
-        }
+        }))
     }
 
     /// The route of this request.
@@ -148,6 +174,22 @@ impl Routes {
             Transport::Polling => Route::Engineio(EngineRoute::Handshake),
         })
     }
+}
+
+/// Whether a request can have this path. A request's target has no spaces, and its query is not part of the path.
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.parse::<Uri>().is_ok_and(|uri| uri.path() == text)
+}
+
+/// Checks that only this WebSocket route uses the path.
+fn free_path(path: &str, socketio: &str, earlier: &BTreeSet<&str>) -> Result<(), String> {
+    if !is_path(path) {
+        return Err(format!("is {path:?}; a path begins with a slash and has no query"));
+    }
+    if path.starts_with(socketio.trim_end_matches('/')) {
+        return Err(format!("is {path:?}, which socketio.path {socketio:?} takes"));
+    }
+    if earlier.contains(path) { Err(format!("is {path:?} a second time")) } else { Ok(()) }
 }
 
 /// Any mention counts, as in the head guard: it holds back the bytes behind such a request, so it must not be

@@ -1,9 +1,10 @@
 //! Is this token good, whose is it, and until when: key set, claims, expiry.
 
 mod claims;
-mod compile;
+pub mod compile;
 mod jws;
 pub mod key_set;
+pub mod refusals;
 pub mod shared_keys;
 mod strict_json;
 
@@ -14,38 +15,15 @@ use jsonwebtoken::Algorithm;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use compile::{SECRET_MIN_BYTES, key_server};
-
+pub use self::refusals::{AuthError, EXPIRED, INVALID, KEYS_UNAVAILABLE, MISSING};
 use self::{
     claims::{Claims, Expected, Unfit},
     jws::Jws,
     key_set::{Key, KeySet, Lookup},
     shared_keys::SharedKeys,
 };
-use super::{
-    identity::Identity,
-    token_source::Token,
-    verdict::{Refusal, RefusalKind},
-};
+use super::{identity::Identity, token_source::Token};
 use crate::units::{Period, SecretSource};
-
-/// No token came, and one is needed.
-pub const MISSING: Refusal = unauthenticated("auth.missing", "Authentication token required");
-/// The token is not good, was not found in the one place it should be in, or there are two. Why is not told.
-pub const INVALID: Refusal = unauthenticated("auth.invalid", "Invalid authentication token");
-/// The token was good.
-pub const EXPIRED: Refusal = unauthenticated("auth.expired", "Invalid authentication token");
-/// We have no keys to verify a token with, and cannot get them now.
-pub const KEYS_UNAVAILABLE: Refusal = Refusal {
-    kind: RefusalKind::Unavailable,
-    code: "auth.keys_unavailable",
-    message: "Authentication is unavailable. Please try again later.",
-    rule: None,
-};
-
-const fn unauthenticated(code: &'static str, message: &'static str) -> Refusal {
-    Refusal { kind: RefusalKind::Unauthenticated, code, message, rule: None }
-}
 
 /// `[auth]`: who may open a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -131,21 +109,6 @@ enum Keys {
     Configured(KeySet),
     /// From the issuer.
     Published(Arc<SharedKeys>),
-}
-
-/// Why a token opens no session, or not yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuthError {
-    /// It does not, for this reason.
-    Refused(Refusal),
-    /// Its key is unknown, and the issuer is being asked. Ask again in a moment; the answer is there within seconds.
-    KeysPending,
-}
-
-impl From<Refusal> for AuthError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
 }
 
 impl Auth {

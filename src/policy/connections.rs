@@ -13,7 +13,13 @@ use super::{
     network::Network,
     verdict::{Refusal, RefusalKind},
 };
-use crate::units::{ByteSize, Period};
+use crate::{
+    fault::{Fault, Faults},
+    units::{ByteSize, Period},
+};
+
+/// A request head is held in memory while it comes.
+const HEADER_BYTES: std::ops::RangeInclusive<u64> = 1024..=1024 * 1024;
 
 /// `[limits]`: the bounds of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -50,6 +56,26 @@ impl Default for LimitsTable {
             send_buffer: ByteSize(1_000_000),
             shutdown_grace: Period::from_secs(30),
         }
+    }
+}
+
+impl LimitsTable {
+    /// Can these bounds be kept?
+    ///
+    /// # Errors
+    /// Each that cannot.
+    pub fn check(&self) -> Result<(), Vec<Fault>> {
+        let mut faults = Faults::default();
+        for (key, count) in
+            [("limits.connections", self.connections), ("limits.connections_per_ip", self.connections_per_ip)]
+        {
+            if count == 0 {
+                faults.add(key, "is 0, which lets nobody in");
+            }
+        }
+        faults.keep(self.handshake_timeout.above_zero("limits.handshake_timeout"));
+        faults.keep(self.header_bytes.within("limits.header_bytes", &HEADER_BYTES));
+        faults.finish(Some(()))
     }
 }
 

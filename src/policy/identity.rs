@@ -1,8 +1,10 @@
 //! A verified user; only `auth` can make one.
 
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use http::{HeaderName, HeaderValue, header};
+
+use crate::fault::{Fault, Faults};
 
 /// Headers with a meaning of their own between us and the service.
 const HAS_OTHER_MEANING: [HeaderName; 13] = [
@@ -21,10 +23,36 @@ const HAS_OTHER_MEANING: [HeaderName; 13] = [
     HeaderName::from_static("x-forwarded-host"),
 ];
 
-/// Can this header tell the service who the client is?
-#[must_use]
-pub fn can_name_client(header: &HeaderName) -> bool {
-    !HAS_OTHER_MEANING.contains(header) && !header.as_str().starts_with("sec-")
+/// The request headers of a table that tells the service who the client is, each with what fills it. `key` is what the
+/// configuration calls the table.
+///
+/// # Errors
+/// Each name that is no header, has a meaning of its own, or is there twice.
+pub fn client_headers<T: Clone>(key: &str, table: &BTreeMap<String, T>) -> Result<Vec<(HeaderName, T)>, Vec<Fault>> {
+    let (mut headers, mut faults) = (Vec::new(), Faults::default());
+    for (text, filling) in table {
+        let header = client_header(text, &headers);
+        if let Some(header) = faults.keep(header.map_err(|message| Fault::new(format!("{key}.{text}"), message))) {
+            headers.push((header, filling.clone()));
+        }
+    }
+    faults.finish(Some(headers))
+}
+
+fn client_header<T>(text: &str, earlier: &[(HeaderName, T)]) -> Result<HeaderName, &'static str> {
+    const NO_NAME: &str = "is no header name; use letters, digits and hyphens, for example x-user-id";
+    let header = text.parse::<HeaderName>().map_err(|_| NO_NAME)?;
+    // A server that makes variables of headers has the same one for `-` and `_`.
+    if text.contains('_') {
+        return Err(NO_NAME);
+    }
+    if HAS_OTHER_MEANING.contains(&header) || header.as_str().starts_with("sec-") {
+        return Err("is a header with a meaning of its own; use another one, for example x-user-id");
+    }
+    if earlier.iter().any(|(name, _)| *name == header) {
+        return Err("is there twice, as upper and lower case are the same in header names; keep one of them");
+    }
+    Ok(header)
 }
 
 /// Whose session it is, by the verified token. A function that needs a verified user takes one of these.

@@ -1,10 +1,13 @@
 //! Which namespaces clients may join.
 
 use super::{
-    compile_error::CompileError,
     pattern::Patterns,
     verdict::{Refusal, RefusalKind},
 };
+use crate::fault::Fault;
+
+/// What errors call the list.
+const KEY: &str = "socketio.namespaces";
 
 /// The namespaces of `socketio.namespaces`.
 #[derive(Debug, Clone)]
@@ -21,13 +24,13 @@ impl Namespaces {
     /// Reads names and patterns, each `*` or beginning with `/`.
     ///
     /// # Errors
-    /// [`CompileError::Namespace`] or [`CompileError::Pattern`] for an entry that no namespace can match.
-    pub fn compile(list: &[String]) -> Result<Self, CompileError> {
+    /// The first entry that no namespace can match.
+    pub fn compile(list: &[String]) -> Result<Self, Fault> {
         if let Some(at) = list.iter().position(|text| !text.is_empty() && !text.starts_with(['/', '*'])) {
-            return Err(CompileError::Namespace { at, text: list[at].clone() });
+            let message = format!("is {:?}; a namespace begins with \"/\", or write \"*\"", list[at]);
+            return Err(Fault::new(format!("{KEY}[{at}]"), message));
         }
-        let allowed = Patterns::parse(list)
-            .map_err(|(at, error)| CompileError::Pattern { key: format!("socketio.namespaces[{at}]"), error })?;
+        let allowed = Patterns::compile(KEY, list)?;
         let all = allowed.match_all();
         Ok(Self { allowed, all })
     }
@@ -57,7 +60,12 @@ mod tests {
 
     #[test]
     fn an_entry_no_namespace_can_match_is_an_error() {
-        assert!(matches!(Namespaces::compile(&["admin".to_owned()]), Err(CompileError::Namespace { at: 0, .. })));
-        assert!(matches!(Namespaces::compile(&[String::new()]), Err(CompileError::Pattern { .. })));
+        for (text, message) in [
+            ("admin", "socketio.namespaces[1] is \"admin\"; a namespace begins with \"/\", or write \"*\""),
+            ("", "socketio.namespaces[1] is empty; write a name, or \"*\" for every name"),
+        ] {
+            let error = Namespaces::compile(&["/".to_owned(), text.to_owned()]).unwrap_err();
+            assert_eq!(error.to_string(), message);
+        }
     }
 }

@@ -4,10 +4,8 @@ use http::{HeaderMap, header::ORIGIN};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    compile_error::CompileError,
-    verdict::{Refusal, RefusalKind},
-};
+use super::verdict::{Refusal, RefusalKind};
+use crate::fault::Fault;
 
 /// `[origins]`: the web pages that may connect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,10 +45,15 @@ impl Origins {
     /// Reads the list.
     ///
     /// # Errors
-    /// [`CompileError::Origin`] for an entry that is no origin: with a path, without a scheme, `null`.
-    pub fn compile(table: &OriginsTable) -> Result<Self, CompileError> {
+    /// The first entry that is no origin: with a path, without a scheme, `null`.
+    pub fn compile(table: &OriginsTable) -> Result<Self, Fault> {
         let listed = |(at, text): (usize, &String)| {
-            Origin::parse(text).ok_or_else(|| CompileError::Origin { at, text: text.clone() })
+            Origin::parse(text).ok_or_else(|| {
+                let message = format!(
+                    "is {text:?}; an origin is scheme://host[:port], for example \"https://app.example.com\", or \"*\""
+                );
+                Fault::new(format!("origins.allow[{at}]"), message)
+            })
         };
         let entries = table.allow.iter().enumerate().filter(|(_, text)| *text != "*");
         Ok(Self {
@@ -182,7 +185,7 @@ mod tests {
     fn an_entry_that_is_no_origin_is_an_error() {
         for text in ["null", "example.com", "https://example.com/", "https://*.example.com", "https://", "://x", ""] {
             let table = OriginsTable { allow: vec!["*".to_owned(), text.to_owned()] };
-            assert!(matches!(Origins::compile(&table), Err(CompileError::Origin { at: 1, .. })), "{text}");
+            assert_eq!(Origins::compile(&table).unwrap_err().key, "origins.allow[1]", "{text}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Names with `*` for any run of characters: how rules name events and namespaces.
 
+use crate::fault::Fault;
+
 /// The longest pattern, in bytes. Names of events and namespaces are shorter.
 pub const PATTERN_MAX_BYTES: usize = 256;
 
@@ -87,9 +89,11 @@ impl Patterns {
     /// Reads each of `texts`.
     ///
     /// # Errors
-    /// The first text that is no pattern: its place in the list, and why.
-    pub fn parse(texts: &[String]) -> Result<Self, (usize, PatternError)> {
-        let one = |(at, text): (usize, &String)| Pattern::parse(text).map_err(|error| (at, error));
+    /// The first text that is no pattern. `key` is what the configuration calls the list.
+    pub fn compile(key: &str, texts: &[String]) -> Result<Self, Fault> {
+        let one = |(at, text): (usize, &String)| {
+            Pattern::parse(text).map_err(|error| Fault::new(format!("{key}[{at}]"), error.to_string()))
+        };
         texts.iter().enumerate().map(one).collect::<Result<_, _>>().map(Self)
     }
 

@@ -6,7 +6,6 @@ use http::request::Parts;
 
 use super::{
     auth::{Auth, AuthTable, shared_keys::SharedKeys},
-    compile_error::CompileError,
     identity::Identity,
     namespaces::Namespaces,
     origin::{Origins, OriginsTable},
@@ -14,7 +13,10 @@ use super::{
     token_source::TokenSources,
     verdict::{Refusal, Verdict},
 };
-use crate::event_names::EventSlot;
+use crate::{
+    event_names::EventSlot,
+    fault::{Fault, Faults},
+};
 
 /// The tables that policies are compiled from.
 #[derive(Debug, Clone, Copy)]
@@ -70,20 +72,29 @@ impl Policies {
     /// set; they outlive a reload.
     ///
     /// # Errors
-    /// The first [`CompileError`]; nothing is changed by then.
+    /// What is wrong with each table; nothing is changed by then.
     pub fn compile(
         tables: &PolicyTables<'_>,
         published: &Arc<SharedKeys>,
         generation: u64,
-    ) -> Result<Self, CompileError> {
-        Ok(Self {
-            generation,
-            auth: Auth::compile(tables.auth, published)?,
-            token_sources: TokenSources::compile(&tables.auth.token_from)?,
-            origins: Origins::compile(tables.origins)?,
-            namespaces: Namespaces::compile(tables.namespaces)?,
-            rate_limits: RateLimits::compile(tables.rate_limit)?,
-        })
+    ) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
+        let auth = faults.keep(Auth::compile(tables.auth, published));
+        let token_sources = faults.keep(TokenSources::compile(&tables.auth.token_from));
+        let origins = faults.keep(Origins::compile(tables.origins));
+        let namespaces = faults.keep(Namespaces::compile(tables.namespaces));
+        let rate_limits = faults.keep(RateLimits::compile(tables.rate_limit));
+        let all = || {
+            Some(Self {
+                generation,
+                auth: auth?,
+                token_sources: token_sources?,
+                origins: origins?,
+                namespaces: namespaces?,
+                rate_limits: rate_limits?,
+            })
+        };
+        faults.finish(all())
     }
 
     /// May this request open a session, as far as can be told before anybody is known?
@@ -156,18 +167,16 @@ mod tests {
     }
 
     #[test]
-    fn the_first_table_that_is_wrong_is_named() {
+    fn every_table_that_is_wrong_is_named() {
+        let rules = [RateLimitTable::default(), RateLimitTable { messages: 0, ..RateLimitTable::default() }];
         let tables = PolicyTables {
             auth: &AuthTable::default(),
             origins: &OriginsTable::default(),
-            namespaces: &[],
-            rate_limit: &[],
+            namespaces: &["admin".to_owned()],
+            rate_limit: &rules,
         };
-        let error = Policies::compile(&tables, &Arc::default(), 1).unwrap_err();
-        assert_eq!(error.key(), "auth.required");
-        let tables = PolicyTables { auth: &AuthTable { required: false, ..AuthTable::default() }, ..tables };
-        let rules = [RateLimitTable::default(), RateLimitTable { messages: 0, ..RateLimitTable::default() }];
-        let error = Policies::compile(&PolicyTables { rate_limit: &rules, ..tables }, &Arc::default(), 1).unwrap_err();
-        assert_eq!(error.key(), "rate_limit[1].messages");
+        let faults = Policies::compile(&tables, &Arc::default(), 1).unwrap_err();
+        let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(keys, ["auth.required", "socketio.namespaces[0]", "rate_limit[1].messages"]);
     }
 }

@@ -21,21 +21,22 @@ use self::{
     shared_meters::{Counted, SharedMeters},
 };
 use super::{
-    compile_error::CompileError,
     network::Network,
     pattern::Patterns,
     verdict::{Refusal, RefusalKind, Verdict},
 };
 use crate::{
     event_names::{EventNames, EventSlot},
+    fault::{Fault, Faults},
     units::Period,
 };
 
 /// A rule beyond it is a mistake: no session sends so much.
-pub const MESSAGES_MAX: u32 = 1_000_000;
-/// One bit each in a mask of 32, which has one more to say that it is known.
-const RULES_MAX: usize = 31;
-const KNOWN: u32 = 1 << RULES_MAX;
+const MESSAGES_MAX: u32 = 1_000_000;
+/// A packet is judged by each rule that names its event.
+const RULES_MAX: usize = 16;
+/// In a mask of rules, a bit each: this mask has been worked out.
+const KNOWN: u32 = 1 << 31;
 const PER_MIN: Duration = Duration::from_millis(1);
 const PER_MAX: Duration = Duration::from_hours(24);
 
@@ -128,13 +129,15 @@ impl RateLimits {
     /// Reads the rules.
     ///
     /// # Errors
-    /// [`CompileError`] for more than 31 rules, and for a rule that counts no event or has a value out of bounds.
-    pub fn compile(tables: &[RateLimitTable]) -> Result<Self, CompileError> {
+    /// More than 16 rules, and what is wrong with each of them.
+    pub fn compile(tables: &[RateLimitTable]) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
         if tables.len() > RULES_MAX {
-            return Err(CompileError::TooManyRules { count: tables.len(), max: RULES_MAX });
+            let message = format!("has {} rules; at most {RULES_MAX} are allowed", tables.len());
+            return Err(Fault::new("rate_limit", message).into());
         }
-        let rules: Box<[_]> =
-            (0..).zip(tables).map(|(at, table)| Rule::compile(at, table)).collect::<Result<_, _>>()?;
+        let rules = (0..).zip(tables).filter_map(|(at, table)| faults.keep(Rule::compile(at, table))).collect();
+        let rules: Box<[_]> = faults.finish(Some(rules))?;
         let by_slot = std::iter::repeat_with(AtomicU32::default).take(EventNames::SLOTS).collect();
         let shared = SharedMeters::new(rules.len());
         Ok(Self { rules, by_slot, shared })
@@ -205,20 +208,25 @@ impl RateLimits {
 }
 
 impl Rule {
-    fn compile(at: u8, table: &RateLimitTable) -> Result<Self, CompileError> {
-        let rule = usize::from(at);
+    fn compile(at: u8, table: &RateLimitTable) -> Result<Self, Fault> {
+        let key = |name: &str| format!("rate_limit[{at}].{name}");
         let messages = NonZeroU32::new(table.messages).filter(|messages| messages.get() <= MESSAGES_MAX);
-        let messages = messages.ok_or(CompileError::RuleMessages { rule, messages: table.messages })?;
+        let messages = messages.ok_or_else(|| {
+            let message = format!(
+                "is {}; it must be between 1 and {MESSAGES_MAX}. To turn limits off write rate_limit = []",
+                table.messages
+            );
+            Fault::new(key("messages"), message)
+        })?;
         if !(PER_MIN..=PER_MAX).contains(&table.per.0) {
-            return Err(CompileError::RulePer(rule));
+            let (min, max) = (Period(PER_MIN), Period(PER_MAX));
+            let message = format!("is {:?}; it must be between {min} and {max}", table.per.to_string());
+            return Err(Fault::new(key("per"), message));
         }
         if table.events.is_empty() {
-            return Err(CompileError::RuleWithoutEvents(rule));
+            return Err(Fault::new(key("events"), "is empty; name events, or [\"*\"] for all of them"));
         }
-        let events = Patterns::parse(&table.events).map_err(|(entry, error)| CompileError::Pattern {
-            key: format!("rate_limit[{rule}].events[{entry}]"),
-            error,
-        })?;
+        let events = Patterns::compile(&key("events"), &table.events)?;
         Ok(Self {
             scope: table.scope,
             events,

@@ -10,7 +10,8 @@ use http::{
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use zeroize::Zeroizing;
 
-use super::{auth::INVALID, compile_error::CompileError, verdict::Refusal};
+use super::{auth::refusals::INVALID, verdict::Refusal};
+use crate::fault::Fault;
 
 /// The longest token that is looked at, in bytes.
 pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
@@ -88,10 +89,16 @@ impl TokenSources {
     /// Reads `auth.token_from`.
     ///
     /// # Errors
-    /// [`CompileError::TokenSource`] for an entry that is no source.
-    pub fn compile(texts: &[String]) -> Result<Self, CompileError> {
+    /// The first entry that is no source.
+    pub fn compile(texts: &[String]) -> Result<Self, Fault> {
         let source = |(at, text): (usize, &String)| {
-            text.parse().map_err(|()| CompileError::TokenSource { at, text: text.clone() })
+            text.parse().map_err(|()| {
+                let message = format!(
+                    "is {text:?}; write \"connect:FIELD\", \"header\", \"query:NAME\", \"cookie:NAME\" or \
+                     \"subprotocol\", names of letters, digits, '_', '-' and '.'"
+                );
+                Fault::new(format!("auth.token_from[{at}]"), message)
+            })
         };
         texts.iter().enumerate().map(source).collect::<Result<_, _>>().map(Self)
     }

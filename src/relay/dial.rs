@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use zeroize::Zeroizing;
 
 use crate::{
+    fault::{Fault, Faults},
     relay::stream::{ServiceIo, ServiceStream},
     units::{Period, SecretSource},
     wire::websocket::handshake::{self, AnswerError},
@@ -242,31 +243,48 @@ fn mend(source: &io::Error) -> &'static str {
     }
 }
 
-/// Why a table cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "upstream.url is {url:?}; expected http://HOST[:PORT] or https://HOST[:PORT], for example \"http://127.0.0.1:4003\""
-)]
-pub struct UpstreamUrlError {
-    url: String,
+/// The authority of `upstream.url`, and its port.
+fn authority(url: &str, over_tls: bool) -> Result<(Authority, u16), Fault> {
+    const EXAMPLE: &str = "for example \"http://127.0.0.1:4003\"";
+    let wrong = |why: &str| Fault::new("upstream.url", format!("is {url:?}; {why}, {EXAMPLE}"));
+    let no_url = || wrong("it must be http://HOST:PORT or https://HOST:PORT");
+    let uri: Uri = url.parse().map_err(|_| no_url())?;
+    let authority = uri.authority().cloned().ok_or_else(no_url)?;
+    let (scheme, port) = if over_tls { ("https", 443) } else { ("http", 80) };
+    if uri.scheme_str() != Some(scheme) {
+        return Err(no_url());
+    }
+    if authority.as_str().contains('@') {
+        let message =
+            format!("has a user name in it, which would be sent to nobody; it must be http://HOST:PORT, {EXAMPLE}");
+        return Err(Fault::new("upstream.url", message));
+    }
+    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+        return Err(wrong("it must be http://HOST:PORT, without a path"));
+    }
+    let names_port = authority.as_str() != authority.host();
+    match authority.port_u16() {
+        None | Some(0) if names_port => Err(wrong("its port must be a number from 1 to 65535")),
+        given => Ok((authority, given.unwrap_or(port))),
+    }
 }
 
 impl Dialler {
     /// For the service of this table; where it is at `https://`, with `tls`.
     ///
     /// # Errors
-    /// The URL is none, or not one of an HTTP service.
-    pub fn compile(table: &UpstreamTable, tls: Option<Arc<dyn Secure>>) -> Result<Self, UpstreamUrlError> {
-        let refuse = || UpstreamUrlError { url: table.url.clone() };
-        let uri: Uri = table.url.parse().map_err(|_| refuse())?;
-        let authority = uri.authority().cloned().ok_or_else(refuse)?;
-        let is_bare = matches!(uri.path(), "" | "/") && uri.query().is_none() && !authority.as_str().contains('@');
-        let (scheme, port) = if tls.is_some() { ("https", 443) } else { ("http", 80) };
-        if uri.scheme_str() != Some(scheme) || !is_bare {
-            return Err(refuse());
-        }
-        let address = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(port)).into();
-        Ok(Self { authority, address, connect_timeout: table.connect_timeout.0, tls })
+    /// The URL is none, or not one of an HTTP service; a time is zero.
+    pub fn compile(table: &UpstreamTable, tls: Option<Arc<dyn Secure>>) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
+        let authority = faults.keep(authority(&table.url, tls.is_some()));
+        let connect_timeout = faults.keep(table.connect_timeout.above_zero("upstream.connect_timeout"));
+        faults.keep(table.response_timeout.above_zero("upstream.response_timeout"));
+        let dialler = || {
+            let (authority, port) = authority?;
+            let address = format!("{}:{port}", authority.host()).into();
+            Some(Self { authority, address, connect_timeout: connect_timeout?, tls })
+        };
+        faults.finish(dialler())
     }
 
     /// Host and port of the service, as its URL says.
@@ -466,7 +484,8 @@ mod tests {
         for bad in
             ["", "service:80", "https://service", "http://service/path", "http://u@service", "http://", "ws://service"]
         {
-            assert!(compile(bad).unwrap_err().to_string().contains("expected http://HOST"), "{bad}");
+            let faults = compile(bad).unwrap_err();
+            assert_eq!((faults.len(), faults[0].key.as_str()), (1, "upstream.url"), "{bad}");
         }
     }
 }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::queue::QueueBounds;
 use crate::{
-    policy::{compile_error::CompileError, pattern::Patterns},
+    fault::Fault,
+    policy::pattern::Patterns,
     units::{ByteSize, Period},
     wire::socketio::peek::PacketHead,
 };
@@ -89,10 +90,9 @@ impl HoldTerms {
     /// As the table says.
     ///
     /// # Errors
-    /// [`CompileError::Pattern`] for an entry of `retry_events` that is no pattern.
-    pub fn compile(table: &SessionTable) -> Result<Self, CompileError> {
-        let retry_events = Patterns::parse(&table.retry_events)
-            .map_err(|(at, error)| CompileError::Pattern { key: format!("session.retry_events[{at}]"), error })?;
+    /// An entry of `retry_events` that is no pattern.
+    pub fn compile(table: &SessionTable) -> Result<Self, Fault> {
+        let retry_events = Patterns::compile("session.retry_events", &table.retry_events)?;
         Ok(Self {
             hold: Some(table.hold.0).filter(|hold| !hold.is_zero()),
             resume: Some(table.resume.0).filter(|resume| !resume.is_zero()),

@@ -1,7 +1,8 @@
 //! What a client of a plain route said first, or subscribed to: said again to a service that knows nothing of it.
 
 use crate::{
-    policy::pattern::{PatternError, Patterns},
+    fault::Fault,
+    policy::pattern::Patterns,
     session::queue::{Queue, QueueBounds, WholePacket},
 };
 
@@ -16,12 +17,20 @@ pub struct ReplayTerms {
 }
 
 impl ReplayTerms {
-    /// The first so many, and those whose event one of these patterns names.
+    /// The first so many, and those whose event one of these patterns names. `route` is what the configuration calls
+    /// the table.
     ///
     /// # Errors
-    /// The place of a text that is no pattern, and why.
-    pub fn new(first: usize, events: &[String]) -> Result<Self, (usize, PatternError)> {
-        Ok(Self { first, events: Patterns::parse(events)? })
+    /// More than [`REPLAY_BOUNDS`] allow, or a text that is no pattern.
+    pub fn compile(route: &str, first: usize, events: &[String]) -> Result<Self, Fault> {
+        let max = REPLAY_BOUNDS.packets;
+        if first > max {
+            return Err(Fault::new(
+                format!("{route}.replay_first"),
+                format!("is {first}; at most {max} messages are said again"),
+            ));
+        }
+        Ok(Self { first, events: Patterns::compile(&format!("{route}.replay_events"), events)? })
     }
 
     /// Is a message of this event said again, whenever it came?
@@ -88,7 +97,7 @@ mod tests {
     use crate::wire::websocket::frame::OpCode;
 
     fn terms(first: usize) -> ReplayTerms {
-        ReplayTerms::new(first, &["sub*".to_owned()]).unwrap()
+        ReplayTerms::compile("websocket[0]", first, &["sub*".to_owned()]).unwrap()
     }
 
     fn message(event: &str, terms: &ReplayTerms) -> WholePacket {

@@ -9,10 +9,11 @@ use std::{
 use crate::{
     admin::health::Health,
     config::Config,
+    fault::Fault,
     observe::gauges::Gauges,
     tls::{
         CertificateSlot, OrderedHere,
-        acme::{Acme, AcmeError, AcmeTable, challenges::Challenges, http01},
+        acme::{Acme, AcmeTable, challenges::Challenges, http01},
     },
 };
 
@@ -22,7 +23,7 @@ pub(super) fn table(config: &Config) -> Option<&AcmeTable> {
 }
 
 /// Checks `[tls.acme]`.
-pub(super) fn verify(config: &Config) -> Result<(), AcmeError> {
+pub(super) fn verify(config: &Config) -> Result<(), Vec<Fault>> {
     table(config).map_or(Ok(()), Acme::verify)
 }
 
@@ -38,7 +39,7 @@ pub(super) struct CertificateOrder {
 
 impl CertificateOrder {
     /// Prepares the order; makes no connection. `None` where certificates come from files, or without TLS.
-    pub(super) fn of(config: &Config, gauges: &Arc<Gauges>) -> Result<Option<Self>, AcmeError> {
+    pub(super) fn of(config: &Config, gauges: &Arc<Gauges>) -> Result<Option<Self>, Vec<Fault>> {
         let Some(table) = table(config) else { return Ok(None) };
         let acme = Acme::new(table, Arc::clone(gauges))?;
         let (slot, challenges) = (Arc::default(), acme.challenges());

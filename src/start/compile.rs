@@ -1,26 +1,31 @@
-//! From what the configuration says to what every thread obeys.
+//! Compiles the configuration into the rules that every thread obeys.
 
 use std::{sync::Arc, time::SystemTime};
 
 use crate::{
     config::Config,
     event_names::EventNames,
+    fault::{Fault, Faults},
     gateway::{edge::EdgeRules, forward::Forward, head_guard::HeadRules, router::Routes},
-    jwks::{KeyServer, KeyServerError},
+    jwks::KeyServer,
     observe::{Exposition, gauges::Gauges, journal::Journal, tally::Tally},
     policy::{
         auth::shared_keys::SharedKeys,
         connections::Connections,
         handshake_rate::HandshakeRate,
         policies::{Policies, PolicyTables},
+        token_source::TokenSources,
     },
     relay::{
         dial::Dialler,
         worker::{Returns, Rules},
     },
-    session::{Terms, Transport, hold::HoldTerms, plain},
-    start::{acme, error::StartError},
-    tls::{OrderedHere, Tls, TlsError, TlsRules, TlsTable, upstream::UpstreamTls},
+    session::{
+        Terms, Transport,
+        plain::{self, PlainRoute},
+    },
+    start::acme,
+    tls::{OrderedHere, Tls, TlsRules, TlsTable, upstream::UpstreamTls},
     wire::engineio::open::{Open, Sid},
 };
 
@@ -52,15 +57,19 @@ pub(super) struct Keys {
 
 impl Keys {
     /// As `auth.jwks_url` says.
-    pub(super) fn of(config: &Config, shared: &Shared) -> Result<Self, KeyServerError> {
+    pub(super) fn of(config: &Config, gauges: &Arc<Gauges>) -> Result<Self, Fault> {
         let Some(url) = &config.auth.jwks_url else { return Ok(Self { published: Arc::default(), server: None }) };
-        let server = KeyServer::new(url, Arc::clone(&shared.gauges))?;
+        let server = KeyServer::new(url, Arc::clone(gauges))?;
         Ok(Self { published: server.keys(), server: Some(server) })
     }
 }
 
 impl Shared {
-    pub(super) fn new(config: &Config, gauges: Arc<Gauges>, ordered: Option<OrderedHere>) -> Result<Self, TlsError> {
+    pub(super) fn compile(
+        config: &Config,
+        gauges: Arc<Gauges>,
+        ordered: Option<OrderedHere>,
+    ) -> Result<Self, Vec<Fault>> {
         let terms = tls_rules(config, ordered.as_ref(), None)?;
         let terms = terms.inspect(|terms| gauges.certificates_read(&terms.validity()));
         let configured = config.rate_limit.iter().flat_map(|rule| &rule.events).filter(|event| !event.contains('*'));
@@ -75,9 +84,9 @@ impl Shared {
         })
     }
 
-    /// TLS as a changed configuration, or changed files, have it. None where that takes a restart: whether a
-    /// certificate is ordered, and which, is settled at the start.
-    pub(super) fn new_tls_rules(&self, config: &Config) -> Result<Option<TlsRules>, TlsError> {
+    /// TLS as a changed configuration, or changed files, have it. None where that takes a restart: whether a certificate
+    /// is ordered, and which, is settled at the start.
+    pub(super) fn new_tls_rules(&self, config: &Config) -> Result<Option<TlsRules>, Vec<Fault>> {
         let Some(tls) = &self.tls else { return Ok(None) };
         if acme::table(config).is_some() != self.ordered.is_some() {
             return Ok(None);
@@ -95,58 +104,76 @@ fn tls_rules(
     config: &Config,
     ordered: Option<&OrderedHere>,
     earlier: Option<&TlsRules>,
-) -> Result<Option<TlsRules>, TlsError> {
+) -> Result<Option<TlsRules>, Vec<Fault>> {
     config.tls.as_ref().map(|table| TlsRules::compile(table, ordered, SystemTime::now(), earlier)).transpose()
 }
 
-/// Puts a configuration into effect, or says why that cannot be.
-pub(super) fn compile(config: &Config, keys: &Keys, generation: u64) -> Result<Settings, StartError> {
+/// Puts a configuration into effect, or says everything that is wrong with it.
+pub(super) fn compile(config: &Config, keys: &Keys, generation: u64) -> Result<Settings, Vec<Fault>> {
     let tables = PolicyTables {
         auth: &config.auth,
         origins: &config.origins,
         namespaces: &config.socketio.namespaces,
         rate_limit: &config.rate_limit,
     };
-    let policies = Policies::compile(&tables, &keys.published, generation)?;
-    let certified = config.tls.iter().flat_map(TlsTable::forward_header_names);
-    let identity_headers = policies.auth.forward_header_names().cloned().chain(certified).collect();
-    let token_keys = policies.token_sources.query_keys().map(str::to_owned).collect();
-    let terms = Terms {
-        ping_interval: config.socketio.ping_interval.0,
-        ping_timeout: config.socketio.ping_timeout.0,
-        connect_timeout: config.socketio.connect_timeout.0,
-        idle_timeout: Some(config.limits.idle_timeout.0).filter(|idle| !idle.is_zero()),
-        hold: HoldTerms::compile(&config.session)?,
+    let mut faults = Faults::default();
+    faults.keep(config.check());
+    let dialler = faults.keep(dialler(config));
+    let policies = faults.keep(Policies::compile(&tables, &keys.published, generation));
+    let sources = policies.as_ref().map(|policies| &policies.token_sources);
+    let token_keys = sources.into_iter().flat_map(TokenSources::query_keys).map(str::to_owned).collect();
+    let routes = faults.keep(Routes::compile(&config.socketio, &config.websocket, token_keys));
+    let terms = faults.keep(Terms::compile(&config.socketio, &config.session, config.limits.idle_timeout));
+    let may_hold = !config.session.hold.0.is_zero();
+    let websocket = config.websocket.iter().enumerate().map(|(at, table)| table.compile(at, may_hold));
+    let websocket: Vec<_> = websocket.filter_map(|route| faults.keep(route)).map(Arc::new).collect();
+    let settings = || {
+        let (policies, terms, dialler) = (policies?, terms?, dialler?);
+        let edge = edge(config, &policies, &terms, &dialler, routes?, websocket);
+        Some(Settings { session: Arc::new(rules(config, policies, terms, dialler)), edge: Arc::new(edge) })
     };
-    let open = Open {
-        sid: Sid::new([0; 15]),
-        upgrades: config.socketio.transports.contains(&Transport::Websocket),
-        ping_interval_ms: millis(terms.ping_interval),
-        ping_timeout_ms: millis(terms.ping_timeout),
-        max_payload: config.socketio.max_payload.0,
-    };
+    faults.finish(settings())
+}
+
+fn dialler(config: &Config) -> Result<Dialler, Vec<Fault>> {
     let tls = UpstreamTls::compile(&config.upstream, SystemTime::now())?;
-    let dialler = Dialler::compile(&config.upstream, tls.map(|tls| Arc::new(tls) as _))?;
-    let routes = config.websocket.iter().enumerate();
-    let websocket = routes.map(|(at, table)| table.compile(at).map(Arc::new)).collect::<Result<_, _>>()?;
-    let edge = EdgeRules {
-        routes: Routes::new(&config.socketio, &config.websocket, token_keys),
+    Dialler::compile(&config.upstream, tls.map(|tls| Arc::new(tls) as _))
+}
+
+fn rules(config: &Config, policies: Policies, terms: Terms, dialler: Dialler) -> Rules {
+    let queue_total = usize::try_from(config.session.queue_total.0).unwrap_or(usize::MAX);
+    let send_buffer = usize::try_from(config.limits.send_buffer.0).unwrap_or(usize::MAX);
+    Rules { policies, terms, dialler, send_buffer, same_address: config.socketio.same_address, queue_total }
+}
+
+fn edge(
+    config: &Config,
+    policies: &Policies,
+    terms: &Terms,
+    dialler: &Dialler,
+    routes: Routes,
+    websocket: Vec<Arc<PlainRoute>>,
+) -> EdgeRules {
+    let certified = config.tls.iter().flat_map(TlsTable::forward_header_names);
+    EdgeRules {
+        routes,
         websocket,
         head: HeadRules::new(&config.limits),
         handshake_rate: HandshakeRate::new(config.limits.handshakes_per_ip),
         trusted_proxies: config.listen.trusted_proxies.clone(),
-        identity_headers,
-        open,
+        identity_headers: policies.auth.forward_header_names().cloned().chain(certified).collect(),
+        open: Open {
+            sid: Sid::new([0; 15]),
+            upgrades: config.socketio.transports.contains(&Transport::Websocket),
+            ping_interval_ms: millis(terms.ping_interval),
+            ping_timeout_ms: millis(terms.ping_timeout),
+            max_payload: config.socketio.max_payload.0,
+        },
         sid_cookie: config.socketio.cookie.clone(),
         max_payload: config.socketio.max_payload.0,
         forward: Forward::new(dialler.clone(), config.upstream.response_timeout.0),
         dialler: dialler.clone(),
-    };
-    let queue_total = usize::try_from(config.session.queue_total.0).unwrap_or(usize::MAX);
-    let send_buffer = usize::try_from(config.limits.send_buffer.0).unwrap_or(usize::MAX);
-    let session =
-        Rules { policies, terms, dialler, send_buffer, same_address: config.socketio.same_address, queue_total };
-    Ok(Settings { session: Arc::new(session), edge: Arc::new(edge) })
+    }
 }
 
 fn millis(period: std::time::Duration) -> u64 {

@@ -3,7 +3,6 @@
 use std::{
     io,
     net::TcpListener,
-    path::PathBuf,
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime},
@@ -19,18 +18,19 @@ use crate::{
     admin::{self, Admin, health::Health},
     config::{
         Config,
-        load::{self, Overrides},
+        error::ConfigError,
+        load::{Loaded, Sources},
         watch::{FilesWatch, Watch},
     },
+    fault::{Fault, Faults},
     gateway::drain::Stage,
     observe::journal::{self, Journal, LogLevel},
     policy::auth::shared_keys::SharedKeys,
     start::{
         acme::{self, CertificateOrder},
         compile::{self, Keys, Settings, Shared},
-        error::StartError,
     },
-    tls::{TlsError, TlsTable, upstream},
+    tls::{TlsRules, TlsTable, upstream},
 };
 
 /// The grace of a second SIGTERM.
@@ -47,14 +47,13 @@ const KEYS_LOOK: Duration = Duration::from_millis(100);
 
 /// Where the configuration came from, so that it can be read again.
 pub(super) struct Source {
-    pub(super) path: Option<PathBuf>,
-    pub(super) overrides: Overrides,
+    pub(super) sources: Sources,
     pub(super) journal: Journal,
 }
 
 /// What the control thread grows from.
 pub(super) struct Control {
-    pub(super) config: Config,
+    pub(super) loaded: Loaded,
     pub(super) shared: Arc<Shared>,
     pub(super) keys: Keys,
     pub(super) order: Option<CertificateOrder>,
@@ -82,7 +81,7 @@ impl Control {
 
     async fn live(self) -> io::Result<()> {
         let Self {
-            config,
+            loaded,
             shared,
             keys,
             order,
@@ -115,12 +114,12 @@ impl Control {
             }
         });
         if let Some(source) = source {
-            let drain = Drain { stage, grace: config.limits.shutdown_grace.0 };
+            let drain = Drain { stage, grace: loaded.config.limits.shutdown_grace.0 };
             let term = signal(SignalKind::terminate())?;
             let int = signal(SignalKind::interrupt())?;
             tokio::spawn(drain.on_signals(term, int));
-            let watch = Watch::start(source.path.as_deref())?;
-            let reload = Reload { config, shared, certificates, current, health, keys, source, generation: 1 };
+            let watch = Watch::start(source.sources.file.as_deref())?;
+            let reload = Reload { loaded, shared, certificates, current, health, keys, source, generation: 1 };
             tokio::spawn(reload.on_changes(watch));
         }
         let _ = done.await;
@@ -197,7 +196,8 @@ impl Drain {
 
 /// Reads the configuration again. What cannot be put into effect changes nothing.
 struct Reload {
-    config: Config,
+    /// What is in force.
+    loaded: Loaded,
     shared: Arc<Shared>,
     certificates: Option<FilesWatch>,
     current: watch::Sender<Arc<Settings>>,
@@ -222,10 +222,7 @@ impl Reload {
             self.shared.gauges.reloaded(outcome.is_ok());
             match outcome {
                 Ok(()) => journal::line(LogLevel::Info, &format!("configuration reloaded in {:?}", started.elapsed())),
-                Err(error) => journal::line(
-                    LogLevel::Error,
-                    &format!("the configuration was not reloaded, the old one stays in force: {error}"),
-                ),
+                Err(error) => log_mistakes("the configuration was not reloaded, the old one stays in force", &error),
             }
         }
     }
@@ -233,18 +230,19 @@ impl Reload {
     /// Files of certificates have changed, and nothing else: the configuration is not read again, for it may be in the
     /// midst of being written.
     fn renew_certificates(&mut self) {
-        if let Err(error) = self.try_renew_certificates() {
+        if let Err(faults) = self.try_renew_certificates() {
             self.shared.gauges.certificates_failed();
-            let sentence = format!("the new certificate cannot be used, the old one stays in force: {error}");
-            journal::line(LogLevel::Error, &sentence);
+            let error = self.loaded.place(faults);
+            log_mistakes("the new certificate cannot be used, the old one stays in force", &error);
         }
     }
 
-    fn try_renew_certificates(&mut self) -> Result<(), StartError> {
-        let terms = self.shared.new_tls_rules(&self.config)?;
-        if self.config.upstream.tls.is_some() {
+    fn try_renew_certificates(&mut self) -> Result<(), Vec<Fault>> {
+        let config = &self.loaded.config;
+        let terms = self.shared.new_tls_rules(config)?;
+        if config.upstream.tls.is_some() {
             let keys = Keys { published: Arc::clone(&self.keys.published), server: None };
-            let settings = compile::compile(&self.config, &keys, self.generation + 1)?;
+            let settings = compile::compile(config, &keys, self.generation + 1)?;
             self.generation += 1;
             self.current.send_replace(Arc::new(settings));
             journal::line(LogLevel::Info, "the certificates for the service were read again");
@@ -266,37 +264,59 @@ impl Reload {
         Ok(())
     }
 
-    fn reload(&mut self) -> Result<(), StartError> {
-        let config = load::load(self.source.path.as_deref(), &self.source.overrides)?;
-        for warning in config.check()? {
+    fn reload(&mut self) -> Result<(), ConfigError> {
+        let loaded = self.source.sources.load()?;
+        let certificates = watch_certificates(&loaded.config);
+        let new = self.compile(&loaded.config).map_err(|faults| loaded.place(faults))?;
+        for warning in loaded.config.warnings() {
             journal::line(LogLevel::Warn, &warning.to_string());
         }
-        let certificates = watch_certificates(&config);
-        let other_server = self.config.auth.jwks_url != config.auth.jwks_url;
-        let keys = if other_server {
-            Keys::of(&config, &self.shared)?
-        } else {
-            Keys { published: Arc::clone(&self.keys.published), server: None }
-        };
-        let settings = compile::compile(&config, &keys, self.generation + 1)?;
-        acme::verify(&config).map_err(TlsError::from)?;
-        let terms = self.shared.new_tls_rules(&config)?;
-        for key in needs_restart(&self.config, &config) {
+        for key in needs_restart(&self.loaded.config, &loaded.config) {
             journal::line(LogLevel::Warn, &format!("{key} was changed: that takes effect at the next start"));
         }
         self.generation += 1;
-        self.shared.connections.set_limits(&config.limits);
-        self.source.journal.set_level(config.log.level);
-        if other_server {
-            self.keys = KeyTask::spawn(keys, &self.health);
+        self.shared.connections.set_limits(&loaded.config.limits);
+        self.source.journal.set_level(loaded.config.log.level);
+        if self.loaded.config.auth.jwks_url != loaded.config.auth.jwks_url {
+            self.keys = KeyTask::spawn(new.keys, &self.health);
         }
-        if let (Some(tls), Some(terms)) = (&self.shared.tls, terms) {
+        if let (Some(tls), Some(terms)) = (&self.shared.tls, new.tls) {
             self.shared.gauges.certificates_read(&terms.validity());
             tls.replace(terms);
         }
-        self.current.send_replace(Arc::new(settings));
-        (self.config, self.certificates) = (config, certificates);
+        self.current.send_replace(Arc::new(new.settings));
+        (self.loaded, self.certificates) = (loaded, certificates);
         Ok(())
+    }
+
+    /// Everything that a changed configuration replaces. Changes nothing.
+    fn compile(&self, config: &Config) -> Result<Replacement, Vec<Fault>> {
+        let keys = if self.loaded.config.auth.jwks_url == config.auth.jwks_url {
+            Keys { published: Arc::clone(&self.keys.published), server: None }
+        } else {
+            Keys::of(config, &self.shared.gauges)?
+        };
+        let mut faults = Faults::default();
+        let settings = faults.keep(compile::compile(config, &keys, self.generation + 1));
+        faults.keep(acme::verify(config));
+        let tls = faults.keep(self.shared.new_tls_rules(config));
+        let replacement = || Some(Replacement { keys, settings: settings?, tls: tls? });
+        faults.finish(replacement())
+    }
+}
+
+/// What a reload puts into effect.
+struct Replacement {
+    keys: Keys,
+    settings: Settings,
+    /// `None`: TLS stays as it is.
+    tls: Option<TlsRules>,
+}
+
+/// A line for each mistake, with its place.
+fn log_mistakes(what: &str, error: &ConfigError) {
+    for mistake in error.mistakes() {
+        journal::line(LogLevel::Error, &format!("{what}: {mistake}"));
     }
 }
 

@@ -17,9 +17,9 @@ use self::{authority::Authority, challenges::Challenges, entries::Entries, renew
 pub use self::{
     cache::{Cache, CacheError, FileCache},
     certificate::Ordered,
-    table::{AcmeError, AcmeTable, ChallengeType},
+    table::{AcmeTable, ChallengeType},
 };
-use crate::observe::gauges::Gauges;
+use crate::{fault::Fault, observe::gauges::Gauges};
 
 /// The certificate of one node: [`run`](Self::run) is its task, [`Challenges`] answer the authority.
 #[derive(Debug)]
@@ -33,20 +33,21 @@ impl Acme {
     /// Checks the table. Makes no file and no connection.
     ///
     /// # Errors
-    /// See [`AcmeError`].
-    pub fn verify(table: &AcmeTable) -> Result<(), AcmeError> {
+    /// What is wrong with the table, or with the files it names.
+    pub fn verify(table: &AcmeTable) -> Result<(), Vec<Fault>> {
         table.check()?;
-        FileCache::verify(&table.cache).map_err(AcmeError::Cache)?;
-        Authority::new(table.root_ca.as_deref()).map(drop)
+        FileCache::verify(&table.cache).map_err(Fault::from)?;
+        Authority::new(table.root_ca.as_deref())?;
+        Ok(())
     }
 
     /// Compiles the table and opens its `cache` folder, which is made if it is missing. `gauges` record every order.
     ///
     /// # Errors
-    /// See [`AcmeError`].
-    pub fn new(table: &AcmeTable, gauges: Arc<Gauges>) -> Result<Self, AcmeError> {
+    /// As for [`verify`](Self::verify).
+    pub fn new(table: &AcmeTable, gauges: Arc<Gauges>) -> Result<Self, Vec<Fault>> {
         let rules = table.check()?;
-        let cache = FileCache::open(&table.cache).map_err(AcmeError::Cache)?;
+        let cache = FileCache::open(&table.cache).map_err(Fault::from)?;
         let authority = Authority::new(table.root_ca.as_deref())?;
         Ok(Self::assemble(rules, Arc::new(cache), authority, gauges, table.http_address))
     }
@@ -81,5 +82,11 @@ impl Acme {
     /// ordered it. Never returns. If the authority fails or refuses, only log and metrics change.
     pub async fn run(self, publish: impl FnMut(&Ordered)) {
         self.renewal.run(publish).await;
+    }
+}
+
+impl From<CacheError> for Fault {
+    fn from(error: CacheError) -> Self {
+        Self::new("tls.acme.cache", error.to_string())
     }
 }

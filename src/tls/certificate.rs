@@ -20,7 +20,10 @@ use rustls::{
 };
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-use crate::units::{SecretError, SecretSource};
+use crate::{
+    fault::Fault,
+    units::{SecretError, SecretSource},
+};
 
 /// The largest PEM file that is read.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -79,6 +82,18 @@ pub struct FileError {
     /// What is wrong with it.
     #[source]
     pub fault: FileFault,
+}
+
+impl From<FileError> for Fault {
+    fn from(FileError { key, path, fault }: FileError) -> Self {
+        Self::new(key, format!("{} {fault}", path.display()))
+    }
+}
+
+impl From<FileError> for Vec<Fault> {
+    fn from(error: FileError) -> Self {
+        vec![error.into()]
+    }
 }
 
 /// What can be wrong with such a file.

@@ -1,7 +1,6 @@
 //! Client certificates: their verification, and what is forwarded of them to the service.
 
 use std::{
-    collections::BTreeMap,
     fmt::Write as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::certificate::{self, FileError, FileFault};
-use crate::policy::identity::can_name_client;
 
 /// Whether a client must show a certificate.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -70,25 +68,11 @@ impl ClientCertificate {
 /// Which parts of a client's certificate are used, and for what.
 #[derive(Debug, Default)]
 pub(super) struct ClientCertificateRules {
-    headers: Vec<(HeaderName, CertificatePart)>,
-    user: Option<CertificatePart>,
+    pub(super) headers: Vec<(HeaderName, CertificatePart)>,
+    pub(super) user: Option<CertificatePart>,
 }
 
 impl ClientCertificateRules {
-    /// Compiles the table. The error is the invalid header name.
-    pub(super) fn new(
-        headers: &BTreeMap<String, CertificatePart>,
-        user: Option<CertificatePart>,
-    ) -> Result<Self, String> {
-        let mut used = Self { headers: Vec::new(), user };
-        for (name, part) in headers {
-            let header = name.parse::<HeaderName>().ok().filter(|_| !name.contains('_')).filter(can_name_client);
-            let header = header.filter(|header| used.headers.iter().all(|(earlier, _)| earlier != header));
-            used.headers.push((header.ok_or_else(|| name.clone())?, *part));
-        }
-        Ok(used)
-    }
-
     /// Reads the leaf of a verified chain. `None` if it cannot be parsed.
     pub(super) fn of(&self, leaf: &CertificateDer<'_>) -> Option<ClientCertificate> {
         let (_, parsed) = X509Certificate::from_der(leaf).ok()?;

@@ -11,8 +11,9 @@ use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{CertificateFiles, FileError, FileFault, TlsError, certificate_authorities, provider};
+use super::{CertificateFiles, FileError, FileFault, certificate_authorities, provider};
 use crate::{
+    fault::Fault,
     relay::dial::{Secure, Securing, UpstreamTable, UpstreamTlsTable},
     units::SecretSource,
 };
@@ -28,16 +29,20 @@ impl UpstreamTls {
     /// Compiles `[upstream.tls]` and reads its files. `None` for an `http://` service.
     ///
     /// # Errors
-    /// See [`TlsError`].
-    pub fn compile(upstream: &UpstreamTable, now: SystemTime) -> Result<Option<Self>, TlsError> {
+    /// Files that cannot be used, keys that contradict one another.
+    pub fn compile(upstream: &UpstreamTable, now: SystemTime) -> Result<Option<Self>, Fault> {
         let uri: Option<Uri> = upstream.url.parse().ok();
         let Some(uri) = uri.filter(|uri| uri.scheme_str() == Some("https")) else {
-            return if upstream.tls.is_some() { Err(TlsError::NotHttps) } else { Ok(None) };
+            let message = "does not begin with https://, but upstream.tls is given; change one of them";
+            return if upstream.tls.is_some() { Err(Fault::new("upstream.url", message)) } else { Ok(None) };
         };
         let table = upstream.tls.clone().unwrap_or_default();
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let name = table.server_name.as_deref().unwrap_or(host);
-        let name = ServerName::try_from(name.to_owned()).map_err(|_| TlsError::ServerName(name.to_owned()))?;
+        let name = ServerName::try_from(name.to_owned()).map_err(|_| {
+            let message = format!("is {name:?}; it must be a host name or an IP address");
+            Fault::new("upstream.tls.server_name", message)
+        })?;
         let mut config = client_config(&table, now)?;
         // Sessions need a WebSocket, which is opened over HTTP/1.1.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -51,7 +56,7 @@ pub fn files(table: &UpstreamTlsTable) -> impl Iterator<Item = &PathBuf> {
     [&table.ca, &table.certificate, &table.private_key].into_iter().flatten().chain(passphrase)
 }
 
-fn client_config(table: &UpstreamTlsTable, now: SystemTime) -> Result<ClientConfig, TlsError> {
+fn client_config(table: &UpstreamTlsTable, now: SystemTime) -> Result<ClientConfig, Fault> {
     let provider = provider();
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let builder = match &table.ca {
@@ -73,16 +78,12 @@ fn client_config(table: &UpstreamTlsTable, now: SystemTime) -> Result<ClientConf
         (None, None) => return Ok(builder.with_no_client_auth()),
         (Some(certificate), Some(private_key)) => (certificate, private_key),
         (None, Some(_)) => {
-            return Err(TlsError::missing(
-                "upstream.tls.certificate",
-                "name the PEM file of the certificate for upstream.tls.private_key",
-            ));
+            let message = "is missing; name the PEM file of the certificate for upstream.tls.private_key";
+            return Err(Fault::new("upstream.tls.certificate", message));
         }
         (Some(_), None) => {
-            return Err(TlsError::missing(
-                "upstream.tls.private_key",
-                "name the PEM file of the key for upstream.tls.certificate",
-            ));
+            let message = "is missing; name the PEM file of the key for upstream.tls.certificate";
+            return Err(Fault::new("upstream.tls.private_key", message));
         }
     };
     let files =

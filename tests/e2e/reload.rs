@@ -5,7 +5,8 @@ use std::fs;
 use tempfile::TempDir;
 
 use crate::support::{
-    Client, Gate, Service, Way, eventually, json,
+    Client, Gate, Pki, Service, Way, eventually, json,
+    pki::SecretFolder,
     token::{SECRET, now, signed, token},
 };
 
@@ -90,6 +91,35 @@ async fn a_bad_file_changes_nothing_and_is_reported() {
     // And it is left behind with the next good one.
     gate.change(NARROW);
     narrowed(&gate, &client).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_changed_file_is_logged_with_its_line() {
+    let (pki, service) = (Pki::new(), Service::start().await);
+    let folder = SecretFolder::of(&pki.localhost(1));
+    let mut gate = Gate::before(&service).over_tls(&pki, &folder).await;
+    for (change, key, told) in [
+        (
+            "session.retry_events = [\"save\", \"\"]",
+            "session.retry_events",
+            "session.retry_events[1] is empty; write a name",
+        ),
+        (
+            "session.retry_events = []\nauth.forward_claims = { X-User = \"sub\", x-user = \"sub\" }",
+            "auth.forward_claims",
+            "auth.forward_claims.x-user is there twice",
+        ),
+        (
+            "auth.forward_claims = {}\ntls.client_ca = \"/nowhere/ca.crt\"",
+            "tls.client_ca",
+            "tls.client_ca: /nowhere/ca.crt cannot be read",
+        ),
+    ] {
+        gate.change(change);
+        let told = format!("tidegate.toml:{}: {told}", gate.line_of(key));
+        gate.log().wait(&["the configuration was not reloaded, the old one stays in force", &told]).await;
+    }
+    gate.counts(0.0, "tidegate_config_reload_success", &[]).await;
 }
 
 #[tokio::test]

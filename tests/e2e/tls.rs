@@ -91,7 +91,7 @@ async fn what_cannot_be_used_is_told_and_nothing_is_listened_on() {
         (
             format!("tls.client_ca = {}\ntls.forward_client = {{ content-length = \"cn\" }}", path(&good, "tls.crt")),
             "content-length",
-            "a header name of its own",
+            "a meaning of its own",
         ),
         (
             "tls.forward_client = { X-User = \"cn\" }\nauth.forward_claims = { x-user = \"sub\" }".to_owned(),

@@ -161,7 +161,7 @@ async fn what_cannot_be_meant_is_refused() {
     for (change, mend) in [
         ("upstream.tls.ca = \"/nowhere/ca.crt\"", "upstream.tls.ca: /nowhere/ca.crt cannot be read"),
         ("upstream.tls.certificate = \"gate.crt\"", "upstream.tls.private_key is missing"),
-        ("upstream.tls.server_name = \"no name\"", "has to be a host name or an IP address"),
+        ("upstream.tls.server_name = \"no name\"", "must be a host name or an IP address"),
     ] {
         let checked = world.gate().with(change).cli(&["check", "FILE"]).await;
         assert!(checked.code == Some(2) && checked.stderr.contains(mend), "{change}: {}", checked.stderr);

@@ -1,4 +1,4 @@
-//! What serde says of a value, in the words of whoever wrote it.
+//! serde's error messages, in the words of the configuration file.
 
 /// `found` is what stands there, quoted, for those messages that do not say so themselves.
 pub(super) fn plain(message: &str, found: Option<&str>) -> String {

@@ -1,5 +1,7 @@
 //! Errors are for their reader: the texts are the product, so they are the tests.
 
+use std::{fs, path::Path};
+
 use super::*;
 use crate::units::{ByteSize, Period, SecretSource};
 
@@ -8,15 +10,16 @@ fn variables(pairs: &[(&str, &str)]) -> impl Iterator<Item = (OsString, OsString
 }
 
 fn loaded(text: &str, pairs: &[(&str, &str)]) -> Result<Config, String> {
-    overridden(text, pairs, &Overrides::default())
+    overridden(text, pairs, Sources::default())
 }
 
-fn overridden(text: &str, pairs: &[(&str, &str)], overrides: &Overrides) -> Result<Config, String> {
+fn overridden(text: &str, pairs: &[(&str, &str)], sources: Sources) -> Result<Config, String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tidegate.toml");
     fs::write(&path, text).unwrap();
     let prefix = format!("{}/", directory.path().display());
-    load_from(Some(&path), variables(pairs), overrides).map_err(|error| error.to_string().replace(&prefix, ""))
+    let loaded = Sources { file: Some(path), ..sources }.load_with(variables(pairs));
+    loaded.map(|loaded| loaded.config).map_err(|error| error.to_string().replace(&prefix, ""))
 }
 
 const KEY: &str = "[auth]\nsecret = { env = \"NEXTAUTH_SECRET\" }\n";
@@ -29,9 +32,13 @@ fn later_sources_win() {
     assert_eq!(config.limits.handshake_timeout, Period::from_secs(3));
     assert_eq!(config.limits.header_bytes, ByteSize(32_000));
     assert_eq!(config.limits.connections, Config::default().limits.connections);
-    let listen = Overrides { listen: Some("127.0.0.1:1".parse().unwrap()), upstream: None };
-    let config = overridden(&text, &[("TIDEGATE__LISTEN__ADDRESS", "127.0.0.1:2")], &listen).unwrap();
-    assert_eq!(config.listen.address.port(), 1);
+    let options = Sources {
+        listen: Some("127.0.0.1:1".parse().unwrap()),
+        upstream: Some("http://b".to_owned()),
+        ..Sources::default()
+    };
+    let config = overridden(&text, &[("TIDEGATE__LISTEN__ADDRESS", "127.0.0.1:2")], options).unwrap();
+    assert_eq!((config.listen.address.port(), &*config.upstream.url), (1, "http://b"));
 }
 
 #[test]
@@ -129,70 +136,6 @@ fn a_mistake_in_the_file_is_told_with_its_line() {
 }
 
 #[test]
-fn a_combination_that_cannot_be_meant_is_told_with_its_line() {
-    for (text, told) in [
-        (
-            "[auth]\nrequired = true\n".to_owned(),
-            "tidegate.toml:2: auth.required is true, but there is no key; give one of auth.secret, auth.public_key and \
-             auth.jwks_url, or set auth.required = false to let everybody in",
-        ),
-        (
-            format!("{KEY}jwks_url = \"https://a/\"\n"),
-            "tidegate.toml:3: auth.jwks_url is given beside auth.secret; give one of them",
-        ),
-        (
-            format!("{KEY}[upstream]\nurl = \"ftp://a\"\n"),
-            "tidegate.toml:4: upstream.url is \"ftp://a\"; it must be http://HOST:PORT or https://HOST:PORT, for \
-             example \"http://127.0.0.1:4003\"",
-        ),
-        (
-            format!("{KEY}[upstream]\nurl = \"http://a:99999\"\n"),
-            "tidegate.toml:4: upstream.url is \"http://a:99999\"; its port must be a number from 1 to 65535, for example \
-             \"http://127.0.0.1:4003\"",
-        ),
-        (
-            format!("{KEY}[upstream]\nurl = \"http://ada:password@a\"\n"),
-            "tidegate.toml:4: upstream.url has a user name in it, which would be sent to nobody; it must be \
-             http://HOST:PORT, for example \"http://127.0.0.1:4003\"",
-        ),
-        (
-            format!("{KEY}[socketio]\npath = \"/a b/\"\n"),
-            "tidegate.toml:4: socketio.path is \"/a b/\"; it begins and ends with a slash and has no query, for example \
-             \"/socket.io/\"",
-        ),
-        (
-            format!("{KEY}[[websocket]]\npath = \"/ws\"\n[[websocket]]\npath = \"/socket.io/x\"\n"),
-            "tidegate.toml:6: websocket[1].path is \"/socket.io/x\", which socketio.path \"/socket.io/\" takes",
-        ),
-        (
-            format!("{KEY}[[websocket]]\npath = \"/ws\"\non_upstream_loss = \"hold\"\nreplay_first = 9\n"),
-            "tidegate.toml:6: websocket[0].replay_first is 9; at most 8 messages are said again",
-        ),
-        (
-            format!("{KEY}[[websocket]]\npath = \"/ws\"\nreplay_first = 1\n"),
-            "tidegate.toml:5: websocket[0].replay_first is given, but no client is held here; write on_upstream_loss = \
-             \"hold\" beside it",
-        ),
-        (
-            format!("{KEY}[[websocket]]\npath = \"/ws\"\non_upstream_loss = \"hold\"\nreplay_events = [\"a\"]\n"),
-            "tidegate.toml:6: websocket[0].replay_events needs event_field, which says where a message names its event",
-        ),
-        (
-            format!("{KEY}[[websocket]]\npath = \"/ws\"\non_upstream_loss = \"hold\"\n[session]\nhold = \"0s\"\n"),
-            "tidegate.toml:5: websocket[0].on_upstream_loss is \"hold\", but session.hold is \"0s\", which holds nobody; \
-             give session.hold a time, or write \"close\"",
-        ),
-        (
-            format!("{KEY}[origins]\nallow = [\"https://a.example/\"]\n"),
-            "tidegate.toml:4: origins.allow[0] is \"https://a.example/\"; an origin is scheme://host[:port], for \
-             example \"https://app.example.com\"",
-        ),
-    ] {
-        assert_eq!(loaded(&text, &[]).unwrap_err(), told);
-    }
-}
-
-#[test]
 fn a_mistake_in_the_environment_names_the_variable() {
     let file = format!("{KEY}[limits]\nheader_bytes = \"16KB\"\n");
     for (variable, text, told) in [
@@ -203,7 +146,14 @@ fn a_mistake_in_the_environment_names_the_variable() {
             "10",
             "limits.handshake_timeout is \"10\"; a duration needs a unit, for example \"60s\" (ms, s, m, h, d)",
         ),
-        ("LIMITS__HEADER_BYTES", "1B", "limits.header_bytes is 1B; it must be between 1KiB and 1MiB"),
+        (
+            "LIMITS__HEADER_BYTES",
+            "1",
+            "limits.header_bytes is \"1\"; a size needs a unit, for example \"16KB\" (B, KB, MB, GB, KiB, MiB, GiB)",
+        ),
+        ("AUTH__REQUIRED", "yes", "auth.required is \"yes\"; it must be true or false"),
+        ("LISTEN", "{ workers = \"two\" }", "listen.workers is \"two\"; it must be a whole number, 0 or more"),
+        ("LISTEN", "0.0.0.0:1", "listen is \"0.0.0.0:1\"; it must be a table"),
         ("LIMITS__CONNECTIONS", "-1", "limits.connections is -1; it must be a whole number from 0 to 4294967295"),
         ("LISTEN__ADDRESS", "here", "listen.address is \"here\"; an address has a port, for example \"0.0.0.0:8443\""),
         (
@@ -230,28 +180,38 @@ fn a_mistake_in_the_environment_names_the_variable() {
             format!("environment variable {variable}: {told}")
         );
     }
-    let both = [("TIDEGATE__AUTH__SECRET__ENV", "A"), ("TIDEGATE__AUTH__SECRET__FILE", "B")];
-    let told = "environment variable TIDEGATE__AUTH__SECRET__ENV: auth.secret has env and file; keep one of them";
-    assert_eq!(loaded(KEY, &both).unwrap_err(), told);
 }
 
 #[test]
-fn what_the_command_line_says_is_checked_instead_of_what_it_replaces() {
-    let file = format!("{KEY}[upstream]\nurl = \"ftp://a\"\n");
-    let upstream = |url: &str| Overrides { listen: None, upstream: Some(url.to_owned()) };
-    assert_eq!(overridden(&file, &[], &upstream("http://b:1")).unwrap().upstream.url, "http://b:1");
-    let told = "--upstream: upstream.url is \"ftp://b\"; it must be http://HOST:PORT or https://HOST:PORT, for \
-             example \"http://127.0.0.1:4003\"";
-    let variable = ("TIDEGATE__UPSTREAM__URL", "http://c");
-    assert_eq!(overridden(&file, &[variable], &upstream("ftp://b")).unwrap_err(), told);
+fn a_layer_is_laid_over_tables_key_by_key_and_over_lists_as_a_whole() {
+    let text =
+        format!("{KEY}issuer = \"a\"\n[auth.forward_claims]\nx-user = \"sub\"\n[[rate_limit]]\n[[rate_limit]]\n");
+    let set = [
+        ("TIDEGATE__AUTH", "{ audience = \"b\", forward_claims = { x-role = \"role\" } }"),
+        ("TIDEGATE__RATE_LIMIT", "[]"),
+    ];
+    let config = loaded(&text, &set).unwrap();
+    assert_eq!((config.auth.issuer.as_deref(), config.auth.audience.as_deref()), (Some("a"), Some("b")));
+    assert_eq!(config.auth.forward_claims.len(), 2);
+    let header = ("TIDEGATE__AUTH__FORWARD_CLAIMS__FILE", "sub");
+    assert_eq!(loaded(KEY, &[header]).unwrap().auth.forward_claims["file"], "sub");
+    assert!(config.rate_limit.is_empty());
 }
 
 #[test]
 fn two_variables_that_set_the_same_are_refused() {
-    let set = [("TIDEGATE__LISTEN__WORKERS", "2"), ("TIDEGATE__LOG__LEVEL", "warn"), ("TIDEGATE__LISTEN", "{}")];
-    let told = "environment variable TIDEGATE__LISTEN__WORKERS: listen.workers is set by TIDEGATE__LISTEN too; keep one \
-                of them";
-    assert_eq!(loaded(KEY, &set).unwrap_err(), told);
+    for (set, key, told, other) in [
+        (["LISTEN__WORKERS", "LISTEN"], "listen.workers", "LISTEN__WORKERS", "LISTEN"),
+        (["LOG__LEVEL", "LOG__level"], "log.level", "LOG__level", "LOG__LEVEL"),
+        (["AUTH__SECRET__ENV", "AUTH__SECRET__FILE"], "auth.secret", "AUTH__SECRET__FILE", "AUTH__SECRET__ENV"),
+        (["AUTH__SECRET", "AUTH__SECRET__FILE"], "auth.secret", "AUTH__SECRET__FILE", "AUTH__SECRET"),
+    ] {
+        let set = set.map(|name| format!("TIDEGATE__{name}"));
+        let set: Vec<_> = set.iter().map(|name| (&**name, "{}")).collect();
+        let told =
+            format!("environment variable TIDEGATE__{told}: {key} is set by TIDEGATE__{other} too; keep one of them");
+        assert_eq!(loaded(KEY, &set).unwrap_err(), told);
+    }
 }
 
 #[test]
@@ -265,9 +225,11 @@ fn a_variable_is_text_to_a_key_that_wants_text() {
 #[test]
 fn a_source_of_a_secret_takes_the_place_of_the_other_one() {
     let from_file = Some(SecretSource::File("/run/secret".into()));
-    for variable in
-        [("TIDEGATE__AUTH__SECRET__FILE", "/run/secret"), ("TIDEGATE__AUTH__SECRET", "{file='/run/secret'}")]
-    {
+    for variable in [
+        ("TIDEGATE__AUTH__SECRET__FILE", "/run/secret"),
+        ("TIDEGATE__AUTH__SECRET", "{file='/run/secret'}"),
+        ("TIDEGATE__AUTH", "{secret={file='/run/secret'}}"),
+    ] {
         assert_eq!(loaded(KEY, &[variable]).unwrap().auth.secret, from_file);
     }
 }
@@ -277,11 +239,7 @@ fn a_variable_of_the_prefix_that_is_not_utf8_is_refused_and_others_are_nothing_t
     use std::os::unix::ffi::OsStringExt as _;
     let load = |name: &str| {
         let variable = (OsString::from(name), OsString::from_vec(b"\xff".to_vec()));
-        load_from(
-            None,
-            [("TIDEGATE__AUTH__REQUIRED".into(), "false".into()), variable].into_iter(),
-            &Overrides::default(),
-        )
+        Sources::default().load_with([variable])
     };
     assert!(load("TIDEGATE_AUTH").is_ok());
     let told = "environment variable TIDEGATE__AUTH__ISSUER: auth.issuer is not UTF-8; write it in UTF-8";
@@ -290,7 +248,7 @@ fn a_variable_of_the_prefix_that_is_not_utf8_is_refused_and_others_are_nothing_t
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let error =
-        load_from(Some(Path::new("/nowhere/tidegate.toml")), variables(&[]), &Overrides::default()).unwrap_err();
+    let sources = Sources { file: Some(Path::new("/nowhere/tidegate.toml").to_owned()), ..Sources::default() };
+    let error = sources.load_with([]).unwrap_err();
     assert_eq!(error.to_string(), "/nowhere/tidegate.toml: cannot be read: No such file or directory (os error 2)");
 }

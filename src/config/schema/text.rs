@@ -4,7 +4,7 @@ use serde::Serialize as _;
 use serde_json::Value;
 use toml_edit::ser::ValueSerializer;
 
-use crate::config::Config;
+use crate::config::model::Config;
 
 /// Columns of a comment; one more word would make it longer.
 const COMMENT_COLUMNS: usize = 100;

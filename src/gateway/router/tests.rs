@@ -13,7 +13,7 @@ fn routes() -> Routes {
         replay_first: 0,
         replay_events: Vec::new(),
     });
-    Routes::new(&SocketioTable::default(), &websocket, vec!["token".to_owned()])
+    Routes::compile(&SocketioTable::default(), &websocket, vec!["token".to_owned()]).unwrap()
 }
 
 fn route(method: &str, target: &str, upgrade: Option<&str>) -> Route {
@@ -66,7 +66,8 @@ fn a_transport_that_is_not_configured_is_unknown() {
         (vec![Transport::Websocket], "/socket.io/?EIO=4&transport=polling", None),
         (vec![Transport::Polling], "/socket.io/?EIO=4&transport=websocket", Some("websocket")),
     ] {
-        let routes = Routes::new(&SocketioTable { transports, ..SocketioTable::default() }, &[], Vec::new());
+        let routes =
+            Routes::compile(&SocketioTable { transports, ..SocketioTable::default() }, &[], Vec::new()).unwrap();
         let request = Request::get(target).header("upgrade", upgrade.unwrap_or("h2c")).body(()).unwrap().into_parts().0;
         assert_eq!(routes.route(&request), Route::Refused(EngineError::TransportUnknown), "{target}");
     }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    policy::compile_error::CompileError,
+    fault::Fault,
     session::{
         plain::{OnUpstreamLoss, PlainRoute},
         replay::ReplayTerms,
@@ -41,14 +41,28 @@ pub struct WebsocketTable {
 }
 
 impl WebsocketTable {
-    /// Compiles the route; `at` is its number in the file.
+    /// Compiles the route; `at` is its number in the file. `may_hold` is false where `session.hold` is zero.
     ///
     /// # Errors
-    /// [`CompileError::Pattern`] for an invalid pattern in `replay_events`.
-    pub fn compile(&self, at: usize) -> Result<PlainRoute, CompileError> {
-        let replay = ReplayTerms::new(self.replay_first.into(), &self.replay_events).map_err(|(event, error)| {
-            CompileError::Pattern { key: format!("websocket[{at}].replay_events[{event}]"), error }
-        })?;
+    /// The replay makes no sense without a hold, has no bound, or has an invalid pattern.
+    pub fn compile(&self, at: usize, may_hold: bool) -> Result<PlainRoute, Fault> {
+        let table = format!("websocket[{at}]");
+        let fault = |key: &str, message: &str| Err(Fault::new(format!("{table}.{key}"), message));
+        let holds = self.on_upstream_loss == OnUpstreamLoss::Hold;
+        if holds && !may_hold {
+            let message = "is \"hold\", but session.hold is \"0s\", which holds nobody; give session.hold a time, or write \
+                           \"close\"";
+            return fault("on_upstream_loss", message);
+        }
+        let says_again = [("replay_first", self.replay_first > 0), ("replay_events", !self.replay_events.is_empty())];
+        if let (false, Some((key, _))) = (holds, says_again.into_iter().find(|(_, given)| *given)) {
+            let message = "is given, but no client is held here; write on_upstream_loss = \"hold\" beside it";
+            return fault(key, message);
+        }
+        if !self.replay_events.is_empty() && self.event_field.is_none() {
+            return fault("replay_events", "needs event_field, which says where a message names its event");
+        }
+        let replay = ReplayTerms::compile(&table, self.replay_first.into(), &self.replay_events)?;
         Ok(PlainRoute {
             event_field: self.event_field.as_deref().map(Into::into),
             on_upstream_loss: self.on_upstream_loss,

@@ -2,19 +2,24 @@
 
 use std::{fs, net::IpAddr, sync::Arc, time::Duration};
 
-use http::{HeaderName, Uri};
+use http::Uri;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use zeroize::Zeroizing;
 
 use super::{
-    Auth, AuthTable, Expected, Keys,
+    Auth, AuthTable, Keys,
+    claims::Expected,
     key_set::{Key, KeySet},
     shared_keys::SharedKeys,
 };
-use crate::policy::{compile_error::CompileError, identity::can_name_client};
+use crate::{
+    fault::{Fault, Faults},
+    policy::identity::client_headers,
+    units::{Period, Secret, SecretSource},
+};
 
 /// RFC 7518 §3.2: a shared secret is at least as long as the hash, which is 32 bytes for HS256.
-pub const SECRET_MIN_BYTES: usize = 32;
+const SECRET_MIN_BYTES: usize = 32;
 /// Out of secrets that documentation and generators of projects show, and that are copied: Supabase's, those of jwt.io,
 /// those of countless files `.env.example`. Lower case, with hyphens for what is no letter or digit.
 const EXAMPLE_PHRASES: [&str; 8] = [
@@ -27,47 +32,67 @@ const EXAMPLE_PHRASES: [&str; 8] = [
     "valid-string-secret-that-is-at-least",
     "jwt-token-with-at-least-32-characters",
 ];
+/// What mends a secret that can be guessed.
+const BETTER_SECRET: &str =
+    "for example with \"openssl rand -base64 48\" (or set auth.allow_weak_secret = true to try things)";
 /// The largest difference between two clocks that a leeway may cover.
 const LEEWAY_MAX: Duration = Duration::from_secs(60);
+
 impl Auth {
     /// Reads the key from where the table says. `published` are the keys of `auth.jwks_url`, fetched or not yet.
     ///
     /// # Errors
-    /// [`CompileError`]: a key that is missing, unreadable, too weak or unfit for the algorithms; a value out of
-    /// bounds.
-    pub fn compile(table: &AuthTable, published: &Arc<SharedKeys>) -> Result<Self, CompileError> {
-        let algorithms = algorithms(table)?;
-        let keys = keys(table, &algorithms, published)?;
-        if table.required && matches!(keys, Keys::None) {
-            return Err(CompileError::NoKey);
-        }
-        if table.leeway.0 > LEEWAY_MAX {
-            return Err(CompileError::Leeway(table.leeway.0.as_secs()));
-        }
-        if table.required && table.user_claim.is_empty() {
-            return Err(CompileError::NoUserClaim);
-        }
-        Ok(Self {
-            required: table.required,
-            keys,
-            algorithms,
-            expected: Expected {
-                issuer: table.issuer.clone(),
-                audience: table.audience.clone(),
-                leeway: table.leeway.0,
-            },
-            user_claim: table.user_claim.clone(),
-            forward_claims: forward_claims(table)?,
-        })
+    /// A key that is missing, unreadable, too weak or unfit for the algorithms; each value out of bounds.
+    pub fn compile(table: &AuthTable, published: &Arc<SharedKeys>) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
+        let algorithms = faults.keep(algorithms(table));
+        let keys = algorithms.as_ref().and_then(|algorithms| faults.keep(keys(table, algorithms, published)));
+        bounds(table, &mut faults);
+        let forward_claims = faults.keep(client_headers("auth.forward_claims", &table.forward_claims));
+        let auth = || {
+            Some(Self {
+                required: table.required,
+                keys: keys?,
+                algorithms: algorithms?,
+                expected: Expected {
+                    issuer: table.issuer.clone(),
+                    audience: table.audience.clone(),
+                    leeway: table.leeway.0,
+                },
+                user_claim: table.user_claim.clone(),
+                forward_claims: forward_claims?,
+            })
+        };
+        faults.finish(auth())
     }
 }
 
-/// The address of `auth.jwks_url`: `https`, or `http` where nobody else is on the way.
+/// Reads the secret that tokens are signed with, and refuses one that can be guessed unless `allow_weak`.
 ///
 /// # Errors
-/// [`CompileError::KeyServer`] for any other.
-pub fn key_server(url: &str) -> Result<Uri, CompileError> {
-    let wrong = || CompileError::KeyServer(url.to_owned());
+/// It is not there, too short, or in public examples.
+pub fn shared_secret(source: &SecretSource, allow_weak: bool) -> Result<Secret, Fault> {
+    let fault = |message: String| Fault::new("auth.secret", message);
+    let secret = source.read().map_err(|error| fault(error.to_string()))?;
+    let length = secret.expose().len();
+    if length < SECRET_MIN_BYTES && !allow_weak {
+        return Err(fault(format!("has {length} bytes; make one of at least {SECRET_MIN_BYTES}, {BETTER_SECRET}")));
+    }
+    if is_from_an_example(secret.expose()) && !allow_weak {
+        return Err(fault(format!("is one that stands in public examples; make one of your own, {BETTER_SECRET}")));
+    }
+    Ok(secret)
+}
+
+/// The address of `auth.jwks_url`: `https`, or `http` on loopback.
+///
+/// # Errors
+/// Any other.
+pub fn key_server(url: &str) -> Result<Uri, Fault> {
+    let wrong = || {
+        let message = format!("is {url:?}; it must be https://, or http:// on loopback, with a host");
+        Fault::new("auth.jwks_url", message)
+    };
     let uri: Uri = url.parse().map_err(|_| wrong())?;
     let host = uri.host().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
@@ -81,37 +106,65 @@ pub fn key_server(url: &str) -> Result<Uri, CompileError> {
     }
 }
 
-fn algorithms(table: &AuthTable) -> Result<Vec<Algorithm>, CompileError> {
-    if table.algorithms.is_empty() {
-        return Err(CompileError::NoAlgorithm);
+fn bounds(table: &AuthTable, faults: &mut Faults) {
+    if table.leeway.0 > LEEWAY_MAX {
+        let message = format!("is {:?}; it must be at most {}", table.leeway.to_string(), Period(LEEWAY_MAX));
+        faults.add("auth.leeway", message);
     }
-    let known = |name: &String| name.parse().map_err(|_| CompileError::UnknownAlgorithm(name.clone()));
-    table.algorithms.iter().map(known).collect()
+    if table.required && table.user_claim.is_empty() {
+        let message = "is empty; name the claims that hold the user, for example [\"sub\"]";
+        faults.add("auth.user_claim", message);
+    }
+    if table.required && table.token_from.is_empty() {
+        let message = "is empty; name where a token stands, for example [\"connect:token\"]";
+        faults.add("auth.token_from", message);
+    }
 }
 
-fn keys(table: &AuthTable, algorithms: &[Algorithm], published: &Arc<SharedKeys>) -> Result<Keys, CompileError> {
+fn algorithms(table: &AuthTable) -> Result<Vec<Algorithm>, Fault> {
+    if table.algorithms.is_empty() {
+        return Err(Fault::new("auth.algorithms", "is empty; name one, for example \"HS256\""));
+    }
+    let known = |(at, name): (usize, &String)| {
+        name.parse().map_err(|_| {
+            let message = format!(
+                "is {name:?}; it must be one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, \
+                 ES384, EdDSA"
+            );
+            Fault::new(format!("auth.algorithms[{at}]"), message)
+        })
+    };
+    table.algorithms.iter().enumerate().map(known).collect()
+}
+
+fn keys(table: &AuthTable, algorithms: &[Algorithm], published: &Arc<SharedKeys>) -> Result<Keys, Fault> {
     let configured = |key: Key, setting| {
         fit(algorithms, key.algorithms(), setting)?;
         Ok(Keys::Configured(KeySet::configured(key)))
     };
+    let two = |second: &str, first: &str| Err(Fault::new(second, format!("is given beside {first}; give one of them")));
     match (&table.secret, &table.public_key, &table.jwks_url) {
+        (None, None, None) if table.required => {
+            let message = "is true, but there is no key; give one of auth.secret, auth.public_key and auth.jwks_url, or \
+                           set auth.required = false to let everybody in";
+            Err(Fault::new("auth.required", message))
+        }
         (None, None, None) => Ok(Keys::None),
         (Some(source), None, None) => {
-            let secret = source.read().map_err(CompileError::Secret)?;
-            let length = secret.expose().len();
-            if length < SECRET_MIN_BYTES && !table.allow_weak_secret {
-                return Err(CompileError::WeakSecret(length));
-            }
-            if is_from_an_example(secret.expose()) && !table.allow_weak_secret {
-                return Err(CompileError::ExampleSecret);
-            }
-            configured(Key::secret(secret.expose()), "auth.secret")
+            configured(Key::secret(shared_secret(source, table.allow_weak_secret)?.expose()), "auth.secret")
         }
         (None, Some(path), None) => {
-            let unreadable = |error| CompileError::PublicKeyUnreadable { path: path.clone(), error };
-            let pem = fs::read(path).map_err(unreadable)?;
-            let key = Key::from_pem(&pem).ok_or_else(|| CompileError::PublicKeyUnknown { path: path.clone() })?;
-            configured(key, "auth.public_key")
+            let fault = |what: String| Fault::new("auth.public_key", format!("{} {what}", path.display()));
+            let pem = fs::read(path).map_err(|error| fault(format!("cannot be read: {error}")))?;
+            let no_key = || {
+                fault(
+                    "is not a public key in PEM form (\"-----BEGIN PUBLIC KEY-----\") of RSA with 2048 to 8192 bits, \
+                     P-256, P-384 or Ed25519; make one with \"openssl pkey -in KEY -pubout\" or \"openssl x509 -in \
+                     CERTIFICATE -pubkey -noout\""
+                        .to_owned(),
+                )
+            };
+            configured(Key::from_pem(&pem).ok_or_else(no_key)?, "auth.public_key")
         }
         (None, None, Some(url)) => {
             key_server(url)?;
@@ -120,7 +173,9 @@ fn keys(table: &AuthTable, algorithms: &[Algorithm], published: &Arc<SharedKeys>
             fit(algorithms, &usable, "auth.jwks_url")?;
             Ok(Keys::Published(Arc::clone(published)))
         }
-        _ => Err(CompileError::ManyKeys),
+        (Some(_), Some(_), _) => two("auth.public_key", "auth.secret"),
+        (Some(_), None, Some(_)) => two("auth.jwks_url", "auth.secret"),
+        (None, Some(_), Some(_)) => two("auth.jwks_url", "auth.public_key"),
     }
 }
 
@@ -131,22 +186,12 @@ fn is_from_an_example(secret: &[u8]) -> bool {
 }
 
 /// An algorithm the key has no use for is a misunderstanding, and HS beside a public key is an open door.
-fn fit(configured: &[Algorithm], usable: &[Algorithm], key: &'static str) -> Result<(), CompileError> {
-    match configured.iter().find(|algorithm| !usable.contains(algorithm)) {
+fn fit(configured: &[Algorithm], usable: &[Algorithm], key: &str) -> Result<(), Fault> {
+    match configured.iter().enumerate().find(|(_, algorithm)| !usable.contains(algorithm)) {
         None => Ok(()),
-        Some(&algorithm) => Err(CompileError::WrongAlgorithm { algorithm, key, usable: usable.to_vec() }),
-    }
-}
-
-fn forward_claims(table: &AuthTable) -> Result<Vec<(HeaderName, String)>, CompileError> {
-    let mut headers = Vec::<(HeaderName, String)>::new();
-    for (text, claim) in &table.forward_claims {
-        let wrong = || CompileError::ForwardHeader(text.clone());
-        let name: HeaderName = text.parse().map_err(|_| wrong())?;
-        if !can_name_client(&name) || headers.iter().any(|(earlier, _)| *earlier == name) {
-            return Err(wrong());
+        Some((at, algorithm)) => {
+            let message = format!("is {:?}, but {key} can only be used for {usable:?}", format!("{algorithm:?}"));
+            Err(Fault::new(format!("auth.algorithms[{at}]"), message))
         }
-        headers.push((name, claim.clone()));
     }
-    Ok(headers)
 }

@@ -8,8 +8,8 @@ use std::{
 use jsonwebtoken::Algorithm;
 
 use super::{
-    AuthError, INVALID, KEYS_UNAVAILABLE,
     key_set::{Key, KeySet, Lookup},
+    refusals::{AuthError, INVALID, KEYS_UNAVAILABLE},
 };
 
 /// The newest key set, and what is known of getting a newer one.

@@ -142,24 +142,31 @@ fn a_meter_is_small_because_every_session_has_some() {
 
 #[test]
 fn rules_have_bounds() {
-    let compile = |table: RateLimitTable| RateLimits::compile(&[table]).map(drop);
-    for messages in [0, MESSAGES_MAX + 1] {
-        assert!(matches!(compile(rule(messages, 60)), Err(CompileError::RuleMessages { rule: 0, .. })), "{messages}");
-    }
-    for per in [Period::OFF, Period(Duration::from_micros(999)), Period::from_secs(86_401)] {
-        assert!(matches!(compile(RateLimitTable { per, ..rule(1, 1) }), Err(CompileError::RulePer(0))), "{per:?}");
-    }
-    assert!(compile(RateLimitTable { per: Period(PER_MIN), ..rule(MESSAGES_MAX, 1) }).is_ok());
+    let compile =
+        |table: RateLimitTable| RateLimits::compile(&[table]).map(drop).map_err(|faults| faults[0].to_string());
     let events = |events: &[&str]| RateLimitTable {
         events: events.iter().map(|&event| event.to_owned()).collect(),
         ..RateLimitTable::default()
     };
-    assert!(matches!(compile(events(&[])), Err(CompileError::RuleWithoutEvents(0))));
-    assert!(
-        matches!(compile(events(&["a", ""])), Err(CompileError::Pattern { key, .. }) if key == "rate_limit[0].events[1]")
-    );
-    assert!(RateLimits::compile(&vec![rule(1, 1); 31]).is_ok());
-    assert!(matches!(RateLimits::compile(&vec![rule(1, 1); 32]), Err(CompileError::TooManyRules { count: 32, .. })));
+    let per = |per| RateLimitTable { per, ..rule(1, 1) };
+    for (table, message) in [
+        (rule(0, 60), "messages is 0; it must be between 1 and 1000000. To turn limits off write rate_limit = []"),
+        (
+            rule(MESSAGES_MAX + 1, 60),
+            "messages is 1000001; it must be between 1 and 1000000. To turn limits off write rate_limit = []",
+        ),
+        (per(Period::OFF), "per is \"0s\"; it must be between 1ms and 1d"),
+        (per(Period::from_secs(86_401)), "per is \"86401s\"; it must be between 1ms and 1d"),
+        (events(&[]), "events is empty; name events, or [\"*\"] for all of them"),
+        (events(&["a", ""]), "events[1] is empty; write a name, or \"*\" for every name"),
+    ] {
+        assert_eq!(compile(table), Err(format!("rate_limit[0].{message}")));
+    }
+    assert!(compile(per(Period(Duration::from_micros(999)))).is_err());
+    assert!(compile(RateLimitTable { per: Period(PER_MIN), ..rule(MESSAGES_MAX, 1) }).is_ok());
+    assert!(RateLimits::compile(&vec![rule(1, 1); 16]).is_ok());
+    let too_many = RateLimits::compile(&vec![rule(1, 1); 17]).unwrap_err();
+    assert_eq!(too_many, [Fault::new("rate_limit", "has 17 rules; at most 16 are allowed")]);
 }
 
 proptest! {

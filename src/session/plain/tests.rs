@@ -51,7 +51,7 @@ impl World {
         let route = PlainRoute {
             event_field: None,
             on_upstream_loss: OnUpstreamLoss::Hold,
-            replay: ReplayTerms::new(first, &["sub*".to_owned()]).unwrap(),
+            replay: ReplayTerms::compile("websocket[0]", first, &["sub*".to_owned()]).unwrap(),
         };
         let table = SessionTable {
             hold: Period(HOLD),

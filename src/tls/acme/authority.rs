@@ -27,7 +27,7 @@ use rustls::{
 };
 use tokio::time::timeout;
 
-use super::table::AcmeError;
+use crate::fault::Fault;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For one request: name, connection, answer.
@@ -66,18 +66,24 @@ pub(super) struct Bounded {
 
 impl Authority {
     /// The server is verified with the certificates in the file `root_ca`, or with the trusted ones of this machine.
-    pub(super) fn new(root_ca: Option<&Path>) -> Result<Self, AcmeError> {
+    pub(super) fn new(root_ca: Option<&Path>) -> Result<Self, Fault> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let builder = match root_ca {
             Some(path) => {
-                let wrong = |fault| AcmeError::RootCa { path: path.to_owned(), fault };
+                let wrong = |fault: String| Fault::new("tls.acme.root_ca", format!("{} {fault}", path.display()));
                 HttpsConnectorBuilder::new().with_tls_config(trusting(path).map_err(wrong)?)
             }
             None => HttpsConnectorBuilder::new()
                 .with_provider_and_platform_verifier(aws_lc_rs::default_provider())
-                .map_err(|error| AcmeError::TrustAnchors(error.to_string()))?,
+                .map_err(|error| {
+                    let message = format!(
+                        "needs the trusted certificates of this machine, which cannot be read ({error}); install them \
+                         (Debian: ca-certificates), or set tls.acme.root_ca"
+                    );
+                    Fault::new("tls.acme", message)
+                })?,
         };
         // Also the addresses that the server names must be https.
         Ok(Self { connector: builder.https_only().enable_http1().wrap_connector(tcp) })

@@ -1,96 +1,58 @@
 //! Plain HTTP beside TLS: answers HTTP-01 challenges (RFC 8555 §8.3) and redirects browsers to https.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::{AbortHandle, JoinSet},
-    time::{sleep, timeout},
-};
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use tokio::net::TcpListener;
 
 use super::challenges::Challenges;
+use crate::side_http::{self, Answer, text};
 
-/// Concurrent connections. A further one closes the oldest, so silent clients never keep the authority out.
+/// Concurrent connections. An authority needs one for a moment.
 const CONNECTIONS_MAX: usize = 256;
-/// How long a request head may take.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection may take with its one request and answer.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
-/// How large a request head may be.
-const HEADER_BYTES_MAX: usize = 16 * 1024;
-/// The pause after a failed `accept`, so that a lack of descriptors does not become a lack of processor.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where the authority looks (RFC 8555 §8.3).
 const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
 
 /// Answers on `listener` until it is dropped.
 pub async fn serve(listener: TcpListener, challenges: Arc<Challenges>) {
-    let mut connections = JoinSet::new();
-    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        while connections.try_join_next().is_some() {}
-        oldest_first.retain(|connection| !connection.is_finished());
-        if oldest_first.len() >= CONNECTIONS_MAX
-            && let Some(oldest) = oldest_first.pop_front()
-        {
-            oldest.abort();
-        }
-        oldest_first.push_back(connections.spawn(connection(stream, Arc::clone(&challenges))));
-    }
-}
-
-async fn connection(stream: TcpStream, challenges: Arc<Challenges>) {
-    let service = service_fn(|request: Request<_>| {
+    let answer = move |request: Request<_>| {
         let challenges = Arc::clone(&challenges);
-        async move { Ok::<_, Infallible>(answer(&request, &challenges).await) }
-    });
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(HEADER_BYTES_MAX)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
-    // A connection that is cut off here was idle for too long.
-    let _ = timeout(CONNECTION_TIMEOUT, serving).await;
+        async move { answer(&request, &challenges).await }
+    };
+    side_http::serve(listener, CONNECTIONS_MAX, answer).await;
 }
 
-async fn answer<B>(request: &Request<B>, challenges: &Challenges) -> Response<Full<Bytes>> {
+async fn answer<B>(request: &Request<B>, challenges: &Challenges) -> Answer {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "Use https.\n");
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Use https.\n");
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     if let Some(token) = request.uri().path().strip_prefix(CHALLENGE_PATH) {
         return match challenges.http_01(token).await {
-            Some(key_authorization) => octets(StatusCode::OK, key_authorization),
-            None => plain(StatusCode::NOT_FOUND, "No such challenge is open.\n"),
+            Some(key_authorization) => {
+                side_http::with_type(StatusCode::OK, "application/octet-stream", Bytes::from(key_authorization))
+            }
+            None => text(StatusCode::NOT_FOUND, "No such challenge is open.\n"),
         };
     }
-    let Some(host) = host(request) else { return plain(StatusCode::BAD_REQUEST, "The Host header is missing.\n") };
+    let Some(host) = host(request) else { return text(StatusCode::BAD_REQUEST, "The Host header is missing.\n") };
     // Only to names of ours: else this would lead to wherever a link wants.
     if !challenges.is_domain(&host) {
-        return plain(StatusCode::NOT_FOUND, "There is nothing here by that name.\n");
+        return text(StatusCode::NOT_FOUND, "There is nothing here by that name.\n");
     }
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     // `*` stands for the server as a whole, and behind a name it would make another of it.
     let target = if target == "*" { "/" } else { target };
     match HeaderValue::try_from(format!("https://{host}{target}")) {
         Ok(location) => {
-            let mut response = plain(StatusCode::PERMANENT_REDIRECT, "Use https.\n");
+            let mut response = text(StatusCode::PERMANENT_REDIRECT, "Use https.\n");
             response.headers_mut().insert(header::LOCATION, location);
             response
         }
-        Err(_) => plain(StatusCode::BAD_REQUEST, "The request target is malformed.\n"),
+        Err(_) => text(StatusCode::BAD_REQUEST, "The request target is malformed.\n"),
     }
 }
 
@@ -102,25 +64,8 @@ fn host<B>(request: &Request<B>) -> Option<String> {
     Some(name.to_ascii_lowercase())
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = octets(status, text);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
-}
-
-fn octets(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
     use super::*;
     use crate::tls::acme::{
         challenges::{Open, tests::challenges},
@@ -171,22 +116,5 @@ mod tests {
         ] {
             assert_eq!(asked("GET", path, &["ws.test"]).await.0, status, "{path}");
         }
-    }
-    #[tokio::test]
-    async fn silent_connections_never_keep_the_authority_out() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let serving = tokio::spawn(serve(listener, Arc::new(challenges(&["ws.test"]))));
-        let mut silent = Vec::new();
-        for _ in 0..CONNECTIONS_MAX * 2 {
-            silent.push(TcpStream::connect(address).await.unwrap());
-        }
-        let mut authority = TcpStream::connect(address).await.unwrap();
-        let request = format!("GET {CHALLENGE_PATH}other HTTP/1.1\r\nHost: ws.test\r\n\r\n");
-        authority.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        timeout(HEADER_TIMEOUT / 2, authority.read_to_string(&mut answer)).await.unwrap().unwrap();
-        assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
-        serving.abort();
     }
 }

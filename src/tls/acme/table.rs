@@ -7,7 +7,7 @@ use rustls::pki_types::DnsName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::cache::CacheError;
+use crate::fault::{Fault, Faults};
 
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
@@ -89,137 +89,66 @@ impl Default for AcmeTable {
     }
 }
 
-/// An error in `[tls.acme]`.
-#[derive(Debug, thiserror::Error)]
-pub enum AcmeError {
-    /// No domain.
-    #[error("tls.acme.domains is empty; name the domains of the certificate, for example [\"ws.example.com\"]")]
-    NoDomain,
-    /// More domains than one certificate can have.
-    #[error("tls.acme.domains has {0} names; a certificate has at most {DOMAINS_MAX}")]
-    TooManyDomains(usize),
-    /// A wildcard needs DNS-01.
-    #[error(
-        "tls.acme.domains[{at}] is \"{text}\"; wildcards need a challenge in the DNS, which Tidegate cannot answer: name each host, or have cert-manager or certbot write certificate files and name them in [tls]"
-    )]
-    Wildcard {
-        /// Its place in the list.
-        at: usize,
-        /// What stands there.
-        text: String,
-    },
-    /// Not a DNS name.
-    #[error(
-        "tls.acme.domains[{at}] is \"{text}\"; write a DNS name without scheme, port and final dot, for example \"ws.example.com\" (names beyond ASCII as xn--…)"
-    )]
-    Domain {
-        /// Its place in the list.
-        at: usize,
-        /// What stands there.
-        text: String,
-    },
-    /// Not a `mailto:` address.
-    #[error("tls.acme.contact[{at}] is \"{text}\"; write an address as \"mailto:ops@example.com\"")]
-    Contact {
-        /// Its place in the list.
-        at: usize,
-        /// What stands there.
-        text: String,
-    },
-    /// Not an https URL.
-    #[error("tls.acme.directory is \"{0}\"; it has to be the https:// URL of an ACME server's directory")]
-    Directory(String),
-    /// No kind of challenge.
-    #[error("tls.acme.challenges is empty; write \"tls-alpn-01\", \"http-01\" or both")]
-    NoWay,
-    /// HTTP-01 without an address.
-    #[error(
-        "tls.acme.challenges has \"http-01\", which is answered over plain HTTP: set tls.acme.http_address, for example \"0.0.0.0:80\""
-    )]
-    NoHttpAddress,
-    /// The cache folder cannot be used.
-    #[error("tls.acme.cache: {0}")]
-    Cache(#[source] CacheError),
-    /// The root certificate cannot be used.
-    #[error("tls.acme.root_ca: {} {fault}", path.display())]
-    RootCa {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        fault: String,
-    },
-    /// The trust anchors of this machine cannot be read.
-    #[error(
-        "the trusted certificates of this machine cannot be read ({0}); install them (Debian: ca-certificates), or set tls.acme.root_ca"
-    )]
-    TrustAnchors(String),
-}
-
-impl AcmeError {
-    /// The key at fault, as a path into the configuration. The line in the file is found by it.
-    #[must_use]
-    pub fn key(&self) -> String {
-        match self {
-            Self::NoDomain | Self::TooManyDomains(_) => "tls.acme.domains".to_owned(),
-            Self::Wildcard { at, .. } | Self::Domain { at, .. } => format!("tls.acme.domains[{at}]"),
-            Self::Contact { at, .. } => format!("tls.acme.contact[{at}]"),
-            Self::Directory(_) => "tls.acme.directory".to_owned(),
-            Self::NoWay | Self::NoHttpAddress => "tls.acme.challenges".to_owned(),
-            Self::Cache(_) => "tls.acme.cache".to_owned(),
-            Self::RootCa { .. } => "tls.acme.root_ca".to_owned(),
-            Self::TrustAnchors(_) => "tls.acme".to_owned(),
-        }
-    }
-}
-
 impl AcmeTable {
     /// Compiles the table. Touches no file.
-    pub(super) fn check(&self) -> Result<AcmeRules, AcmeError> {
+    pub(super) fn check(&self) -> Result<AcmeRules, Vec<Fault>> {
+        let mut faults = Faults::default();
         if self.domains.is_empty() {
-            return Err(AcmeError::NoDomain);
-        }
-        if self.domains.len() > DOMAINS_MAX {
-            return Err(AcmeError::TooManyDomains(self.domains.len()));
+            let message = "is empty; name what the certificate is to be for, for example [\"ws.example.com\"]";
+            faults.add("tls.acme.domains", message);
+        } else if self.domains.len() > DOMAINS_MAX {
+            let message = format!("has {} names; a certificate has at most {DOMAINS_MAX}", self.domains.len());
+            faults.add("tls.acme.domains", message);
         }
         let mut domains: Vec<String> = Vec::with_capacity(self.domains.len());
         for (at, text) in self.domains.iter().enumerate() {
-            let domain = checked_domain(at, text)?;
-            if !domains.contains(&domain) {
-                domains.push(domain);
+            match checked_domain(text) {
+                Ok(domain) if domains.contains(&domain) => {}
+                Ok(domain) => domains.push(domain),
+                Err(message) => faults.add(format!("tls.acme.domains[{at}]"), format!("is {text:?}; {message}")),
             }
         }
         for (at, text) in self.contact.iter().enumerate() {
             if !text.strip_prefix("mailto:").is_some_and(|address| address.contains('@')) {
-                return Err(AcmeError::Contact { at, text: text.clone() });
+                let message = format!("is {text:?}; write an address as \"mailto:ops@example.com\"");
+                faults.add(format!("tls.acme.contact[{at}]"), message);
             }
         }
         let directory: Option<Uri> = self.directory.parse().ok();
         if !directory.is_some_and(|uri| uri.scheme_str() == Some("https") && uri.host().is_some()) {
-            return Err(AcmeError::Directory(self.directory.clone()));
+            let message = format!("is {:?}; it must be the https:// URL of an ACME server's directory", self.directory);
+            faults.add("tls.acme.directory", message);
         }
         if self.challenges.is_empty() {
-            return Err(AcmeError::NoWay);
+            faults.add("tls.acme.challenges", "is empty; write \"tls-alpn-01\", \"http-01\" or both");
         }
         if self.challenges.contains(&ChallengeType::Http01) && self.http_address.is_none() {
-            return Err(AcmeError::NoHttpAddress);
+            let message = "has \"http-01\", which is answered over plain HTTP: set tls.acme.http_address, for example \
+                           \"0.0.0.0:80\"";
+            faults.add("tls.acme.challenges", message);
         }
-        Ok(AcmeRules {
+        faults.finish(Some(AcmeRules {
             domains,
             contact: self.contact.clone(),
             directory: self.directory.clone(),
             challenge_types: self.challenges.clone(),
-        })
+        }))
     }
 }
 
-fn checked_domain(at: usize, text: &str) -> Result<String, AcmeError> {
+/// The name in lower case, or what to write instead.
+fn checked_domain(text: &str) -> Result<String, &'static str> {
     if text.starts_with("*.") {
-        return Err(AcmeError::Wildcard { at, text: text.to_owned() });
+        return Err("wildcards need a challenge in the DNS, which Tidegate cannot answer: name each host, or have \
+                    cert-manager or certbot write certificate files and name them in [tls]");
     }
     let numeric = text.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
     match DnsName::try_from(text) {
         Ok(name) if !numeric && !text.ends_with('.') && !text.contains('_') => Ok(name.as_ref().to_ascii_lowercase()),
-        _ => Err(AcmeError::Domain { at, text: text.to_owned() }),
+        _ => Err(
+            "write a DNS name without scheme, port and final dot, for example \"ws.example.com\" (names beyond ASCII \
+                  as xn--…)",
+        ),
     }
 }
 
@@ -252,9 +181,10 @@ mod tests {
             let table = AcmeTable { domains: vec![text.to_owned()], ..table() };
             match (table.check(), expected) {
                 (Ok(rules), Ok(expected)) => assert_eq!(rules.domains, [expected]),
-                (Err(error), Err(part)) => {
-                    assert!(error.to_string().contains(part), "{error}");
-                    assert_eq!(error.key(), "tls.acme.domains[0]");
+                (Err(faults), Err(part)) => {
+                    assert_eq!(faults.len(), 1, "{faults:?}");
+                    assert!(faults[0].message.contains(part), "{}", faults[0]);
+                    assert_eq!(faults[0].key, "tls.acme.domains[0]");
                 }
                 (got, _) => panic!("{text}: {got:?}"),
             }
@@ -282,9 +212,8 @@ mod tests {
                 AcmeTable { challenges: vec![ChallengeType::TlsAlpn01, ChallengeType::Http01], ..table() },
             ),
         ] {
-            let error = wrong.check().unwrap_err();
-            assert_eq!(error.key(), key, "{error}");
-            assert!(error.to_string().starts_with(key), "{error}");
+            let faults = wrong.check().unwrap_err();
+            assert_eq!((faults.len(), faults[0].key.as_str()), (1, key), "{faults:?}");
         }
         let http = AcmeTable {
             challenges: vec![ChallengeType::Http01],

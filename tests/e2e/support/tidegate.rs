@@ -163,6 +163,12 @@ impl Gate {
         self.folder.write(&self.settings.toml());
     }
 
+    /// The line of the file that begins with this, counted from 1.
+    pub(crate) fn line_of(&self, beginning: &str) -> usize {
+        let toml = self.settings.toml();
+        toml.lines().position(|line| line.starts_with(beginning)).expect("it is in the file") + 1
+    }
+
     /// Sends a signal by its short name.
     pub(crate) fn signal(&self, name: &str) {
         process::signal(&self.process, name);

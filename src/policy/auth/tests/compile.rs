@@ -4,15 +4,25 @@ use std::sync::Arc;
 
 use super::support::*;
 use crate::{
-    policy::{
-        auth::{Auth, AuthTable, key_server, shared_keys::SharedKeys},
-        compile_error::CompileError,
+    policy::auth::{
+        Auth, AuthTable,
+        compile::{key_server, shared_secret},
+        shared_keys::SharedKeys,
     },
     units::{Period, SecretSource},
 };
 
-fn refused(table: &AuthTable) -> CompileError {
-    Auth::compile(table, &Arc::new(SharedKeys::default())).unwrap_err()
+/// What is wrong with a table that has one fault.
+fn refused(table: &AuthTable) -> String {
+    let faults = Auth::compile(table, &Arc::new(SharedKeys::default())).unwrap_err();
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    faults[0].to_string()
+}
+
+#[track_caller]
+fn refuses(table: &AuthTable, message: &str) {
+    let refused = refused(table);
+    assert!(refused.starts_with(message), "{refused}");
 }
 
 fn with_secret(secret: &[u8]) -> AuthTable {
@@ -21,23 +31,23 @@ fn with_secret(secret: &[u8]) -> AuthTable {
 
 #[test]
 fn without_a_key_nothing_starts_that_requires_one() {
-    assert!(matches!(refused(&AuthTable::default()), CompileError::NoKey));
+    refuses(&AuthTable::default(), "auth.required is true, but there is no key; give one of auth.secret");
     let optional = AuthTable { required: false, ..AuthTable::default() };
     assert!(Auth::compile(&optional, &Arc::default()).is_ok());
 }
 
 #[test]
 fn a_secret_that_can_be_guessed_is_refused() {
-    assert!(matches!(refused(&with_secret(&[b'x'; 31])), CompileError::WeakSecret(31)));
-    assert!(matches!(refused(&with_secret(b"")), CompileError::Secret(_)));
+    refuses(&with_secret(&[b'x'; 31]), "auth.secret has 31 bytes; make one of at least 32");
+    refuses(&with_secret(b""), "auth.secret: the secret in the file ");
     let of_jwt_io = b"a-string-secret-at-least-256-bits-long";
-    assert!(matches!(refused(&with_secret(of_jwt_io)), CompileError::ExampleSecret));
+    refuses(&with_secret(of_jwt_io), "auth.secret is one that stands in public examples; make one of your own");
     let weak = |secret| AuthTable { allow_weak_secret: true, ..with_secret(secret) };
     assert!(Auth::compile(&weak(b"dev"), &Arc::default()).is_ok());
     assert!(Auth::compile(&weak(of_jwt_io), &Arc::default()).is_ok());
-    assert!(matches!(refused(&weak(b"")), CompileError::Secret(_)), "an empty one is no secret at all");
+    refuses(&weak(b""), "auth.secret: the secret in the file ");
     let missing = AuthTable { secret: Some(SecretSource::Env("TIDEGATE_NO_SUCH".to_owned())), ..AuthTable::default() };
-    assert!(matches!(refused(&missing), CompileError::Secret(_)));
+    refuses(&missing, "auth.secret: the environment variable TIDEGATE_NO_SUCH is not set; set it to the secret");
 }
 
 #[test]
@@ -46,23 +56,22 @@ fn a_key_is_used_for_its_own_algorithms_only() {
         algorithms: names.iter().map(|&name| name.to_owned()).collect(),
         ..table
     };
-    for (signer, names) in [
-        (&*HMAC, &["RS256"][..]),
-        (&*HMAC, &["HS256", "ES256"]),
-        (&*RSA, &["HS256"]),
-        (&*RSA, &["RS256", "HS256"]),
-        (&*P256, &["ES384"]),
-        (&*P384, &["ES256"]),
-        (&*ED25519, &["ES256"]),
+    for (signer, names, message) in [
+        (&*HMAC, &["RS256"][..], "[0] is \"RS256\", but auth.secret can only be used for [HS256, HS384, HS512]"),
+        (&*HMAC, &["HS256", "ES256"], "[1] is \"ES256\", but auth.secret can only be used for"),
+        (&*RSA, &["HS256"], "[0] is \"HS256\", but auth.public_key can only be used for"),
+        (&*RSA, &["RS256", "HS256"], "[1] is \"HS256\", but auth.public_key"),
+        (&*P256, &["ES384"], "[0] is \"ES384\", but auth.public_key can only be used for [ES256]"),
+        (&*P384, &["ES256"], "[0] is \"ES256\", but auth.public_key can only be used for [ES384]"),
+        (&*ED25519, &["ES256"], "[0] is \"ES256\", but auth.public_key can only be used for [EdDSA]"),
     ] {
-        let error = refused(&algorithms(signer.table(), names));
-        assert!(matches!(error, CompileError::WrongAlgorithm { .. }), "{names:?}");
+        refuses(&algorithms(signer.table(), names), &format!("auth.algorithms{message}"));
     }
     let published = AuthTable { jwks_url: Some("https://issuer.test/jwks".to_owned()), ..AuthTable::default() };
-    assert!(matches!(refused(&published), CompileError::WrongAlgorithm { .. }), "HS256 is the default");
+    refuses(&published, "auth.algorithms[0] is \"HS256\", but auth.jwks_url can only be used for [RS256,");
     assert!(Auth::compile(&algorithms(published, &["RS256", "EdDSA"]), &Arc::default()).is_ok());
-    assert!(matches!(refused(&algorithms(HMAC.table(), &[])), CompileError::NoAlgorithm));
-    assert!(matches!(refused(&algorithms(HMAC.table(), &["none"])), CompileError::UnknownAlgorithm(_)));
+    refuses(&algorithms(HMAC.table(), &[]), "auth.algorithms is empty; name one");
+    refuses(&algorithms(HMAC.table(), &["HS256", "none"]), "auth.algorithms[1] is \"none\"; it must be one of HS256,");
 }
 
 #[test]
@@ -71,29 +80,32 @@ fn a_file_without_a_public_key_is_refused() {
     let two = [&RSA.public[..], &P256.public[..]].concat();
     for content in [b"".as_slice(), b"x", private.as_bytes(), &two, SECRET] {
         let table = AuthTable { public_key: Some(file(content)), ..AuthTable::default() };
-        assert!(matches!(refused(&table), CompileError::PublicKeyUnknown { .. }));
+        let refused = refused(&table);
+        assert!(refused.contains(" is not a public key in PEM form"), "{refused}");
     }
     let missing = AuthTable { public_key: Some("/nowhere/key.pem".into()), ..AuthTable::default() };
-    assert!(matches!(refused(&missing), CompileError::PublicKeyUnreadable { .. }));
+    refuses(&missing, "auth.public_key: /nowhere/key.pem cannot be read: ");
 }
 
 #[test]
 fn values_out_of_bounds_are_refused() {
     let leeway = AuthTable { leeway: Period::from_secs(61), ..HMAC.table() };
-    assert!(matches!(refused(&leeway), CompileError::Leeway(61)));
-    assert!(matches!(refused(&AuthTable { user_claim: vec![], ..HMAC.table() }), CompileError::NoUserClaim));
+    refuses(&leeway, "auth.leeway is \"61s\"; it must be at most 60s");
+    refuses(&AuthTable { user_claim: vec![], ..HMAC.table() }, "auth.user_claim is empty");
+    refuses(&AuthTable { token_from: vec![], ..HMAC.table() }, "auth.token_from is empty");
     let two_keys = AuthTable { public_key: Some(file(&RSA.public)), ..HMAC.table() };
-    assert!(matches!(refused(&two_keys), CompileError::ManyKeys));
-    for name in ["host", "Cookie", "sec-websocket-key", "x user", ""] {
-        let forward_claims = [(name.to_owned(), "sub".to_owned())].into();
-        assert!(
-            matches!(refused(&AuthTable { forward_claims, ..HMAC.table() }), CompileError::ForwardHeader(_)),
-            "{name}"
-        );
+    refuses(&two_keys, "auth.public_key is given beside auth.secret; give one of them");
+    let forwarded = |names: &[&str]| AuthTable {
+        forward_claims: names.iter().map(|&name| (name.to_owned(), "sub".to_owned())).collect(),
+        ..HMAC.table()
+    };
+    for name in ["host", "Cookie", "sec-websocket-key"] {
+        refuses(&forwarded(&[name]), &format!("auth.forward_claims.{name} is a header with a meaning of its own"));
     }
-    let twice = [("x-user", "sub"), ("X-User", "sub")].map(|(name, claim)| (name.to_owned(), claim.to_owned()));
-    let twice = AuthTable { forward_claims: twice.into(), ..HMAC.table() };
-    assert!(matches!(refused(&twice), CompileError::ForwardHeader(_)));
+    for name in ["x user", "", "x_user"] {
+        refuses(&forwarded(&[name]), &format!("auth.forward_claims.{name} is no header name"));
+    }
+    refuses(&forwarded(&["x-user", "X-User"]), "auth.forward_claims.x-user is there twice");
 }
 
 #[test]
@@ -119,6 +131,6 @@ fn keys_are_fetched_only_where_nobody_can_change_them_on_the_way() {
 
 #[test]
 fn an_error_says_how_to_mend_it_and_not_what_the_secret_is() {
-    let error = refused(&with_secret(b"canary")).to_string();
+    let error = shared_secret(&SecretSource::File(file(b"canary")), false).unwrap_err().to_string();
     assert!(error.contains("auth.secret") && error.contains("openssl rand") && !error.contains("canary"), "{error}");
 }
