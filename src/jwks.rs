@@ -88,8 +88,8 @@ impl KeyServer {
         Arc::clone(&self.keys)
     }
 
-    /// Fetches now and then at each interval. Never returns.
-    pub async fn run(self) {
+    /// Fetches now and then at each interval, and calls `changed` after each fetch. Never returns.
+    pub async fn run(self, changed: impl Fn()) {
         let mut state = FetchState {
             due: Instant::now(),
             retry: self.intervals.retry_first,
@@ -118,6 +118,7 @@ impl KeyServer {
                 Ok(set) => self.fetched(&mut state, set),
                 Err(error) => self.failed(&mut state, &error),
             }
+            changed();
         }
     }
 

@@ -1,7 +1,6 @@
 //! Decisions: packets and handshakes to verdicts. Pure: time and identity come in as arguments.
 
 pub mod auth;
-pub mod bearer;
 pub mod connections;
 pub mod handshake_rate;
 pub mod identity;
@@ -11,5 +10,6 @@ pub mod origin;
 pub mod pattern;
 pub mod policies;
 pub mod rate_limit;
+pub mod sid_owner;
 pub mod token_source;
 pub mod verdict;

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 pub use self::error::StartError;
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
         journal::{self, LogLevel},
         tally::Tally,
     },
-    relay::registry::Registry,
+    relay::registry::{self, Registry},
     start::{
         acme::CertificateOrder,
         compile::{Keys, Settings, Shared},
@@ -39,6 +39,7 @@ use crate::{
     },
     tls::OrderedHere,
     units::{Secret, SecretSource},
+    wire::engineio::id::NodeId,
 };
 
 /// How long the last log lines may take to be written at exit.
@@ -128,7 +129,9 @@ fn prepare(config: &Config, gauges: Arc<Gauges>, ordered: Option<OrderedHere>) -
     let mut faults = Faults::default();
     let keys = faults.keep(Keys::of(config, &gauges));
     let shared = faults.keep(Shared::compile(config, gauges, ordered));
-    let settings = keys.as_ref().and_then(|keys| faults.keep(compile::compile(config, keys, 1)));
+    let compiled =
+        keys.as_ref().zip(shared.as_ref()).map(|(keys, shared)| compile::compile(config, keys, &shared.names, 1));
+    let settings = compiled.and_then(|compiled| faults.keep(compiled));
     let admin_token = config.admin.token.as_ref().map(SecretSource::read).transpose();
     let admin_token = faults.keep(admin_token.map_err(|error| Fault::new("admin.token", error.to_string())));
     let prepared = || Some(Prepared { shared: shared?, keys: keys?, settings: settings?, admin_token: admin_token? });
@@ -166,9 +169,10 @@ fn launch(loaded: Loaded, source: Option<control::Source>) -> Result<Running, St
     let (stage, stage_seen) = watch::channel(Stage::Serving);
     let (current, current_seen) = watch::channel(settings);
     let mut workers = Vec::with_capacity(count);
-    let (errands, taken): (Vec<_>, Vec<_>) = tallies.iter().map(|_| mpsc::unbounded_channel()).unzip();
-    let registry = Registry::new(errands);
-    for (index, ((listener, tally), errands)) in listeners.into_iter().zip(&tallies).zip(taken).enumerate() {
+    let (handles, inboxes): (Vec<_>, Vec<_>) = tallies.iter().map(|_| registry::channel()).unzip();
+    // A node that starts anew is another one: it knows no session of before.
+    let registry = Registry::new(NodeId::new(rand::random()), handles);
+    for (index, ((listener, tally), inbox)) in listeners.into_iter().zip(&tallies).zip(inboxes).enumerate() {
         workers.push(thread::spawn(
             index,
             ThreadArgs {
@@ -178,7 +182,7 @@ fn launch(loaded: Loaded, source: Option<control::Source>) -> Result<Running, St
                 settings: current_seen.clone(),
                 stage: stage_seen.clone(),
                 registry: registry.clone(),
-                errands,
+                inbox,
                 started,
             },
         )?);

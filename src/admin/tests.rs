@@ -14,6 +14,7 @@ use crate::{
     event_names::EventNames,
     observe::{gauges::Gauges, tally::Tally},
     side_http::HEADER_TIMEOUT,
+    wire::engineio::id::NodeId,
 };
 
 struct Operator {
@@ -34,7 +35,7 @@ impl Operator {
         let admin = Admin {
             exposition,
             health: Arc::clone(&health),
-            registry: Registry::default(),
+            registry: Registry::new(NodeId::new([0; 6]), Vec::new()),
             token: token.map(|token| Zeroizing::new(token.into())),
         };
         let (stop, stopped) = oneshot::channel::<()>();

@@ -9,7 +9,7 @@ use crate::{
     observe::{MetricsTable, journal::LogTable},
     policy::{auth::AuthTable, connections::LimitsTable, origin::OriginsTable, rate_limit::RateLimitTable},
     relay::dial::UpstreamTable,
-    session::{SocketioTable, hold::SessionTable},
+    session::{hold::SessionTable, table::SocketioTable},
     tls::TlsTable,
 };
 

@@ -19,7 +19,7 @@ use crate::{
         verdict::{Refusal, RefusalKind},
     },
     relay::{dial::Dialler, worker::Worker},
-    session::plain::PlainRoute,
+    session::plain::PlainRules,
     wire::engineio::open::Open,
 };
 
@@ -29,7 +29,7 @@ pub struct EdgeRules {
     /// Which request goes where.
     pub routes: Routes,
     /// The plain routes, by the number that `routes` gives.
-    pub websocket: Vec<Arc<PlainRoute>>,
+    pub websocket: Vec<Arc<PlainRules>>,
     /// Bounds of a request head.
     pub head: HeadRules,
     /// How many handshakes one address may make.

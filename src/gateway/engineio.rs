@@ -37,6 +37,6 @@ pub(super) async fn answer(
         EngineRoute::Poll(sid) => polling::poll(edge, sid, &request).await,
         EngineRoute::Post(sid) => polling::post(edge, &rules, sid, request).await,
     };
-    cors::allow(&edge.worker.rules().policies.origins, &headers, &mut answer);
+    cors::allow(&edge.worker.rules().session.policies.origins, &headers, &mut answer);
     answer
 }

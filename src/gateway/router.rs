@@ -10,8 +10,8 @@ pub use self::query::Query;
 use super::{cors, head_guard::head::mentions_websocket, websocket::table::WebsocketTable};
 use crate::{
     fault::{Fault, Faults},
-    session::{SocketioTable, Transport},
-    wire::engineio::{error::EngineError, open::Sid},
+    session::table::{SocketioTable, Transport},
+    wire::engineio::{error::EngineError, id::Sid},
 };
 
 /// The query keys of Engine.IO. None may be repeated: Node uses the last one.

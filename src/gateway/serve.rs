@@ -211,7 +211,7 @@ impl Server {
             Route::Refused(error) => {
                 self.edge.worker.tally.refused("handshake", error.reason());
                 let mut answer = reply::closing(engineio::request::refused(error));
-                cors::allow(&self.edge.worker.rules().policies.origins, &parts.headers, &mut answer);
+                cors::allow(&self.edge.worker.rules().session.policies.origins, &parts.headers, &mut answer);
                 answer
             }
             Route::Engineio(route) => {
@@ -248,7 +248,7 @@ impl Server {
             Route::Websocket(route) => route != WebsocketRoute::Unknown,
             Route::Forward | Route::Refused(_) => false,
         };
-        if opens && let Err(refusal) = self.edge.worker.rules().policies.admit(parts) {
+        if opens && let Err(refusal) = self.edge.worker.rules().session.policies.admit(parts) {
             return Err(self.edge.refuse("handshake", refusal, peer.address, &parts.headers).into());
         }
         Ok(peer)

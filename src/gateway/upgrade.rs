@@ -17,7 +17,7 @@ use crate::{
     },
     policy::token_source::TokenSources,
     relay::{dial::PackedRequest, inflow::Inflow, leg::websocket::WebSocketLeg, stream::ClientStream},
-    session::Transport,
+    session::table::Transport,
     wire::websocket::{
         frame::Sender,
         handshake::{self, Upgrade, UpgradeError},

@@ -5,7 +5,7 @@ pub(super) mod table;
 use std::{
     rc::Rc,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use http::{Response, StatusCode, request::Parts};
@@ -28,21 +28,24 @@ use crate::{
     },
     relay::{
         client_leg::ClientLeg,
+        client_side::ClientSide,
         dial::{DialError, Dialled, PackedRequest},
         driver::Driver,
         inflow::Inflow,
-        leg::upstream::UpstreamLeg,
+        responder::Responder,
+        service_leg::ServiceLeg,
+        service_side::ServiceSide,
+        worker::Worker,
     },
     session::{
-        Session,
-        plain::{OnUpstreamLoss, Plain},
+        Beginning, Session,
+        plain::{OnUpstreamLoss, PlainRules},
     },
     wire::websocket::{frame::Sender, handshake},
 };
 
-/// How long a handshake waits for a key that is being fetched, and how often it looks.
-const KEYS_PATIENCE: Duration = Duration::from_secs(5);
-const KEYS_RETRY: Duration = Duration::from_millis(50);
+/// How long a handshake waits for a key that is being fetched.
+const KEYS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Answers the handshake of a plain route: checks the token, connects to the service, then upgrades the client.
 pub(super) async fn open(
@@ -55,9 +58,9 @@ pub(super) async fn open(
 ) -> Result<Switch, Declined> {
     let offer = handshake::check_request(parts).map_err(|error| upgrade::refused(&error))?;
     let session_rules = edge.worker.rules();
-    let (auth, sources) = (&session_rules.policies.auth, &session_rules.policies.token_sources);
+    let (auth, sources) = (&session_rules.session.policies.auth, &session_rules.session.policies.token_sources);
     let identity = match sources.from_request(parts) {
-        Ok(token) => identify(auth, token.as_ref()).await,
+        Ok(token) => identify(&edge.worker, auth, token.as_ref()).await,
         Err(refusal) => Err(refusal),
     };
     let identity = identity.map_err(|refusal| edge.refuse("handshake", refusal, peer.address, &parts.headers))?;
@@ -68,11 +71,10 @@ pub(super) async fn open(
     let held = (route.on_upstream_loss == OnUpstreamLoss::Hold).then_some(request);
     let protocol = dialled.protocol.as_deref().or_else(|| sources.answered_subprotocol(&parts.headers));
     let answer = upgrade::switching_protocols(&offer, protocol);
-    let plain = Plain::new(route, dialled.protocol.as_deref());
     let edge = Rc::clone(edge);
     let begin = Box::new(move |client| {
         let service = Service { dialled, again: held };
-        relay(&edge, &rules, client, service, (plain, identity), &peer, permit);
+        relay(&edge, &rules, client, service, (route, identity), &peer, permit);
     });
     Ok(Switch { answer, begin })
 }
@@ -88,40 +90,34 @@ fn relay(
     rules: &EdgeRules,
     client: Client,
     service: Service,
-    (plain, identity): (Plain, Identity),
+    (route, identity): (Arc<PlainRules>, Identity),
     peer: &Peer,
     permit: Option<Permit>,
 ) {
-    let now = Instant::now();
     let worker = &edge.worker;
-    let session_rules = worker.rules();
-    let whole = plain.reads_messages();
-    let session = Session::plain(
-        peer.address,
-        plain,
-        identity,
-        &session_rules.policies,
-        &session_rules.terms,
-        SystemTime::now(),
-        now,
-    );
-    let inflow = Inflow::new(Sender::Client, rules.max_payload, whole);
-    let leg = client.into_leg(inflow);
-    let upstream = UpstreamLeg::over(service.dialled, &session.dialect);
+    let leg = client.into_leg(Inflow::new(Sender::Client, rules.max_payload, route.reads_messages()));
+    let beginning = Beginning { rules: Arc::clone(&worker.rules().session), peer: peer.address, seed: rand::random() };
+    let protocol = service.dialled.protocol.as_deref();
+    let session = Session::plain(beginning, route, protocol, identity, worker.clock.now());
+    let service_leg = ServiceLeg::over(service.dialled, session.view().service_reading());
     worker.tally.upstream_open(1);
-    worker.spawn(session, ClientLeg::Websocket(leg), None, now, |cell, client| {
-        Driver::new(Rc::clone(worker), cell, client, upstream, service.again, permit)
-    });
+    let client = ClientSide::new(ClientLeg::Websocket(leg), permit);
+    Driver::spawn(worker, session, None, client, ServiceSide::new(service_leg, service.again));
 }
 
-async fn identify(auth: &Auth, token: Option<&Token>) -> Result<Identity, Refusal> {
-    let started = Instant::now();
+/// Who this token names. Where that takes a key that is being fetched, the handshake waits for it.
+async fn identify(worker: &Worker, auth: &Auth, token: Option<&Token>) -> Result<Identity, Refusal> {
+    let until = Instant::now() + KEYS_WITHIN;
     loop {
-        match auth.authenticate(token, SystemTime::now()) {
+        match auth.authenticate(token, worker.clock.now().wall) {
             Ok(identity) => return Ok(identity),
             Err(AuthError::Refused(refusal)) => return Err(refusal),
-            Err(AuthError::KeysPending) if started.elapsed() > KEYS_PATIENCE => return Err(KEYS_UNAVAILABLE),
-            Err(AuthError::KeysPending) => tokio::time::sleep(KEYS_RETRY).await,
+            Err(AuthError::KeysPending) => {}
+        }
+        let (responder, changed) = Responder::awaited();
+        worker.answer_when_keys_change(responder);
+        if tokio::time::timeout_at(until.into(), changed).await.is_err() {
+            return Err(KEYS_UNAVAILABLE);
         }
     }
 }

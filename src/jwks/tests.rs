@@ -111,7 +111,7 @@ impl Node {
             AuthTable { jwks_url: Some(url.to_owned()), algorithms: vec!["ES256".to_owned()], ..AuthTable::default() };
         let keys = server.keys();
         let auth = Auth::compile(&table, &keys).unwrap();
-        Self { auth, keys, fetcher: tokio::spawn(server.run()).abort_handle() }
+        Self { auth, keys, fetcher: tokio::spawn(server.run(|| ())).abort_handle() }
     }
 
     fn outcome(&self, key: &IssuerKey) -> Result<(), AuthError> {

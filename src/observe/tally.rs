@@ -155,13 +155,13 @@ impl Tally {
         self.sent[slot.index()].add(1);
     }
 
-    /// A WebSocket frame of so many bytes, its header included.
-    pub fn packets(&self, direction: Direction, bytes: u64) {
+    /// So many messages, with so many bytes together.
+    pub fn packets(&self, direction: Direction, messages: u64, bytes: u64) {
         let volume = match direction {
             Direction::FromClient => &self.from_client,
             Direction::ToClient => &self.to_client,
         };
-        volume.frames.add(1);
+        volume.frames.add(messages);
         volume.bytes.add(bytes);
     }
 

@@ -5,6 +5,8 @@
 #[derive(Debug)]
 pub struct Batch<'a> {
     bytes: &'a mut [u8],
+    /// Where the bytes begin that go onward and were not sent, and where they end.
+    unsent: usize,
     kept: usize,
     at: usize,
 }
@@ -13,7 +15,7 @@ impl<'a> Batch<'a> {
     /// All of it is still to be judged.
     #[must_use]
     pub const fn new(bytes: &'a mut [u8]) -> Self {
-        Self { bytes, kept: 0, at: 0 }
+        Self { bytes, unsent: 0, kept: 0, at: 0 }
     }
 
     /// What is still to be judged.
@@ -39,12 +41,12 @@ impl<'a> Batch<'a> {
     /// What goes onward.
     #[must_use]
     pub fn kept(&self) -> &[u8] {
-        &self.bytes[..self.kept]
+        &self.bytes[self.unsent..self.kept]
     }
 
     /// What goes onward has been sent: begin anew behind it.
     pub const fn sent(&mut self) {
-        self.kept = 0;
+        (self.unsent, self.kept) = (self.at, self.at);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The client leg: what the client holds, whatever carries it. The session does not know which it is.
+//! The client leg: what the client holds, whatever carries it. The session does not depend on it.
 
 use std::{
     io,
@@ -12,7 +12,7 @@ use crate::{
         leg::{polling::PollingLeg, websocket::WebSocketLeg},
         stream::ClientStream,
     },
-    session::{Transport, answer, ended::Ended},
+    session::{answer, ended::Ended, table::Transport},
     wire::websocket::frame::OpCode,
 };
 
@@ -26,40 +26,40 @@ pub enum ClientLeg {
     Websocket(WebSocketLeg<ClientStream>),
     /// Requests that come and go; and perhaps a websocket that is being probed.
     Polling(Box<PollingLeg>),
-    /// Nothing: the client is away, and may come back.
-    Away,
+    /// Nothing: the client is absent, and may come back.
+    Absent,
 }
 
 impl ClientLeg {
-    /// Which of Engine.IO's transports it is; none while the client is away.
+    /// Which of Engine.IO's transports it is; none while the client is absent.
     #[must_use]
     pub const fn transport(&self) -> Option<Transport> {
         match self {
             Self::Websocket(_) => Some(Transport::Websocket),
             Self::Polling(_) => Some(Transport::Polling),
-            Self::Away => None,
+            Self::Absent => None,
         }
     }
 
-    /// What comes in, as frames; none while the client is away.
+    /// What comes in, as frames; none while the client is absent.
     pub const fn inflow(&mut self) -> Option<&mut Inflow> {
         match self {
             Self::Websocket(leg) => Some(&mut leg.inflow),
             Self::Polling(leg) => Some(&mut leg.inflow),
-            Self::Away => None,
+            Self::Absent => None,
         }
     }
 
     /// The same leg on the reactor of this thread; none where its connection is lost on the way.
     #[must_use]
-    pub fn settle(self) -> Option<Self> {
+    pub fn rebind(self) -> Option<Self> {
         Some(match self {
-            Self::Websocket(leg) => Self::Websocket(leg.settle().ok()?),
+            Self::Websocket(leg) => Self::Websocket(leg.rebind().ok()?),
             Self::Polling(mut leg) => {
-                leg.settle();
+                leg.rebind();
                 Self::Polling(leg)
             }
-            Self::Away => return None,
+            Self::Absent => return None,
         })
     }
 
@@ -69,19 +69,16 @@ impl ClientLeg {
         match self {
             Self::Websocket(leg) => leg.inflow.between_frames(),
             Self::Polling(leg) => leg.inflow.between_frames(),
-            Self::Away => true,
+            Self::Absent => true,
         }
     }
 
-    /// Receives into `buffer`, as frames, behind what was carried over; never nothing.
+    /// Receives into `buffer`, as frames, behind what was carried over.
     pub fn fill(&mut self, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<Result<usize, Ended>> {
         match self {
-            Self::Websocket(leg) => leg.fill(buffer, cx).map(|filled| match filled {
-                Ok(0) | Err(_) => Err(Ended::ClientLost),
-                Ok(filled) => Ok(filled),
-            }),
+            Self::Websocket(leg) => leg.fill(buffer, cx).map_err(|_| Ended::ClientLost),
             Self::Polling(leg) => leg.fill(buffer),
-            Self::Away => Poll::Pending,
+            Self::Absent => Poll::Pending,
         }
     }
 
@@ -96,7 +93,7 @@ impl ClientLeg {
                 leg.send(bytes);
                 Ok(())
             }
-            Self::Away => Ok(()),
+            Self::Absent => Ok(()),
         }
     }
 
@@ -105,7 +102,7 @@ impl ClientLeg {
         match self {
             Self::Websocket(leg) => leg.say(opcode, payload, now),
             Self::Polling(leg) => leg.say(opcode, payload),
-            Self::Away => {}
+            Self::Absent => {}
         }
     }
 
@@ -116,7 +113,7 @@ impl ClientLeg {
             Self::Websocket(leg) if between_frames && ended != Ended::ClientLost => {
                 leg.say_close(answer::to_client(ended, reason), now);
             }
-            Self::Websocket(_) | Self::Away => {}
+            Self::Websocket(_) | Self::Absent => {}
             Self::Polling(leg) => leg.say_end(ended),
         }
     }
@@ -126,7 +123,7 @@ impl ClientLeg {
         match self {
             Self::Websocket(leg) => leg.flush(now, cx),
             Self::Polling(leg) => leg.flush(cx),
-            Self::Away => Poll::Ready(Ok(())),
+            Self::Absent => Poll::Ready(Ok(())),
         }
     }
 
@@ -137,7 +134,7 @@ impl ClientLeg {
             Self::Websocket(leg) => leg.waiting() <= SEND_HIGH_WATER,
             // Only whole packets can be fetched, so one that has begun must come to its end.
             Self::Polling(leg) => leg.in_packet() || leg.waiting() <= SEND_HIGH_WATER,
-            Self::Away => true,
+            Self::Absent => true,
         }
     }
 
@@ -147,7 +144,7 @@ impl ClientLeg {
         match self {
             Self::Websocket(leg) => leg.backlog(),
             Self::Polling(leg) => leg.backlog(),
-            Self::Away => 0,
+            Self::Absent => 0,
         }
     }
 
@@ -157,7 +154,7 @@ impl ClientLeg {
     pub const fn stalled_since(&self) -> Option<Instant> {
         match self {
             Self::Websocket(leg) => leg.stalled_since(),
-            Self::Polling(_) | Self::Away => None,
+            Self::Polling(_) | Self::Absent => None,
         }
     }
 
@@ -165,7 +162,7 @@ impl ClientLeg {
     #[must_use]
     pub fn probe_until(&self) -> Option<Instant> {
         match self {
-            Self::Websocket(_) | Self::Away => None,
+            Self::Websocket(_) | Self::Absent => None,
             Self::Polling(leg) => leg.probe_until(),
         }
     }
@@ -175,7 +172,7 @@ impl ClientLeg {
         match self {
             Self::Websocket(leg) => leg.end(buffer, now, cx).map(drop),
             Self::Polling(leg) => leg.end(cx),
-            Self::Away => Poll::Ready(()),
+            Self::Absent => Poll::Ready(()),
         }
     }
 }

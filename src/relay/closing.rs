@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    relay::{client_leg::ClientLeg, leg::upstream::UpstreamLeg},
+    relay::{client_leg::ClientLeg, service_leg::ServiceLeg},
     session::ended::Ended,
 };
 
@@ -45,16 +45,16 @@ impl Closing {
     pub fn poll(
         &mut self,
         client: &mut ClientLeg,
-        upstream: &mut UpstreamLeg,
+        service: &mut ServiceLeg,
         buffer: &mut [u8],
         now: Instant,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         self.client_closed = self.client_closed || client.end(buffer, now, cx).is_ready();
         self.service_closed = self.service_closed
-            || match upstream {
-                UpstreamLeg::Open(leg) => leg.end(buffer, now, cx).is_ready(),
-                UpstreamLeg::Away | UpstreamLeg::Dialling(_) => true,
+            || match service {
+                ServiceLeg::Open(leg) => leg.end(buffer, now, cx).is_ready(),
+                ServiceLeg::Absent | ServiceLeg::Dialling(_) => true,
             };
         // A side that is gone need not be waited for.
         let client_done = self.client_closed || self.ended == Ended::ClientLost;

@@ -1,4 +1,7 @@
 //! The task of one session: one poll function for both directions.
+//!
+//! The path of a frame, each way: *fill, scan, judge, keep, send*. The session judges; this file moves bytes, obeys the
+//! session's actions, and reports what happens to the legs.
 
 use std::{
     future::Future,
@@ -6,30 +9,45 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use tokio::task::yield_now;
 
 use crate::{
-    observe::{
-        journal::{self, Opened},
-        tally::Direction,
-    },
-    policy::connections::Permit,
+    observe::journal,
+    policy::sid_owner::SidOwner,
     relay::{
+        batch::Batch,
+        cell::SessionCell,
         client_leg::ClientLeg,
+        client_side::ClientSide,
         closing::Closing,
-        dial::PackedRequest,
-        leg::upstream::UpstreamLeg,
-        pace::Place,
-        resume::Claim,
+        dial::{DialError, Dialled},
+        inflow::Found,
+        ledger::{Ledger, Volume},
+        registry::Target,
+        request::{Attachment, Incoming, SessionRequest, Transfer},
+        responder::Responder,
+        rules::RelayRules,
         scratch::Scratch,
-        worker::{Rules, SessionCell, Worker},
+        service_leg::ServiceLeg,
+        service_side::{Dial, ServiceSide},
+        worker::Worker,
     },
-    session::{Action, Dialect, Session, Transport, answer, ended::Ended, queue::WholePacket},
-    wire::websocket::frame::OpCode,
+    session::{
+        Session,
+        action::{Action, Ready, Spoken},
+        answer,
+        ended::Ended,
+        event::Event,
+        message::{Fate, Message, Side, Ticket},
+        now::Now,
+        question::{Answer, Question, Returning},
+        queue::WholePacket,
+    },
+    wire::{engineio::error::EngineError, socketio::packet::PEEK_BYTES, websocket::frame::OpCode},
 };
 
 /// So many receives from each side before other sessions of the thread get their turn.
@@ -41,73 +59,39 @@ const MESSAGES: u64 = 512;
 /// A side that takes nothing for so long is given up.
 const STALL: Duration = Duration::from_secs(10);
 
-/// One batch in so many has its time in the gate measured.
-const TRANSIT_SAMPLE: u32 = 64;
-
 /// Drives one session until it ends.
 #[derive(Debug)]
 pub struct Driver {
-    pub(super) worker: Rc<Worker>,
-    pub(super) cell: Rc<SessionCell>,
-    pub(super) rules: Arc<Rules>,
-    pub(super) client: ClientLeg,
-    pub(super) upstream: UpstreamLeg,
-    /// The client's next packet waits until then.
-    pub(super) paused_until: Option<Instant>,
-    /// What the service hears at its handshake; none on a route that is dialled before the session begins.
-    pub(super) request: Option<PackedRequest>,
-    /// Among the sessions that go back to the service.
-    pub(super) place: Option<Place>,
-    /// The packet of the service that still lacks attachments. It goes onward whole, for the service may go away.
-    pub(super) begun: Option<Box<WholePacket>>,
-    pub(super) closing: Option<Closing>,
-    /// What the side that closed said of it.
-    pub(super) close_reason: Box<str>,
-    pub(super) authenticated: bool,
-    /// Packets that are known not to reach the service, as far as they have been counted.
-    pub(super) dropped: u64,
-    batches: u32,
-    pub(super) permit: Option<Permit>,
-    /// The session that this client may have had before is asked whether it takes it back.
-    pub(super) claim: Option<Claim>,
+    worker: Rc<Worker>,
+    cell: Rc<SessionCell>,
+    rules: Arc<RelayRules>,
+    client: ClientSide,
+    service: ServiceSide,
+    ledger: Ledger,
+    closing: Option<Closing>,
 }
 
 /// What one poll works with.
-pub(super) struct Turn<'a> {
-    pub(super) session: &'a mut Session,
-    pub(super) now: Instant,
+struct Turn<'a, 'b> {
+    session: &'a mut Session,
+    now: Now,
+    cx: &'a mut Context<'b>,
 }
 
 impl Driver {
-    /// For a client after its handshake. `upstream` is away where the session has yet to say that it may be dialled.
-    #[must_use]
-    pub fn new(
-        worker: Rc<Worker>,
-        cell: Rc<SessionCell>,
-        client: ClientLeg,
-        upstream: UpstreamLeg,
-        request: Option<PackedRequest>,
-        permit: Option<Permit>,
-    ) -> Self {
-        let rules = worker.rules();
-        Self {
-            worker,
-            cell,
-            rules,
-            client,
-            upstream,
-            paused_until: None,
-            request,
-            place: None,
-            begun: None,
-            closing: None,
-            close_reason: Box::default(),
-            authenticated: false,
-            dropped: 0,
-            batches: 0,
-            permit,
-            claim: None,
-        }
+    /// Opens a session after its client's handshake, and drives it as a task of this thread until it ends. `owner` is whom
+    /// its sid was given to, where requests will bring it.
+    pub fn spawn(
+        worker: &Rc<Worker>,
+        session: Session,
+        owner: Option<SidOwner>,
+        client: ClientSide,
+        service: ServiceSide,
+    ) {
+        let cell = worker.open(session, client.leg.transport(), owner);
+        let ledger = Ledger::new(Rc::clone(worker), Rc::clone(&cell));
+        let (worker, rules) = (Rc::clone(worker), worker.rules());
+        tokio::task::spawn_local(Self { worker, cell, rules, client, service, ledger, closing: None });
     }
 
     fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -115,258 +99,475 @@ impl Driver {
         let cell = Rc::clone(&self.cell);
         let mut scratch = worker.scratch.borrow_mut();
         let mut session = cell.session.borrow_mut();
-        let mut turn = Turn { session: &mut session, now: Instant::now() };
         cell.woken_by(cx);
+        let mut turn = Turn { session: &mut session, now: worker.clock.now(), cx };
         if self.closing.is_none() {
-            match self.relay(&mut turn, &mut scratch, cx) {
+            match self.relay(&mut turn, &mut scratch) {
                 Poll::Pending => {
-                    if self.tell_queue(&turn) {
-                        turn.session.end(Ended::QueueFull);
-                        // So that no other session ends for what is no more.
-                        worker.queued(&cell.queued, 0, 0);
-                        cx.waker().wake_by_ref();
-                    }
-                    cell.deadline.set(self.next_deadline(&turn));
+                    self.rest(&mut turn);
                     return Poll::Pending;
                 }
-                Poll::Ready(Ended::HandedOver) => {
-                    self.hand_over(&mut turn);
-                    return Poll::Ready(());
-                }
-                Poll::Ready(ended) if turn.session.may_return(ended, &self.rules.terms) => {
-                    self.client_gone(&mut turn, ended);
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                Poll::Ready(ended) => {
-                    // What came before a Close is answered before it, a ping for example (RFC 6455 §5.5.2).
-                    let _ = self.obey(&mut turn, cx);
-                    self.end(&mut turn, ended);
-                }
+                Poll::Ready(Ended::HandedOver) => return Poll::Ready(()),
+                Poll::Ready(ended) => self.end(&mut turn, ended),
             }
         }
-        self.take_letters(&mut turn);
-        self.poll_last_upgrade(&turn, &mut scratch, cx);
+        self.take_mail(&mut turn);
+        self.poll_last_upgrade(&mut turn, &mut scratch);
         let Some(closing) = &mut self.closing else { return Poll::Ready(()) };
         cell.deadline.set(closing.until());
-        closing.poll(&mut self.client, &mut self.upstream, &mut scratch.read, turn.now, cx)
+        closing.poll(&mut self.client.leg, &mut self.service.leg, &mut scratch.read, turn.now.instant, turn.cx)
     }
 
-    /// Both directions, until nothing more can be done now.
-    fn relay(&mut self, turn: &mut Turn<'_>, scratch: &mut Scratch, cx: &mut Context<'_>) -> Poll<Ended> {
-        match self.keep_time(turn) {
-            Ok(()) => {}
-            Err(ended) if ended.is_service_gone() && turn.session.ended().is_none() => self.service_gone(turn, ended),
-            Err(ended) => return Poll::Ready(ended),
-        }
+    /// Both directions, until nothing more can be done now. Ready: the session has ended.
+    fn relay(&mut self, turn: &mut Turn<'_, '_>, scratch: &mut Scratch) -> Poll<Ended> {
+        self.keep_time(turn);
         // What comes after the end is for the closing to answer.
         if turn.session.ended().is_none() {
-            self.take_letters(turn);
+            self.take_mail(turn);
         }
-        let before = self.messages();
+        let before = self.ledger.messages();
         for _ in 0..ROUNDS {
-            match self.round(turn, scratch, cx) {
-                Ok(true) if self.messages() - before >= MESSAGES => break,
-                Ok(true) => {}
-                Ok(false) => return Poll::Pending,
-                Err(ended) if ended.is_service_gone() && turn.session.ended().is_none() => {
-                    self.service_gone(turn, ended);
-                }
-                Err(ended) => return Poll::Ready(ended),
+            let more = turn.session.ended().is_none() && self.round(turn, scratch);
+            if let Some(ended) = turn.session.ended() {
+                // What came before a Close is answered before it, a ping for example (RFC 6455 §5.5.2).
+                self.obey(turn);
+                return Poll::Ready(ended);
+            }
+            if !more {
+                return Poll::Pending;
+            }
+            if self.ledger.messages() - before >= MESSAGES {
+                break;
             }
         }
-        let_others(cx);
+        let_others(turn.cx);
         Poll::Pending
     }
 
     /// One receive from each side. True: there may be more.
-    fn round(&mut self, turn: &mut Turn<'_>, scratch: &mut Scratch, cx: &mut Context<'_>) -> Result<bool, Ended> {
-        let mut more = false;
-        if let Poll::Ready(outcome) = self.upstream.poll_dial(cx) {
-            self.dialled(outcome, turn)?;
-            more = true;
+    fn round(&mut self, turn: &mut Turn<'_, '_>, scratch: &mut Scratch) -> bool {
+        let mut more = self.poll_others(turn, scratch);
+        self.obey(turn);
+        self.flush(turn);
+        if !self.client.is_paused() && self.service.leg.takes() {
+            more |= self.pump(Side::Client, turn, scratch).is_ready();
         }
-        more |= self.poll_upgrade(turn, scratch, cx);
-        self.poll_claim(cx);
-        self.obey(turn, cx)?;
-        self.flush(turn, cx)?;
-        if self.paused_until.is_none()
-            && self.upstream.takes()
-            && let Poll::Ready(pumped) = self.pump_client(turn, scratch, cx)
-        {
-            pumped?;
-            more = true;
-        }
-        if self.client.takes()
-            && let Poll::Ready(pumped) = self.pump_service(turn, scratch, cx)
-        {
-            pumped?;
-            more = true;
+        if self.client.leg.takes() {
+            more |= self.pump(Side::Service, turn, scratch).is_ready();
         }
         if more {
-            self.obey(turn, cx)?;
-            self.flush(turn, cx)?;
-            self.sample_transit(turn);
+            self.obey(turn);
+            self.flush(turn);
+            self.ledger.batch(turn.now.instant);
         }
-        Ok(more)
+        more
+    }
+
+    /// What is under way beside the legs: a dial, an upgrade, an answer. True: one of them has come.
+    fn poll_others(&mut self, turn: &mut Turn<'_, '_>, scratch: &mut Scratch) -> bool {
+        let mut more = false;
+        if let Poll::Ready(outcome) = self.service.poll_dial(turn.cx) {
+            self.dialled(outcome, turn);
+            more = true;
+        }
+        if let Some(upgraded) = self.client.poll_upgrade(scratch, turn.now.instant, turn.cx) {
+            self.worker.tally.upgrade(upgraded);
+            if upgraded {
+                self.worker.tally.polling(-1);
+                self.cell.upgraded();
+            }
+            more |= upgraded;
+        }
+        if let Some((ticket, answer)) = self.client.poll_answer(turn.cx) {
+            if let Answer::Claim(granted) = answer {
+                self.worker.tally.resume(granted);
+            }
+            turn.session.event(Event::Answer(ticket, answer), turn.now);
+        }
+        more
+    }
+
+    /// One receive from one side, judged, and sent on to the other.
+    fn pump(&mut self, from: Side, turn: &mut Turn<'_, '_>, scratch: &mut Scratch) -> Poll<()> {
+        let filled = match from {
+            Side::Client => self.client.leg.fill(&mut scratch.read, turn.cx),
+            Side::Service => self.service.leg.fill(&mut scratch.read, turn.cx),
+        };
+        match ready!(filled) {
+            Ok(filled) => {
+                let mut batch = Batch::new(&mut scratch.read[..filled]);
+                self.judge(from, &mut batch, turn, &mut scratch.peek);
+                self.send(from.other(), &mut batch, turn);
+            }
+            Err(why) => self.lost(why, turn),
+        }
+        Poll::Ready(())
+    }
+
+    /// Every message of a batch, in order, as long as the session goes on with this leg.
+    fn judge(&mut self, from: Side, batch: &mut Batch<'_>, turn: &mut Turn<'_, '_>, peek: &mut [u8; PEEK_BYTES]) {
+        let mut passed = Volume::default();
+        while turn.session.ended().is_none() {
+            let inflow = match from {
+                Side::Client => self.client.leg.inflow(),
+                Side::Service => self.service.leg.inflow(),
+            };
+            let Some(inflow) = inflow else { break };
+            let (fate, len) = match inflow.next(batch, peek) {
+                Ok(None) => break,
+                Ok(Some(Found::Control { opcode, len })) => {
+                    let note = turn.session.event(Event::Control(from, opcode, &peek[..len]), turn.now);
+                    self.ledger.note(from, note, turn.session.view());
+                    self.speak(from, batch, turn);
+                    continue;
+                }
+                Ok(Some(Found::Head { header, len, complete })) => {
+                    let here = batch.ahead().len() as u64 >= header.header_len as u64 + header.payload_len;
+                    let message = Message { opcode: header.opcode, bytes: &peek[..len], complete, here };
+                    let fate = self.ledger.judged(from, &message, turn.session, turn.now);
+                    if let Fate::Wait(_) = fate {
+                        inflow.put_back(batch);
+                    } else if let Err(error) = inflow.decide(&header, batch, fate) {
+                        self.lost(Ended::broken_frame(from, error.close_code()), turn);
+                    }
+                    (fate, header.payload_len)
+                }
+                Ok(Some(Found::Message { opcode, payload })) => {
+                    let message = Message { opcode, bytes: &payload, complete: true, here: true };
+                    let (fate, len) = (self.ledger.judged(from, &message, turn.session, turn.now), payload.len());
+                    match fate {
+                        Fate::Wait(_) => inflow.put_back_message(opcode, payload, batch),
+                        Fate::Pass => self.send_message(from.other(), opcode, &payload, batch, turn),
+                        Fate::Drop | Fate::Gather | Fate::HandOver => {}
+                    }
+                    (fate, len as u64)
+                }
+                Err(error) => {
+                    self.lost(Ended::broken_frame(from, error.close_code()), turn);
+                    break;
+                }
+            };
+            match fate {
+                Fate::Pass => passed.add(len),
+                Fate::Gather => {}
+                Fate::Wait(until) => {
+                    self.client.paused = Some(until);
+                    self.speak(from, batch, turn);
+                    break;
+                }
+                Fate::Drop | Fate::HandOver => {
+                    if from == Side::Client {
+                        passed.add(len);
+                    }
+                    if fate == Fate::HandOver
+                        && !batch.ahead().is_empty()
+                        && let Some(inflow) = self.client.leg.inflow()
+                    {
+                        // What is behind it goes to the other session too.
+                        inflow.put_back(batch);
+                    }
+                    self.speak(from, batch, turn);
+                }
+            }
+        }
+        self.ledger.count(from, passed);
+        if from == Side::Client {
+            let begun = self.client.leg.inflow().is_some_and(|inflow| inflow.in_message());
+            turn.session.event(Event::Fragments(begun), turn.now);
+        }
+    }
+
+    /// Does what the session wants done in place of a message, behind those that passed before it.
+    fn speak(&mut self, from: Side, batch: &mut Batch<'_>, turn: &mut Turn<'_, '_>) {
+        while let Some(action) = turn.session.poll(self.ready()) {
+            self.send(from.other(), batch, turn);
+            self.act(action, turn);
+        }
+    }
+
+    /// Sends what has passed so far.
+    fn send(&mut self, to: Side, batch: &mut Batch<'_>, turn: &mut Turn<'_, '_>) {
+        if batch.kept().is_empty() {
+            return;
+        }
+        let now = turn.now.instant;
+        let sent = match to {
+            Side::Client => self.client.leg.send(batch.kept(), now, turn.cx),
+            Side::Service => self.service.leg.send(batch.kept(), now, turn.cx),
+        };
+        batch.sent();
+        if sent.is_err() {
+            self.lost(loss_of(to), turn);
+        }
+    }
+
+    /// Sends a message that was put together, behind what has passed before it.
+    fn send_message(
+        &mut self,
+        to: Side,
+        opcode: OpCode,
+        payload: &[u8],
+        batch: &mut Batch<'_>,
+        turn: &mut Turn<'_, '_>,
+    ) {
+        self.send(to, batch, turn);
+        match to {
+            Side::Client => self.client.leg.say(opcode, payload, turn.now.instant),
+            Side::Service => {
+                if self.service.leg.send_message(opcode, payload, turn.now.instant, turn.cx).is_err() {
+                    self.lost(Ended::ServiceLost, turn);
+                }
+            }
+        }
+    }
+
+    /// Does everything that the session wants done now.
+    fn obey(&mut self, turn: &mut Turn<'_, '_>) {
+        while let Some(action) = turn.session.poll(self.ready()) {
+            self.act(action, turn);
+        }
+        if self.client.leg.backlog() > self.rules.send_buffer {
+            self.lost(Ended::SlowReader, turn);
+        }
+    }
+
+    /// What we say ourselves must not tear a frame that passes.
+    const fn ready(&self) -> Ready {
+        Ready { client: self.service.leg.between_frames(), service: self.client.leg.between_frames() }
+    }
+
+    fn act(&mut self, action: Action, turn: &mut Turn<'_, '_>) {
+        let now = turn.now.instant;
+        match action {
+            Action::Say(Side::Client, Spoken::Own(opcode, payload)) => self.client.leg.say(opcode, &payload, now),
+            Action::Say(Side::Client, Spoken::Packet(packet)) => {
+                for (opcode, payload) in packet.frames() {
+                    self.ledger.count(Side::Service, Volume::one(payload.len() as u64));
+                    self.client.leg.say(opcode, payload, now);
+                }
+            }
+            Action::Say(Side::Service, Spoken::Own(opcode, payload)) => self.service.leg.say(opcode, &payload, now),
+            Action::Say(Side::Service, Spoken::Packet(packet)) => self.send_packet(packet, turn),
+            Action::Dial { again } => self.dial(again, turn),
+            Action::Ask(ticket, question) => self.ask(ticket, question),
+            Action::Opened => self.ledger.session_opened(turn.session.view(), self.client.leg.transport()),
+            Action::Detach(Side::Client, why) => self.detach_client(why, turn),
+            Action::Detach(Side::Service, why) => {
+                if matches!(self.service.detach(), ServiceLeg::Open(_)) {
+                    self.worker.tally.upstream_open(-1);
+                }
+                if self.worker.pacer.lost(now) {
+                    journal::service_gone(why.cause());
+                }
+            }
+            Action::HandOver(returning) => self.hand_over(*returning),
+        }
+    }
+
+    /// Sends a packet of the client. Where the connection breaks before all of it is taken, no service has got it, and the
+    /// next one shall.
+    fn send_packet(&mut self, packet: Box<WholePacket>, turn: &mut Turn<'_, '_>) {
+        let (leg, now) = (&mut self.service.leg, turn.now.instant);
+        let mut frames = packet.frames();
+        if frames.try_for_each(|(opcode, payload)| leg.send_message(opcode, payload, now, turn.cx)).is_err() {
+            drop(frames);
+            turn.session.event(Event::Unsent(packet), turn.now);
+            self.lost(Ended::ServiceLost, turn);
+        }
+    }
+
+    fn dial(&mut self, again: bool, turn: &mut Turn<'_, '_>) {
+        let identity = turn.session.view().identity();
+        match self.service.dial(again, identity, &self.worker, &self.rules, turn.now.instant) {
+            // It begins when it is polled, which the next round does.
+            Dial::UnderWay => turn.cx.waker().wake_by_ref(),
+            Dial::Later { at, reserved } => drop(turn.session.event(Event::DialLater { at, reserved }, turn.now)),
+        }
+    }
+
+    fn dialled(&mut self, outcome: Result<Dialled, DialError>, turn: &mut Turn<'_, '_>) {
+        self.worker.tally.dial(outcome.is_ok());
+        let dialled = match outcome {
+            Ok(dialled) => dialled,
+            Err(error) => {
+                journal::dial_failed(&error);
+                let why = if error.is_final() { Ended::ServiceRefused } else { Ended::ServiceUnreachable };
+                return self.lost(why, turn);
+            }
+        };
+        if let Some(down) = self.worker.pacer.reached(turn.now.instant) {
+            journal::service_back(down);
+        }
+        turn.session.event(Event::Connected(dialled.protocol.as_deref()), turn.now);
+        if turn.session.ended().is_none() {
+            self.worker.tally.upstream_open(1);
+            self.service.leg = ServiceLeg::over(dialled, turn.session.view().service_reading());
+        }
+    }
+
+    fn ask(&mut self, ticket: Ticket, question: Question) {
+        let (responder, answer) = Responder::awaited();
+        let otherwise = match question {
+            Question::Keys => {
+                self.worker.answer_when_keys_change(responder);
+                Answer::KeysChanged
+            }
+            Question::Claim(pid, claim) => {
+                self.worker.deliver(Target::Pid(pid), None, SessionRequest::Claim(claim, responder));
+                Answer::Claim(false)
+            }
+        };
+        self.client.ask(ticket, answer, otherwise);
+    }
+
+    /// A side is lost, or has broken a rule.
+    fn lost(&mut self, why: Ended, turn: &mut Turn<'_, '_>) {
+        turn.session.event(Event::Lost(why), turn.now);
+        while let Some(action) = turn.session.poll(self.ready()) {
+            self.act(action, turn);
+        }
+    }
+
+    fn flush(&mut self, turn: &mut Turn<'_, '_>) {
+        let now = turn.now.instant;
+        if let Poll::Ready(Err(_)) = self.client.leg.flush(now, turn.cx) {
+            self.lost(Ended::ClientLost, turn);
+        }
+        if let Poll::Ready(Err(_)) = self.service.leg.flush(now, turn.cx) {
+            self.lost(Ended::ServiceLost, turn);
+        }
     }
 
     /// What time alone brings about: pings, limits, a drain, changed rules.
-    fn keep_time(&mut self, turn: &mut Turn<'_>) -> Result<(), Ended> {
+    fn keep_time(&mut self, turn: &mut Turn<'_, '_>) {
         if !self.worker.still_obeys(&self.rules) {
             self.rules = self.worker.rules();
-            turn.session.adopt(&self.rules.policies, turn.now);
+            turn.session.event(Event::NewRules(Arc::clone(&self.rules.session)), turn.now);
         }
-        if turn.now < self.cell.deadline.get() && !self.cell.drains(turn.now) {
-            return Ok(());
+        let now = turn.now.instant;
+        let drains = self.cell.drains(now);
+        if now < self.cell.deadline.get() && !drains {
+            return;
         }
-        if self.cell.drains(turn.now) {
-            turn.session.drain();
+        if drains {
+            turn.session.event(Event::Drain, turn.now);
         }
-        turn.session.handle_timeout(&self.rules.terms, turn.now);
-        let silent = turn.session.upstream().is_silent(turn.now);
-        self.paused_until = self.paused_until.filter(|until| turn.now < *until);
-        if self.client.stalled_since().is_some_and(|since| turn.now >= since + STALL) {
-            return Err(Ended::SlowReader);
+        turn.session.timeout(turn.now);
+        self.client.keep_time(now);
+        let is_stalled = |since: Option<Instant>| since.is_some_and(|since| now >= since + STALL);
+        if is_stalled(self.client.leg.stalled_since()) {
+            self.lost(Ended::SlowReader, turn);
+        } else if is_stalled(self.service.leg.stalled_since()) {
+            self.lost(Ended::ServiceSlow, turn);
         }
-        let stalled = self.upstream.stalled_since().is_some_and(|since| turn.now >= since + STALL);
-        if silent || stalled { Err(Ended::ServiceSlow) } else { Ok(()) }
     }
 
-    fn next_deadline(&self, turn: &Turn<'_>) -> Instant {
-        let stalls = [self.client.stalled_since(), self.upstream.stalled_since()]
-            .into_iter()
-            .flatten()
-            .map(|since| since + STALL);
-        let others = [self.paused_until, self.client.probe_until()].into_iter().flatten();
-        stalls.chain(others).fold(turn.session.next_deadline(&self.rules.terms), Instant::min)
+    /// Nothing more can be done now.
+    fn rest(&mut self, turn: &mut Turn<'_, '_>) {
+        if self.ledger.queue(turn.session.view(), self.rules.queue_total) {
+            turn.session.event(Event::Lost(Ended::QueueFull), turn.now);
+            // So that no other session ends for packets that are dropped with this one.
+            self.worker.queued(&self.cell.queued, 0, 0);
+            turn.cx.waker().wake_by_ref();
+        }
+        let stalls = [self.client.leg.stalled_since(), self.service.leg.stalled_since()];
+        let stalls = stalls.into_iter().flatten().map(|since| since + STALL);
+        let others = [self.client.paused_until(), self.client.leg.probe_until()].into_iter().flatten();
+        self.cell.deadline.set(stalls.chain(others).fold(turn.session.deadline(), Instant::min));
     }
 
-    /// Does what the session wants done.
-    fn obey(&mut self, turn: &mut Turn<'_>, cx: &mut Context<'_>) -> Result<(), Ended> {
-        while self.may_be_obeyed(turn.session) {
-            let Some(action) = turn.session.poll_action() else { break };
-            match action {
-                Action::Dial => {
-                    self.ask_to_dial(turn);
-                    // It begins when it is polled, which the next round does.
-                    cx.waker().wake_by_ref();
+    /// What has come to the mailbox since the last poll.
+    fn take_mail(&mut self, turn: &mut Turn<'_, '_>) {
+        for incoming in self.cell.take_mail() {
+            let fetches = matches!(
+                (&self.client.leg, &incoming),
+                (ClientLeg::Polling(leg), Incoming::Request(SessionRequest::Poll(_))) if leg.has_packets()
+            );
+            match incoming {
+                incoming if self.closing.is_some() && !fetches => incoming.refuse(EngineError::SessionUnknown),
+                Incoming::Request(SessionRequest::Claim(claim, responder)) => {
+                    responder.answer(Answer::Claim(turn.session.takes_back(&claim)));
                 }
-                Action::SendClient(text) => self.client.say(OpCode::Text, &text, turn.now),
-                Action::SayPacket(packet) => {
-                    self.client.say(OpCode::Text, packet.payload(), turn.now);
-                    for bytes in packet.attachments() {
-                        self.client.say(OpCode::Binary, bytes, turn.now);
+                Incoming::Request(request) => {
+                    if let Err(why) = self.client.request(request, turn.now.instant) {
+                        self.lost(why, turn);
                     }
                 }
-                Action::PingClient => self.client.say(OpCode::Ping, b"", turn.now),
-                Action::PongClient(payload) => self.client.say(OpCode::Pong, &payload, turn.now),
-                Action::SendService(text) => {
-                    if let UpstreamLeg::Open(leg) = &mut self.upstream {
-                        leg.say(OpCode::Text, &text, turn.now);
-                    }
-                }
-                Action::RepeatToService(message) => {
-                    if let UpstreamLeg::Open(leg) = &mut self.upstream {
-                        leg.say(message.opcode(), message.payload(), turn.now);
-                    }
-                }
-                Action::PongService(payload) => {
-                    if let UpstreamLeg::Open(leg) = &mut self.upstream {
-                        leg.say(OpCode::Pong, &payload, turn.now);
-                    }
-                }
-                Action::Authenticated => self.authenticated(turn),
+                Incoming::Transfer(Transfer::Attach(attachment)) => self.attach(*attachment, turn),
+                Incoming::Transfer(transfer) => self.client.transfer(transfer, turn.now.instant),
             }
         }
-        if let Some(ended) = turn.session.ended() {
-            return Err(ended);
-        }
-        self.send_packets(turn, cx)?;
-        if self.client.backlog() > self.rules.send_buffer { Err(Ended::SlowReader) } else { Ok(()) }
     }
 
-    /// What we say ourselves must not tear a frame that is passing.
-    fn may_be_obeyed(&self, session: &Session) -> bool {
-        match session.next_action() {
-            Some(Action::SendClient(_) | Action::SayPacket(_) | Action::PingClient | Action::PongClient(_)) => {
-                self.upstream.between_frames()
-            }
-            Some(Action::SendService(_) | Action::RepeatToService(_) | Action::PongService(_)) => {
-                self.client.between_frames()
-            }
-            Some(Action::Dial | Action::Authenticated) => true,
-            None => false,
+    /// The client is back, with its new connection. One that this session does not take back is closed.
+    fn attach(&mut self, attachment: Attachment, turn: &mut Turn<'_, '_>) {
+        let Attachment { leg, owner, permit, returning } = attachment;
+        let Some(leg) = leg.rebind().filter(|_| turn.session.takes_back(&returning.claim)) else { return };
+        if !matches!(self.client.leg, ClientLeg::Absent) {
+            // The client has noticed the loss of its connection before the gate has.
+            self.lost(Ended::Replaced, turn);
+        }
+        if let Some(earlier) = self.cell.client_returned(returning.sid, owner, leg.transport()) {
+            self.worker.registry.forget_sid(earlier);
+        }
+        self.client.leg = leg;
+        self.client.permit = permit;
+        turn.session.event(Event::Returned(returning), turn.now);
+    }
+
+    /// The connection goes to another session. This one is over, and leaves no line in the log.
+    fn hand_over(&mut self, returning: Returning) {
+        let pid = returning.pid;
+        self.worker.moved(&self.cell, pid);
+        let (leg, permit) = (self.client.detach(), self.client.permit.take());
+        let attachment = Attachment { leg, owner: self.cell.owner(), permit, returning };
+        self.worker.deliver(Target::Pid(pid), None, Transfer::Attach(Box::new(attachment)));
+    }
+
+    fn detach_client(&mut self, why: Ended, turn: &Turn<'_, '_>) {
+        let now = turn.now.instant;
+        self.client.leg.say_end(why, "", self.service.leg.between_frames(), now);
+        self.ledger.client_ended(turn.session.view(), self.client.leg.transport(), why, now);
+        self.client.detach();
+        self.cell.client_lost();
+    }
+
+    /// Both sides hear of the end, where a frame of ours does not tear one of theirs.
+    fn end(&mut self, turn: &mut Turn<'_, '_>, ended: Ended) {
+        let (now, view) = (turn.now.instant, turn.session.view());
+        self.client.leg.say_end(ended, view.close_reason(), self.service.leg.between_frames(), now);
+        if self.client.leg.between_frames() {
+            self.service.leg.say_close(answer::to_service(ended, view.close_reason()), now);
+        }
+        self.closing = Some(Closing::new(ended, now));
+        if let Some(transport) = self.client.leg.transport() {
+            self.ledger.client_ended(view, Some(transport), ended, now);
+        }
+        self.ledger.queue_ended(turn.session.abandon());
+        match self.service.leg {
+            ServiceLeg::Open(_) => self.worker.tally.upstream_open(-1),
+            // Others may have waited for what this dial finds.
+            ServiceLeg::Dialling(_) => self.worker.pacer.found_nothing(),
+            ServiceLeg::Absent => {}
         }
     }
 
-    fn flush(&mut self, turn: &Turn<'_>, cx: &mut Context<'_>) -> Result<(), Ended> {
-        if let Poll::Ready(Err(_)) = self.client.flush(turn.now, cx) {
-            return Err(Ended::ClientLost);
-        }
-        if let UpstreamLeg::Open(leg) = &mut self.upstream
-            && let Poll::Ready(Err(_)) = leg.flush(turn.now, cx)
+    /// A client that was about to go over to a websocket when the session ended hears of the end there.
+    fn poll_last_upgrade(&mut self, turn: &mut Turn<'_, '_>, scratch: &mut Scratch) {
+        let (Some(closing), now) = (&self.closing, turn.now.instant) else { return };
+        if self.client.poll_upgrade(scratch, now, turn.cx) == Some(true)
+            && let ClientLeg::Websocket(leg) = &mut self.client.leg
         {
-            return Err(Ended::ServiceLost);
-        }
-        Ok(())
-    }
-
-    fn authenticated(&mut self, turn: &Turn<'_>) {
-        self.authenticated = true;
-        self.worker.tally.authenticated();
-        if journal::writes_sessions() {
-            let sid = sid_of(turn.session);
-            journal::session_opened(&self.opened(turn.session, sid.as_deref(), &[]));
+            leg.say_close(answer::to_client(closing.ended(), turn.session.view().close_reason()), now);
         }
     }
+}
 
-    pub(super) fn opened<'a>(
-        &self,
-        session: &'a Session,
-        sid: Option<&'a str>,
-        namespaces: &'a [String],
-    ) -> Opened<'a> {
-        let user = session.identity().and_then(|identity| identity.user());
-        let transport = self.client.transport().map_or("", Transport::name);
-        Opened { id: self.cell.id, sid, user, peer: session.peer(), transport, namespaces }
-    }
-
-    fn sample_transit(&mut self, turn: &Turn<'_>) {
-        self.batches = self.batches.wrapping_add(1);
-        if self.batches % TRANSIT_SAMPLE == 1 {
-            self.worker.tally.transit(turn.now.elapsed());
-        }
-    }
-
-    /// Both sides are told, where a frame of ours does not tear one of theirs.
-    fn end(&mut self, turn: &mut Turn<'_>, ended: Ended) {
-        self.client.say_end(ended, &self.close_reason, self.upstream.between_frames(), turn.now);
-        if let UpstreamLeg::Open(leg) = &mut self.upstream
-            && self.client.between_frames()
-        {
-            leg.say_close(answer::to_service(ended, &self.close_reason), turn.now);
-        }
-        self.closing = Some(Closing::new(ended, turn.now));
-        if !matches!(self.client, ClientLeg::Away) {
-            self.record_client_end(turn, ended);
-        }
-        self.record_service_end(turn);
-    }
-
-    /// Of both sides, so far.
-    fn messages(&self) -> u64 {
-        let (received, sent) = self.cell.packets.get();
-        received + sent
-    }
-
-    pub(super) fn count(&self, direction: Direction, bytes: u64) {
-        self.worker.tally.packets(direction, bytes);
-        let (received, sent) = self.cell.packets.get();
-        self.cell.packets.set(match direction {
-            Direction::FromClient => (received + 1, sent),
-            Direction::ToClient => (received, sent + 1),
-        });
+/// What the loss of a side's connection is called.
+const fn loss_of(side: Side) -> Ended {
+    match side {
+        Side::Client => Ended::ClientLost,
+        Side::Service => Ended::ServiceLost,
     }
 }
 
@@ -374,13 +575,6 @@ impl Driver {
 /// waker called now would bring it back before those.
 fn let_others(cx: &mut Context<'_>) {
     let _ = pin!(yield_now()).poll(cx);
-}
-
-pub(super) fn sid_of(session: &Session) -> Option<String> {
-    match &session.dialect {
-        Dialect::SocketIo(socketio) => Some(socketio.sid.to_string()),
-        Dialect::Plain(_) => None,
-    }
 }
 
 impl Future for Driver {
@@ -397,8 +591,8 @@ impl Future for Driver {
         }
         let cell = Rc::clone(&this.cell);
         let Ok(mut session) = cell.session.try_borrow_mut() else { return Poll::Ready(()) };
-        let mut turn = Turn { session: &mut session, now: Instant::now() };
-        this.end(&mut turn, Ended::Panicked);
+        let now = this.worker.clock.now();
+        this.end(&mut Turn { session: &mut session, now, cx }, Ended::Panicked);
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -406,7 +600,7 @@ impl Future for Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.worker.forget(self.cell.id);
+        self.worker.forget(&self.cell);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     relay::batch::Batch,
+    session::message::Fate,
     wire::{
         socketio::packet::PEEK_BYTES,
         websocket::{
@@ -36,20 +37,27 @@ struct FrameInProgress {
     remaining: u64,
     offset: usize,
     mask: Option<[u8; 4]>,
-    fate: Fate,
+    course: Course,
     text: bool,
     fin: bool,
 }
 
-/// What becomes of a frame.
+/// What is done with the bytes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It goes onward as it came.
+enum Course {
     Keep,
-    /// It does not.
     Cut,
-    /// It is put together with what follows until the message is whole.
     Gather,
+}
+
+impl From<Fate> for Course {
+    fn from(fate: Fate) -> Self {
+        match fate {
+            Fate::Pass => Self::Keep,
+            Fate::Gather => Self::Gather,
+            Fate::Drop | Fate::Wait(_) | Fate::HandOver => Self::Cut,
+        }
+    }
 }
 
 /// What the next bytes are.
@@ -86,7 +94,8 @@ impl Inflow {
     /// client's text is checked to be UTF-8; the service's where [`checking_text`](Self::checking_text) says so.
     #[must_use]
     pub fn new(sender: Sender, payload_max: u64, whole: bool) -> Self {
-        let nothing = FrameInProgress { remaining: 0, offset: 0, mask: None, fate: Fate::Cut, text: false, fin: true };
+        let nothing =
+            FrameInProgress { remaining: 0, offset: 0, mask: None, course: Course::Cut, text: false, fin: true };
         Self {
             scan: FrameScan::new(sender, payload_max),
             frame: nothing,
@@ -115,7 +124,7 @@ impl Inflow {
     /// May something else be said to the other side now, without tearing a frame that goes onward?
     #[must_use]
     pub const fn between_frames(&self) -> bool {
-        self.frame.remaining == 0 || !matches!(self.frame.fate, Fate::Keep)
+        self.frame.remaining == 0 || !matches!(self.frame.course, Course::Keep)
     }
 
     /// How many bytes of an earlier read precede the next one.
@@ -200,7 +209,7 @@ impl Inflow {
                 return Ok(Some(Found::Control { opcode: header.opcode, len: needed }));
             }
             if gather || (self.whole && payload_len > PEEK_BYTES) {
-                self.take(&header, batch, Fate::Gather, false)?;
+                self.take(&header, batch, Course::Gather, false)?;
                 continue;
             }
             unmask(&payload[..needed], &header, &mut peek[..needed]);
@@ -221,13 +230,14 @@ impl Inflow {
     /// # Errors
     /// The rule of RFC 6455 that the sender broke.
     pub fn decide(&mut self, header: &FrameHeader, batch: &mut Batch<'_>, fate: Fate) -> Result<(), FrameError> {
+        let course = Course::from(fate);
         let shown_whole = header.payload_len <= PEEK_BYTES as u64;
-        if !shown_whole || fate == Fate::Gather {
-            return self.take(header, batch, fate, shown_whole);
+        if !shown_whole || course == Course::Gather {
+            return self.take(header, batch, course, shown_whole);
         }
         // All of it was shown, so all of it is here and checked: there is nothing to remember.
         let len = header.header_len + usize::try_from(header.payload_len).unwrap_or(usize::MAX);
-        if fate == Fate::Keep {
+        if course == Course::Keep {
             batch.keep(len);
         } else {
             batch.cut(len);
@@ -250,23 +260,23 @@ impl Inflow {
         &mut self,
         header: &FrameHeader,
         batch: &mut Batch<'_>,
-        fate: Fate,
+        course: Course,
         utf8_checked: bool,
     ) -> Result<(), FrameError> {
-        if fate == Fate::Keep {
+        if course == Course::Keep {
             batch.keep(header.header_len);
         } else {
             batch.cut(header.header_len);
         }
         let text = self.scan.message().unwrap_or(header.opcode) == OpCode::Text;
-        if fate == Fate::Gather && self.gathering.is_none() {
+        if course == Course::Gather && self.gathering.is_none() {
             self.gathering = Some(Box::new(Reassembly::new(header.opcode)));
         }
         self.frame = FrameInProgress {
             remaining: header.payload_len,
             offset: 0,
             mask: header.mask,
-            fate,
+            course,
             text: text && !utf8_checked,
             fin: header.fin,
         };
@@ -287,10 +297,10 @@ impl Inflow {
                 None => utf8.feed(payload)?,
             }
         }
-        if let (Fate::Gather, Some(message)) = (frame.fate, &mut self.gathering) {
+        if let (Course::Gather, Some(message)) = (frame.course, &mut self.gathering) {
             message.push(payload, frame.mask, frame.offset);
         }
-        if frame.fate == Fate::Keep {
+        if frame.course == Course::Keep {
             batch.keep(here);
         } else {
             batch.cut(here);
@@ -303,7 +313,7 @@ impl Inflow {
             {
                 utf8.finish()?;
             }
-            if let (Fate::Gather, Some(message)) = (frame.fate, self.gathering.take()) {
+            if let (Course::Gather, Some(message)) = (frame.course, self.gathering.take()) {
                 self.gathered = Some(Box::new(message.finish()));
             }
         }

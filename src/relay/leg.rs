@@ -1,6 +1,5 @@
-//! What the legs of a session are made of: a websocket, long-polling, the way from one to the other, the service's.
+//! What legs are made of: a websocket, long-polling, and the upgrade from one to the other.
 
 pub mod polling;
 pub mod probe;
-pub mod upstream;
 pub mod websocket;

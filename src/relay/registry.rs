@@ -1,12 +1,24 @@
-//! The sessions of this node, on whichever thread: for the operator, and for requests that bring a sid.
+//! The workers of this node: every session is reached through the worker that its sid or `pid` names.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    relay::mailbox::{ClientRequest, Letter},
-    wire::engineio::open::Sid,
+    policy::sid_owner::SidOwner,
+    relay::request::Incoming,
+    wire::engineio::{
+        error::EngineError,
+        id::{Home, NodeId, Pid, Sid},
+    },
 };
+
+/// So many bytes may be on their way to the sessions of one worker. A worker takes them off between two polls.
+const WORKER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// One session, as `/sessions` shows it.
 #[derive(Debug, Clone, Serialize)]
@@ -21,7 +33,7 @@ pub struct SessionView {
     pub peer: std::net::IpAddr,
     /// Namespaces joined.
     pub namespaces: Vec<String>,
-    /// `websocket` or `polling`; `away` while a client is that may come back.
+    /// `websocket` or `polling`; `away` while a client is absent that may come back.
     pub transport: &'static str,
     /// The service's side: `open`; `away`; `joining` while it is asked for the namespaces again. None before the first
     /// namespace was asked for.
@@ -42,15 +54,40 @@ pub struct SessionView {
     pub rtt_ms: Option<f64>,
 }
 
-/// Reaches the workers, each of which owns its sessions. A worker listens between two packets; nothing is locked.
-#[derive(Debug, Clone, Default)]
+/// Reaches the workers, each of which owns its sessions. A worker listens between two polls; nothing is locked.
+#[derive(Debug, Clone)]
 pub struct Registry {
-    workers: Vec<mpsc::UnboundedSender<Errand>>,
+    node: NodeId,
+    workers: Vec<WorkerHandle>,
+}
+
+/// One worker, as others reach it.
+#[derive(Debug, Clone)]
+pub struct WorkerHandle {
+    commands: mpsc::UnboundedSender<WorkerCommand>,
+    /// Bytes on their way to its sessions.
+    bytes: Arc<AtomicUsize>,
+}
+
+/// What a worker listens to.
+#[derive(Debug)]
+pub struct WorkerInbox {
+    commands: mpsc::UnboundedReceiver<WorkerCommand>,
+    bytes: Arc<AtomicUsize>,
+}
+
+/// Which session is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The one that the client of this sid has.
+    Sid(Sid),
+    /// The one that this `pid` gives back.
+    Pid(Pid),
 }
 
 /// What a worker is asked to do.
 #[derive(Debug)]
-pub enum Errand {
+pub enum WorkerCommand {
     /// Say which sessions there are.
     List {
         /// Only ids above this.
@@ -60,45 +97,107 @@ pub enum Errand {
         /// Where the answer goes.
         answer: oneshot::Sender<Vec<SessionView>>,
     },
-    /// Hand this to the session with this sid.
-    Deliver(Sid, Letter),
-    /// Hand this to the session with this `pid`, which has got a sid of another worker.
-    Redeliver(Sid, Letter),
-    /// Hand this to the session with this `pid`.
-    Resume(Sid, ClientRequest),
-    /// The session with this sid is no more, or goes by another.
-    Forget(Sid),
+    /// Put this into the mailbox of a session.
+    Deliver {
+        /// The session.
+        to: Target,
+        /// Who brings it with a sid, and must be whom the sid was given to. `None`: a session of this node.
+        from: Option<SidOwner>,
+        /// What it is.
+        incoming: Incoming,
+    },
+    /// No client uses this sid any more.
+    ForgetSid(Sid),
+    /// The published keys are others now, or are known not to come.
+    KeysChanged,
+}
+
+/// What was to be delivered exceeds [`WORKER_BYTES_MAX`] of the worker. It has been refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overloaded;
+
+/// A worker's two ends.
+#[must_use]
+pub fn channel() -> (WorkerHandle, WorkerInbox) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let bytes = Arc::<AtomicUsize>::default();
+    (WorkerHandle { commands: sender, bytes: Arc::clone(&bytes) }, WorkerInbox { commands: receiver, bytes })
+}
+
+impl WorkerInbox {
+    /// The next command. `None`: nobody can send one any more.
+    pub async fn next(&mut self) -> Option<WorkerCommand> {
+        let command = self.commands.recv().await?;
+        if let WorkerCommand::Deliver { incoming, .. } = &command {
+            self.bytes.fetch_sub(incoming.bytes(), Relaxed);
+        }
+        Some(command)
+    }
+}
+
+impl WorkerHandle {
+    /// A command that takes no room. Where the worker is gone, its sessions are.
+    fn command(&self, command: WorkerCommand) {
+        let _ = self.commands.send(command);
+    }
+
+    fn deliver(&self, to: Target, from: Option<SidOwner>, incoming: Incoming) -> Result<(), Overloaded> {
+        let bytes = incoming.bytes();
+        if self.bytes.fetch_add(bytes, Relaxed) + bytes > WORKER_BYTES_MAX {
+            self.bytes.fetch_sub(bytes, Relaxed);
+            incoming.refuse(EngineError::Overloaded);
+            return Err(Overloaded);
+        }
+        self.command(WorkerCommand::Deliver { to, from, incoming });
+        Ok(())
+    }
 }
 
 impl Registry {
-    /// Of the workers that listen at the other ends.
+    /// Of this node, with the workers that listen at the other ends.
     #[must_use]
-    pub const fn new(workers: Vec<mpsc::UnboundedSender<Errand>>) -> Self {
-        Self { workers }
+    pub const fn new(node: NodeId, workers: Vec<WorkerHandle>) -> Self {
+        Self { node, workers }
     }
 
-    /// How many workers there are.
+    /// Where sessions of this worker live.
     #[must_use]
-    pub const fn workers(&self) -> usize {
-        self.workers.len()
+    pub fn home(&self, worker: usize) -> Home {
+        Home { node: self.node, worker: u16::try_from(worker).unwrap_or(u16::MAX) }
     }
 
-    /// Hands a request to the session with this sid, on the worker that owns it.
-    pub fn deliver(&self, sid: Sid, letter: Letter) {
-        self.send(sid, Errand::Deliver(sid, letter));
+    fn worker(&self, home: Home) -> Option<&WorkerHandle> {
+        self.workers.get(usize::from(home.worker)).filter(|_| home.node == self.node)
     }
 
-    /// Asks the session with this `pid`, on the worker that owns it.
-    pub fn resume(&self, pid: Sid, request: ClientRequest) {
-        self.send(pid, Errand::Resume(pid, request));
+    /// Hands something to a session, on the worker that owns it. `from` is who brings it with a sid. To a session of
+    /// another node or an earlier run it is refused as to one that is no more.
+    ///
+    /// # Errors
+    /// [`Overloaded`]; what was to be delivered has been refused.
+    pub fn deliver(&self, to: Target, from: Option<SidOwner>, incoming: Incoming) -> Result<(), Overloaded> {
+        let home = match to {
+            Target::Sid(sid) => sid.home(),
+            Target::Pid(pid) => pid.home(),
+        };
+        let Some(worker) = self.worker(home) else {
+            incoming.refuse(EngineError::SessionUnknown);
+            return Ok(());
+        };
+        worker.deliver(to, from, incoming)
     }
 
-    /// To the worker that owns this sid or `pid`.
-    pub fn send(&self, sid: Sid, errand: Errand) {
-        // Each letter stands for a request that is open, so there are never more of them than connections. Where the
-        // worker is gone, its sessions are.
-        if let Some(worker) = self.workers.get(sid.owner(self.workers.len())) {
-            let _ = worker.send(errand);
+    /// No client uses this sid any more.
+    pub fn forget_sid(&self, sid: Sid) {
+        if let Some(worker) = self.worker(sid.home()) {
+            worker.command(WorkerCommand::ForgetSid(sid));
+        }
+    }
+
+    /// The published keys have changed, or a fetch of them has failed.
+    pub fn keys_changed(&self) {
+        for worker in &self.workers {
+            worker.command(WorkerCommand::KeysChanged);
         }
     }
 
@@ -107,17 +206,59 @@ impl Registry {
         let mut answers = Vec::with_capacity(self.workers.len());
         for worker in &self.workers {
             let (answer, listed) = oneshot::channel();
-            // A worker that is gone has no sessions.
-            if worker.send(Errand::List { after, limit, answer }).is_ok() {
-                answers.push(listed);
-            }
+            worker.command(WorkerCommand::List { after, limit, answer });
+            answers.push(listed);
         }
         let mut sessions = Vec::new();
         for listed in answers {
+            // A worker that is gone has no sessions.
             sessions.extend(listed.await.unwrap_or_default());
         }
         sessions.sort_unstable_by_key(|session: &SessionView| session.id);
         sessions.truncate(limit);
         sessions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::{request::SessionRequest, responder::Responder};
+
+    fn payload(bytes: usize) -> (Incoming, crate::relay::responder::Answered<()>) {
+        let (responder, answered) = Responder::awaited();
+        (SessionRequest::Payload(vec![0; bytes].into(), responder).into(), answered)
+    }
+
+    #[tokio::test]
+    async fn what_a_worker_has_not_taken_is_bounded_in_bytes() {
+        let (handle, mut inbox) = channel();
+        let registry = Registry::new(NodeId::new([1; 6]), vec![handle]);
+        let sid = Sid::new(registry.home(0), [2; 13]);
+        let deliver = |bytes| {
+            let (incoming, answered) = payload(bytes);
+            (registry.deliver(Target::Sid(sid), None, incoming), answered)
+        };
+        let half = WORKER_BYTES_MAX / 2 - 1000;
+        let (first, _kept) = deliver(half);
+        let (second, _kept_too) = deliver(half);
+        assert_eq!((first, second), (Ok(()), Ok(())));
+        let (third, mut refused) = deliver(half);
+        assert_eq!((third, refused.try_recv()), (Err(Overloaded), Ok(Err(EngineError::Overloaded))));
+        assert!(inbox.next().await.is_some());
+        assert_eq!(deliver(half).0, Ok(()), "there is room again");
+    }
+
+    #[test]
+    fn a_session_of_another_node_or_an_earlier_run_is_unknown() {
+        let (handle, _inbox) = channel();
+        let registry = Registry::new(NodeId::new([1; 6]), vec![handle]);
+        let foreign = Home { node: NodeId::new([2; 6]), worker: 0 };
+        let no_worker = registry.home(1);
+        for home in [foreign, no_worker] {
+            let (incoming, mut answered) = payload(1);
+            assert_eq!(registry.deliver(Target::Pid(Pid::new(home, [0; 13])), None, incoming), Ok(()));
+            assert_eq!(answered.try_recv(), Ok(Err(EngineError::SessionUnknown)));
+        }
     }
 }

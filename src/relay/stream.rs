@@ -17,14 +17,14 @@ pub trait ClientIo: AsyncRead + AsyncWrite + Unpin + Send {
     ///
     /// # Errors
     /// As the operating system's.
-    fn settle(self: Box<Self>) -> io::Result<ClientStream>;
+    fn rebind(self: Box<Self>) -> io::Result<ClientStream>;
 }
 
 /// A client's connection.
 pub type ClientStream = Box<dyn ClientIo>;
 
 impl ClientIo for TcpStream {
-    fn settle(self: Box<Self>) -> io::Result<ClientStream> {
+    fn rebind(self: Box<Self>) -> io::Result<ClientStream> {
         Ok(Box::new(Self::from_std(self.into_std()?)?))
     }
 }

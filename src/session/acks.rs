@@ -96,7 +96,7 @@ impl Acks {
     }
 
     /// The service is gone: what it asked is asked no more. What waits for it comes back, but for what `stays`.
-    pub fn service_gone(&mut self, mut stays: impl FnMut(&Waiting) -> bool) -> Vec<Waiting> {
+    pub fn service_lost(&mut self, mut stays: impl FnMut(&Waiting) -> bool) -> Vec<Waiting> {
         self.base = self.next;
         self.owed_by_client = 0;
         let (kept, lost) = std::mem::take(&mut self.waiting).into_iter().partition(|waiting| stays(waiting));
@@ -141,12 +141,12 @@ mod tests {
         let mut acks = Acks::default();
         acks.service_asks(0);
         acks.service_asks(4);
-        acks.service_gone(|_| false);
+        acks.service_lost(|_| false);
         assert!(acks.are_renumbered());
         assert_eq!(acks.service_asks(0), Some(5), "not 0, which the client may yet answer");
         assert_eq!(acks.client_answers(4), ClientAck::Stale);
         assert_eq!(acks.client_answers(5), ClientAck::Answers(0));
-        acks.service_gone(|_| false);
+        acks.service_lost(|_| false);
         assert_eq!(acks.service_asks(1), Some(7));
         assert_eq!(acks.client_answers(5), ClientAck::Stale);
     }
@@ -157,7 +157,7 @@ mod tests {
         let mut acks = Acks::default();
         acks.client_asks(0, 1, EventSlot::OTHER, now);
         acks.client_asks(2, 2, EventSlot::OTHER, now);
-        let lost = acks.service_gone(|waiting| waiting.id == 2);
+        let lost = acks.service_lost(|waiting| waiting.id == 2);
         assert_eq!(lost.iter().map(|w| (w.namespace, w.id)).collect::<Vec<_>>(), [(0, 1)]);
         assert!(acks.give_up(2, 2));
         assert!(!acks.give_up(2, 2));

@@ -1,6 +1,6 @@
 //! Why a session ended, and whose doing it was.
 
-use crate::{policy::verdict::Refusal, wire::websocket::close::CloseCode};
+use crate::{policy::verdict::Refusal, session::message::Side, wire::websocket::close::CloseCode};
 
 /// Whose doing it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,21 @@ pub enum Ended {
 }
 
 impl Ended {
+    /// This side broke a rule of RFC 6455. The label is as coarse as the close code, for what a peer sends is no label.
+    #[must_use]
+    pub const fn broken_frame(by: Side, code: CloseCode) -> Self {
+        let rule = match code {
+            CloseCode::INVALID_PAYLOAD => "frame_utf8",
+            CloseCode::TOO_BIG => "frame_too_big",
+            CloseCode::POLICY => "frame_fragments",
+            _ => "frame_protocol",
+        };
+        match by {
+            Side::Client => Self::ClientFrame(code, rule),
+            Side::Service => Self::ServiceFrame(code, rule),
+        }
+    }
+
     /// The label `reason` of `websocket_disconnections_total`, and the field `cause` of the log.
     #[must_use]
     pub const fn cause(self) -> &'static str {
@@ -101,7 +116,7 @@ impl Ended {
     /// Has only the client's connection gone, so that it may come back? A page that is left says 1001, a network that
     /// is lost says nothing, and official clients that give up a connection name no code.
     #[must_use]
-    pub fn is_client_gone(self) -> bool {
+    pub fn client_may_return(self) -> bool {
         match self {
             Self::ClientClosed(code) => code != CloseCode::GOING_AWAY,
             Self::ClientLost | Self::PingTimeout | Self::Replaced => true,
@@ -112,7 +127,7 @@ impl Ended {
     /// Has only the service gone, so that a client may wait for it to come back? One that objects to what the client
     /// said (RFC 6455 §7.4.1) would object again.
     #[must_use]
-    pub fn is_service_gone(self) -> bool {
+    pub fn service_may_return(self) -> bool {
         const OBJECTIONS: [CloseCode; 5] = [
             CloseCode::PROTOCOL,
             CloseCode::UNSUPPORTED,
@@ -192,20 +207,20 @@ mod tests {
 
     #[test]
     fn a_service_that_objects_is_not_waited_for() {
-        let closes = |code| Ended::ServiceClosed(code).is_service_gone();
+        let closes = |code| Ended::ServiceClosed(code).service_may_return();
         for code in [CloseCode::NO_STATUS, CloseCode::NORMAL, CloseCode::GOING_AWAY, CloseCode::RESTART] {
             assert!(closes(code), "{code:?}: it goes, or goes down");
         }
         for code in [CloseCode::TOO_BIG, CloseCode::POLICY, CloseCode::PROTOCOL, CloseCode::INVALID_PAYLOAD] {
             assert!(!closes(code), "{code:?}: it would do so again");
         }
-        assert!(Ended::ServiceLost.is_service_gone() && !Ended::ServiceRefused.is_service_gone());
+        assert!(Ended::ServiceLost.service_may_return() && !Ended::ServiceRefused.service_may_return());
     }
 
     #[test]
     fn a_page_that_is_left_does_not_come_back() {
-        assert!(Ended::ClientLost.is_client_gone() && Ended::ClientClosed(CloseCode::NO_STATUS).is_client_gone());
-        assert!(!Ended::ClientClosed(CloseCode::GOING_AWAY).is_client_gone());
-        assert!(!Ended::ClientPacket("rule").is_client_gone(), "whoever breaks a rule is sent away");
+        assert!(Ended::ClientLost.client_may_return() && Ended::ClientClosed(CloseCode::NO_STATUS).client_may_return());
+        assert!(!Ended::ClientClosed(CloseCode::GOING_AWAY).client_may_return());
+        assert!(!Ended::ClientPacket("rule").client_may_return(), "whoever breaks a rule is sent away");
     }
 }

@@ -1,9 +1,7 @@
-//! What a client may make us do that no rate limit counts: refuse its messages, judge its tokens. Whoever does so without
-//! end is slowed down first, and closed if that goes on.
+//! Limits what no rate limit counts: messages that are refused and tokens that are verified. A client that causes too many
+//! is slowed down first, and closed if that goes on.
 
 use std::time::{Duration, Instant};
-
-use crate::session::{Session, ended::Ended};
 
 /// What refusing one message costs. It is a thousand times what it takes, ...
 const REFUSAL: Duration = Duration::from_millis(1);
@@ -20,9 +18,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// A client that spends all there is for so long is closed.
 const LASTING: Duration = Duration::from_secs(5);
 
-/// Why.
-const RATE: &str = "rate";
-
 /// A leaky bucket as one instant (GCRA).
 #[derive(Debug)]
 pub(super) struct Flood {
@@ -38,6 +33,16 @@ impl Flood {
         Self { even_at: now, spent_at: None }
     }
 
+    /// A message is refused, or means nothing.
+    pub(super) fn refuse(&mut self, now: Instant) {
+        self.spend(REFUSAL, now);
+    }
+
+    /// The client asks to join a namespace.
+    pub(super) fn join(&mut self, now: Instant) {
+        self.spend(JOIN, now);
+    }
+
     fn spend(&mut self, cost: Duration, now: Instant) {
         if self.even_at <= now {
             *self = Self::new(now);
@@ -45,8 +50,8 @@ impl Flood {
         self.even_at += cost;
     }
 
-    /// Until when nothing more of the client is looked at; none: it may go on.
-    fn pause(&mut self, now: Instant) -> Option<Instant> {
+    /// Until when no message of the client is judged. `None`: it may go on.
+    pub(super) fn pause(&mut self, now: Instant) -> Option<Instant> {
         if self.even_at <= now + BURST {
             return None;
         }
@@ -54,29 +59,9 @@ impl Flood {
         Some(self.even_at + PAUSE - BURST)
     }
 
-    fn lasts(&self, now: Instant) -> bool {
+    /// Whether the client has been slowed down for so long that it is to be closed.
+    pub(super) fn lasts(&self, now: Instant) -> bool {
         self.spent_at.is_some_and(|at| now.saturating_duration_since(at) >= LASTING)
-    }
-}
-
-impl Session {
-    /// A message of the client was refused, or meant nothing.
-    pub fn client_refused(&mut self, now: Instant) {
-        self.common.flood.spend(REFUSAL, now);
-    }
-
-    /// The client asks to join a namespace.
-    pub fn client_joins(&mut self, now: Instant) {
-        self.common.flood.spend(JOIN, now);
-    }
-
-    /// Asked before a message of the client is judged: until when it waits, and all behind it. None: it does not.
-    pub fn client_pauses(&mut self, now: Instant) -> Option<Instant> {
-        let until = self.common.flood.pause(now)?;
-        if self.common.flood.lasts(now) {
-            self.common.end(Ended::ClientPacket(RATE));
-        }
-        Some(until)
     }
 }
 

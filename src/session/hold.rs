@@ -69,7 +69,7 @@ impl Default for SessionTable {
 
 /// The same, ready for use.
 #[derive(Debug, Clone)]
-pub struct HoldTerms {
+pub struct HoldRules {
     /// How long a client stays; none: not at all.
     pub hold: Option<Duration>,
     /// How long a session stays without its client; none: not at all.
@@ -86,7 +86,7 @@ pub struct HoldTerms {
     pub pace: u32,
 }
 
-impl HoldTerms {
+impl HoldRules {
     /// As the table says.
     ///
     /// # Errors

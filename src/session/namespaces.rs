@@ -138,7 +138,7 @@ impl Namespaces {
 
     /// Has every CONNECT been answered that was said again?
     #[must_use]
-    pub fn is_settled(&self) -> bool {
+    pub fn all_answered(&self) -> bool {
         !self.entries().any(|entry| entry.memory.as_ref().is_some_and(|memory| memory.asked_again))
     }
 
@@ -279,7 +279,7 @@ mod tests {
         let mut namespaces = Namespaces::default();
         namespaces.connecting("/", br#"{"token":"t"}"#);
         namespaces.connecting("/chat", b"");
-        assert!(namespaces.is_settled(), "the first time it is the client who asks");
+        assert!(namespaces.all_answered(), "the first time it is the client who asks");
         joined(&mut namespaces, "/", "a");
         namespaces.joined("/chat", br#"{"sid":"b","pid":"p"}"#);
         assert!(namespaces.numbers_events("/chat") && !namespaces.numbers_events("/"));
@@ -289,10 +289,10 @@ mod tests {
 
         let packets: Vec<_> = packets.iter().map(|packet| String::from_utf8_lossy(packet)).collect();
         assert_eq!(packets, [r#"40{"token":"t"}"#, r#"40/chat,{"pid":"p","offset":"7-0"}"#]);
-        assert!(!namespaces.is_settled());
+        assert!(!namespaces.all_answered());
         assert_eq!(namespaces.names().count(), 2, "the client is in them all the while");
         assert_eq!(joined(&mut namespaces, "/", "other"), Some(Answered::News));
         assert_eq!(namespaces.joined("/chat", br#"{"sid":"b","pid":"p"}"#), Some(Answered::Recovered));
-        assert!(namespaces.is_settled());
+        assert!(namespaces.all_answered());
     }
 }

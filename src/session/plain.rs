@@ -1,21 +1,21 @@
 //! A plain WebSocket route: messages, named by a JSON field where the route says so.
 
-use std::{borrow::Cow, sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    event_names::EventSlot,
-    policy::{
-        policies::{Asked, Policies},
-        verdict::Verdict,
-    },
+    policy::verdict::Verdict,
     session::{
-        Action, Common, Dialect, Session, answer,
+        action::Spoken,
+        answer,
+        core::Core,
         ended::Ended,
+        message::{Fate, Message, Note, Side},
+        now::Now,
         queue::WholePacket,
-        replay::{Replay, ReplayTerms},
+        replay::{Replay, ReplayRules},
         upstream::Upstream,
     },
     wire::{
@@ -28,138 +28,150 @@ use crate::{
 /// What a message is called that has no name of its own.
 pub const MESSAGE: &str = "message";
 
-/// What becomes of a client when the service goes away.
+/// What becomes of a client when the service is lost.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnUpstreamLoss {
-    /// It is closed with 1012, after what the service had sent; the client comes back by itself.
+    /// It is closed with 1012, after what the service had sent. The client comes back by itself.
     #[default]
     Close,
     /// It stays, and its messages wait, as `[session]` says.
     Hold,
 }
 
-/// What a route says of its sessions.
+/// What the sessions of a route obey.
 #[derive(Debug, Default, Clone)]
-pub struct PlainRoute {
+pub struct PlainRules {
     /// The field of a JSON message that names the event.
     pub event_field: Option<Box<str>>,
-    /// What becomes of a client when the service goes away.
+    /// What becomes of a client when the service is lost.
     pub on_upstream_loss: OnUpstreamLoss,
-    /// What another service hears first of a client that stayed.
-    pub replay: ReplayTerms,
+    /// What another service is told first of a client that stayed.
+    pub replay: ReplayRules,
 }
 
-/// A message has the field that names its event more than once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NamedTwice;
-
-/// A plain conversation.
-#[derive(Debug)]
-pub struct Plain {
-    route: Arc<PlainRoute>,
-    /// The subprotocol that the service chose, if any. The client knows no other.
-    protocol: Option<Box<str>>,
-    /// Where it stands with the service.
-    pub upstream: Upstream,
-    replay: Replay,
-}
-
-impl Plain {
-    /// On this route, with a service that is there and has chosen `protocol`.
+impl PlainRules {
+    /// Whether every message must be seen whole before it can be judged.
     #[must_use]
-    pub fn new(route: Arc<PlainRoute>, protocol: Option<&str>) -> Self {
-        Self { route, protocol: protocol.map(Into::into), upstream: Upstream::there(), replay: Replay::default() }
+    pub const fn reads_messages(&self) -> bool {
+        self.event_field.is_some()
     }
 
-    /// Must every message be seen whole before it can be judged?
-    #[must_use]
-    pub fn reads_messages(&self) -> bool {
-        self.route.event_field.is_some()
+    /// Whether the service may be lost without the client. Then only a message that is here to its end is passed on, either
+    /// way.
+    fn holds(&self) -> bool {
+        self.on_upstream_loss == OnUpstreamLoss::Hold
     }
 
-    /// May the service go away without the client? Then only what is here to its end goes onward, either way.
-    #[must_use]
-    pub fn holds(&self) -> bool {
-        self.route.on_upstream_loss == OnUpstreamLoss::Hold
-    }
-
-    /// Must this message of the client be taken whole, because it cannot simply go onward, or is to be remembered? `here`
-    /// says whether all of it is here, to go in one piece.
-    #[must_use]
-    pub fn takes_whole(&self, event: &str, here: bool) -> bool {
-        let remembered = || self.replay.wants_next(&self.route.replay) || self.route.replay.names(event);
-        self.holds() && (!here || !self.upstream.flows() || remembered())
-    }
-
-    /// A message that was just let through, to be [taken](Session::take_packet).
-    #[must_use]
-    pub fn whole_message(&self, event: &str, opcode: OpCode, payload: &[u8]) -> WholePacket {
-        let mut message = WholePacket::message(opcode, payload.to_vec());
-        message.may_be_sent_again = self.route.replay.names(event);
-        message
-    }
-
-    /// What a text message calls itself; none: it is a [`MESSAGE`] like any other.
+    /// What a text message calls itself. `None`: it is a [`MESSAGE`] like any other.
     ///
     /// # Errors
-    /// It names itself twice. The service will read one of the two, and we cannot know which.
-    pub fn event_of<'a>(&self, text: &'a [u8]) -> Result<Option<EventName<'a>>, NamedTwice> {
-        let Some(field) = &self.route.event_field else { return Ok(None) };
-        match json::top_level_string(text, field) {
+    /// The field is there more than once. The service reads one of the two, and it cannot be known which.
+    fn event_of<'a>(&self, message: &Message<'a>) -> Result<Option<EventName<'a>>, NamedTwice> {
+        let Some(field) = self.event_field.as_ref().filter(|_| message.opcode == OpCode::Text) else { return Ok(None) };
+        match json::top_level_string(message.bytes, field) {
             Found::String(name) => Ok(Some(name)),
             Found::Repeated => Err(NamedTwice),
             Found::NotAnObject | Found::Absent | Found::Other | Found::Malformed => Ok(None),
         }
     }
+}
+
+/// A message has the field that names its event more than once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct NamedTwice;
+
+/// What the service of a plain route speaks: messages of any kind.
+#[derive(Debug)]
+pub(super) struct Plain {
+    pub(super) rules: Arc<PlainRules>,
+    /// The subprotocol that the service chose, if any. The client knows no other.
+    protocol: Option<Box<str>>,
+    replay: Replay,
+}
+
+impl Plain {
+    /// With a service that is there and has chosen `protocol`.
+    pub(super) fn new(rules: Arc<PlainRules>, protocol: Option<&str>) -> Self {
+        Self { rules, protocol: protocol.map(Into::into), replay: Replay::default() }
+    }
+
+    /// Judges a message of the client.
+    pub(super) fn from_client(
+        &mut self,
+        message: &Message<'_>,
+        core: &mut Core,
+        upstream: &mut Upstream,
+        now: Now,
+    ) -> (Fate, Note) {
+        core.used(now);
+        let Ok(named) = self.rules.event_of(message) else {
+            core.end(Ended::ClientPacket("event_field_repeated"));
+            return (Fate::Drop, Note::None);
+        };
+        let event = named.as_ref().map_or(MESSAGE, EventName::as_str);
+        let taken = self.takes_whole(event, message.here, upstream);
+        if taken && !message.complete {
+            return (Fate::Gather, Note::None);
+        }
+        let slot = core.rules.names.slot(event);
+        let verdict = core.judge("", event, slot, now);
+        if let Verdict::Reply { once_per, .. } = verdict
+            && core.may_tell(once_per, now)
+        {
+            core.actions.say(Side::Client, Spoken::text(answer::RATE_LIMITED_TEXT.as_bytes()));
+        }
+        let (fate, note) = core.obey(verdict, Some(slot), now);
+        if fate == Fate::Pass && taken {
+            let mut packet = WholePacket::message(message.opcode, message.bytes.to_vec());
+            packet.may_be_sent_again = self.rules.replay.names(event);
+            if upstream.enqueue(packet, &core.rules.hold).is_full {
+                core.end(Ended::QueueFull);
+            }
+            return (Fate::Drop, note);
+        }
+        (fate, note)
+    }
+
+    /// Whether this message of the client cannot simply pass, or is to be remembered.
+    fn takes_whole(&self, event: &str, here: bool, upstream: &Upstream) -> bool {
+        let replay = &self.rules.replay;
+        let remembered = || self.replay.wants_next(replay) || replay.names(event);
+        self.rules.holds() && (!here || !upstream.flows() || remembered())
+    }
+
+    /// Judges a message of the service.
+    pub(super) fn from_service(&self, message: &Message<'_>, core: &mut Core, now: Now) -> (Fate, Note) {
+        if self.rules.holds() && !message.here {
+            return (Fate::Gather, Note::None);
+        }
+        let named = if message.complete { self.rules.event_of(message) } else { Ok(None) };
+        let event = named.as_ref().ok().and_then(Option::as_ref).map_or(MESSAGE, EventName::as_str);
+        core.used(now);
+        (Fate::Pass, Note::Event(core.rules.names.slot(event)))
+    }
+
+    /// Another service was reached, and chose `protocol`: messages flow, behind those that are said again.
+    pub(super) fn connected(&self, protocol: Option<&str>, core: &mut Core, upstream: &mut Upstream, now: Now) {
+        if self.protocol.as_deref() != protocol {
+            return core.end(Ended::ServiceChanged);
+        }
+        upstream.flow(now.instant);
+        for message in self.replay.again() {
+            core.actions.say(Side::Service, Spoken::Packet(Box::new(message.clone())));
+        }
+    }
 
     /// A message has been sent.
-    pub(super) fn remember(&mut self, message: WholePacket) {
-        self.replay.remember(message, &self.route.replay);
+    pub(super) fn remember(&mut self, message: &WholePacket) {
+        self.replay.remember(message, &self.rules.replay);
     }
 
-    /// Does the client stay after this? Not where the service has closed and means to be done with it, nor where another
-    /// service would hear only half of what it has to know.
-    pub(super) fn waits_after(&self, ended: Ended) -> bool {
+    /// Whether the client stays after this. Not where the service has closed and means to be done with it, nor where another
+    /// service would be told only half of what it has to know.
+    pub(super) fn holds_after(&self, ended: Ended) -> bool {
         let is_done = matches!(ended, Ended::ServiceClosed(code) if !code.comes_back());
-        self.holds() && !is_done && self.replay.is_complete()
-    }
-}
-
-impl Session {
-    /// The client sent a message on a plain route; `event` as [`Plain::event_of`] found it.
-    pub fn client_message(&mut self, event: &str, slot: EventSlot, policies: &Policies, now: Instant) -> Verdict {
-        let (_, common) = self.parts();
-        let verdict = policies.judge(&Asked { namespace: "", event, slot, now }, &common.meters);
-        match verdict {
-            Verdict::Reply { once_per, .. } => common.tell_plain(once_per, now),
-            Verdict::Close(refusal) => common.end(Ended::Refused(refusal)),
-            Verdict::Forward | Verdict::Drop(_) | Verdict::Delay { .. } => {}
-        }
-        verdict
-    }
-
-    /// Another service was reached, and chose `protocol`. On a plain route messages flow from now on, behind those that
-    /// are said again; in Socket.IO it has yet to open.
-    ///
-    /// # Errors
-    /// It speaks another subprotocol than the client was told.
-    pub fn service_reached(&mut self, protocol: Option<&str>, now: Instant) -> Result<(), Ended> {
-        let (Dialect::Plain(plain), common) = self.parts() else { return Ok(()) };
-        if plain.protocol.as_deref() != protocol {
-            return Err(Ended::ServiceChanged);
-        }
-        plain.upstream.flow(now);
-        common.actions.extend(plain.replay.again().cloned().map(|message| Action::RepeatToService(Box::new(message))));
-        Ok(())
-    }
-}
-
-impl Common {
-    fn tell_plain(&mut self, once_per: std::time::Duration, now: Instant) {
-        if self.may_tell(once_per, now) {
-            self.actions.push_back(Action::SendClient(Cow::Borrowed(answer::RATE_LIMITED_TEXT.as_bytes())));
-        }
+        self.rules.holds() && !is_done && self.replay.is_complete()
     }
 }
 

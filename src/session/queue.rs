@@ -81,6 +81,12 @@ impl WholePacket {
         self.attachments.iter().map(|bytes| bytes.as_slice())
     }
 
+    /// The messages that it is sent as: the packet, then its attachments.
+    pub fn frames(&self) -> impl Iterator<Item = (OpCode, &[u8])> {
+        let attachments = self.attachments.iter().map(|bytes| (OpCode::Binary, bytes.as_slice()));
+        std::iter::once((self.opcode, self.payload())).chain(attachments)
+    }
+
     /// Of payload and attachments together.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -11,12 +11,12 @@ pub const REPLAY_BOUNDS: QueueBounds = QueueBounds { packets: 8, bytes: 16 * 102
 
 /// Which messages of a client are said again.
 #[derive(Debug, Default, Clone)]
-pub struct ReplayTerms {
+pub struct ReplayRules {
     first: usize,
     events: Patterns,
 }
 
-impl ReplayTerms {
+impl ReplayRules {
     /// The first so many, and those whose event one of these patterns names. `route` is what the configuration calls
     /// the table.
     ///
@@ -53,13 +53,13 @@ pub struct Replay {
 impl Replay {
     /// Is the next message one of the first?
     #[must_use]
-    pub const fn wants_next(&self, terms: &ReplayTerms) -> bool {
-        self.said < terms.first
+    pub const fn wants_next(&self, rules: &ReplayRules) -> bool {
+        self.said < rules.first
     }
 
     /// A message has been sent. Of the same text that was said twice, the later one counts.
-    pub fn remember(&mut self, packet: WholePacket, terms: &ReplayTerms) {
-        let is_first = self.wants_next(terms);
+    pub fn remember(&mut self, packet: &WholePacket, rules: &ReplayRules) {
+        let is_first = self.wants_next(rules);
         let kept = if is_first {
             self.said += 1;
             &mut self.first
@@ -70,7 +70,7 @@ impl Replay {
             return;
         };
         if kept.has_room(packet.bytes(), &REPLAY_BOUNDS) {
-            kept.push(packet);
+            kept.push(packet.clone());
         } else {
             self.overflowed = true;
         }
@@ -96,20 +96,20 @@ mod tests {
     use super::*;
     use crate::wire::websocket::frame::OpCode;
 
-    fn terms(first: usize) -> ReplayTerms {
-        ReplayTerms::compile("websocket[0]", first, &["sub*".to_owned()]).unwrap()
+    fn rules(first: usize) -> ReplayRules {
+        ReplayRules::compile("websocket[0]", first, &["sub*".to_owned()]).unwrap()
     }
 
-    fn message(event: &str, terms: &ReplayTerms) -> WholePacket {
+    fn message(event: &str, rules: &ReplayRules) -> WholePacket {
         let mut packet = WholePacket::message(OpCode::Text, event.as_bytes().to_vec());
-        packet.may_be_sent_again = terms.names(event);
+        packet.may_be_sent_again = rules.names(event);
         packet
     }
 
-    fn after(events: &[&str], terms: &ReplayTerms) -> Replay {
+    fn after(events: &[&str], rules: &ReplayRules) -> Replay {
         let mut replay = Replay::default();
         for event in events {
-            replay.remember(message(event, terms), terms);
+            replay.remember(&message(event, rules), rules);
         }
         replay
     }
@@ -120,37 +120,37 @@ mod tests {
 
     #[test]
     fn the_first_come_first_and_each_subscription_once_where_it_was_said_last() {
-        let terms = terms(2);
+        let rules = rules(2);
         let said = ["auth", "sub a", "chat", "sub b", "sub c", "sub a", "sub b", "auth"];
-        assert_eq!(again(&after(&said, &terms)), ["auth", "sub a", "sub c", "sub b"]);
+        assert_eq!(again(&after(&said, &rules)), ["auth", "sub a", "sub c", "sub b"]);
     }
 
     #[test]
     fn nothing_is_remembered_that_was_not_asked_for() {
-        let replay = after(&["auth", "chat"], &terms(0));
+        let replay = after(&["auth", "chat"], &rules(0));
         assert_eq!((again(&replay).len(), replay.is_complete()), (0, true));
     }
 
     #[test]
     fn what_does_not_fit_makes_it_incomplete() {
         let long = "x".repeat(REPLAY_BOUNDS.bytes);
-        assert!(after(&[&long], &terms(1)).is_complete());
-        assert!(!after(&["y", &long], &terms(2)).is_complete());
+        assert!(after(&[&long], &rules(1)).is_complete());
+        assert!(!after(&["y", &long], &rules(2)).is_complete());
         let subs: Vec<String> = (0..9).map(|n| format!("sub {n}")).collect();
         let subs: Vec<&str> = subs.iter().map(String::as_str).collect();
-        assert!(after(&subs[..8], &terms(0)).is_complete());
-        assert!(!after(&subs, &terms(0)).is_complete());
-        assert!(after(&subs, &terms(1)).is_complete());
+        assert!(after(&subs[..8], &rules(0)).is_complete());
+        assert!(!after(&subs, &rules(0)).is_complete());
+        assert!(after(&subs, &rules(1)).is_complete());
     }
 
     proptest! {
         /// Whatever is said: within the bounds, in order of what was said last, nothing twice that a pattern names.
         #[test]
         fn it_is_bounded_and_in_order(said in prop::collection::vec(0..12_u8, 0..60), first in 0..=8_usize) {
-            let terms = terms(first);
+            let rules = rules(first);
             let said: Vec<String> = said.iter().map(|n| format!("{} {n}", if n % 2 == 0 { "sub" } else { "say" })).collect();
             let said: Vec<&str> = said.iter().map(String::as_str).collect();
-            let replay = after(&said, &terms);
+            let replay = after(&said, &rules);
             let again = again(&replay);
             prop_assert!(again.len() <= 2 * REPLAY_BOUNDS.packets);
             let firsts = said.len().min(first);

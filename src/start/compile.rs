@@ -16,23 +16,24 @@ use crate::{
         policies::{Policies, PolicyTables},
         token_source::TokenSources,
     },
-    relay::{
-        dial::Dialler,
-        worker::{Returns, Rules},
-    },
+    relay::{dial::Dialler, rules::RelayRules, worker::SharedState},
     session::{
-        Terms, Transport,
-        plain::{self, PlainRoute},
+        plain::{self, PlainRules},
+        rules::{SessionRules, Timing},
+        table::Transport,
     },
     start::acme,
     tls::{OrderedHere, Tls, TlsRules, TlsTable, upstream::UpstreamTls},
-    wire::engineio::open::{Open, Sid},
+    wire::engineio::open::Open,
 };
+
+/// A mailbox holds one payload, and so many bytes of other requests.
+const MAILBOX_BESIDE: usize = 64 * 1024;
 
 /// What every thread obeys, replaced as a whole by a reload.
 #[derive(Debug)]
 pub(super) struct Settings {
-    pub(super) session: Arc<Rules>,
+    pub(super) session: Arc<RelayRules>,
     pub(super) edge: Arc<EdgeRules>,
 }
 
@@ -42,7 +43,7 @@ pub(super) struct Shared {
     pub(super) names: Arc<EventNames>,
     pub(super) connections: Arc<Connections>,
     pub(super) gauges: Arc<Gauges>,
-    pub(super) returns: Returns,
+    pub(super) workers: SharedState,
     /// None: clients speak plain HTTP.
     pub(super) tls: Option<Arc<Tls>>,
     /// None: certificates come from files.
@@ -78,7 +79,7 @@ impl Shared {
             names: Arc::new(EventNames::new(config.metrics.event_names, configured)),
             connections: Connections::new(&config.limits),
             gauges,
-            returns: Returns::default(),
+            workers: SharedState::default(),
             tls: terms.map(|terms| Arc::new(Tls::new(terms))),
             ordered,
         })
@@ -109,7 +110,12 @@ fn tls_rules(
 }
 
 /// Puts a configuration into effect, or says everything that is wrong with it.
-pub(super) fn compile(config: &Config, keys: &Keys, generation: u64) -> Result<Settings, Vec<Fault>> {
+pub(super) fn compile(
+    config: &Config,
+    keys: &Keys,
+    names: &Arc<EventNames>,
+    generation: u64,
+) -> Result<Settings, Vec<Fault>> {
     let tables = PolicyTables {
         auth: &config.auth,
         origins: &config.origins,
@@ -123,14 +129,15 @@ pub(super) fn compile(config: &Config, keys: &Keys, generation: u64) -> Result<S
     let sources = policies.as_ref().map(|policies| &policies.token_sources);
     let token_keys = sources.into_iter().flat_map(TokenSources::query_keys).map(str::to_owned).collect();
     let routes = faults.keep(Routes::compile(&config.socketio, &config.websocket, token_keys));
-    let terms = faults.keep(Terms::compile(&config.socketio, &config.session, config.limits.idle_timeout));
+    let timing = faults.keep(Timing::compile(&config.socketio, &config.session, config.limits.idle_timeout));
     let may_hold = !config.session.hold.0.is_zero();
     let websocket = config.websocket.iter().enumerate().map(|(at, table)| table.compile(at, may_hold));
     let websocket: Vec<_> = websocket.filter_map(|route| faults.keep(route)).map(Arc::new).collect();
     let settings = || {
-        let (policies, terms, dialler) = (policies?, terms?, dialler?);
-        let edge = edge(config, &policies, &terms, &dialler, routes?, websocket);
-        Some(Settings { session: Arc::new(rules(config, policies, terms, dialler)), edge: Arc::new(edge) })
+        let (policies, timing, dialler) = (policies?, timing?, dialler?);
+        let edge = edge(config, &policies, &timing, &dialler, routes?, websocket);
+        let session = SessionRules::new(policies, Arc::clone(names), timing);
+        Some(Settings { session: Arc::new(rules(config, session, dialler)), edge: Arc::new(edge) })
     };
     faults.finish(settings())
 }
@@ -140,19 +147,25 @@ fn dialler(config: &Config) -> Result<Dialler, Vec<Fault>> {
     Dialler::compile(&config.upstream, tls.map(|tls| Arc::new(tls) as _))
 }
 
-fn rules(config: &Config, policies: Policies, terms: Terms, dialler: Dialler) -> Rules {
-    let queue_total = usize::try_from(config.session.queue_total.0).unwrap_or(usize::MAX);
-    let send_buffer = usize::try_from(config.limits.send_buffer.0).unwrap_or(usize::MAX);
-    Rules { policies, terms, dialler, send_buffer, same_address: config.socketio.same_address, queue_total }
+fn rules(config: &Config, session: SessionRules, dialler: Dialler) -> RelayRules {
+    let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+    RelayRules {
+        session: Arc::new(session),
+        dialler,
+        send_buffer: bytes(config.limits.send_buffer.0),
+        queue_total: bytes(config.session.queue_total.0),
+        mailbox: bytes(config.socketio.max_payload.0).saturating_add(MAILBOX_BESIDE),
+        same_address: config.socketio.same_address,
+    }
 }
 
 fn edge(
     config: &Config,
     policies: &Policies,
-    terms: &Terms,
+    timing: &Timing,
     dialler: &Dialler,
     routes: Routes,
-    websocket: Vec<Arc<PlainRoute>>,
+    websocket: Vec<Arc<PlainRules>>,
 ) -> EdgeRules {
     let certified = config.tls.iter().flat_map(TlsTable::forward_header_names);
     EdgeRules {
@@ -163,10 +176,9 @@ fn edge(
         trusted_proxies: config.listen.trusted_proxies.clone(),
         identity_headers: policies.auth.forward_header_names().cloned().chain(certified).collect(),
         open: Open {
-            sid: Sid::new([0; 15]),
             upgrades: config.socketio.transports.contains(&Transport::Websocket),
-            ping_interval_ms: millis(terms.ping_interval),
-            ping_timeout_ms: millis(terms.ping_timeout),
+            ping_interval_ms: millis(timing.ping_interval),
+            ping_timeout_ms: millis(timing.ping_timeout),
             max_payload: config.socketio.max_payload.0,
         },
         sid_cookie: config.socketio.cookie.clone(),

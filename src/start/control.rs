@@ -26,6 +26,7 @@ use crate::{
     gateway::drain::Stage,
     observe::journal::{self, Journal, LogLevel},
     policy::auth::shared_keys::SharedKeys,
+    relay::registry::Registry,
     start::{
         acme::{self, CertificateOrder},
         compile::{self, Keys, Settings, Shared},
@@ -95,11 +96,12 @@ impl Control {
             done,
         } = self;
         let admin_listener = tokio::net::TcpListener::from_std(admin_listener)?;
+        let registry = admin.registry.clone();
         let (_stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(admin::serve(admin_listener, admin, async {
             let _ = stopped.await;
         }));
-        let keys = KeyTask::spawn(keys, &health);
+        let keys = KeyTask::spawn(keys, &health, registry.clone());
         tokio::spawn(tidy(current.clone()));
         tokio::spawn(watch_expiry(Arc::clone(&shared)));
         if let Some(order) = order {
@@ -119,7 +121,8 @@ impl Control {
             let int = signal(SignalKind::interrupt())?;
             tokio::spawn(drain.on_signals(term, int));
             let watch = Watch::start(source.sources.file.as_deref())?;
-            let reload = Reload { loaded, shared, certificates, current, health, keys, source, generation: 1 };
+            let reload =
+                Reload { loaded, shared, certificates, current, health, keys, registry, source, generation: 1 };
             tokio::spawn(reload.on_changes(watch));
         }
         let _ = done.await;
@@ -132,7 +135,7 @@ async fn tidy(current: watch::Sender<Arc<Settings>>) {
     loop {
         tokio::time::sleep(TIDY_EVERY).await;
         let settings = Arc::clone(&current.borrow());
-        settings.session.policies.rate_limits.sweep(Instant::now());
+        settings.session.session.policies.rate_limits.sweep(Instant::now());
         settings.edge.handshake_rate.sweep();
     }
 }
@@ -144,12 +147,12 @@ struct KeyTask {
 }
 
 impl KeyTask {
-    fn spawn(keys: Keys, health: &Arc<Health>) -> Self {
+    fn spawn(keys: Keys, health: &Arc<Health>, registry: Registry) -> Self {
         let Keys { published, server } = keys;
         let mut tasks = Vec::new();
         if let Some(server) = server {
             health.set_keys(false, "no key set has been fetched from auth.jwks_url yet");
-            tasks.push(tokio::spawn(server.run()));
+            tasks.push(tokio::spawn(server.run(move || registry.keys_changed())));
             tasks.push(tokio::spawn({
                 let (published, health) = (Arc::clone(&published), Arc::clone(health));
                 async move {
@@ -203,6 +206,7 @@ struct Reload {
     current: watch::Sender<Arc<Settings>>,
     health: Arc<Health>,
     keys: KeyTask,
+    registry: Registry,
     source: Source,
     generation: u64,
 }
@@ -242,7 +246,7 @@ impl Reload {
         let terms = self.shared.new_tls_rules(config)?;
         if config.upstream.tls.is_some() {
             let keys = Keys { published: Arc::clone(&self.keys.published), server: None };
-            let settings = compile::compile(config, &keys, self.generation + 1)?;
+            let settings = compile::compile(config, &keys, &self.shared.names, self.generation + 1)?;
             self.generation += 1;
             self.current.send_replace(Arc::new(settings));
             journal::line(LogLevel::Info, "the certificates for the service were read again");
@@ -278,7 +282,7 @@ impl Reload {
         self.shared.connections.set_limits(&loaded.config.limits);
         self.source.journal.set_level(loaded.config.log.level);
         if self.loaded.config.auth.jwks_url != loaded.config.auth.jwks_url {
-            self.keys = KeyTask::spawn(new.keys, &self.health);
+            self.keys = KeyTask::spawn(new.keys, &self.health, self.registry.clone());
         }
         if let (Some(tls), Some(terms)) = (&self.shared.tls, new.tls) {
             self.shared.gauges.certificates_read(&terms.validity());
@@ -297,7 +301,7 @@ impl Reload {
             Keys::of(config, &self.shared.gauges)?
         };
         let mut faults = Faults::default();
-        let settings = faults.keep(compile::compile(config, &keys, self.generation + 1));
+        let settings = faults.keep(compile::compile(config, &keys, &self.shared.names, self.generation + 1));
         faults.keep(acme::verify(config));
         let tls = faults.keep(self.shared.new_tls_rules(config));
         let replacement = || Some(Replacement { keys, settings: settings?, tls: tls? });

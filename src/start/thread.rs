@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::watch,
     task::{LocalSet, spawn_local},
 };
 
@@ -18,7 +18,7 @@ use crate::{
     gateway::{drain::Stage, edge::Edge, listener, serve::Server},
     observe::{journal, tally::Tally},
     relay::{
-        registry::{Errand, Registry},
+        registry::{Registry, WorkerInbox},
         worker::Worker,
     },
     start::compile::{Settings, Shared},
@@ -46,7 +46,7 @@ pub(super) struct ThreadArgs {
     pub(super) settings: watch::Receiver<Arc<Settings>>,
     pub(super) stage: watch::Receiver<Stage>,
     pub(super) registry: Registry,
-    pub(super) errands: mpsc::UnboundedReceiver<Errand>,
+    pub(super) inbox: WorkerInbox,
     pub(super) started: Instant,
 }
 
@@ -59,12 +59,12 @@ pub(super) fn spawn(index: usize, args: ThreadArgs) -> io::Result<JoinHandle<u64
 }
 
 async fn run(index: usize, args: ThreadArgs) -> u64 {
-    let ThreadArgs { listener, tally, shared, mut settings, mut stage, registry, mut errands, started } = args;
+    let ThreadArgs { listener, tally, shared, mut settings, mut stage, registry, mut inbox, started } = args;
     let current = Arc::clone(&settings.borrow_and_update());
-    let tick = (current.session.terms.ping_interval.min(current.session.terms.ping_timeout) / TICKS_PER_PING)
+    let tick = (current.session.session.ping_interval.min(current.session.session.ping_timeout) / TICKS_PER_PING)
         .clamp(TICK_MIN, TICK_MAX);
-    let (rules, names) = (Arc::clone(&current.session), Arc::clone(&shared.names));
-    let worker = Worker::new(registry, index, &shared.returns, rules, Arc::clone(&tally), names);
+    let rules = Arc::clone(&current.session);
+    let worker = Worker::new(registry, index, &shared.workers, rules, Arc::clone(&tally));
     let connections = Arc::clone(&shared.connections);
     let handshakes = shared.tls.as_ref().map(|tls| Handshakes::new(Arc::clone(tls), Arc::clone(&tally)));
     let edge = Rc::new(Edge::new(Rc::clone(&worker), connections, Arc::clone(&current.edge)));
@@ -77,8 +77,8 @@ async fn run(index: usize, args: ThreadArgs) -> u64 {
     spawn_local({
         let worker = Rc::clone(&worker);
         async move {
-            while let Some(errand) = errands.recv().await {
-                worker.run(errand);
+            while let Some(command) = inbox.next().await {
+                worker.run(command);
             }
         }
     });

@@ -23,7 +23,7 @@ impl Socket {
         Self(Some(stream))
     }
 
-    fn settle(&mut self) -> io::Result<()> {
+    fn rebind(&mut self) -> io::Result<()> {
         let stream = self.0.take().ok_or(io::ErrorKind::NotConnected)?;
         self.0 = Some(TcpStream::from_std(stream.into_std()?)?);
         Ok(())
@@ -68,8 +68,8 @@ impl AsyncWrite for Socket {
 }
 
 impl ClientIo for TlsStream<Socket> {
-    fn settle(mut self: Box<Self>) -> io::Result<ClientStream> {
-        self.get_mut().0.settle()?;
+    fn rebind(mut self: Box<Self>) -> io::Result<ClientStream> {
+        self.get_mut().0.rebind()?;
         Ok(self)
     }
 }

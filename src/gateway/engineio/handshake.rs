@@ -18,21 +18,14 @@ use crate::{
         reply::Body,
         upgrade::{self, Declined, Switch},
     },
-    policy::{bearer::Bearer, connections::Permit, token_source::Token, verdict::Refusal},
+    policy::{connections::Permit, sid_owner::SidOwner, token_source::Token, verdict::Refusal},
     relay::{
-        client_leg::ClientLeg,
-        dial::PackedRequest,
-        driver::Driver,
-        inflow::Inflow,
-        leg::{polling::PollingLeg, upstream::UpstreamLeg},
-        mailbox::Reply,
+        client_leg::ClientLeg, client_side::ClientSide, dial::PackedRequest, driver::Driver, inflow::Inflow,
+        leg::polling::PollingLeg, responder::Responder, service_leg::ServiceLeg, service_side::ServiceSide,
     },
-    session::{Session, socketio::SocketIo},
+    session::{Beginning, Session, engineio::Handshake},
     wire::{
-        engineio::{
-            error::EngineError,
-            open::{Open, Sid},
-        },
+        engineio::{error::EngineError, id::Sid, open::Open},
         websocket::{
             frame::{OpCode, Sender},
             handshake,
@@ -53,10 +46,10 @@ struct NewSession {
 impl NewSession {
     fn read(edge: &Edge, rules: &EdgeRules, parts: &Parts, peer: &Peer) -> Result<Self, NominatedHeader> {
         let session_rules = edge.worker.rules();
-        let sources = &session_rules.policies.token_sources;
+        let sources = &session_rules.session.policies.token_sources;
         let token = sources.from_request(parts);
         let request = upgrade::dial_request(parts, rules, sources, peer)?;
-        Ok(Self { sid: edge.worker.draw_sid(), token, request })
+        Ok(Self { sid: edge.worker.draw_id(), token, request })
     }
 }
 
@@ -72,15 +65,15 @@ pub(super) async fn over_polling(
         Ok(session) => session,
         Err(nominated) => return upgrade::refused_header(nominated),
     };
-    let (sid, bearer) = (session.sid, Bearer::new(&session.token, &parts.headers, peer.address));
+    let (sid, owner) = (session.sid, SidOwner::new(&session.token, &parts.headers, peer.address));
     let mut leg = PollingLeg::new(rules.open.max_payload);
-    leg.say(OpCode::Text, &opening(&Open { sid, ..rules.open }));
-    let (reply, packets) = Reply::awaited();
-    if leg.poll(reply).is_err() {
+    leg.say(OpCode::Text, &opening(&rules.open, sid));
+    let (responder, packets) = Responder::awaited();
+    if leg.poll(responder).is_err() {
         return refused(EngineError::BadRequest);
     }
     let client = ClientLeg::Polling(Box::new(leg));
-    begin(edge, client, Some(bearer), session, peer, Some(permit));
+    begin(edge, client, Some(owner), session, peer, Some(permit));
     let mut answer = polling::packets(packets.await);
     if let Some(cookie) = sid_cookie(&rules, sid, peer) {
         answer.headers_mut().insert(header::SET_COOKIE, cookie);
@@ -99,7 +92,7 @@ pub(in crate::gateway) fn over_websocket(
     let upgrade = handshake::check_request(parts).map_err(|error| upgrade::refused(&error))?;
     let session = NewSession::read(edge, &rules, parts, &peer).map_err(upgrade::refused_header)?;
     let session_rules = edge.worker.rules();
-    let protocol = session_rules.policies.token_sources.answered_subprotocol(&parts.headers);
+    let protocol = session_rules.session.policies.token_sources.answered_subprotocol(&parts.headers);
     let mut answer = upgrade::switching_protocols(&upgrade, protocol);
     if let Some(cookie) = sid_cookie(&rules, session.sid, &peer) {
         answer.headers_mut().insert(header::SET_COOKIE, cookie);
@@ -107,8 +100,8 @@ pub(in crate::gateway) fn over_websocket(
     let edge = Rc::clone(edge);
     let begin = Box::new(move |client: upgrade::Client| {
         let mut leg = client.into_leg(Inflow::new(Sender::Client, rules.open.max_payload, false));
-        let open = Open { sid: session.sid, upgrades: false, ..rules.open };
-        leg.say(OpCode::Text, &opening(&open), Instant::now());
+        let open = Open { upgrades: false, ..rules.open };
+        leg.say(OpCode::Text, &opening(&open, session.sid), Instant::now());
         begin(&edge, ClientLeg::Websocket(leg), None, session, &peer, permit);
     });
     Ok(Switch { answer, begin })
@@ -116,31 +109,26 @@ pub(in crate::gateway) fn over_websocket(
 
 fn begin(
     edge: &Edge,
-    client: ClientLeg,
-    bearer: Option<Bearer>,
+    leg: ClientLeg,
+    owner: Option<SidOwner>,
     session: NewSession,
     peer: &Peer,
     permit: Option<Permit>,
 ) {
-    let now = Instant::now();
     let worker = &edge.worker;
-    let session_rules = worker.rules();
+    let rules = Arc::clone(&worker.rules().session);
     let NewSession { sid, token, request } = session;
-    let mut socketio =
-        SocketIo::new(sid, token, now + session_rules.terms.connect_timeout).certified(peer.certified_user());
-    if session_rules.terms.hold.resume.is_some() {
-        socketio = socketio.resumable(worker.draw_sid());
-    }
-    let session = Session::socketio(peer.address, socketio, &session_rules.policies, &session_rules.terms, now);
-    worker.spawn(session, client, bearer, now, |cell, client| {
-        let upstream = UpstreamLeg::Away;
-        Driver::new(Rc::clone(worker), cell, client, upstream, Some(request), permit)
-    });
+    let pid = rules.hold.resume.is_some().then(|| worker.draw_id());
+    let handshake = Handshake { sid, pid, token, certified: peer.certified_user().map(Into::into) };
+    let beginning = Beginning { rules, peer: peer.address, seed: rand::random() };
+    let session = Session::socketio(beginning, handshake, worker.clock.now());
+    let service = ServiceSide::new(ServiceLeg::Absent, Some(request));
+    Driver::spawn(worker, session, owner, ClientSide::new(leg, permit), service);
 }
 
-fn opening(open: &Open) -> Vec<u8> {
+fn opening(open: &Open, sid: Sid) -> Vec<u8> {
     let mut packet = Vec::with_capacity(OPENING_BYTES);
-    open.encode(&mut packet);
+    open.encode(sid, &mut packet);
     packet
 }
 

@@ -11,15 +11,15 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::request::{EngineRequest, bearer, deliver, refused};
+use super::request::{EngineRequest, deliver, refused, sender};
 use crate::{
     gateway::{
         edge::{Edge, EdgeRules},
         head_guard::{BODY_GRACE, HeadError},
         reply::{self, Body},
     },
-    relay::mailbox::{ClientRequest, Reply},
-    wire::engineio::{error::EngineError, open::Sid},
+    relay::{request::SessionRequest, responder::Responder},
+    wire::engineio::{error::EngineError, id::Sid},
 };
 
 /// How many bytes beyond `maxPayload` are read and discarded. A client that still sends when the connection closes sees
@@ -31,14 +31,14 @@ type Answered<T> = Result<Result<T, EngineError>, RecvError>;
 
 /// Waits for packets. The answer comes with the first packet, at the latest a ping.
 pub(super) async fn poll(edge: &Edge, sid: Sid, request: &EngineRequest) -> Response<Body> {
-    let (reply, answered) = Reply::awaited();
-    deliver(edge, sid, bearer(edge, &request.parts, &request.peer), ClientRequest::Poll(reply));
+    let (responder, answered) = Responder::awaited();
+    deliver(edge, sid, sender(edge, &request.parts, &request.peer), SessionRequest::Poll(responder));
     packets(answered.await)
 }
 
 /// Accepts a payload as a whole. One that breaks off is discarded.
 pub(super) async fn post(edge: &Edge, rules: &EdgeRules, sid: Sid, request: EngineRequest) -> Response<Body> {
-    let bearer = bearer(edge, &request.parts, &request.peer);
+    let from = sender(edge, &request.parts, &request.peer);
     if let Some(answer) = refused_type(&request.parts) {
         return answer;
     }
@@ -46,8 +46,8 @@ pub(super) async fn post(edge: &Edge, rules: &EdgeRules, sid: Sid, request: Engi
         Ok(body) => body,
         Err(answer) => return answer,
     };
-    let (reply, answered) = Reply::awaited();
-    deliver(edge, sid, bearer, ClientRequest::Payload(body, reply));
+    let (responder, answered) = Responder::awaited();
+    deliver(edge, sid, from, SessionRequest::Payload(body, responder));
     match flat(answered.await) {
         // As engine.io answers, so that old browsers do not offer a download.
         Ok(()) => content("text/html", Bytes::from_static(b"ok")),

@@ -10,9 +10,9 @@ use crate::{
         peer::Peer,
         reply::{self, Body},
     },
-    policy::bearer::Bearer,
-    relay::mailbox::{ClientRequest, Letter},
-    wire::engineio::{error::EngineError, open::Sid},
+    policy::sid_owner::SidOwner,
+    relay::{registry::Target, request},
+    wire::engineio::{error::EngineError, id::Sid},
 };
 
 /// A request to the endpoint.
@@ -25,14 +25,14 @@ pub(in crate::gateway) struct EngineRequest {
 }
 
 /// Identifies the sender, so that only the owner of a sid can use it.
-pub(super) fn bearer(edge: &Edge, parts: &Parts, peer: &Peer) -> Bearer {
-    let token = edge.worker.rules().policies.token_sources.from_request(parts);
-    Bearer::new(&token, &parts.headers, peer.address)
+pub(super) fn sender(edge: &Edge, parts: &Parts, peer: &Peer) -> SidOwner {
+    let token = edge.worker.rules().session.policies.token_sources.from_request(parts);
+    SidOwner::new(&token, &parts.headers, peer.address)
 }
 
 /// Hands a request to the session with this sid.
-pub(super) fn deliver(edge: &Edge, sid: Sid, bearer: Bearer, request: ClientRequest) {
-    edge.worker.registry.deliver(sid, Letter { bearer, request });
+pub(super) fn deliver(edge: &Edge, sid: Sid, from: SidOwner, incoming: impl Into<request::Incoming>) {
+    edge.worker.deliver(Target::Sid(sid), Some(from), incoming);
 }
 
 /// The answer to a request that breaks a rule of Engine.IO.

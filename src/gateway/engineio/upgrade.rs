@@ -4,7 +4,7 @@ use std::{future::poll_fn, rc::Rc, time::Duration};
 
 use http::request::Parts;
 
-use super::request::{bearer, deliver, refused};
+use super::request::{deliver, refused, sender};
 use crate::{
     gateway::{
         edge::{Edge, EdgeRules},
@@ -14,11 +14,12 @@ use crate::{
     },
     relay::{
         inflow::Inflow,
-        mailbox::{ClientRequest, Reply, Upgrade},
+        request::{SessionRequest, Transfer, Upgrade},
+        responder::Responder,
     },
     session::answer::Close,
     wire::{
-        engineio::{error::EngineError, open::Sid},
+        engineio::{error::EngineError, id::Sid},
         websocket::{frame::Sender, handshake},
     },
 };
@@ -34,20 +35,20 @@ pub(in crate::gateway) async fn upgrade(
     parts: &Parts,
     peer: &Peer,
 ) -> Result<Switch, Declined> {
-    let bearer = bearer(edge, parts, peer);
+    let from = sender(edge, parts, peer);
     let offer = handshake::check_request(parts).map_err(|error| upgrade::refused(&error))?;
-    let (reply, answered) = Reply::awaited();
-    deliver(edge, sid, bearer.clone(), ClientRequest::Upgrade(reply));
+    let (responder, answered) = Responder::awaited();
+    deliver(edge, sid, from.clone(), SessionRequest::Upgrade(responder));
     let verdict = answered.await.unwrap_or(Err(EngineError::SessionUnknown));
     let verdict = verdict.map_err(|error| reply::closing(refused(error)))?;
     let session_rules = edge.worker.rules();
-    let protocol = session_rules.policies.token_sources.answered_subprotocol(&parts.headers);
+    let protocol = session_rules.session.policies.token_sources.answered_subprotocol(&parts.headers);
     let answer = upgrade::switching_protocols(&offer, protocol);
     let (edge, max_payload) = (Rc::clone(edge), rules.open.max_payload);
     let go_on = async move |client: Client| match verdict {
         Upgrade::Probe => {
             let Some((io, read_ahead)) = client.into_parts().await else { return };
-            deliver(&edge, sid, bearer, ClientRequest::Websocket(io, read_ahead));
+            deliver(&edge, sid, from, Transfer::Websocket(io, read_ahead));
         }
         Upgrade::Close => close(client, max_payload).await,
     };

@@ -41,7 +41,7 @@ fn an_engine_io_handshake_is_served_over_both_transports() {
 
 #[test]
 fn what_brings_a_sid_goes_to_its_session() {
-    const SID: &str = "c2xoeBfU5BBTjOeSAAAA";
+    const SID: &str = "AAAAAAAAAAECAwQFBgcICQoLDA0O";
     let sid = Sid::parse(SID).unwrap();
     for (method, transport, upgrade, expected) in [
         ("GET", "polling", None, Route::Engineio(EngineRoute::Poll(sid))),

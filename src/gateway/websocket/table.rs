@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     fault::Fault,
     session::{
-        plain::{OnUpstreamLoss, PlainRoute},
-        replay::ReplayTerms,
+        plain::{OnUpstreamLoss, PlainRules},
+        replay::ReplayRules,
     },
 };
 
@@ -45,7 +45,7 @@ impl WebsocketTable {
     ///
     /// # Errors
     /// The replay makes no sense without a hold, has no bound, or has an invalid pattern.
-    pub fn compile(&self, at: usize, may_hold: bool) -> Result<PlainRoute, Fault> {
+    pub fn compile(&self, at: usize, may_hold: bool) -> Result<PlainRules, Fault> {
         let table = format!("websocket[{at}]");
         let fault = |key: &str, message: &str| Err(Fault::new(format!("{table}.{key}"), message));
         let holds = self.on_upstream_loss == OnUpstreamLoss::Hold;
@@ -62,8 +62,8 @@ impl WebsocketTable {
         if !self.replay_events.is_empty() && self.event_field.is_none() {
             return fault("replay_events", "needs event_field, which says where a message names its event");
         }
-        let replay = ReplayTerms::compile(&table, self.replay_first.into(), &self.replay_events)?;
-        Ok(PlainRoute {
+        let replay = ReplayRules::compile(&table, self.replay_first.into(), &self.replay_events)?;
+        Ok(PlainRules {
             event_field: self.event_field.as_deref().map(Into::into),
             on_upstream_loss: self.on_upstream_loss,
             replay,

@@ -25,8 +25,8 @@ fn exposition() -> Exposition {
         tally.received(names.slot("agent:learning"));
         tally.latency(names.slot("agent:learning"), Duration::from_millis(4));
         tally.sent(names.slot("say \"hi\""));
-        tally.packets(Direction::FromClient, 40);
-        tally.packets(Direction::ToClient, 25);
+        tally.packets(Direction::FromClient, 1, 40);
+        tally.packets(Direction::ToClient, 1, 25);
         tally.rtt(Duration::from_millis(30));
         tally.transit(Duration::from_micros(30));
         tally.dial(true);

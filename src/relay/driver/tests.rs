@@ -1,6 +1,6 @@
 //! One session beside another on the same thread.
 
-use std::{io, time::SystemTime};
+use std::io;
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf},
@@ -9,22 +9,13 @@ use tokio::{
 
 use super::*;
 use crate::{
-    config::Config,
-    event_names::EventNames,
-    observe::tally::Tally,
-    policy::{
-        identity::Identity,
-        policies::{Policies, PolicyTables},
-    },
+    policy::identity::Identity,
     relay::{
-        dial::Dialler,
         inflow::Inflow,
         leg::websocket::WebSocketLeg,
-        registry::Registry,
         stream::{ClientIo, ClientStream},
-        worker::Returns,
+        tests::world::{beginning, worker},
     },
-    session::{Terms, hold::HoldTerms, plain::Plain},
     wire::websocket::frame::Sender,
 };
 
@@ -52,64 +43,29 @@ impl AsyncWrite for Defect {
 }
 
 impl ClientIo for Defect {
-    fn settle(self: Box<Self>) -> io::Result<ClientStream> {
+    fn rebind(self: Box<Self>) -> io::Result<ClientStream> {
         Ok(self)
     }
 }
 
 impl ClientIo for DuplexStream {
-    fn settle(self: Box<Self>) -> io::Result<ClientStream> {
+    fn rebind(self: Box<Self>) -> io::Result<ClientStream> {
         Ok(self)
     }
 }
 
-fn worker() -> Rc<Worker> {
-    let config = Config::default();
-    let tables = PolicyTables {
-        auth: &crate::policy::auth::AuthTable { required: false, ..config.auth },
-        origins: &config.origins,
-        namespaces: &config.socketio.namespaces,
-        rate_limit: &config.rate_limit,
-    };
-    let policies = Policies::compile(&tables, &Arc::default(), 1).unwrap();
-    let terms = Terms {
-        ping_interval: Duration::from_secs(25),
-        ping_timeout: Duration::from_secs(20),
-        connect_timeout: Duration::from_secs(45),
-        idle_timeout: None,
-        hold: HoldTerms::compile(&config.session).unwrap(),
-    };
-    let names = Arc::new(EventNames::new(10, []));
-    let dialler = Dialler::compile(&config.upstream, None).unwrap();
-    let rules = Rules { policies, terms, dialler, send_buffer: 1_000_000, queue_total: 1_000_000, same_address: false };
-    Worker::new(Registry::default(), 0, &Returns::default(), Arc::new(rules), Tally::new(&[1]), names)
-}
-
 fn open(worker: &Rc<Worker>, client: impl ClientIo + 'static) {
-    let (rules, now) = (worker.rules(), Instant::now());
-    let peer = [127, 0, 0, 1].into();
-    let identity = Identity::anonymous();
-    let session = Session::plain(
-        peer,
-        Plain::new(Arc::default(), None),
-        identity,
-        &rules.policies,
-        &rules.terms,
-        SystemTime::now(),
-        now,
-    );
+    let session = Session::plain(beginning(worker), Arc::default(), None, Identity::anonymous(), worker.clock.now());
     let leg = WebSocketLeg::new(Box::new(client) as _, Sender::Service, Inflow::new(Sender::Client, 1000, false), &[]);
-    let upstream = UpstreamLeg::Away;
-    worker.spawn(session, ClientLeg::Websocket(leg), None, now, |cell, client| {
-        Driver::new(Rc::clone(worker), cell, client, upstream, None, None)
-    });
+    let service = ServiceSide::new(ServiceLeg::Absent, None);
+    Driver::spawn(worker, session, None, ClientSide::new(ClientLeg::Websocket(leg), None), service);
 }
 
 #[tokio::test]
 async fn a_panic_in_one_session_touches_no_other() {
     LocalSet::new()
         .run_until(async {
-            let worker = worker();
+            let worker = worker(([127, 0, 0, 1], 1).into(), 100);
             let (near, mut far) = tokio::io::duplex(1024);
             open(&worker, near);
             open(&worker, Defect);

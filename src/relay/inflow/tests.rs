@@ -30,7 +30,7 @@ fn found(bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>) {
                 }
                 Found::Head { header, len, .. } => {
                     seen.push(format!("{:?} {}", header.opcode, String::from_utf8_lossy(&peek[..len])));
-                    inflow.decide(&header, &mut batch, Fate::Keep).unwrap();
+                    inflow.decide(&header, &mut batch, Fate::Pass).unwrap();
                 }
                 Found::Message { opcode, payload } => {
                     seen.push(format!("gathered {opcode:?} {}", String::from_utf8_lossy(&payload)));
@@ -68,7 +68,7 @@ fn what_was_put_back_comes_again_before_anything_else() {
     let mut batch = Batch::new(&mut buffer);
     let Ok(Some(Found::Head { header, len, .. })) = inflow.next(&mut batch, &mut [0; PEEK_BYTES]) else { panic!() };
     assert_eq!(len, 3);
-    inflow.decide(&header, &mut batch, Fate::Cut).unwrap();
+    inflow.decide(&header, &mut batch, Fate::Drop).unwrap();
     assert!(inflow.next(&mut batch, &mut [0; PEEK_BYTES]).unwrap().is_none());
     let mut buffer = [0; 64];
     assert_eq!(inflow.take_carry(&mut buffer), 9, "the beginning of the second and its rest");
@@ -95,7 +95,7 @@ fn refusal(mut inflow: Inflow, bytes: &[u8], size: usize) -> Option<FrameError> 
         loop {
             match inflow.next(&mut batch, &mut peek) {
                 Ok(Some(Found::Head { header, .. })) => {
-                    if let Err(rule) = inflow.decide(&header, &mut batch, Fate::Keep) {
+                    if let Err(rule) = inflow.decide(&header, &mut batch, Fate::Pass) {
                         return Some(rule);
                     }
                 }

@@ -18,7 +18,7 @@ use crate::{
             probe::{self, Probe, Probed},
             websocket::WebSocketLeg,
         },
-        mailbox::Reply,
+        responder::Responder,
         scratch::Scratch,
         stream::ClientStream,
     },
@@ -48,7 +48,7 @@ pub struct PollingLeg {
     /// What comes in.
     pub inflow: Inflow,
     payload: Option<Payload>,
-    poll: Option<Reply<Vec<u8>>>,
+    poll: Option<Responder<Vec<u8>>>,
     outbox: PayloadWriter,
     /// The last word. It has a payload of its own: official clients act on a Close before they have looked at the
     /// packets beside it, and would come back although a DISCONNECT among these forbids it.
@@ -71,7 +71,7 @@ struct Payload {
     masked: usize,
     key: [u8; 4],
     header: Vec<u8>,
-    reply: Reply<()>,
+    reply: Responder<()>,
 }
 
 /// What became of an upgrade.
@@ -103,15 +103,15 @@ impl PollingLeg {
     }
 
     /// The leg is on another thread now; a probe goes there or is given up.
-    pub fn settle(&mut self) {
-        self.probe = self.probe.take().and_then(|probe| probe.settle().ok()).map(Box::new);
+    pub fn rebind(&mut self) {
+        self.probe = self.probe.take().and_then(|probe| probe.rebind().ok()).map(Box::new);
     }
 
     /// A GET came.
     ///
     /// # Errors
     /// There is one already, which ends the session as engine.io does.
-    pub fn poll(&mut self, reply: Reply<Vec<u8>>) -> Result<(), Ended> {
+    pub fn poll(&mut self, reply: Responder<Vec<u8>>) -> Result<(), Ended> {
         if self.poll.is_some() {
             reply.refuse(EngineError::BadRequest);
             return Err(Ended::ClientPacket("poll_overlap"));
@@ -124,7 +124,7 @@ impl PollingLeg {
     ///
     /// # Errors
     /// There is one already, which ends the session as engine.io does.
-    pub fn post(&mut self, body: Bytes, reply: Reply<()>) -> Result<(), Ended> {
+    pub fn post(&mut self, body: Bytes, reply: Responder<()>) -> Result<(), Ended> {
         if self.payload.is_some() {
             reply.refuse(EngineError::BadRequest);
             return Err(Ended::ClientPacket("post_overlap"));
@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn a_poll_whose_client_has_gone_takes_no_packets_with_it() {
         let mut leg = PollingLeg::new(100);
-        let (reply, answer) = Reply::awaited();
+        let (reply, answer) = Responder::awaited();
         leg.poll(reply).unwrap();
         leg.say(OpCode::Text, b"4ours");
         drop(answer);
@@ -411,7 +411,7 @@ mod tests {
             leg.say_end(ended);
             let mut fetched = Vec::new();
             while leg.has_packets() {
-                let (reply, mut answer) = Reply::awaited();
+                let (reply, mut answer) = Responder::awaited();
                 leg.poll(reply).unwrap();
                 let _ = leg.flush(cx);
                 fetched.push(answer.try_recv().unwrap().unwrap());

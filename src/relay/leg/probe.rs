@@ -6,13 +6,8 @@ use std::{
 };
 
 use crate::{
-    relay::{
-        batch::Batch,
-        inflow::{Fate, Found},
-        leg::websocket::WebSocketLeg,
-        scratch::Scratch,
-        stream::ClientStream,
-    },
+    relay::{batch::Batch, inflow::Found, leg::websocket::WebSocketLeg, scratch::Scratch, stream::ClientStream},
+    session::message::Fate,
     wire::websocket::frame::OpCode,
 };
 
@@ -55,8 +50,8 @@ impl Probe {
     ///
     /// # Errors
     /// As the operating system's.
-    pub fn settle(self) -> std::io::Result<Self> {
-        Ok(Self { leg: self.leg.settle()?, ..self })
+    pub fn rebind(self) -> std::io::Result<Self> {
+        Ok(Self { leg: self.leg.rebind()?, ..self })
     }
 
     /// When it must be over.
@@ -81,8 +76,8 @@ impl Probe {
     pub fn poll(&mut self, scratch: &mut Scratch, now: Instant, cx: &mut Context<'_>) -> Probed {
         while !matches!(self.stage, Probed::Confirmed | Probed::Failed) {
             self.stage = match self.leg.fill(&mut scratch.read, cx) {
-                Poll::Ready(Ok(filled)) if filled > 0 => self.hear(filled, scratch, now),
-                Poll::Ready(_) => Probed::Failed,
+                Poll::Ready(Ok(filled)) => self.hear(filled, scratch, now),
+                Poll::Ready(Err(_)) => Probed::Failed,
                 Poll::Pending if now >= self.until => Probed::Failed,
                 Poll::Pending => break,
             };
@@ -111,7 +106,7 @@ impl Probe {
                 (Probed::Answered, GO_OVER) => Probed::Confirmed,
                 _ => return Probed::Failed,
             };
-            if self.leg.inflow.decide(&header, &mut batch, Fate::Cut).is_err() {
+            if self.leg.inflow.decide(&header, &mut batch, Fate::Drop).is_err() {
                 return Probed::Failed;
             }
             if stage == Probed::Confirmed {

@@ -44,8 +44,8 @@ impl WebSocketLeg<ClientStream> {
     ///
     /// # Errors
     /// As the operating system's.
-    pub fn settle(self) -> io::Result<Self> {
-        Ok(Self { io: self.io.settle()?, ..self })
+    pub fn rebind(self) -> io::Result<Self> {
+        Ok(Self { io: self.io.rebind()?, ..self })
     }
 }
 
@@ -75,7 +75,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
         Self { leftover, ..self }
     }
 
-    /// Receives into `buffer`, behind what was carried over. 0: the peer has ended.
+    /// Receives into `buffer`, behind what was carried over. Nothing comes where a message that was put back waits alone.
+    ///
+    /// # Errors
+    /// The socket's; [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) where the peer has ended.
     pub fn fill(&mut self, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.inflow.has_put_back() {
             return Poll::Ready(Ok(self.inflow.take_carry(buffer)));
@@ -85,7 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
         let received = into.filled().len();
         if received == 0 {
             self.ended = true;
-            return Poll::Ready(Ok(0));
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
         Poll::Ready(Ok(self.inflow.take_carry(buffer) + received))
     }

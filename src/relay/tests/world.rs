@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -21,30 +21,36 @@ use crate::{
     observe::tally::Tally,
     policy::{
         auth::AuthTable,
-        bearer::Bearer,
         origin::OriginsTable,
         policies::{Policies, PolicyTables},
         rate_limit::RateLimitTable,
+        sid_owner::SidOwner,
     },
     relay::{
         client_leg::ClientLeg,
+        client_side::ClientSide,
         dial::{Dialler, PackedRequest, UpstreamTable},
         driver::Driver,
         inflow::Inflow,
-        leg::{polling::PollingLeg, upstream::UpstreamLeg, websocket::WebSocketLeg},
-        mailbox::{ClientRequest, Letter, Reply, Upgrade},
-        registry::{Errand, Registry},
-        worker::{Returns, Rules, Worker},
+        leg::{polling::PollingLeg, websocket::WebSocketLeg},
+        registry::{Registry, Target, WorkerCommand},
+        request::{Incoming, SessionRequest, Transfer, Upgrade},
+        responder::Responder,
+        rules::RelayRules,
+        service_leg::ServiceLeg,
+        service_side::ServiceSide,
+        worker::{SharedState, Worker},
     },
     session::{
-        Session, Terms,
-        hold::{HoldTerms, SessionTable},
-        socketio::SocketIo,
+        Beginning, Session,
+        engineio::Handshake,
+        hold::{HoldRules, SessionTable},
+        rules::SessionRules,
     },
     wire::{
         engineio::{
             error::EngineError,
-            open::Sid,
+            id::{NodeId, Sid},
             payload::{self, PayloadPacket, PayloadReader},
         },
         websocket::{
@@ -218,16 +224,17 @@ impl Client {
         }
     }
 
-    fn letter(&self, request: ClientRequest) {
-        let bearer = Bearer::new(&Ok(None), &http::HeaderMap::new(), [127, 0, 0, 1].into());
-        self.worker.run(Errand::Deliver(self.sid, Letter { bearer, request }));
+    fn requests(&self, incoming: impl Into<Incoming>) {
+        let from = Some(SidOwner::new(&Ok(None), &http::HeaderMap::new(), [127, 0, 0, 1].into()));
+        let (to, incoming) = (Target::Sid(self.sid), incoming.into());
+        self.worker.run(WorkerCommand::Deliver { to, from, incoming });
     }
 
     /// Polls, until it is sent away or goes over.
     async fn poll(self: Rc<Self>) {
         loop {
-            let (reply, answer) = Reply::awaited();
-            self.letter(ClientRequest::Poll(reply));
+            let (responder, answer) = Responder::awaited();
+            self.requests(SessionRequest::Poll(responder));
             let Ok(Ok(payload)) = answer.await else { return self.ended.set(true) };
             Message::of_payload(payload).into_iter().for_each(|message| self.note(message));
             if self.ended.get() || self.goes_over.get() {
@@ -237,8 +244,8 @@ impl Client {
     }
 
     async fn post(&self, messages: &[Message]) -> Result<(), EngineError> {
-        let (reply, answer) = Reply::awaited();
-        self.letter(ClientRequest::Payload(Message::payload(messages).into(), reply));
+        let (responder, answer) = Responder::awaited();
+        self.requests(SessionRequest::Payload(Message::payload(messages).into(), responder));
         answer.await.unwrap_or(Err(EngineError::SessionUnknown))
     }
 
@@ -251,11 +258,11 @@ impl Client {
 
     /// Goes over to a websocket, step by step.
     async fn go_over(self: &Rc<Self>) -> WriteHalf<DuplexStream> {
-        let (reply, answer) = Reply::awaited();
-        self.letter(ClientRequest::Upgrade(reply));
+        let (responder, answer) = Responder::awaited();
+        self.requests(SessionRequest::Upgrade(responder));
         assert_eq!(answer.await.unwrap(), Ok(Upgrade::Probe));
         let (near, far) = tokio::io::duplex(1024);
-        self.letter(ClientRequest::Websocket(Box::new(near), bytes::Bytes::new()));
+        self.requests(Transfer::Websocket(Box::new(near), bytes::Bytes::new()));
         let (mut read, mut write) = tokio::io::split(far);
         write.write_all(&Message::from("2probe").frame(Some([1, 2, 3, 4]))).await.unwrap();
         assert_eq!(read_message(&mut read, Sender::Service).await, Some("3probe".into()));
@@ -300,41 +307,46 @@ async fn send(io: &mut (impl AsyncWrite + Unpin), messages: &[Message]) {
     }
 }
 
-fn worker(service: std::net::SocketAddr, messages: u32) -> Rc<Worker> {
+/// A worker for a service, whose clients need no token and may send so many messages.
+pub(in crate::relay) fn worker(service: std::net::SocketAddr, messages: u32) -> Rc<Worker> {
     let tables = PolicyTables {
         auth: &AuthTable { required: false, ..AuthTable::default() },
         origins: &OriginsTable::default(),
         namespaces: &["*".to_owned()],
         rate_limit: &[RateLimitTable { messages, ..RateLimitTable::default() }],
     };
-    let terms = Terms {
+    let session = SessionRules {
+        policies: Policies::compile(&tables, &Arc::default(), 1).unwrap(),
+        names: Arc::new(EventNames::new(10, [])),
         ping_interval: Duration::from_secs(25),
         ping_timeout: Duration::from_secs(20),
         connect_timeout: Duration::from_secs(45),
         idle_timeout: None,
-        hold: HoldTerms::compile(&SessionTable::default()).unwrap(),
+        hold: HoldRules::compile(&SessionTable::default()).unwrap(),
     };
     let url = format!("http://{service}");
-    let rules = Rules {
-        policies: Policies::compile(&tables, &Arc::default(), 1).unwrap(),
-        terms,
+    let rules = RelayRules {
+        session: Arc::new(session),
         dialler: Dialler::compile(&UpstreamTable { url, ..UpstreamTable::default() }, None).unwrap(),
         send_buffer: 10_000_000,
         queue_total: 10_000_000,
+        mailbox: 10_000_000,
         same_address: false,
     };
-    let names = Arc::new(EventNames::new(10, []));
-    Worker::new(Registry::default(), 0, &Returns::default(), Arc::new(rules), Tally::new(&[1]), names)
+    let registry = Registry::new(NodeId::new([0; 6]), Vec::new());
+    Worker::new(registry, 0, &SharedState::default(), Arc::new(rules), Tally::new(&[1]))
+}
+
+pub(in crate::relay) fn beginning(worker: &Worker) -> Beginning {
+    Beginning { rules: Arc::clone(&worker.rules().session), peer: [127, 0, 0, 1].into(), seed: 1 }
 }
 
 fn open(worker: &Rc<Worker>, sid: Sid, client: ClientLeg) {
-    let (rules, now) = (worker.rules(), Instant::now());
-    let socketio = SocketIo::new(sid, Ok(None), now + rules.terms.connect_timeout);
-    let session = Session::socketio([127, 0, 0, 1].into(), socketio, &rules.policies, &rules.terms, now);
+    let handshake = Handshake { sid, pid: None, token: Ok(None), certified: None };
+    let session = Session::socketio(beginning(worker), handshake, worker.clock.now());
     let request = PackedRequest::new("/", [], Vec::new());
-    worker.spawn(session, client, None, now, |cell, client| {
-        Driver::new(Rc::clone(worker), cell, client, UpstreamLeg::Away, Some(request), None)
-    });
+    let service = ServiceSide::new(ServiceLeg::Absent, Some(request));
+    Driver::spawn(worker, session, None, ClientSide::new(client, None), service);
 }
 
 /// Lets a client say `packets`, at most `messages` of which may be events, to a service that says `says`; the client
@@ -351,7 +363,7 @@ async fn converse(way: Way, packets: &[Message], says: &[Message], messages: u32
     let worker = worker(listener.local_addr().unwrap(), messages);
     let (heard, mut hears) = mpsc::unbounded_channel();
     spawn_local(serve(listener, says.to_vec(), heard));
-    let sid = worker.draw_sid();
+    let sid = worker.draw_id();
     let client = Rc::new(Client {
         worker: Rc::clone(&worker),
         sid,

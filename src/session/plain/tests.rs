@@ -1,88 +1,54 @@
-//! A plain session whose service goes and comes, with a clock of its own.
+//! A plain session whose service comes and goes, with a clock of its own.
 
-use std::{
-    collections::VecDeque,
-    net::{IpAddr, Ipv4Addr},
-    sync::LazyLock,
-    time::{Duration, SystemTime},
-};
+use std::{collections::VecDeque, time::Duration};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    config::Config,
-    policy::{identity::Identity, policies::PolicyTables},
     session::{
-        Terms,
-        hold::{HoldTerms, Overflow, SessionTable},
-        upstream::Onward,
+        action::{Action, Ready},
+        event::Event,
+        hold::Overflow,
+        tests::world,
     },
     units::{ByteSize, Period},
     wire::websocket::close::CloseCode,
 };
 
-static POLICIES: LazyLock<Policies> = LazyLock::new(|| {
-    let mut config = Config::default();
-    config.auth.required = false;
-    config.rate_limit.clear();
-    let tables = PolicyTables {
-        auth: &config.auth,
-        origins: &config.origins,
-        namespaces: &config.socketio.namespaces,
-        rate_limit: &config.rate_limit,
-    };
-    Policies::compile(&tables, &Arc::default(), 1).unwrap()
-});
-
 const HOLD: Duration = Duration::from_secs(30);
-const BACKOFF: Duration = Duration::from_millis(100);
 
-/// A session, and what a service would have got of it.
+/// From a loss to the next dial.
+const BETWEEN: Duration = Duration::from_millis(100);
+
+/// A session, and what a service has got of it.
 struct World {
-    session: Session,
-    terms: Terms,
-    now: Instant,
+    world: world::World,
     got: Vec<String>,
 }
 
 impl World {
     fn new(first: usize, overflow: Overflow) -> Self {
-        let route = PlainRoute {
-            event_field: None,
+        let route = PlainRules {
+            event_field: Some("t".into()),
             on_upstream_loss: OnUpstreamLoss::Hold,
-            replay: ReplayTerms::compile("websocket[0]", first, &["sub*".to_owned()]).unwrap(),
+            replay: ReplayRules::compile("websocket[0]", first, &["sub*".to_owned()]).unwrap(),
         };
-        let table = SessionTable {
-            hold: Period(HOLD),
-            queue_packets: 5,
-            queue_bytes: ByteSize(100),
-            overflow,
-            ..SessionTable::default()
-        };
-        let terms = Terms {
-            ping_interval: Duration::from_secs(3600),
-            ping_timeout: Duration::from_secs(20),
-            connect_timeout: Duration::from_secs(45),
-            idle_timeout: None,
-            hold: HoldTerms::compile(&table).unwrap(),
-        };
-        let (peer, now) = (IpAddr::V4(Ipv4Addr::LOCALHOST), Instant::now());
-        let plain = Plain::new(Arc::new(route), Some("chat"));
-        let user = Identity::anonymous();
-        let session = Session::plain(peer, plain, user, &POLICIES, &terms, SystemTime::now(), now);
-        Self { session, terms, now, got: Vec::new() }
+        let world = world::World::plain(route, |config| {
+            config.auth.required = false;
+            config.rate_limit.clear();
+            config.socketio.ping_interval = Period::from_secs(3600);
+            config.session.hold = Period(HOLD);
+            config.session.queue_packets = 5;
+            config.session.queue_bytes = ByteSize(100);
+            config.session.overflow = overflow;
+        });
+        Self { world, got: Vec::new() }
     }
 
-    /// The client says something, whose first word is its event; what flows arrives.
+    /// The client says something that is its own event. What flows arrives.
     fn says(&mut self, text: &str) {
-        let Dialect::Plain(plain) = &self.session.dialect else { panic!() };
-        if plain.takes_whole(text, true) {
-            let message = plain.whole_message(text, OpCode::Text, text.as_bytes());
-            self.session.take_packet(Onward::Packet(message), &self.terms);
-        } else {
-            self.got.push(text.to_owned());
-        }
+        self.world.client(&format!(r#"{{"t":"{text}"}}"#));
         self.arrive();
     }
 
@@ -93,38 +59,29 @@ impl World {
     }
 
     fn arrive(&mut self) {
-        let mut dials = 0;
-        while let Some(action) = self.session.poll_action() {
-            match action {
-                Action::RepeatToService(again) => self.got.push(String::from_utf8(again.payload().to_vec()).unwrap()),
-                Action::Dial => dials += 1,
-                _ => {}
-            }
-        }
-        assert!(dials <= 1);
-        while let Some(packet) = self.session.next_packet() {
-            self.got.push(String::from_utf8(packet.payload().to_vec()).unwrap());
-            self.session.packet_sent(packet, &self.terms);
-        }
+        let text = |json: String| json[r#"{"t":""#.len()..json.len() - r#""}"#.len()].to_owned();
+        self.got.extend(self.world.service_got().into_iter().map(text));
     }
 
     fn loses(&mut self, ended: Ended) -> bool {
-        self.session.service_gone(ended, &self.terms, self.now + BACKOFF, self.now)
+        self.world.loses(ended)
     }
 
-    /// Time passes to the next dial, which finds a service that has got nothing yet.
+    /// The next dial finds a service that has got nothing yet.
     fn finds(&mut self, protocol: Option<&str>) -> Result<(), Ended> {
-        self.passes(BACKOFF);
+        self.passes(BETWEEN);
+        if let Some(ended) = self.world.ended() {
+            return Err(ended);
+        }
+        assert_eq!(self.world.done(), [Action::Dial { again: true }]);
         self.got.clear();
-        self.session.service_reached(protocol, self.now)?;
+        self.world.event(Event::Connected(protocol));
         self.arrive();
-        Ok(())
+        self.world.ended().map_or(Ok(()), Err)
     }
 
     fn passes(&mut self, time: Duration) {
-        self.now += time;
-        self.session.handle_timeout(&self.terms, self.now);
-        while self.session.poll_action().is_some() {}
+        self.world.passes(time);
     }
 }
 
@@ -148,10 +105,14 @@ fn a_packet_that_was_not_taken_whole_is_the_next_to_go() {
     let mut world = World::new(0, Overflow::Close);
     assert!(world.loses(Ended::ServiceLost));
     world.says_all(&["one", "two"]);
-    world.passes(BACKOFF);
-    assert_eq!(world.session.service_reached(Some("chat"), world.now), Ok(()));
-    let one = world.session.next_packet().unwrap();
-    world.session.packet_unsent(one);
+    world.passes(Duration::ZERO);
+    let now = world.world.now;
+    world.world.session.event(Event::Connected(Some("chat")), now);
+    let Some(Action::Say(Side::Service, Spoken::Packet(one))) = world.world.session.poll(Ready::BOTH) else {
+        panic!("nothing is said")
+    };
+    world.world.session.event(Event::Unsent(one), now);
+    world.world.done();
     assert!(world.loses(Ended::ServiceLost));
     assert_eq!(world.finds(Some("chat")), Ok(()));
     assert_eq!(world.got, ["one", "two"]);
@@ -165,7 +126,7 @@ fn a_service_that_is_done_with_the_client_ends_the_session_and_one_that_restarts
         let mut world = World::new(0, Overflow::Close);
         let ended = Ended::ServiceClosed(CloseCode::new(code));
         assert_eq!(world.loses(ended), waits, "{code}");
-        assert_eq!(world.session.ended(), (!waits).then_some(ended));
+        assert_eq!(world.world.ended(), (!waits).then_some(ended));
     }
 }
 
@@ -174,28 +135,29 @@ fn a_client_that_waited_in_vain_hears_of_the_loss() {
     let mut world = World::new(0, Overflow::Close);
     world.loses(Ended::ServiceClosed(CloseCode::GOING_AWAY));
     world.passes(HOLD - Duration::from_millis(1));
-    assert_eq!(world.session.ended(), None);
+    assert_eq!(world.world.ended(), None);
     world.passes(Duration::from_millis(1));
-    assert_eq!(world.session.ended(), Some(Ended::ServiceLost));
+    assert_eq!(world.world.ended(), Some(Ended::ServiceLost));
 }
 
 #[test]
 fn a_service_that_only_looks_in_has_not_come_back() {
     let mut world = World::new(0, Overflow::Close);
-    let began = world.now;
-    while world.session.ended().is_none() {
-        assert!(world.now < began + HOLD * 2, "it is given up");
+    let began = world.world.now.instant;
+    while world.world.ended().is_none() {
+        assert!(world.world.now.instant < began + HOLD * 2, "it is given up");
         world.loses(Ended::ServiceLost);
-        assert_eq!(world.session.upstream().away_since(), Some(began));
-        assert_eq!(world.finds(Some("chat")), Ok(()));
-        assert_eq!(world.session.upstream().away_since(), None);
+        assert_eq!(world.world.view().service_down_since(), Some(began));
+        if world.finds(Some("chat")).is_err() {
+            break;
+        }
+        assert_eq!(world.world.view().service_down_since(), None);
     }
     let mut world = World::new(0, Overflow::Close);
     for _ in 0..100 {
         assert!(world.loses(Ended::ServiceLost));
         assert_eq!(world.finds(Some("chat")), Ok(()));
         world.passes(Duration::from_secs(1));
-        assert_eq!(world.session.upstream().failures(), 0);
     }
 }
 
@@ -247,8 +209,8 @@ proptest! {
                         awaited.push_back(text);
                         if awaited.len() > 5 {
                             if !drops {
-                                prop_assert_eq!(world.session.ended(), Some(Ended::QueueFull));
-                                prop_assert_eq!(world.session.upstream().dropped(), 1);
+                                prop_assert_eq!(world.world.ended(), Some(Ended::QueueFull));
+                                prop_assert_eq!(world.world.view().dropped(), 1);
                                 return Ok(());
                             }
                             awaited.pop_front();
@@ -258,8 +220,8 @@ proptest! {
                     }
                 }
             }
-            prop_assert!(world.session.upstream().waiting().0 <= 5);
+            prop_assert!(world.world.view().waiting().0 <= 5);
         }
-        prop_assert_eq!(world.session.ended(), None);
+        prop_assert_eq!(world.world.ended(), None);
     }
 }

@@ -1,12 +1,17 @@
 //! Whatever happens in whatever order: nothing is doubled, reordered or lost without a word.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use proptest::prelude::*;
 
 use super::{
-    held::{Held, RESTARTED},
-    *,
+    held::flowing,
+    world::{RESTARTED, World},
 };
-use crate::session::{Dialect, hold::Overflow};
+use crate::session::{ended::Ended, hold::Overflow};
 
 const NAMESPACES: [&str; 2] = ["/", "/chat"];
 const RETRIES: u8 = 2;
@@ -64,7 +69,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Both ends, as they see it.
 struct Ends {
-    held: Held,
+    held: World,
     overflow: Overflow,
     /// How often the service has begun anew.
     life: u32,
@@ -73,6 +78,8 @@ struct Ends {
     asked: VecDeque<String>,
     joined_at_service: BTreeSet<String>,
     joined_at_client: BTreeSet<String>,
+    /// The client has asked for `/chat` and has had no answer.
+    asks_for_chat: bool,
     sids: BTreeMap<String, String>,
     sids_drawn: u32,
     /// The number of the client's next event, which is also its ack id.
@@ -106,7 +113,7 @@ fn prefix(kind: &str, namespace: &str) -> String {
 
 impl Ends {
     fn new(overflow: Overflow) -> Self {
-        let held = Held::flowing(|table| {
+        let held = flowing(|table| {
             table.retries = RETRIES;
             table.queue_packets = PACKETS_MAX;
             table.overflow = overflow;
@@ -119,6 +126,7 @@ impl Ends {
             asked: VecDeque::new(),
             joined_at_service: ["/".to_owned()].into(),
             joined_at_client: ["/".to_owned()].into(),
+            asks_for_chat: false,
             sids: [("/".to_owned(), "first".to_owned())].into(),
             sids_drawn: 0,
             next: 0,
@@ -137,7 +145,7 @@ impl Ends {
     }
 
     fn is_over(&self) -> bool {
-        self.held.session().ended().is_some() || self.joined_at_client.is_empty()
+        self.held.ended().is_some() || self.joined_at_client.is_empty()
     }
 
     fn does(&mut self, step: Step) {
@@ -154,18 +162,17 @@ impl Ends {
             Step::Refuses => self.refuses(),
             Step::Acknowledges => {
                 if let Some((namespace, id)) = self.to_acknowledge.pop_front() {
-                    self.held.says(&format!("{}{id}[\"done\"]", prefix("43", &namespace)));
+                    self.held.service(&format!("{}{id}[\"done\"]", prefix("43", &namespace)));
                 }
             }
             Step::Asks if self.joined_at_service.contains("/") => {
                 let id = self.next_question;
                 self.next_question += 1;
-                self.held.says(&format!("42{id}[\"q\",{},{id}]", self.life));
+                self.held.service(&format!("42{id}[\"q\",{},{id}]", self.life));
             }
             Step::Goes => self.goes(),
             Step::Passes { seconds } => {
-                self.held.world.session.client_heard(&self.held.terms, self.held.world.now);
-                self.held.passes(Duration::from_secs(seconds));
+                self.held.passes_with_a_heartbeat(Duration::from_secs(seconds));
             }
             Step::Answers | Step::Toggles | Step::Opens | Step::Asks => {}
         }
@@ -195,7 +202,7 @@ impl Ends {
         } else {
             format!("{}{id}[\"{name}\",{seq}]", prefix("42", namespace))
         };
-        self.held.sends(&text);
+        self.held.client(&text);
     }
 
     fn attaches(&mut self) {
@@ -208,19 +215,19 @@ impl Ends {
         if let Some((id, question, life)) = self.questions.pop_front()
             && self.joined_at_client.contains("/")
         {
-            self.held.sends(&format!("43{id}[{life},{question}]"));
+            self.held.client(&format!("43{id}[{life},{question}]"));
         }
     }
 
     fn toggles(&mut self) {
         if self.joined_at_client.remove("/chat") {
-            self.held.sends("41/chat,");
+            self.held.client("41/chat,");
             self.left("/chat");
             return;
         }
-        let Dialect::SocketIo(socketio) = &self.held.session().dialect else { return };
-        if socketio.namespaces.find("/chat").is_none() {
-            self.held.sends("40/chat,");
+        if !self.asks_for_chat {
+            self.asks_for_chat = true;
+            self.held.client("40/chat,");
         }
     }
 
@@ -239,13 +246,13 @@ impl Ends {
         }
         self.joined_at_service.insert(namespace.clone());
         let sid = self.sids[&namespace].clone();
-        self.held.says(&format!("{}{{\"sid\":\"{sid}\"}}", prefix("40", &namespace)));
+        self.held.service(&format!("{}{{\"sid\":\"{sid}\"}}", prefix("40", &namespace)));
     }
 
     fn refuses(&mut self) {
         let Some(namespace) = self.asked.pop_front() else { return };
         let was_in = self.joined_at_client.contains(&namespace);
-        self.held.says(&format!("{}{{\"message\":\"no\"}}", prefix("44", &namespace)));
+        self.held.service(&format!("{}{{\"message\":\"no\"}}", prefix("44", &namespace)));
         if was_in {
             let errors = self.held.at_client.iter().filter(|text| text.starts_with("44")).count();
             assert_eq!(errors, 0, "a client that is in hears no refusal");
@@ -258,7 +265,7 @@ impl Ends {
 
     fn goes(&mut self) {
         let ended = if self.open { Ended::ServiceLost } else { Ended::ServiceUnreachable };
-        if !self.held.goes(ended) {
+        if !self.held.loses(ended) {
             return;
         }
         self.open = false;
@@ -280,9 +287,9 @@ impl Ends {
         for text in self.held.client_got() {
             self.client_hears(&text);
         }
-        let (packets, _) = self.held.upstream().waiting();
+        let (packets, _) = self.held.view().waiting();
         assert!(packets <= PACKETS_MAX as usize, "{packets} wait");
-        if self.held.session().ended() == Some(Ended::QueueFull) {
+        if self.held.ended() == Some(Ended::QueueFull) {
             assert_eq!(self.overflow, Overflow::Close);
         }
     }
@@ -331,6 +338,7 @@ impl Ends {
 
     fn client_hears(&mut self, text: &str) {
         let namespace = namespace_of(text);
+        self.asks_for_chat &= namespace != "/chat" || !matches!(&text[..2], "40" | "41" | "44");
         match &text[..2] {
             "40" => drop(self.joined_at_client.insert(namespace)),
             "41" => self.left(&namespace),
@@ -366,9 +374,9 @@ impl Ends {
         }
         assert!(self.unanswered.is_empty(), "never answered: {:?}", self.unanswered);
         let missing = self.emitted.iter().filter(|seq| !self.arrived.contains_key(seq)).count() as u64;
-        assert!(missing <= self.held.upstream().dropped(), "{missing} lost without a word");
+        assert!(missing <= self.held.view().dropped(), "{missing} lost without a word");
         self.does(Step::Passes { seconds: 1 });
-        let state = format!("{:?}", self.held.session());
+        let state = format!("{:?}", self.held.session);
         assert!(state.contains("backlog: None") && state.contains("waiting: []"), "something stays: {state}");
     }
 }
@@ -389,7 +397,7 @@ proptest! {
         if !ends.is_over() {
             ends.all_ends_well();
         }
-        ends.held.world.session.forget_backlog();
-        prop_assert_eq!(ends.held.upstream().waiting(), (0, 0));
+        ends.held.session.abandon();
+        prop_assert_eq!(ends.held.view().waiting(), (0, 0));
     }
 }

@@ -1,24 +1,33 @@
 //! A client that comes and goes, and what it hears: all that it has missed, once and in order, or that it has missed
 //! something.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
-use super::*;
+use proptest::prelude::*;
+
+use super::world::{World, id};
 use crate::{
+    policy::identity::Identity,
     session::{
-        Dialect,
+        action::Action,
+        ended::Ended,
+        event::Event,
         hold::Overflow,
-        queue::WholePacket,
-        resume::{Back, Resume},
+        message::{Fate, Side, Until},
+        question::{Answer, Claim, Question, Returning},
     },
-    wire::engineio::open::ServiceOpen,
+    units::Period,
+    wire::{
+        engineio::id::{Pid, Sid},
+        websocket::frame::OpCode,
+    },
 };
 
 const NAMESPACES: [&str; 2] = ["/", "/chat"];
 const PACKETS_MAX: u32 = 6;
-const OPEN: &[u8] = br#"0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
-const PID: [u8; 15] = [9; 15];
-
 /// One thing that happens.
 #[derive(Debug, Clone, Copy)]
 enum Step {
@@ -79,7 +88,7 @@ struct Room {
 
 struct Ends {
     world: World,
-    terms: Terms,
+    overflow: Overflow,
     rooms: [Room; 2],
     /// On its way to the client: the namespace and the text.
     wire: VecDeque<String>,
@@ -103,28 +112,18 @@ fn read(text: &str) -> (u64, Option<u64>) {
 
 impl Ends {
     fn new(overflow: Overflow) -> Self {
-        let table = SessionTable {
-            resume: crate::units::Period::from_secs(30),
-            queue_packets: PACKETS_MAX,
-            overflow,
-            ..SessionTable::default()
-        };
-        let terms = Terms { hold: HoldTerms::compile(&table).unwrap(), ..TERMS.clone() };
-        let mut world = World::new(|config| {
-            config.auth.required = false;
+        let mut world = World::joined(|config| {
             config.rate_limit.clear();
+            config.session.resume = Period::from_secs(30);
+            config.session.queue_packets = PACKETS_MAX;
+            config.session.overflow = overflow;
         });
-        if let Dialect::SocketIo(socketio) = &mut world.session.dialect {
-            socketio.resume = Some(Box::new(Resume::new(Sid::new(PID))));
-        }
-        assert_eq!((world.client("40"), world.client("40/chat,")), (Verdict::Forward, Verdict::Forward));
-        world.session.service_opened(&ServiceOpen::parse(OPEN).unwrap(), world.now);
-        world.service(r#"40{"sid":"a"}"#);
+        world.client("40/chat,");
         world.service(r#"40/chat,{"sid":"b"}"#);
-        world.actions();
+        (world.client_got(), world.service_got());
         let room = || Room { at_service: true, at_client: true, ..Room::default() };
         let (rooms, wire, asking) = ([room(), room()], VecDeque::new(), BTreeSet::new());
-        Self { world, terms, rooms, wire, asking, next: 0, away: false, over: false }
+        Self { world, overflow, rooms, wire, asking, next: 0, away: false, over: false }
     }
 
     fn does(&mut self, step: Step) {
@@ -135,16 +134,18 @@ impl Ends {
             Step::Returns { chat_first } if self.away => self.returns(usize::from(chat_first)),
             Step::Joins { anew } if !self.away => self.joins(anew),
             Step::Leaves if !self.away && self.rooms[1].at_client => {
-                assert_eq!(self.world.client("41/chat,"), Verdict::Forward);
+                assert_eq!(self.world.client("41/chat,"), Fate::Pass);
+                self.world.service_got();
                 self.rooms[1] = Room::default();
                 self.wire.retain(|text| room_of(text) == 0);
             }
             Step::Passes { seconds } => {
+                self.world.passes(Duration::from_secs(seconds));
                 if !self.away {
-                    self.world.session.client_heard(&self.terms, self.world.now);
+                    self.world.client("3");
                 }
-                self.world.now += Duration::from_secs(seconds);
-                self.world.session.handle_timeout(&self.terms, self.world.now);
+                // A service that pings.
+                self.world.service("2");
             }
             Step::Breaks | Step::Returns { .. } | Step::Joins { .. } | Step::Leaves => {}
         }
@@ -153,7 +154,6 @@ impl Ends {
         assert!(kept <= PACKETS_MAX as usize, "{kept} are kept");
     }
 
-    /// The way of a packet through the relay.
     fn emits(&mut self, room: usize, asks: bool, binary: bool) {
         if !self.rooms[room].at_service {
             return;
@@ -164,24 +164,14 @@ impl Ends {
         let namespace = if room == 1 { "/chat," } else { "" };
         let id = if asks { seq.to_string() } else { String::new() };
         let bytes = if binary { r#",{"_placeholder":true,"num":0}"# } else { "" };
-        let text = format!(r#"{kind}{namespace}{id}["e",{seq}{bytes}]"#);
-        let head = peek::peek_service(text.as_bytes(), true).unwrap();
-        let session = &mut self.world.session;
-        session.service_packet(&head, &text.as_bytes()[head.data_at..], self.world.now);
-        let changed = session.for_returning(&head, text.as_bytes()).unwrap_or_else(|| text.clone().into_bytes());
-        let number = session.namespace_number(head.namespace);
-        let mut packet = WholePacket::new(number, head.ack_id, changed, head.attachments);
+        self.world.service(&format!(r#"{kind}{namespace}{id}["e",{seq}{bytes}]"#));
         if binary {
-            packet.attach(b"bytes".to_vec());
+            self.world.message(Side::Service, OpCode::Binary, b"bytes");
         }
-        let said = session.say_or_keep(&packet, &self.terms);
         if asks {
             self.asking.insert(seq);
         } else {
             self.rooms[room].due.push_back(seq);
-        }
-        if said {
-            self.wire.push_back(String::from_utf8(packet.payload().to_vec()).unwrap());
         }
     }
 
@@ -205,11 +195,12 @@ impl Ends {
 
     fn breaks(&mut self) {
         self.wire.clear();
-        if !self.world.session.may_return(Ended::ClientLost, &self.terms) {
+        self.world.event(Event::Lost(Ended::ClientLost));
+        if self.world.ended().is_some() {
             self.over = true;
             return;
         }
-        self.world.session.client_gone(Ended::ClientLost, self.world.now);
+        assert_eq!(self.world.done(), [Action::Detach(Side::Client, Ended::ClientLost)]);
         self.away = true;
         for room in &mut self.rooms {
             room.at_client = false;
@@ -218,40 +209,47 @@ impl Ends {
 
     fn returns(&mut self, first: usize) {
         let (namespace, offset) = (NAMESPACES[first], self.rooms[first].offset);
-        let session = &mut self.world.session;
-        assert!(!session.takes_back(Some("eve"), namespace, offset), "to nobody else");
-        if !session.takes_back(None, namespace, offset) {
+        let claim = |user: Option<&str>| Claim { user: user.map(Into::into), namespace: namespace.into(), offset };
+        assert!(!self.world.session.takes_back(&claim(Some("eve"))), "to nobody else");
+        if !self.world.session.takes_back(&claim(None)) {
             // A session of its own: the client knows that it begins anew.
             self.over = true;
             return;
         }
-        let back = Back { sid: Sid::new([1; 15]), peer: session.peer(), identity: Identity::anonymous() };
-        session.client_back(back, &self.terms, self.world.wall, self.world.now);
-        session.namespace_back(namespace, offset);
+        let (peer, identity) = (self.world.view().peer(), Identity::anonymous());
+        let behind = self.wire.len();
+        self.world.event(Event::Returned(Returning { pid: id(9), claim: claim(None), sid: id(1), peer, identity }));
+        assert_eq!(self.world.done(), [Action::Opened]);
         self.away = false;
-        self.is_back(first);
+        self.is_back(first, behind);
     }
 
     fn joins(&mut self, anew: bool) {
-        let Some(room) = (0..2).find(|&room| self.world.session.is_absent_from(NAMESPACES[room])) else { return };
+        let Some(room) = (0..2).find(|&room| self.is_unreturned(room)) else { return };
         let offset = self.rooms[room].offset.map_or_else(String::new, |offset| format!(r#","offset":"{offset}""#));
-        let pid = Sid::new(if anew { [3; 15] } else { PID });
+        let pid: Pid = id(if anew { 3 } else { 9 });
         let namespace = if room == 1 { "/chat," } else { "" };
-        let text = format!(r#"40{namespace}{{"pid":"{pid}"{offset}}}"#);
-        let head = peek::peek_client(text.as_bytes(), true).unwrap();
-        let payload = &text.as_bytes()[head.data_at..];
-        let World { session, policies, wall, .. } = &mut self.world;
-        if session.comes_back_to(&head, payload, policies, *wall) {
-            assert!(!anew);
-            self.is_back(room);
-        } else {
-            assert!(anew, "it is the owner");
+        let behind = self.wire.len();
+        self.world.client(&format!(r#"40{namespace}{{"pid":"{pid}"{offset}}}"#));
+        if !anew {
+            return self.is_back(room, behind);
         }
+        // To the service it leaves and asks as a new client, and the service lets it in.
+        let at_service = self.world.service_got();
+        assert_eq!((at_service.len(), &at_service[0][..2], &at_service[1][..2]), (2, "41", "40"), "{at_service:?}");
+        self.rooms[room] = Room { at_service: true, at_client: true, ..Room::default() };
+        self.world.service(&format!(r#"40{namespace}{{"sid":"other"}}"#));
+        self.settle();
+        self.wire.retain(|text| room_of(text) != room);
+    }
+
+    /// Whether the client was in there, and the service believes that it is.
+    fn is_unreturned(&self, room: usize) -> bool {
+        self.rooms[room].at_service && !self.rooms[room].at_client
     }
 
     /// What it hears is all that it has missed, or that it has missed something.
-    fn is_back(&mut self, room: usize) {
-        let behind = self.wire.len();
+    fn is_back(&mut self, room: usize, behind: usize) {
         self.settle();
         let said: Vec<_> = self.wire.iter().skip(behind).cloned().collect();
         let (connect, missed) = said.split_last().unwrap();
@@ -269,22 +267,41 @@ impl Ends {
     }
 
     fn settle(&mut self) {
-        for action in self.world.actions() {
-            match action {
-                Action::SayPacket(packet) => self.wire.push_back(String::from_utf8(packet.payload().to_vec()).unwrap()),
-                Action::SendClient(text) => self.wire.push_back(String::from_utf8(text.into_owned()).unwrap()),
-                Action::SendService(text) => {
-                    let text = String::from_utf8(text.into_owned()).unwrap();
-                    assert!(text.starts_with("41"), "{text}");
-                    self.rooms[room_of(&text)] = Room::default();
-                }
-                _ => {}
-            }
+        let attachments = |text: &String| !text.starts_with('<');
+        self.wire.extend(self.world.client_got().into_iter().filter(attachments));
+        for text in self.world.service_got().into_iter().filter(|text| text != "3") {
+            assert!(text.starts_with("41"), "{text}");
+            self.rooms[room_of(&text)] = Room::default();
         }
-        if let Some(ended) = self.world.session.ended() {
+        if let Some(ended) = self.world.ended() {
             self.over = true;
-            assert!(ended != Ended::QueueFull || self.terms.hold.overflow == Overflow::Close);
+            assert!(ended != Ended::QueueFull || self.overflow == Overflow::Close);
         }
+    }
+}
+
+#[test]
+fn a_claim_waits_for_the_session_that_it_names() {
+    let open = || World::without_auth(|config| config.session.resume = Period::from_secs(30));
+    let connect = format!(r#"40{{"pid":"{}","offset":"7"}}"#, Pid::to_string(&id(9)));
+    for (answer, expected) in [(Some(true), Fate::HandOver), (Some(false), Fate::Drop), (None, Fate::Drop)] {
+        let mut world = open();
+        let Fate::Wait(Until::Answer(ticket, at_latest)) = world.client(&connect) else { panic!("it does not wait") };
+        let claim = Claim { user: None, namespace: "/".into(), offset: Some(7) };
+        assert_eq!(world.done(), [Action::Ask(ticket, Question::Claim(id(9), claim.clone()))]);
+        assert!(matches!(world.client(&connect), Fate::Wait(_)), "it is not asked twice");
+        match answer {
+            Some(granted) => drop(world.event(Event::Answer(ticket, Answer::Claim(granted)))),
+            None => world.passes(at_latest - world.now.instant),
+        }
+        assert_eq!(world.client(&connect), expected, "{answer:?}");
+        let (pid, sid): (Pid, Sid) = (id(9), id(7));
+        let returning = Returning { pid, claim, sid, peer: world.view().peer(), identity: Identity::anonymous() };
+        let done = match expected {
+            Fate::HandOver => vec![Action::HandOver(Box::new(returning))],
+            _ => vec![Action::Dial { again: false }, Action::Opened],
+        };
+        assert_eq!(world.done(), done, "{answer:?}");
     }
 }
 
@@ -304,7 +321,7 @@ proptest! {
         if !ends.over && !ends.away {
             ends.does(Step::Reaches { packets: usize::MAX });
             for (room, namespace) in ends.rooms.iter().zip(NAMESPACES) {
-                prop_assert!(room.due.is_empty() || ends.world.session.is_absent_from(namespace), "{:?}", room);
+                prop_assert!(room.due.is_empty() || ends.is_unreturned(usize::from(namespace != "/")), "{:?}", room);
             }
         }
     }

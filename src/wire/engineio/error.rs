@@ -24,6 +24,9 @@ pub enum EngineError {
     /// Not `EIO=4`.
     #[error("Unsupported protocol version")]
     ProtocolVersion,
+    /// More requests are on their way to sessions than the gate holds. Not one of Node's; told as a bad request with 503.
+    #[error("The server is overloaded")]
+    Overloaded,
 }
 
 impl EngineError {
@@ -34,17 +37,18 @@ impl EngineError {
             Self::TransportUnknown => 0,
             Self::SessionUnknown => 1,
             Self::HandshakeMethod => 2,
-            Self::BadRequest => 3,
+            Self::BadRequest | Self::Overloaded => 3,
             Self::Forbidden => 4,
             Self::ProtocolVersion => 5,
         }
     }
 
-    /// 403 for Forbidden, else 400.
+    /// 403 for Forbidden, 503 for Overloaded, else 400.
     #[must_use]
     pub const fn status(self) -> StatusCode {
         match self {
             Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -58,6 +62,7 @@ impl EngineError {
             Self::HandshakeMethod => "handshake_method",
             Self::BadRequest => "bad_request",
             Self::Forbidden => "forbidden",
+            Self::Overloaded => "overloaded",
             Self::ProtocolVersion => "protocol_version",
         }
     }

@@ -1,80 +1,18 @@
 //! The open packet: what the gate says to a client, and what the service says to the gate.
 
-use std::{fmt, io::Write as _};
+use std::io::Write as _;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use thiserror::Error;
 
-/// Random bytes of a sid: as many as engine.io takes, so that 20 characters hold them without padding.
-pub const SID_RANDOM_BYTES: usize = 15;
+use super::id::Sid;
 
 /// The longest sid of a service, in bytes. engine.io's have 20; the rest is room for servers that write theirs otherwise.
 const SERVICE_SID_BYTES_MAX: usize = 128;
 
-/// The id of an Engine.IO session at the gate: 20 characters of base64url. Whoever knows it can speak for the session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Sid([u8; 20]);
-
-impl Sid {
-    /// The sid made of these bytes, which must come from a source that nobody can predict.
-    #[must_use]
-    pub fn new(random: [u8; SID_RANDOM_BYTES]) -> Self {
-        let mut sid = [0; 20];
-        URL_SAFE_NO_PAD.encode_slice(random, &mut sid).expect("15 bytes are 20 characters of base64");
-        Self(sid)
-    }
-
-    /// The sid that a client gives; none where it cannot be one of ours.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let sid: [u8; 20] = text.as_bytes().try_into().ok()?;
-        sid.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte)).then_some(Self(sid))
-    }
-
-    /// Which of so many owners it belongs to. Every sid has one, so that a request finds its session wherever it comes
-    /// in, without a table that all share: see [`owned_by`](Self::owned_by).
-    #[must_use]
-    pub fn owner(&self, owners: usize) -> usize {
-        let digit = |byte| match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'-' => 62,
-            _ => 63,
-        };
-        let number = self.0[..4].iter().fold(0, |number, &byte| number << 6 | usize::from(digit(byte)));
-        number % owners.max(1)
-    }
-
-    /// Draws sids from `random` until one belongs to this owner, after as many tries as there are owners on average.
-    pub fn owned_by(owner: usize, owners: usize, mut random: impl FnMut() -> [u8; SID_RANDOM_BYTES]) -> Self {
-        loop {
-            let sid = Self::new(random());
-            if sid.owner(owners) == owner {
-                return sid;
-            }
-        }
-    }
-
-    /// The sid as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("base64 is ASCII")
-    }
-}
-
-impl fmt::Display for Sid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// What the gate opens a client's session with.
+/// What the gate opens a client's session with, beside its sid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Open {
-    /// The session.
-    pub sid: Sid,
     /// May the client go on over WebSocket?
     pub upgrades: bool,
     /// From one ping to the next, in milliseconds.
@@ -87,8 +25,8 @@ pub struct Open {
 
 impl Open {
     /// Appends the whole packet, its digit included, with the fields in engine.io's order.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        let Self { sid, upgrades, ping_interval_ms, ping_timeout_ms, max_payload } = self;
+    pub fn encode(&self, sid: Sid, out: &mut Vec<u8>) {
+        let Self { upgrades, ping_interval_ms, ping_timeout_ms, max_payload } = self;
         let upgrades = if *upgrades { r#"["websocket"]"# } else { "[]" };
         write!(
             out,
@@ -149,47 +87,24 @@ pub enum OpenError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::engineio::id::{Home, NodeId};
 
     #[test]
     fn the_open_packet_is_engine_ios_byte_for_byte() {
-        let sid = Sid::new([0xff; SID_RANDOM_BYTES]);
-        let open =
-            Open { sid, upgrades: false, ping_interval_ms: 25_000, ping_timeout_ms: 20_000, max_payload: 1_000_000 };
+        let home = Home { node: NodeId::new([0xff; 6]), worker: u16::MAX };
+        let sid = Sid::new(home, [0xff; 13]);
+        let open = Open { upgrades: false, ping_interval_ms: 25_000, ping_timeout_ms: 20_000, max_payload: 1_000_000 };
         let mut text = Vec::new();
-        Open { upgrades: true, ..open }.encode(&mut text);
+        Open { upgrades: true, ..open }.encode(sid, &mut text);
         assert!(String::from_utf8_lossy(&text).contains(r#","upgrades":["websocket"],"#));
         text.clear();
-        open.encode(&mut text);
-        // wire-formats.md §2.1: the order of fields, and no upgrades over WebSocket.
-        let expected = r#"0{"sid":"____________________","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
+        open.encode(sid, &mut text);
+        // engine.io-protocol v4, "Handshake": over WebSocket there are no upgrades.
+        let expected = r#"0{"sid":"____________________________","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
         assert_eq!(String::from_utf8_lossy(&text), expected);
         let read = ServiceOpen::parse(&text).unwrap();
         assert_eq!((read.sid.as_str(), read.max_payload), (sid.as_str(), Some(1_000_000)));
         assert_eq!((read.ping_interval_ms, read.ping_timeout_ms), (25_000, 20_000));
-    }
-
-    #[test]
-    fn sids_are_url_safe_and_differ_where_their_bytes_do() {
-        let sid = Sid::new(*b"\x00\x01\x02\xfb\xff\xfe\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e");
-        assert_eq!(sid.to_string(), "AAEC-__-BgcICQoLDA0O");
-        assert_ne!(sid, Sid::new([0; SID_RANDOM_BYTES]));
-    }
-
-    #[test]
-    fn every_owner_finds_sids_and_every_sid_its_owner() {
-        let mut random = std::iter::successors(Some(1_u64), |seed| Some(seed.wrapping_mul(6_364_136_223_846_793_005)));
-        for owners in [1, 2, 3, 64] {
-            for owner in 0..owners {
-                let sid = Sid::owned_by(owner, owners, || {
-                    let bytes = random.next().unwrap().to_be_bytes();
-                    std::array::from_fn(|at| bytes[at % 8])
-                });
-                assert_eq!(Sid::parse(sid.as_str()).unwrap().owner(owners), owner);
-            }
-        }
-        for text in ["", "short", "AAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAA=", "AAAAAAAAAAAAAAAAAAé"] {
-            assert_eq!(Sid::parse(text), None, "{text}");
-        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use serde_json::Value;
 
 use super::packet::PacketType;
-use crate::wire::engineio::open::Sid;
+use crate::wire::engineio::id::Pid;
 
 /// The namespace was not joined: `44/ns,{"message":"…","data":{"code":"…"}}`. Official clients stop at it.
 pub fn connect_error(namespace: &str, message: &str, code: &str, out: &mut Vec<u8>) {
@@ -46,7 +46,7 @@ pub fn connect(namespace: &str, json: &[u8], recovery: Option<(&str, Option<&str
 
 /// The service's answer to CONNECT: `40/ns,{"sid":"…","pid":"…"}`. With the `pid` it had before, a client believes that it
 /// has missed nothing; without one, that it is new.
-pub fn connected(namespace: &str, socket_id: &str, pid: Option<Sid>, out: &mut Vec<u8>) {
+pub fn connected(namespace: &str, socket_id: &str, pid: Option<Pid>, out: &mut Vec<u8>) {
     head(PacketType::Connect, namespace, out);
     text(out, format_args!(r#"{{"sid":{}"#, Value::from(socket_id)));
     if let Some(pid) = pid {
@@ -128,8 +128,8 @@ mod tests {
             (written(|out| with_ack_id(br#"430[]"#, 3, 0, 7, out)), "437[]"),
             (written(|out| connected("/a", "x", None, out)), r#"40/a,{"sid":"x"}"#),
             (
-                written(|out| connected("/", "x", Sid::parse("AAECAwQFBgcICQoLDA0O"), out)),
-                r#"40{"sid":"x","pid":"AAECAwQFBgcICQoLDA0O"}"#,
+                written(|out| connected("/", "x", Pid::parse("AAECAwQFBgcICQoLDA0OAAECAwQF"), out)),
+                r#"40{"sid":"x","pid":"AAECAwQFBgcICQoLDA0OAAECAwQF"}"#,
             ),
             (written(|out| with_argument(br#"42["n",2]"#, 7, out)), r#"42["n",2,"7"]"#),
         ];

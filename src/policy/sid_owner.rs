@@ -13,7 +13,7 @@ use super::{token_source::Token, verdict::Refusal};
 /// What a request with a sid shows of who sends it. The handshake's is kept as long as the session, so it holds a hash
 /// of the token and not the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bearer {
+pub struct SidOwner {
     token: u64,
     origin: Option<HeaderValue>,
     address: IpAddr,
@@ -22,7 +22,7 @@ pub struct Bearer {
 /// What [`RandomState`] draws once: nobody outside can look for a token with the hash of another.
 static HASHER: OnceLock<RandomState> = OnceLock::new();
 
-impl Bearer {
+impl SidOwner {
     /// The sender of a request with this token in its head, from this address.
     #[must_use]
     pub fn new(token: &Result<Option<Token>, Refusal>, headers: &HeaderMap, address: IpAddr) -> Self {
@@ -66,35 +66,35 @@ mod tests {
     use super::*;
     use crate::policy::auth::INVALID;
 
-    fn bearer(token: &str, origin: Option<&'static str>, last: u8) -> Bearer {
+    fn shown(token: &str, origin: Option<&'static str>, last: u8) -> SidOwner {
         let origin = origin.map(|origin| (ORIGIN, HeaderValue::from_static(origin)));
-        Bearer::new(&Token::read(token), &HeaderMap::from_iter(origin), [192, 0, 2, last].into())
+        SidOwner::new(&Token::read(token), &HeaderMap::from_iter(origin), [192, 0, 2, last].into())
     }
 
     #[test]
     fn another_token_or_origin_is_another_bearer_and_an_address_may_be() {
-        let owner = || bearer("t", Some("https://a.test"), 1);
+        let owner = || shown("t", Some("https://a.test"), 1);
         for (other, same_address, admitted) in [
             (owner(), true, true),
-            (bearer("t", Some("https://a.test"), 2), false, true),
-            (bearer("t", Some("https://a.test"), 2), true, false),
-            (bearer("u", Some("https://a.test"), 1), false, false),
-            (bearer("", Some("https://a.test"), 1), false, false),
-            (bearer("t", Some("https://b.test"), 1), false, false),
-            (bearer("t", None, 1), false, true),
+            (shown("t", Some("https://a.test"), 2), false, true),
+            (shown("t", Some("https://a.test"), 2), true, false),
+            (shown("u", Some("https://a.test"), 1), false, false),
+            (shown("", Some("https://a.test"), 1), false, false),
+            (shown("t", Some("https://b.test"), 1), false, false),
+            (shown("t", None, 1), false, true),
         ] {
             assert_eq!(owner().admits(&other, same_address), admitted, "{other:?}");
         }
-        let refused = Bearer::new(&Err(INVALID), &HeaderMap::new(), [192, 0, 2, 1].into());
+        let refused = SidOwner::new(&Err(INVALID), &HeaderMap::new(), [192, 0, 2, 1].into());
         assert!(!owner().admits(&refused, false));
         assert!(refused.clone().admits(&refused, false), "who was refused for the token hears that in the session");
     }
 
     #[test]
     fn the_first_origin_that_is_named_holds() {
-        let mut owner = bearer("", None, 1);
-        assert!(owner.admits(&bearer("", Some("https://a.test"), 1), false));
-        assert!(!owner.admits(&bearer("", Some("https://b.test"), 1), false));
-        assert!(owner.admits(&bearer("", None, 1), false));
+        let mut owner = shown("", None, 1);
+        assert!(owner.admits(&shown("", Some("https://a.test"), 1), false));
+        assert!(!owner.admits(&shown("", Some("https://b.test"), 1), false));
+        assert!(owner.admits(&shown("", None, 1), false));
     }
 }

@@ -1,4 +1,4 @@
-//! The upstream leg: none until the first CONNECT was accepted, then dialled, then open; and again after a loss.
+//! The upstream leg: absent until the first CONNECT was accepted, then dialled, then open; and again after a loss.
 
 use std::{
     fmt,
@@ -16,7 +16,7 @@ use crate::{
         leg::websocket::WebSocketLeg,
         stream::ServiceStream,
     },
-    session::Dialect,
+    session::{Reading, answer::Close, ended::Ended},
     wire::websocket::{
         frame::{FrameHeader, OpCode, Sender},
         mask,
@@ -33,26 +33,62 @@ const FRAME_HEADER_MAX: usize = 14;
 pub type Dialling = Pin<Box<dyn Future<Output = Result<Dialled, DialError>>>>;
 
 /// What the service holds.
-pub enum UpstreamLeg {
-    /// Nothing: it was never dialled, or is away.
-    Away,
+pub enum ServiceLeg {
+    /// Nothing: it was never dialled, or is down.
+    Absent,
     /// The connection is being made.
     Dialling(Dialling),
     /// Connected.
     Open(Box<WebSocketLeg<ServiceStream>>),
 }
 
-impl UpstreamLeg {
-    /// Over a connection that was just made, read as the dialect needs it.
+impl ServiceLeg {
+    /// Over a connection that was just made.
     #[must_use]
-    pub fn over(dialled: Dialled, dialect: &Dialect) -> Self {
-        let inflow = match dialect {
-            Dialect::SocketIo(_) => Inflow::new(Sender::Service, SERVICE_PAYLOAD_MAX, false),
-            Dialect::Plain(plain) => {
-                Inflow::new(Sender::Service, SERVICE_PAYLOAD_MAX, plain.reads_messages()).checking_text()
-            }
-        };
+    pub fn over(dialled: Dialled, reading: Reading) -> Self {
+        let mut inflow = Inflow::new(Sender::Service, SERVICE_PAYLOAD_MAX, reading.whole);
+        if reading.checks_text {
+            inflow = inflow.checking_text();
+        }
         Self::Open(Box::new(WebSocketLeg::new(dialled.io, Sender::Client, inflow, &dialled.read_ahead)))
+    }
+
+    /// What comes in, as frames. `None` while nothing does.
+    pub const fn inflow(&mut self) -> Option<&mut Inflow> {
+        match self {
+            Self::Open(leg) => Some(&mut leg.inflow),
+            Self::Absent | Self::Dialling(_) => None,
+        }
+    }
+
+    /// Receives into `buffer`, as frames, behind what was carried over.
+    pub fn fill(&mut self, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<Result<usize, Ended>> {
+        match self {
+            Self::Open(leg) => leg.fill(buffer, cx).map_err(|_| Ended::ServiceLost),
+            Self::Absent | Self::Dialling(_) => Poll::Pending,
+        }
+    }
+
+    /// Queues one frame of our own; [`flush`](Self::flush) sends it. Only between two frames that pass.
+    pub fn say(&mut self, opcode: OpCode, payload: &[u8], now: Instant) {
+        if let Self::Open(leg) = self {
+            leg.say(opcode, payload, now);
+        }
+    }
+
+    /// Queues a Close.
+    pub fn say_close(&mut self, close: Close<'_>, now: Instant) {
+        if let Self::Open(leg) = self {
+            leg.say_close(close, now);
+        }
+    }
+
+    /// Sends what was kept.
+    pub fn flush(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Open(leg) => leg.flush(now, cx),
+            Self::Absent | Self::Dialling(_) => Poll::Ready(Ok(())),
+        }
     }
 
     /// Would it take more now? While it would not, the client is not read. While there is none, the session says what
@@ -60,7 +96,7 @@ impl UpstreamLeg {
     #[must_use]
     pub const fn takes(&self) -> bool {
         match self {
-            Self::Away | Self::Dialling(_) => true,
+            Self::Absent | Self::Dialling(_) => true,
             Self::Open(leg) => leg.waiting() == 0,
         }
     }
@@ -69,16 +105,16 @@ impl UpstreamLeg {
     #[must_use]
     pub const fn stalled_since(&self) -> Option<Instant> {
         match self {
-            Self::Away | Self::Dialling(_) => None,
+            Self::Absent | Self::Dialling(_) => None,
             Self::Open(leg) => leg.stalled_since(),
         }
     }
 
-    /// Has every frame that goes onward gone whole?
+    /// Whether no frame that passes has gone in part.
     #[must_use]
     pub const fn between_frames(&self) -> bool {
         match self {
-            Self::Away | Self::Dialling(_) => true,
+            Self::Absent | Self::Dialling(_) => true,
             Self::Open(leg) => leg.inflow.between_frames(),
         }
     }
@@ -90,7 +126,7 @@ impl UpstreamLeg {
     pub fn send(&mut self, bytes: &[u8], now: Instant, cx: &mut Context<'_>) -> io::Result<()> {
         match self {
             Self::Open(leg) => leg.send(bytes, now, cx),
-            Self::Away | Self::Dialling(_) => Ok(()),
+            Self::Absent | Self::Dialling(_) => Ok(()),
         }
     }
 
@@ -118,15 +154,15 @@ impl UpstreamLeg {
     pub fn poll_dial(&mut self, cx: &mut Context<'_>) -> Poll<Result<Dialled, DialError>> {
         match self {
             Self::Dialling(dial) => dial.as_mut().poll(cx),
-            Self::Away | Self::Open(_) => Poll::Pending,
+            Self::Absent | Self::Open(_) => Poll::Pending,
         }
     }
 }
 
-impl fmt::Debug for UpstreamLeg {
+impl fmt::Debug for ServiceLeg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Away => "Away",
+            Self::Absent => "Absent",
             Self::Dialling(_) => "Dialling",
             Self::Open(_) => "Open",
         })

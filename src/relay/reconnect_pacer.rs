@@ -5,11 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A session that others go before asks again after about this long, ...
-const LOOK: Duration = Duration::from_millis(500);
+use crate::session::upstream::backoff;
 
-/// ... and one whose dial failed after at least this, doubled with every failure up to [`LOOK`] twice over.
-const BACKOFF: Duration = Duration::from_millis(100);
+/// A session that others go before asks again after about this long.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// As much earlier than its turn a session may go: what the clock of the relay leaves undecided.
 const EARLY: Duration = Duration::from_millis(100);
@@ -19,12 +18,12 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether the service is there, as far as any session knows, and who may dial it next. Asked at dials only.
 #[derive(Debug, Default)]
-pub struct Pace(Mutex<State>);
+pub struct ReconnectPacer(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     /// Since when the service is away; none: it is there.
-    away_since: Option<Instant>,
+    down_since: Option<Instant>,
     /// When somebody went to look, and has not come back.
     probe: Option<Instant>,
     /// How often that was in vain, and until when nobody goes again.
@@ -40,49 +39,49 @@ struct State {
 
 /// A place among those who go back, for this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place(u64);
+pub struct PaceTicket(u64);
 
 /// May a session dial?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Leave {
+pub enum DialTurn {
     /// Now.
-    Go,
+    Now,
     /// At that time, with this place.
-    At(Instant, Place),
+    At(Instant, PaceTicket),
     /// Somebody else looks first; ask again.
-    Wait,
+    Later,
 }
 
-impl Pace {
+impl ReconnectPacer {
     /// May a session dial now? `first`: it has never dialled before, which costs nothing while nobody goes back.
-    pub fn ask(&self, first: bool, place: Option<Place>, per_second: u32, now: Instant) -> Leave {
+    pub fn ask(&self, first: bool, place: Option<PaceTicket>, per_second: u32, now: Instant) -> DialTurn {
         let mut state = self.state();
-        if state.away_since.is_some() {
+        if state.down_since.is_some() {
             let somebody_looks = state.probe.is_some_and(|at| now < at + PROBE_PATIENCE);
             if somebody_looks || state.quiet_until.is_some_and(|until| now < until) {
-                return Leave::Wait;
+                return DialTurn::Later;
             }
             state.probe = Some(now);
-            return Leave::Go;
+            return DialTurn::Now;
         }
         let free_at = state.next.map_or(now, |next| next.max(now));
         let apart = Duration::from_secs(1) / per_second.max(1);
-        let place = place.filter(|place| *place == Place(state.absences));
+        let place = place.filter(|place| *place == PaceTicket(state.absences));
         if place.is_none() {
             if first && free_at == now {
-                return Leave::Go;
+                return DialTurn::Now;
             }
             state.next = Some(free_at + apart);
             if free_at > now {
-                return Leave::At(free_at, Place(state.absences));
+                return DialTurn::At(free_at, PaceTicket(state.absences));
             }
         }
         let turn = state.turn.map_or(now, |turn| turn.max(now));
         if turn > now + EARLY {
-            return Leave::At(turn - EARLY, Place(state.absences));
+            return DialTurn::At(turn - EARLY, PaceTicket(state.absences));
         }
         state.turn = Some(turn + apart);
-        Leave::Go
+        DialTurn::Now
     }
 
     /// A session has lost the service, or did not reach it. True: it was there until now.
@@ -92,9 +91,9 @@ impl Pace {
             state.quiet_until = Some(now + backoff(state.failures, 0.5));
             state.failures = state.failures.saturating_add(1);
         }
-        let news = state.away_since.is_none();
+        let news = state.down_since.is_none();
         if news {
-            state.away_since = Some(now);
+            state.down_since = Some(now);
             state.absences += 1;
         }
         news
@@ -109,22 +108,14 @@ impl Pace {
     pub fn reached(&self, now: Instant) -> Option<Duration> {
         let mut state = self.state();
         (state.probe, state.failures, state.quiet_until) = (None, 0, None);
-        let away_since = state.away_since.take()?;
+        let down_since = state.down_since.take()?;
         (state.next, state.turn) = (Some(now), Some(now));
-        Some(now.saturating_duration_since(away_since))
+        Some(now.saturating_duration_since(down_since))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// How long a session waits before it dials or asks again, after so many dials in vain. `spread` is between 0 and 1,
-/// another number each time, so that sessions that lost the service together do not come back together.
-#[must_use]
-pub fn backoff(failures: u32, spread: f64) -> Duration {
-    let doubled = BACKOFF.saturating_mul(1 << failures.min(10));
-    doubled.min(LOOK * 2).mul_f64(0.5 + spread)
 }
 
 /// How long a session waits that others go before.
@@ -139,30 +130,30 @@ mod tests {
 
     #[test]
     fn while_the_service_is_there_a_first_dial_waits_for_nobody() {
-        let (pace, now) = (Pace::default(), Instant::now());
-        assert!((0..1000).all(|_| pace.ask(true, None, 1, now) == Leave::Go));
+        let (pace, now) = (ReconnectPacer::default(), Instant::now());
+        assert!((0..1000).all(|_| pace.ask(true, None, 1, now) == DialTurn::Now));
     }
 
     #[test]
     fn one_looks_first_and_then_they_go_at_the_pace() {
-        let (pace, start) = (Pace::default(), Instant::now());
+        let (pace, start) = (ReconnectPacer::default(), Instant::now());
         assert!(pace.lost(start), "news");
         assert!(!pace.lost(start), "no news");
-        assert_eq!(pace.ask(false, None, 10, start), Leave::Go);
-        assert_eq!(pace.ask(false, None, 10, start), Leave::Wait);
-        assert_eq!(pace.ask(true, None, 10, start), Leave::Wait, "those who are new wait too");
+        assert_eq!(pace.ask(false, None, 10, start), DialTurn::Now);
+        assert_eq!(pace.ask(false, None, 10, start), DialTurn::Later);
+        assert_eq!(pace.ask(true, None, 10, start), DialTurn::Later, "those who are new wait too");
         pace.lost(start);
-        assert_eq!(pace.ask(false, None, 10, start), Leave::Wait, "not at once again");
-        assert_eq!(pace.ask(false, None, 10, start + BACKOFF), Leave::Go, "another one looks");
+        assert_eq!(pace.ask(false, None, 10, start), DialTurn::Later, "not at once again");
+        assert_eq!(pace.ask(false, None, 10, start + Duration::from_millis(100)), DialTurn::Now, "another one looks");
         let back = start + Duration::from_secs(2);
         assert_eq!(pace.reached(back), Some(Duration::from_secs(2)));
         assert_eq!(pace.reached(back), None);
 
-        assert_eq!(pace.ask(false, None, 10, back), Leave::Go);
+        assert_eq!(pace.ask(false, None, 10, back), DialTurn::Now);
         let places: Vec<_> = (0..20).map(|_| pace.ask(false, None, 10, back)).collect();
-        let Some(&Leave::At(last, place)) = places.last() else { panic!("{places:?}") };
+        let Some(&DialTurn::At(last, place)) = places.last() else { panic!("{places:?}") };
         assert_eq!(last, back + Duration::from_secs(2), "20 more at 10 a second");
-        assert_eq!(pace.ask(false, Some(place), 10, last), Leave::Go, "whoever has a place asks for no other");
+        assert_eq!(pace.ask(false, Some(place), 10, last), DialTurn::Now, "whoever has a place asks for no other");
         pace.lost(last);
         pace.reached(last);
         assert_ne!(pace.ask(false, None, 1, last), pace.ask(false, Some(place), 1, last), "it was for another return");
@@ -170,7 +161,7 @@ mod tests {
 
     #[test]
     fn who_is_late_for_a_turn_does_not_go_together_with_all_others_who_are() {
-        let (pace, back) = (Pace::default(), Instant::now());
+        let (pace, back) = (ReconnectPacer::default(), Instant::now());
         pace.lost(back);
         pace.reached(back);
         let at = |ms| back + Duration::from_millis(ms);
@@ -179,12 +170,12 @@ mod tests {
         let mut gone = Vec::new();
         for now in (1000..2100).step_by(10) {
             waiting.retain_mut(|leave| {
-                if let Leave::At(turn, place) = *leave
+                if let DialTurn::At(turn, place) = *leave
                     && turn <= at(now)
                 {
                     *leave = pace.ask(false, Some(place), 100, at(now));
                 }
-                let goes = *leave == Leave::Go;
+                let goes = *leave == DialTurn::Now;
                 gone.extend(goes.then_some(now));
                 !goes
             });
@@ -196,19 +187,11 @@ mod tests {
 
     #[test]
     fn a_probe_that_is_never_heard_of_again_holds_nobody_up() {
-        let (pace, start) = (Pace::default(), Instant::now());
+        let (pace, start) = (ReconnectPacer::default(), Instant::now());
         pace.lost(start);
-        assert_eq!(pace.ask(false, None, 1, start), Leave::Go);
-        assert_eq!(pace.ask(false, None, 1, start + PROBE_PATIENCE), Leave::Go);
+        assert_eq!(pace.ask(false, None, 1, start), DialTurn::Now);
+        assert_eq!(pace.ask(false, None, 1, start + PROBE_PATIENCE), DialTurn::Now);
         pace.found_nothing();
-        assert_eq!(pace.ask(false, None, 1, start + PROBE_PATIENCE), Leave::Go, "its client has left");
-    }
-
-    #[test]
-    fn the_wait_grows_to_a_bound_and_is_spread() {
-        assert_eq!(backoff(0, 0.5), BACKOFF);
-        assert_eq!(backoff(1, 0.5), BACKOFF * 2);
-        assert_eq!(backoff(u32::MAX, 1.0), LOOK * 3);
-        assert!(backoff(3, 0.0) < backoff(3, 1.0));
+        assert_eq!(pace.ask(false, None, 1, start + PROBE_PATIENCE), DialTurn::Now, "its client has left");
     }
 }

@@ -1,0 +1,203 @@
+//! A session as its worker holds it: the state machine, its mailbox, and what is told of it without waking it.
+
+use std::{
+    cell::{Cell, RefCell},
+    task::{Context, Waker},
+    time::Instant,
+};
+
+use crate::{
+    policy::sid_owner::SidOwner,
+    relay::{registry::SessionView, request::Incoming},
+    session::{Session, table::Transport},
+    wire::engineio::id::{Pid, Sid},
+};
+
+/// One session of a worker.
+#[derive(Debug)]
+pub struct SessionCell {
+    /// Ascending over the life of the process.
+    pub id: u64,
+    /// The state machine. Borrowed for one poll, or for one look.
+    pub session: RefCell<Session>,
+    /// When the session was opened.
+    pub opened: Instant,
+    /// Packets from the client, and to it.
+    pub packets: Cell<(u64, u64)>,
+    /// Packets of the client that were refused.
+    pub refused: Cell<u64>,
+    /// When the sweep must wake the session.
+    pub deadline: Cell<Instant>,
+    /// Since when it has been without the service that it had.
+    pub service_down_since: Cell<Option<Instant>>,
+    /// Packets and bytes that wait for the service.
+    pub queued: Cell<(usize, usize)>,
+    /// What the client shows to come back.
+    pub pid: Option<Pid>,
+    sid: Cell<Option<Sid>>,
+    /// Whom the sid was given to, where a request may bring it.
+    owner: RefCell<Option<Box<SidOwner>>>,
+    client_absent: Cell<bool>,
+    mailbox: RefCell<Mailbox>,
+    transport: Cell<Option<Transport>>,
+    upgraded: Cell<bool>,
+    drain_at: Cell<Option<Instant>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// What has come and was not looked at yet.
+#[derive(Debug, Default)]
+struct Mailbox {
+    incoming: Vec<Incoming>,
+    bytes: usize,
+}
+
+impl SessionCell {
+    /// A session that is opened now. `owner` is whom its sid was given to, where requests will bring it.
+    #[must_use]
+    pub fn new(
+        id: u64,
+        session: Session,
+        owner: Option<SidOwner>,
+        transport: Option<Transport>,
+        opened: Instant,
+    ) -> Self {
+        let (sid, pid) = (session.view().sid(), session.view().pid());
+        Self {
+            id,
+            session: RefCell::new(session),
+            opened,
+            packets: Cell::default(),
+            refused: Cell::default(),
+            deadline: Cell::new(opened),
+            service_down_since: Cell::default(),
+            queued: Cell::default(),
+            pid,
+            sid: Cell::new(sid),
+            owner: RefCell::new(owner.map(Box::new)),
+            client_absent: Cell::default(),
+            mailbox: RefCell::default(),
+            transport: Cell::new(transport),
+            upgraded: Cell::default(),
+            drain_at: Cell::default(),
+            waker: RefCell::default(),
+        }
+    }
+
+    /// Remembers how to wake the session.
+    pub fn woken_by(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+
+    /// Wakes the session.
+    pub fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Puts something into the mailbox, which holds at most `max` bytes.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn post(&self, incoming: Incoming, max: usize) -> Result<(), Incoming> {
+        let mut mailbox = self.mailbox.borrow_mut();
+        let bytes = mailbox.bytes.saturating_add(incoming.bytes());
+        if bytes > max {
+            return Err(incoming);
+        }
+        mailbox.bytes = bytes;
+        mailbox.incoming.push(incoming);
+        drop(mailbox);
+        self.wake();
+        Ok(())
+    }
+
+    /// Empties the mailbox.
+    #[must_use]
+    pub fn take_mail(&self) -> Vec<Incoming> {
+        self.mailbox.take().incoming
+    }
+
+    /// What its client knows it by.
+    #[must_use]
+    pub fn sid(&self) -> Option<Sid> {
+        self.sid.get()
+    }
+
+    /// Whom the sid was given to. `None`: no request brings it.
+    #[must_use]
+    pub fn owner(&self) -> Option<Box<SidOwner>> {
+        self.owner.borrow().clone()
+    }
+
+    /// Whether a request with the sid may come from there.
+    #[must_use]
+    pub fn admits(&self, from: &SidOwner, same_address: bool) -> bool {
+        self.owner.borrow_mut().as_mut().is_none_or(|owner| owner.admits(from, same_address))
+    }
+
+    /// The client is back, with another sid. The one before.
+    pub fn client_returned(&self, sid: Sid, owner: Option<Box<SidOwner>>, transport: Option<Transport>) -> Option<Sid> {
+        self.owner.replace(owner);
+        self.transport.set(transport);
+        self.client_absent.set(false);
+        self.sid.replace(Some(sid))
+    }
+
+    /// The client is absent, and may come back.
+    pub fn client_lost(&self) {
+        self.transport.set(None);
+        self.client_absent.set(true);
+    }
+
+    /// Whether the client is absent, and may come back.
+    #[must_use]
+    pub const fn is_client_absent(&self) -> bool {
+        self.client_absent.get()
+    }
+
+    /// The client went over from polling to a websocket.
+    pub fn upgraded(&self) {
+        self.transport.set(Some(Transport::Websocket));
+        self.upgraded.set(true);
+    }
+
+    /// From then on the session ends because this node is drained.
+    pub fn drain_at(&self, at: Instant) {
+        self.drain_at.set(Some(at));
+    }
+
+    /// Whether the moment has come at which a drain sends this client away.
+    #[must_use]
+    pub fn drains(&self, now: Instant) -> bool {
+        self.drain_at.get().is_some_and(|at| at <= now)
+    }
+
+    /// The session for the operator.
+    #[must_use]
+    pub fn view(&self, now: Instant) -> SessionView {
+        let session = self.session.borrow();
+        let view = session.view();
+        let (packets_received, packets_sent) = self.packets.get();
+        SessionView {
+            id: self.id,
+            sid: self.sid.get().map(|sid| sid.to_string()),
+            user: view.identity().and_then(|identity| identity.user()).map(str::to_owned),
+            peer: view.peer(),
+            namespaces: view.namespaces(),
+            transport: self.transport.get().map_or("away", Transport::name),
+            service: view.service(),
+            waiting_packets: view.waiting().0,
+            upgraded: self.upgraded.get(),
+            age_seconds: now.saturating_duration_since(self.opened).as_secs_f64(),
+            packets_received,
+            packets_sent,
+            packets_refused: self.refused.get(),
+            rtt_ms: view.rtt().map(|rtt| rtt.as_secs_f64() * 1000.0),
+        }
+    }
+}

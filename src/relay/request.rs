@@ -1,0 +1,102 @@
+//! What comes to a session beside the frames of its legs: requests of its client, and connections from elsewhere.
+
+use bytes::Bytes;
+
+use crate::{
+    policy::{connections::Permit, sid_owner::SidOwner},
+    relay::{client_leg::ClientLeg, responder::Responder, stream::ClientStream},
+    session::question::{Answer, Claim, Returning},
+    wire::engineio::error::EngineError,
+};
+
+/// What a session costs its mailbox beside the bytes of a payload.
+const OVERHEAD_BYTES: usize = 256;
+
+/// A request to a session. It is plain data but for the place of its answer, so that it can come from another thread or, in
+/// time, another node.
+#[derive(Debug)]
+pub enum SessionRequest {
+    /// A GET that waits for packets: answered with a payload.
+    Poll(Responder<Vec<u8>>),
+    /// A POST with a payload: answered once its last packet has been judged.
+    Payload(Bytes, Responder<()>),
+    /// May this client go on over a websocket?
+    Upgrade(Responder<Upgrade>),
+    /// Does the session take a client back?
+    Claim(Claim, Responder<Answer>),
+}
+
+/// An open connection that goes to a session of this process, on whichever thread.
+#[derive(Debug)]
+pub enum Transfer {
+    /// The polling client goes on over this websocket. What was read of it already comes first.
+    Websocket(ClientStream, Bytes),
+    /// The client is back with this connection.
+    Attach(Box<Attachment>),
+}
+
+/// A client's connection, and what it takes to go on with it.
+#[derive(Debug)]
+pub struct Attachment {
+    /// The connection.
+    pub leg: ClientLeg,
+    /// Whom its sid was given to. `None`: no request brings that sid.
+    pub owner: Option<Box<SidOwner>>,
+    /// Its place among the open connections.
+    pub permit: Option<Permit>,
+    /// What the client claims.
+    pub returning: Returning,
+}
+
+/// What waits in the mailbox of a session.
+#[derive(Debug)]
+pub enum Incoming {
+    /// A request.
+    Request(SessionRequest),
+    /// A connection.
+    Transfer(Transfer),
+}
+
+/// The answer to an upgrade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upgrade {
+    /// Its probe is awaited.
+    Probe,
+    /// The session has a websocket, or one that is being probed: this one is to be closed, as engine.io does.
+    Close,
+}
+
+impl Incoming {
+    /// What it adds to a mailbox, in bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        match self {
+            Self::Request(SessionRequest::Payload(body, _)) => OVERHEAD_BYTES + body.len(),
+            Self::Transfer(Transfer::Websocket(_, read_ahead)) => OVERHEAD_BYTES + read_ahead.len(),
+            Self::Request(_) | Self::Transfer(_) => OVERHEAD_BYTES,
+        }
+    }
+
+    /// Refuses it. A connection is closed.
+    pub fn refuse(self, error: EngineError) {
+        match self {
+            Self::Request(SessionRequest::Poll(responder)) => responder.refuse(error),
+            Self::Request(SessionRequest::Payload(_, responder)) => responder.refuse(error),
+            Self::Request(SessionRequest::Upgrade(responder)) => responder.refuse(error),
+            Self::Request(SessionRequest::Claim(_, responder)) => responder.refuse(error),
+            Self::Transfer(_) => {}
+        }
+    }
+}
+
+impl From<SessionRequest> for Incoming {
+    fn from(request: SessionRequest) -> Self {
+        Self::Request(request)
+    }
+}
+
+impl From<Transfer> for Incoming {
+    fn from(transfer: Transfer) -> Self {
+        Self::Transfer(transfer)
+    }
+}

@@ -1,0 +1,22 @@
+//! What the relay obeys, as compiled from the configuration.
+
+use std::sync::Arc;
+
+use crate::{relay::dial::Dialler, session::rules::SessionRules};
+
+/// What every session of this node obeys, with its I/O. Replaced as a whole by a reload.
+#[derive(Debug)]
+pub struct RelayRules {
+    /// What is decided.
+    pub session: Arc<SessionRules>,
+    /// How sessions reach the service.
+    pub dialler: Dialler,
+    /// How much may wait for a client that reads slowly, in bytes.
+    pub send_buffer: usize,
+    /// So many bytes of all sessions may wait for the service.
+    pub queue_total: usize,
+    /// So many bytes of requests may wait for one session.
+    pub mailbox: usize,
+    /// May a sid be used from the address alone that it was given to?
+    pub same_address: bool,
+}

@@ -1,0 +1,271 @@
+//! What a session has whatever is spoken on its legs.
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    event_names::EventSlot,
+    policy::{
+        identity::Identity,
+        policies::Asked,
+        rate_limit::Meters,
+        verdict::{Refusal, RefusalKind, Verdict},
+    },
+    session::{
+        action::{Action, Actions, Spoken},
+        control_rate::ControlRate,
+        ended::Ended,
+        flood::Flood,
+        heartbeat::Heartbeat,
+        message::{Answered, Fate, Note, Refused, Side, Ticket, Until},
+        now::Now,
+        rules::SessionRules,
+    },
+    wire::websocket::close::CloseCode,
+};
+
+/// The time a client has for the fragments of one message, which are held here until it is complete.
+const FRAGMENTS_WITHIN: Duration = Duration::from_secs(30);
+
+/// Answers to one side's pings that may wait at once.
+const PONGS_WAITING_MAX: usize = 16;
+
+/// Why a session ends on which control frames come faster than [`ControlRate`] admits.
+const CONTROL_RATE: &str = "control_rate";
+
+/// Why a session ends whose client is refused without end.
+const FLOOD: &str = "rate";
+
+/// The part of a session that knows neither Engine.IO nor Socket.IO.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) rules: Arc<SessionRules>,
+    pub(super) identity: Option<Identity>,
+    pub(super) peer: IpAddr,
+    pub(super) actions: Actions,
+    pub(super) heartbeat: Heartbeat,
+    /// What the side that closed said of it.
+    pub(super) close_reason: Box<str>,
+    meters: Meters,
+    expires: Option<Instant>,
+    client_control: ControlRate,
+    service_control: ControlRate,
+    flood: Flood,
+    /// When the fragmented message of the client must be complete.
+    fragments_until: Option<Instant>,
+    last_packet: Instant,
+    /// When the client was last told of refused packets that ask for no ack.
+    told: Option<Instant>,
+    ended: Option<Ended>,
+    tickets: u32,
+    /// State of the generator that spreads dials in time.
+    seed: u32,
+}
+
+impl Core {
+    pub(super) fn new(rules: Arc<SessionRules>, peer: IpAddr, seed: u32, now: Now) -> Self {
+        let meters = rules.policies.open_meters(&Identity::anonymous(), peer, now.instant);
+        Self {
+            heartbeat: Heartbeat::new(now.instant, rules.ping_interval),
+            rules,
+            identity: None,
+            peer,
+            actions: Actions::default(),
+            close_reason: Box::default(),
+            meters,
+            expires: None,
+            client_control: ControlRate::new(now.instant),
+            service_control: ControlRate::new(now.instant),
+            flood: Flood::new(now.instant),
+            fragments_until: None,
+            last_packet: now.instant,
+            told: None,
+            ended: None,
+            tickets: 0,
+            seed,
+        }
+    }
+
+    /// The user is known. Where several tokens were verified, the session ends with the earliest.
+    pub(super) fn identify(&mut self, identity: Identity, now: Now) {
+        if let Some(end) = identity.expires_at() {
+            let at = now.instant_of(end);
+            self.expires = Some(self.expires.map_or(at, |earlier| earlier.min(at)));
+        }
+        if self.identity.is_none() {
+            self.meters = self.rules.policies.open_meters(&identity, self.peer, now.instant);
+            self.identity = Some(identity);
+            self.actions.push(Action::Opened);
+        }
+    }
+
+    /// The client is back, with another connection and perhaps another token of the same user.
+    pub(super) fn reattach(&mut self, peer: IpAddr, identity: Identity, now: Now) {
+        self.peer = peer;
+        self.heartbeat = Heartbeat::new(now.instant, self.rules.ping_interval);
+        self.expires = identity.expires_at().map(|end| now.instant_of(end));
+        self.identity = Some(identity);
+        self.actions.push(Action::Opened);
+    }
+
+    /// Counts anew by other rules.
+    pub(super) fn adopt(&mut self, rules: Arc<SessionRules>, now: Now) {
+        self.rules = rules;
+        let anonymous = Identity::anonymous();
+        let identity = self.identity.as_ref().unwrap_or(&anonymous);
+        self.meters = self.rules.policies.open_meters(identity, self.peer, now.instant);
+    }
+
+    /// The first end counts.
+    pub(super) fn end(&mut self, ended: Ended) {
+        self.ended.get_or_insert(ended);
+    }
+
+    pub(super) const fn ended(&self) -> Option<Ended> {
+        self.ended
+    }
+
+    /// Only the client has gone, and it may come back.
+    pub(super) fn go_on(&mut self) {
+        self.ended = None;
+        self.fragments_until = None;
+        self.close_reason = Box::default();
+    }
+
+    /// A message came from the client, be it a heartbeat. Until when it waits, where its client was refused too much.
+    pub(super) fn client_spoke(&mut self, now: Now) -> Option<Instant> {
+        self.fragments_until = None;
+        self.heartbeat.heard(now.instant, self.rules.ping_timeout);
+        let until = self.flood.pause(now.instant)?;
+        if self.flood.lasts(now.instant) {
+            self.end(Ended::ClientPacket(FLOOD));
+        }
+        Some(until)
+    }
+
+    /// A message came that is no heartbeat.
+    pub(super) const fn used(&mut self, now: Now) {
+        self.last_packet = now.instant;
+    }
+
+    pub(super) fn fragments(&mut self, begun: bool, now: Now) {
+        if begun {
+            self.fragments_until.get_or_insert(now.instant + FRAGMENTS_WITHIN);
+        }
+    }
+
+    /// A control frame that is no Close. False: there were too many, and the session ends.
+    pub(super) fn admits_control(&mut self, from: Side, now: Now) -> bool {
+        let (rate, ended) = match from {
+            Side::Client => (&mut self.client_control, Ended::ClientFrame(CloseCode::POLICY, CONTROL_RATE)),
+            Side::Service => (&mut self.service_control, Ended::ServiceFrame(CloseCode::POLICY, CONTROL_RATE)),
+        };
+        let admitted = rate.admits(now.instant);
+        if !admitted {
+            self.end(ended);
+        }
+        admitted
+    }
+
+    /// A WebSocket ping (RFC 6455 §5.5.2).
+    pub(super) fn ping(&mut self, from: Side, payload: &[u8], now: Now) {
+        if self.admits_control(from, now) {
+            self.actions.pong(from, payload, PONGS_WAITING_MAX);
+        }
+    }
+
+    /// What the policies say of a packet of the client.
+    pub(super) fn judge(&self, namespace: &str, event: &str, slot: EventSlot, now: Now) -> Verdict {
+        self.rules.policies.judge(&Asked { namespace, event, slot, now: now.instant }, &self.meters)
+    }
+
+    /// What a verdict does to its message. `event` is the message's name where it has one.
+    pub(super) fn obey(&mut self, verdict: Verdict, event: Option<EventSlot>, now: Now) -> (Fate, Note) {
+        let (refusal, answer) = match verdict {
+            Verdict::Forward => return (Fate::Pass, event.map_or(Note::None, Note::Event)),
+            Verdict::Delay { until } => return (Fate::Wait(Until::Time(until)), Note::None),
+            Verdict::Drop(refusal) => (refusal, Answered::Silently),
+            Verdict::Reply { refusal, .. } => (refusal, Answered::WithPacket),
+            Verdict::Close(refusal) => {
+                self.end(Ended::Refused(refusal));
+                (refusal, Answered::ByClosing)
+            }
+        };
+        self.flood.refuse(now.instant);
+        (Fate::Drop, Note::Refused(Refused { refusal, answer, event, is_connect: false }))
+    }
+
+    /// The client breaks a rule of its protocol: the session ends.
+    pub(super) fn malformed(&mut self, rule: &'static str) -> (Fate, Note) {
+        self.end(Ended::ClientPacket(rule));
+        let refusal = Refusal { kind: RefusalKind::Malformed, code: rule, message: "malformed packet", rule: None };
+        let answer = Answered::ByClosing;
+        (Fate::Drop, Note::Refused(Refused { refusal, answer, event: None, is_connect: false }))
+    }
+
+    /// A packet that means nothing: it is dropped and costs its client what a refusal costs.
+    pub(super) fn meaningless(&mut self, now: Now) -> (Fate, Note) {
+        self.flood.refuse(now.instant);
+        (Fate::Drop, Note::None)
+    }
+
+    /// The client asks to join a namespace, for which a token may have to be verified.
+    pub(super) fn spend_join(&mut self, now: Now) {
+        self.flood.join(now.instant);
+    }
+
+    /// Whether the client may be told again of refused packets that ask for no ack.
+    pub(super) fn may_tell(&mut self, once_per: Duration, now: Now) -> bool {
+        let may = self.told.is_none_or(|at| now.instant.saturating_duration_since(at) >= once_per);
+        if may {
+            self.told = Some(now.instant);
+        }
+        may
+    }
+
+    pub(super) fn say(&mut self, to: Side, text: Vec<u8>) {
+        self.actions.say(to, Spoken::text(text));
+    }
+
+    pub(super) const fn ticket(&mut self) -> Ticket {
+        self.tickets = self.tickets.wrapping_add(1);
+        Ticket(self.tickets)
+    }
+
+    /// A number from 0 to 1, another one each time, so that sessions that lose the service together do not come back
+    /// together (xorshift, Marsaglia 2003).
+    pub(super) fn spread(&mut self) -> f64 {
+        let mut x = self.seed.max(1);
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        self.seed = x;
+        f64::from(x) / f64::from(u32::MAX)
+    }
+
+    /// The ends that time alone brings.
+    pub(super) fn timeout(&mut self, now: Now) {
+        let due = |at: Option<Instant>| at.is_some_and(|at| now.instant >= at);
+        if due(self.expires) {
+            self.end(Ended::TokenExpired);
+        }
+        if due(self.fragments_until) {
+            self.end(Ended::ClientFrame(CloseCode::POLICY, "frame_fragments"));
+        }
+        if due(self.idle_until()) {
+            self.end(Ended::IdleTimeout);
+        }
+    }
+
+    /// When [`timeout`](Self::timeout) has something to do.
+    pub(super) fn deadlines(&self) -> [Option<Instant>; 3] {
+        [self.expires, self.fragments_until, self.idle_until()]
+    }
+
+    fn idle_until(&self) -> Option<Instant> {
+        self.rules.idle_timeout.map(|idle| self.last_packet + idle)
+    }
+}

@@ -1,0 +1,115 @@
+//! Engine.IO with the client: who it says it is, which attachments it owes, what it takes to come back.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    policy::{token_source::Token, verdict::Refusal},
+    session::{message::Ticket, now::Now, question::Returning, resume::Resume},
+    wire::engineio::id::{Pid, Sid},
+};
+
+/// A client whose CONNECT was refused for good has this long to go by itself.
+const REFUSED_LINGER: Duration = Duration::from_secs(5);
+
+/// What an Engine.IO client brings with its handshake.
+#[derive(Debug)]
+pub struct Handshake {
+    /// The id that the client knows its session by.
+    pub sid: Sid,
+    /// What the client shows to come back. `None`: it cannot.
+    pub pid: Option<Pid>,
+    /// The token in header, query, cookie or subprotocol; or why what stood there was refused.
+    pub token: Result<Option<Token>, Refusal>,
+    /// The user whom a client certificate names.
+    pub certified: Option<Box<str>>,
+}
+
+/// What the client speaks: Socket.IO v5 inside Engine.IO v4, over either transport.
+#[derive(Debug)]
+pub(super) struct EngineIo {
+    pub(super) sid: Sid,
+    /// What it takes to go on with a client that comes back. `None`: it cannot come back.
+    pub(super) resume: Option<Box<Resume>>,
+    /// What the handshake brought, until the first CONNECT has been accepted.
+    pub(super) token: Option<Box<Result<Option<Token>, Refusal>>>,
+    /// Who the client is by its certificate, where no token says it.
+    pub(super) certified: Option<Box<str>>,
+    pub(super) attachments: Attachments,
+    /// What a CONNECT waits for.
+    pub(super) pending: Option<Box<Pending>>,
+    pub(super) refused_connects: u8,
+    connect_by: Option<Instant>,
+}
+
+/// The binary messages that belong to the packet of the client before them.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Attachments {
+    pub(super) awaited: u8,
+    /// Whether they pass, as their packet does.
+    pub(super) pass: bool,
+}
+
+/// Answers that a CONNECT waits for.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// Since when it has waited for a key that is being fetched.
+    pub(super) keys_since: Option<Instant>,
+    /// The session that it asks for.
+    pub(super) claim: Option<PendingClaim>,
+}
+
+/// A session that the client claims.
+#[derive(Debug)]
+pub(super) struct PendingClaim {
+    pub(super) ticket: Ticket,
+    pub(super) until: Instant,
+    /// `None`: there is no answer yet.
+    pub(super) granted: Option<bool>,
+    pub(super) returning: Returning,
+}
+
+impl EngineIo {
+    /// A client that has yet to begin with a CONNECT, before `connect_by`.
+    pub(super) fn new(handshake: Handshake, connect_by: Instant) -> Self {
+        let Handshake { sid, pid, token, certified } = handshake;
+        Self {
+            sid,
+            resume: pid.map(|pid| Box::new(Resume::new(pid))),
+            token: Some(Box::new(token)),
+            certified,
+            attachments: Attachments::default(),
+            pending: None,
+            refused_connects: 0,
+            connect_by: Some(connect_by),
+        }
+    }
+
+    /// When the session ends unless a namespace has been joined. `None`: one has.
+    pub(super) const fn connect_by(&self) -> Option<Instant> {
+        self.connect_by
+    }
+
+    /// A namespace has been joined.
+    pub(super) const fn joined(&mut self) {
+        self.connect_by = None;
+    }
+
+    /// The only CONNECT was refused for good.
+    pub(super) fn linger(&mut self, now: Now) {
+        let until = now.instant + REFUSED_LINGER;
+        self.connect_by = Some(self.connect_by.map_or(until, |by| by.min(until)));
+    }
+
+    /// The question with this ticket is answered.
+    pub(super) fn answered(&mut self, ticket: Ticket, granted: bool) {
+        let claim = self.pending.as_mut().and_then(|pending| pending.claim.as_mut());
+        if let Some(claim) = claim.filter(|claim| claim.ticket == ticket) {
+            claim.granted = Some(granted);
+        }
+    }
+
+    /// Since when the client is absent. `None`: it is there.
+    pub(super) fn absent_since(&self) -> Option<Instant> {
+        self.resume.as_ref().and_then(|resume| resume.absent_since())
+    }
+}

@@ -1,0 +1,44 @@
+//! What happens to a session beside messages and time.
+
+use std::{sync::Arc, time::Instant};
+
+use crate::{
+    session::{
+        ended::Ended,
+        message::{Side, Ticket},
+        question::{Answer, Returning},
+        queue::WholePacket,
+        rules::SessionRules,
+    },
+    wire::websocket::frame::OpCode,
+};
+
+/// What happens to a session beside messages and time.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A side closed, broke off, or broke a rule. A dial that failed is a service that is lost.
+    Lost(Ended),
+    /// The service cannot be dialled yet.
+    DialLater {
+        /// When to ask again.
+        at: Instant,
+        /// Whether the session has a turn then, and is not given up before it.
+        reserved: bool,
+    },
+    /// The service was dialled and chose this subprotocol.
+    Connected(Option<&'a str>),
+    /// A control frame: Close, Ping or Pong, with its payload.
+    Control(Side, OpCode, &'a [u8]),
+    /// After a receive from the client: whether a fragmented message has begun and not ended.
+    Fragments(bool),
+    /// A question is answered.
+    Answer(Ticket, Answer),
+    /// The client is back, with another connection.
+    Returned(Returning),
+    /// The connection broke before this packet was sent: the next one gets it.
+    Unsent(Box<WholePacket>),
+    /// The rules were changed.
+    NewRules(Arc<SessionRules>),
+    /// This node goes away: send the client elsewhere.
+    Drain,
+}

@@ -1,0 +1,118 @@
+//! A message that a session judges, and the answer: what happens to it, and what was learned from it.
+
+use std::time::{Duration, Instant};
+
+use crate::{event_names::EventSlot, policy::verdict::Refusal, wire::websocket::frame::OpCode};
+
+/// One side of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The client leg.
+    Client,
+    /// The upstream leg.
+    Service,
+}
+
+impl Side {
+    /// Where messages of this side go.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Service,
+            Self::Service => Self::Client,
+        }
+    }
+}
+
+/// A WebSocket message, as far as it has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// Text or Binary.
+    pub opcode: OpCode,
+    /// The unmasked message or, where it is not `complete`, its beginning: at least
+    /// [`PEEK_BYTES`](crate::wire::socketio::packet::PEEK_BYTES) of it.
+    pub bytes: &'a [u8],
+    /// Whether `bytes` is the whole message.
+    pub complete: bool,
+    /// Whether all of the message has been received, shown or not, so that it can be passed on in one piece.
+    pub here: bool,
+}
+
+/// What happens to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes to the other side as it came.
+    Pass,
+    /// It goes no further. What the session says instead, now or later, are actions.
+    Drop,
+    /// It is put together until it is complete, and then judged.
+    Gather,
+    /// It, and everything behind it, is kept unread and judged again later.
+    Wait(Until),
+    /// It goes no further, and what is behind it is not for this session: the connection goes to another one.
+    HandOver,
+}
+
+/// How long a message waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Until then.
+    Time(Instant),
+    /// Until the question with this ticket is answered, and no longer than until then.
+    Answer(Ticket, Instant),
+}
+
+/// Stands for a question of a session that somebody else answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket(pub(super) u32);
+
+/// What was learned from a message, for counters and the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// Nothing that is counted by name.
+    None,
+    /// It is an event, or a message of a plain route, of this name.
+    Event(EventSlot),
+    /// It acknowledges an event of this name, which was sent so long ago.
+    Acknowledged(EventSlot, Duration),
+    /// It answers a heartbeat that was sent so long ago.
+    RoundTrip(Duration),
+    /// A rule refuses it.
+    Refused(Refused),
+}
+
+/// A message of the client that a rule refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// The rule, as client, metrics and log name it.
+    pub refusal: Refusal,
+    /// What the client notices of it.
+    pub answer: Answered,
+    /// The name of the event. `None`: it is no event.
+    pub event: Option<EventSlot>,
+    /// Whether it asked to join a namespace.
+    pub is_connect: bool,
+}
+
+/// What a client notices of a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answered {
+    /// Nothing.
+    Silently,
+    /// A packet that says so, at once or with the next one.
+    WithPacket,
+    /// The session ends.
+    ByClosing,
+}
+
+impl Answered {
+    /// The label `action` of `tidegate_rate_limit_verdicts_total`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Silently => "drop",
+            Self::WithPacket => "reply",
+            Self::ByClosing => "close",
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What a session obeys, as compiled from the configuration.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    event_names::EventNames,
+    fault::{Fault, Faults},
+    policy::policies::Policies,
+    session::{
+        hold::{HoldRules, SessionTable},
+        table::SocketioTable,
+    },
+    units::Period,
+};
+
+/// A fragmented message is put together in memory.
+const MAX_PAYLOAD: std::ops::RangeInclusive<u64> = 1..=100 * 1024 * 1024;
+
+/// What every session of a node obeys. A reload makes new ones.
+#[derive(Debug)]
+pub struct SessionRules {
+    /// Who may do what.
+    pub policies: Policies,
+    /// Event names as numbers, for rules and counters.
+    pub names: Arc<EventNames>,
+    /// Between two pings.
+    pub ping_interval: Duration,
+    /// For the answer to one.
+    pub ping_timeout: Duration,
+    /// For the first namespace.
+    pub connect_timeout: Duration,
+    /// Without a packet from either side. `None`: no limit.
+    pub idle_timeout: Option<Duration>,
+    /// While the service is down or the client absent.
+    pub hold: HoldRules,
+}
+
+/// The part of the rules that only the tables `[socketio]` and `[session]` decide.
+#[derive(Debug)]
+pub struct Timing {
+    /// See [`SessionRules::ping_interval`].
+    pub ping_interval: Duration,
+    /// See [`SessionRules::ping_timeout`].
+    pub ping_timeout: Duration,
+    connect_timeout: Duration,
+    idle_timeout: Option<Duration>,
+    hold: HoldRules,
+}
+
+impl Timing {
+    /// As the tables say; `idle_timeout` may be off.
+    ///
+    /// # Errors
+    /// Each value out of bounds.
+    pub fn compile(socketio: &SocketioTable, session: &SessionTable, idle_timeout: Period) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
+        faults.keep(socketio.max_payload.within("socketio.max_payload", &MAX_PAYLOAD));
+        let ping_interval = faults.keep(socketio.ping_interval.above_zero("socketio.ping_interval"));
+        let ping_timeout = faults.keep(socketio.ping_timeout.above_zero("socketio.ping_timeout"));
+        let connect_timeout = faults.keep(socketio.connect_timeout.above_zero("socketio.connect_timeout"));
+        let hold = faults.keep(HoldRules::compile(session));
+        let timing = || {
+            Some(Self {
+                ping_interval: ping_interval?,
+                ping_timeout: ping_timeout?,
+                connect_timeout: connect_timeout?,
+                idle_timeout: Some(idle_timeout.0).filter(|idle| !idle.is_zero()),
+                hold: hold?,
+            })
+        };
+        faults.finish(timing())
+    }
+}
+
+impl SessionRules {
+    /// All of them.
+    #[must_use]
+    pub fn new(policies: Policies, names: Arc<EventNames>, timing: Timing) -> Self {
+        let Timing { ping_interval, ping_timeout, connect_timeout, idle_timeout, hold } = timing;
+        Self { policies, names, ping_interval, ping_timeout, connect_timeout, idle_timeout, hold }
+    }
+}

@@ -1,0 +1,191 @@
+//! What a Socket.IO service says: acks and answers are noted, and what the client gets may be changed or kept.
+
+use crate::{
+    event_names::EventSlot,
+    session::{
+        conversation::Conversation,
+        ended::Ended,
+        message::{Fate, Message, Note, Side},
+        namespaces::Answered,
+        now::Now,
+        queue::WholePacket,
+    },
+    wire::{
+        engineio::{open::ServiceOpen, packet::EnginePacket},
+        socketio::{
+            encode,
+            packet::{EventName, PacketType},
+            peek::{self, PacketHead},
+        },
+        websocket::{close::CloseCode, frame::OpCode},
+    },
+};
+
+/// In which form a packet goes to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    AsItIs,
+    WithAckId(u64),
+    Not,
+}
+
+/// Judges a message of the service.
+///
+/// # Errors
+/// Why the service is lost: it closes, or breaks a rule of Engine.IO or Socket.IO.
+pub(super) fn judge(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> Result<(Fate, Note), Ended> {
+    // Only a message that is here to its end goes on, for the service may be lost in the middle.
+    if !message.here || (message.opcode == OpCode::Binary && !message.complete) {
+        return Ok((Fate::Gather, Note::None));
+    }
+    if message.opcode == OpCode::Binary {
+        return attachment(talk, message.bytes);
+    }
+    match message.bytes.first().copied().and_then(EnginePacket::from_digit) {
+        Some(EnginePacket::Message) if !talk.upstream.is_open() => return Err(Ended::ServiceFault("engineio_open")),
+        Some(EnginePacket::Message) => return packet(talk, message, now),
+        Some(EnginePacket::Open) => {
+            let open = ServiceOpen::parse(message.bytes).map_err(|_| Ended::ServiceFault("engineio_open"))?;
+            talk.upstream.rejoin(open.ping_interval_ms.saturating_add(open.ping_timeout_ms), now.instant);
+            talk.service.rejoin(talk.core, talk.upstream);
+        }
+        Some(EnginePacket::Ping) => {
+            talk.upstream.pinged(now.instant);
+            talk.core.say(Side::Service, b"3".to_vec());
+        }
+        Some(EnginePacket::Close) => return Err(Ended::ServiceClosed(CloseCode::NO_STATUS)),
+        Some(EnginePacket::Noop | EnginePacket::Pong | EnginePacket::Upgrade) => {}
+        None => return Err(Ended::ServiceFault("engineio_packet")),
+    }
+    Ok((Fate::Drop, Note::None))
+}
+
+/// An attachment belongs to the packet that was begun.
+fn attachment(talk: &mut Conversation<'_>, bytes: &[u8]) -> Result<(Fate, Note), Ended> {
+    let mut packet = talk.service.begun.take().ok_or(Ended::ServiceFault("attachment_stray"))?;
+    packet.attach(bytes.to_vec());
+    if packet.is_whole() {
+        talk.service.namespaces.got_whole(packet.namespace);
+    }
+    send(talk, packet);
+    Ok((Fate::Drop, Note::None))
+}
+
+fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> Result<(Fate, Note), Ended> {
+    if talk.service.begun.is_some() {
+        return Err(Ended::ServiceFault("attachment_missing"));
+    }
+    let head = peek::peek_service(message.bytes, message.complete);
+    let head = head.map_err(|error| Ended::ServiceFault(error.code()))?;
+    let resumable = talk.client.resume.is_some();
+    if !message.complete && (head.attachments > 0 || talk.service.reads_whole(&head, resumable)) {
+        return Ok((Fate::Gather, Note::None));
+    }
+    talk.core.used(now);
+    let json = if message.complete { &message.bytes[head.data_at..] } else { &[] };
+    let (form, note) = heard(talk, &head, json, now);
+    talk.service.settle(talk.upstream);
+    let text = match form {
+        Form::Not => return Ok((Fate::Drop, note)),
+        // None of it is to be kept for a client that comes back either.
+        Form::AsItIs if head.attachments == 0 && talk.client.resume.is_none() => return Ok((Fate::Pass, note)),
+        Form::AsItIs => numbered(talk, &head, message.bytes).unwrap_or_else(|| message.bytes.to_vec()),
+        Form::WithAckId(id) => {
+            let mut changed = Vec::with_capacity(message.bytes.len() + 4);
+            encode::with_ack_id(message.bytes, head.data_at, head.ack_id.unwrap_or_default(), id, &mut changed);
+            changed
+        }
+    };
+    let namespace = talk.service.namespaces.find(head.namespace).map_or(0, |(number, _)| number);
+    send(talk, Box::new(WholePacket::new(namespace, head.ack_id, text, head.attachments)));
+    Ok((Fate::Drop, note))
+}
+
+/// What the packet means. `json` is its JSON, as far as that [is read](crate::session::socketio::SocketIo::reads_whole).
+fn heard(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: Now) -> (Form, Note) {
+    match head.kind {
+        PacketType::Event | PacketType::BinaryEvent => {
+            let slot = |name: &EventName<'_>| talk.core.rules.names.slot(name.as_str());
+            let note = Note::Event(head.event.as_ref().map_or(EventSlot::OTHER, slot));
+            if let Some(id) = head.ack_id {
+                return (talk.service.acks.service_asks(id).map_or(Form::AsItIs, Form::WithAckId), note);
+            }
+            if let Some(offset) = offset_of(json) {
+                match head.attachments {
+                    0 => talk.service.namespaces.got(head.namespace, offset),
+                    _ => talk.service.namespaces.gets(head.namespace, offset),
+                }
+            }
+            (Form::AsItIs, note)
+        }
+        PacketType::Ack | PacketType::BinaryAck => {
+            let answered =
+                head.ack_id.zip(talk.service.namespaces.find(head.namespace)).and_then(|(id, (number, _))| {
+                    talk.upstream.acknowledged(number, id);
+                    talk.service.acks.service_answers(number, id, now.instant)
+                });
+            (Form::AsItIs, answered.map_or(Note::None, |(slot, took)| Note::Acknowledged(slot, took)))
+        }
+        PacketType::Connect => (connected(talk, head, json), Note::None),
+        PacketType::ConnectError => {
+            let tells = talk.refused(head.namespace);
+            (if tells { Form::AsItIs } else { Form::Not }, Note::None)
+        }
+        PacketType::Disconnect => {
+            talk.leave(head.namespace);
+            (Form::AsItIs, Note::None)
+        }
+    }
+}
+
+/// The service lets the client into a namespace.
+fn connected(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8]) -> Form {
+    match talk.service.namespaces.joined(head.namespace, json) {
+        Some(Answered::News) => {
+            talk.client.joined();
+            if talk.service.namespaces.numbers_events(head.namespace) {
+                // The service has connection state recovery of its own.
+                talk.client.resume = None;
+            }
+            Form::AsItIs
+        }
+        Some(Answered::Recovered) => Form::Not,
+        None => Form::AsItIs,
+    }
+}
+
+/// What a packet becomes on its way to a client that may come back. `None`: it stays as it is.
+fn numbered(talk: &Conversation<'_>, head: &PacketHead<'_>, text: &[u8]) -> Option<Vec<u8>> {
+    let resume = talk.client.resume.as_ref()?;
+    let mut changed = Vec::with_capacity(text.len() + 24);
+    match head.kind {
+        PacketType::Event | PacketType::BinaryEvent if head.ack_id.is_none() => {
+            encode::with_argument(text, resume.next_number(), &mut changed);
+        }
+        PacketType::Connect => {
+            let socket_id = talk.service.namespaces.socket_id(head.namespace);
+            encode::connected(head.namespace, socket_id, Some(resume.pid), &mut changed);
+        }
+        _ => return None,
+    }
+    Some(changed)
+}
+
+/// Sends a packet to the client once it has every attachment.
+fn send(talk: &mut Conversation<'_>, packet: Box<WholePacket>) {
+    if packet.is_whole() {
+        talk.say_or_keep(packet);
+    } else {
+        talk.service.begun = Some(packet);
+    }
+}
+
+/// The offset of connection state recovery: the last argument of an event, where that is a string without escapes.
+fn offset_of(json: &[u8]) -> Option<&str> {
+    let arguments = json.strip_suffix(b"\"]")?;
+    let begin = arguments.iter().rposition(|&byte| byte == b'"')? + 1;
+    let offset = std::str::from_utf8(&arguments[begin..]).ok()?;
+    // The first string of an event is its name.
+    let is_argument = arguments[..begin - 1].last() == Some(&b',');
+    (is_argument && offset.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))).then_some(offset)
+}

@@ -1,0 +1,70 @@
+//! `[socketio]`: the Socket.IO endpoint.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::units::{ByteSize, Period};
+
+/// `[socketio]`: the Socket.IO endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SocketioTable {
+    /// The path of the endpoint, with the slash at its end.
+    pub path: String,
+    /// The transports clients may use. With both, a client that polls is offered to go over to WebSocket.
+    pub transports: Vec<Transport>,
+    /// The namespaces clients may join: names, or patterns with `*`.
+    pub namespaces: Vec<String>,
+    /// How often a client is pinged.
+    pub ping_interval: Period,
+    /// How long a client may take to answer a ping.
+    pub ping_timeout: Period,
+    /// How long a client may take to join its first namespace.
+    pub connect_timeout: Period,
+    /// The largest message a client may send, and the largest payload it may post. Socket.IO's own default is 1MB.
+    pub max_payload: ByteSize,
+    /// May a session that polls be used from the address alone that opened it? Token and origin must be the same
+    /// always; the address of a phone changes.
+    pub same_address: bool,
+    /// The name of a cookie with the session id, for a load balancer in front that needs one. Without it none is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"io")]
+    pub cookie: Option<String>,
+}
+
+/// Engine.IO's transports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// A WebSocket connection.
+    Websocket,
+    /// Long-polling: HTTP requests, one waiting for packets and one bringing them.
+    Polling,
+}
+
+impl Transport {
+    /// The name in URLs, metrics and the log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Websocket => "websocket",
+            Self::Polling => "polling",
+        }
+    }
+}
+
+impl Default for SocketioTable {
+    fn default() -> Self {
+        Self {
+            path: "/socket.io/".to_owned(),
+            transports: vec![Transport::Websocket, Transport::Polling],
+            namespaces: vec!["*".to_owned()],
+            ping_interval: Period::from_secs(25),
+            ping_timeout: Period::from_secs(20),
+            connect_timeout: Period::from_secs(45),
+            max_payload: ByteSize(1_000_000),
+            same_address: false,
+            cookie: None,
+        }
+    }
+}

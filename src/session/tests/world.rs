@@ -1,0 +1,252 @@
+//! A session with both of its ends, and a clock of its own. It does what the relay does, and decides as little.
+
+use std::{
+    io::Write as _,
+    mem,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use jsonwebtoken::{EncodingKey, Header};
+
+use crate::{
+    config::Config,
+    event_names::EventNames,
+    policy::{
+        auth::shared_keys::SharedKeys,
+        identity::Identity,
+        policies::{Policies, PolicyTables},
+    },
+    session::{
+        Beginning, Session, View,
+        action::{Action, Ready, Spoken},
+        ended::Ended,
+        engineio::Handshake,
+        event::Event,
+        hold::HoldRules,
+        message::{Fate, Message, Note, Side},
+        now::Now,
+        plain::PlainRules,
+        rules::SessionRules,
+    },
+    units::{Period, SecretSource},
+    wire::{
+        engineio::id::{Home, Id, NodeId},
+        websocket::frame::OpCode,
+    },
+};
+
+const SECRET: &[u8] = b"a secret of thirty-two bytes, no less";
+
+pub(in crate::session) const RESTARTED: &str = r#"{"error":"Service restarted","retriable":true}"#;
+
+const OPEN: &str = r#"0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
+
+/// A conversation, and what has reached either side since it was last asked.
+pub(in crate::session) struct World {
+    pub(in crate::session) session: Session,
+    pub(in crate::session) now: Now,
+    /// Texts and, as `<n bytes>`, attachments.
+    pub(in crate::session) at_service: Vec<String>,
+    pub(in crate::session) at_client: Vec<String>,
+    /// Actions other than what is said.
+    pub(in crate::session) actions: Vec<Action>,
+    /// What was learned from the last message.
+    pub(in crate::session) note: Note,
+}
+
+pub(in crate::session) fn id<K>(random: u8) -> Id<K> {
+    Id::new(Home { node: NodeId::new([1; 6]), worker: 0 }, [random; 13])
+}
+
+fn rules(change: impl FnOnce(&mut Config)) -> Arc<SessionRules> {
+    let mut secret = tempfile::NamedTempFile::new().unwrap();
+    secret.write_all(SECRET).unwrap();
+    let mut config = Config::default();
+    config.auth.secret = Some(SecretSource::File(secret.path().to_owned()));
+    config.auth.leeway = Period::OFF;
+    change(&mut config);
+    let tables = PolicyTables {
+        auth: &config.auth,
+        origins: &config.origins,
+        namespaces: &config.socketio.namespaces,
+        rate_limit: &config.rate_limit,
+    };
+    Arc::new(SessionRules {
+        policies: Policies::compile(&tables, &Arc::new(SharedKeys::new(Box::new(|| {}))), 1).unwrap(),
+        names: Arc::new(EventNames::new(10, [])),
+        ping_interval: config.socketio.ping_interval.0,
+        ping_timeout: config.socketio.ping_timeout.0,
+        connect_timeout: config.socketio.connect_timeout.0,
+        idle_timeout: None,
+        hold: HoldRules::compile(&config.session).unwrap(),
+    })
+}
+
+impl World {
+    /// A client that has yet to join a namespace.
+    pub(in crate::session) fn new(change: impl FnOnce(&mut Config)) -> Self {
+        let (rules, now) = (rules(change), Now { instant: Instant::now(), wall: SystemTime::now() });
+        let pid = rules.hold.resume.is_some().then(|| id(9));
+        let handshake = Handshake { sid: id(7), pid, token: Ok(None), certified: None };
+        Self::of(Session::socketio(beginning(rules), handshake, now), now)
+    }
+
+    /// A client of a plain route, whose service has chosen the subprotocol `chat`.
+    pub(in crate::session) fn plain(route: PlainRules, change: impl FnOnce(&mut Config)) -> Self {
+        let (rules, now) = (rules(change), Now { instant: Instant::now(), wall: SystemTime::now() });
+        let session = Session::plain(beginning(rules), Arc::new(route), Some("chat"), Identity::anonymous(), now);
+        Self::of(session, now)
+    }
+
+    fn of(session: Session, now: Now) -> Self {
+        let (at_service, at_client, actions) = (Vec::new(), Vec::new(), Vec::new());
+        Self { session, now, at_service, at_client, actions, note: Note::None }
+    }
+
+    /// A client that needs no token.
+    pub(in crate::session) fn without_auth(change: impl FnOnce(&mut Config)) -> Self {
+        Self::new(|config| {
+            config.auth.required = false;
+            change(config);
+        })
+    }
+
+    /// A client that is in `/`, and everything about that done.
+    pub(in crate::session) fn joined(change: impl FnOnce(&mut Config)) -> Self {
+        let mut world = Self::without_auth(change);
+        assert_eq!(world.client("40"), Fate::Drop);
+        world.opens();
+        world.service(r#"40{"sid":"first"}"#);
+        world.at_service.clear();
+        world.at_client.clear();
+        world.actions.clear();
+        world
+    }
+
+    pub(in crate::session) fn message(&mut self, from: Side, opcode: OpCode, bytes: &[u8]) -> Fate {
+        let message = Message { opcode, bytes, complete: true, here: true };
+        let (fate, note) = self.session.message(from, &message, self.now);
+        self.note = note;
+        if fate == Fate::Pass {
+            let text = match opcode {
+                OpCode::Binary => format!("<{} bytes>", bytes.len()),
+                _ => String::from_utf8(bytes.to_vec()).unwrap(),
+            };
+            self.end_of(from.other()).push(text);
+        }
+        self.obey();
+        fate
+    }
+
+    fn end_of(&mut self, side: Side) -> &mut Vec<String> {
+        match side {
+            Side::Client => &mut self.at_client,
+            Side::Service => &mut self.at_service,
+        }
+    }
+
+    /// The client sends a text message.
+    pub(in crate::session) fn client(&mut self, text: &str) -> Fate {
+        self.message(Side::Client, OpCode::Text, text.as_bytes())
+    }
+
+    /// The client sends an attachment.
+    pub(in crate::session) fn attaches(&mut self, bytes: &[u8]) -> Fate {
+        self.message(Side::Client, OpCode::Binary, bytes)
+    }
+
+    /// The service sends a text message.
+    pub(in crate::session) fn service(&mut self, text: &str) -> Fate {
+        self.message(Side::Service, OpCode::Text, text.as_bytes())
+    }
+
+    /// The service opens its leg.
+    pub(in crate::session) fn opens(&mut self) {
+        self.service(OPEN);
+    }
+
+    pub(in crate::session) fn event(&mut self, event: Event<'_>) -> Note {
+        let note = self.session.event(event, self.now);
+        self.obey();
+        note
+    }
+
+    /// The service is lost, or was dialled in vain; the next dial is due at once. True: the session goes on.
+    pub(in crate::session) fn loses(&mut self, why: Ended) -> bool {
+        self.event(Event::Lost(why));
+        let goes_on = self.ended().is_none();
+        if goes_on {
+            assert!(self.actions.contains(&Action::Detach(Side::Service, why)));
+            self.actions.clear();
+            self.event(Event::DialLater { at: self.now.instant, reserved: false });
+        }
+        goes_on
+    }
+
+    pub(in crate::session) fn passes(&mut self, time: Duration) {
+        self.now = Now { instant: self.now.instant + time, wall: self.now.wall + time };
+        self.session.timeout(self.now);
+        self.obey();
+    }
+
+    /// A client that says something now and then, so that it is not given up.
+    pub(in crate::session) fn passes_with_a_heartbeat(&mut self, time: Duration) {
+        self.passes(time);
+        self.client("3");
+    }
+
+    /// Does what the relay does.
+    fn obey(&mut self) {
+        while let Some(action) = self.session.poll(Ready::BOTH) {
+            let Action::Say(to, spoken) = action else {
+                self.actions.push(action);
+                continue;
+            };
+            let texts: Vec<String> = match &spoken {
+                Spoken::Own(OpCode::Text, text) => vec![String::from_utf8(text.to_vec()).unwrap()],
+                Spoken::Own(opcode, payload) => vec![format!("{opcode:?} {payload:?}")],
+                Spoken::Packet(packet) => {
+                    let attachments = packet.attachments().map(|bytes| format!("<{} bytes>", bytes.len()));
+                    let text = String::from_utf8(packet.payload().to_vec()).unwrap();
+                    std::iter::once(text).chain(attachments).collect()
+                }
+            };
+            self.end_of(to).extend(texts);
+        }
+    }
+
+    pub(in crate::session) fn ended(&self) -> Option<Ended> {
+        self.session.ended()
+    }
+
+    pub(in crate::session) const fn view(&self) -> View<'_> {
+        self.session.view()
+    }
+
+    /// What has reached the service since the last look.
+    pub(in crate::session) fn service_got(&mut self) -> Vec<String> {
+        mem::take(&mut self.at_service)
+    }
+
+    /// What has reached the client since the last look, without pings.
+    pub(in crate::session) fn client_got(&mut self) -> Vec<String> {
+        mem::take(&mut self.at_client).into_iter().filter(|text| text != "2").collect()
+    }
+
+    /// What was to be done since the last look, beside what is said.
+    pub(in crate::session) fn done(&mut self) -> Vec<Action> {
+        mem::take(&mut self.actions)
+    }
+
+    pub(in crate::session) fn token(&self, lives: Duration) -> String {
+        let exp = (self.now.wall + lives).duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let claims = serde_json::json!({ "sub": "ada", "exp": exp });
+        jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).unwrap()
+    }
+}
+
+fn beginning(rules: Arc<SessionRules>) -> Beginning {
+    Beginning { rules, peer: IpAddr::V4(Ipv4Addr::LOCALHOST), seed: 1 }
+}
