@@ -5,8 +5,7 @@
 //! nothing, and closes both legs once the session has [`ended`](Session::ended). Messages are judged one by one, and what
 //! the session says instead of one, or of several, is said in the place of the last of them.
 //!
-//! Each leg has a speech of its own: [`ClientSpeech`] and [`ServiceSpeech`]. Everything that does not depend on it is in
-//! `core` and `upstream`.
+//! Each leg has a speech of its own. Everything that does not depend on it is in `core` and `upstream`.
 
 pub mod acks;
 pub mod action;
@@ -22,6 +21,7 @@ pub mod event;
 pub mod flood;
 pub mod heartbeat;
 pub mod hold;
+mod membership;
 pub mod message;
 pub mod namespaces;
 pub mod now;
@@ -32,17 +32,19 @@ pub mod replay;
 mod resume;
 pub mod rules;
 mod service_packet;
+pub mod snapshot;
 mod socketio;
+mod speech;
 pub mod table;
 pub mod upstream;
+pub mod view;
 
-use std::{
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, sync::Arc, time::Instant};
+
+use http::{HeaderName, HeaderValue};
 
 use self::{
+    acks::Acks,
     action::{Action, Ready, Spoken},
     conversation::Conversation,
     core::Core,
@@ -50,23 +52,25 @@ use self::{
     engineio::{EngineIo, Handshake},
     event::Event,
     heartbeat::Beat,
+    membership::Membership,
     message::{Fate, Message, Note, Side},
-    namespaces::Membership,
+    namespaces::Namespaces,
     now::Now,
     plain::{Plain, PlainRules},
     question::{Answer, Claim},
     queue::WholePacket,
+    resume::Resume,
     rules::SessionRules,
+    snapshot::{Blob, IdentityData, Snapshot, SnapshotError},
     socketio::SocketIo,
+    speech::{ClientSpeech, ServiceSpeech},
     upstream::{Due, Stage, Upstream, backoff},
+    view::View,
 };
 use crate::{
     policy::identity::Identity,
     wire::{
-        engineio::{
-            id::{Pid, Sid},
-            packet::EnginePacket,
-        },
+        engineio::{id::Pid, packet::EnginePacket},
         websocket::{
             close::{self, CloseCode},
             frame::OpCode,
@@ -87,33 +91,6 @@ pub struct Session {
     upstream: Upstream,
     client: ClientSpeech,
     service: ServiceSpeech,
-}
-
-/// What is spoken with the client.
-#[derive(Debug)]
-enum ClientSpeech {
-    /// Socket.IO v5 inside Engine.IO v4.
-    EngineIo(EngineIo),
-    /// WebSocket messages, as they are.
-    Plain,
-}
-
-/// What is spoken with the service.
-#[derive(Debug)]
-enum ServiceSpeech {
-    /// Socket.IO v5 inside Engine.IO v4.
-    SocketIo(SocketIo),
-    /// WebSocket messages, as they are.
-    Plain(Plain),
-}
-
-/// How the messages of a service must be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reading {
-    /// Whether each must be complete before it is judged.
-    pub whole: bool,
-    /// Whether text must be checked to be UTF-8 (RFC 6455 §8.1): where no parser behind the gate does it.
-    pub checks_text: bool,
 }
 
 /// What every session begins with.
@@ -158,6 +135,68 @@ impl Session {
             client: ClientSpeech::Plain,
             service: ServiceSpeech::Plain(Plain::new(rules, protocol)),
         }
+    }
+
+    /// The session as plain data, to be [continued](Self::restore) on another node; `handshake` is what the service hears at
+    /// its handshake. Both legs must be gone. What is left of the session's budgets is used up, for this session is over.
+    /// `None`: it cannot be continued, because its client cannot come back to it or is there.
+    pub fn snapshot(&mut self, handshake: &[u8], now: Now) -> Option<Snapshot> {
+        let (ClientSpeech::EngineIo(client), ServiceSpeech::SocketIo(service)) = (&self.client, &self.service) else {
+            return None;
+        };
+        let resume = client.resume.as_ref().filter(|_| self.core.ended().is_none())?;
+        let identity = self.core.identity.as_ref()?;
+        let header = |(name, value): &(HeaderName, HeaderValue)| (name.as_str().to_owned(), value.as_bytes().into());
+        let (idle_for, told_for) = self.core.quiet_for(now);
+        Some(Snapshot {
+            pid: resume.pid.to_string(),
+            handshake: handshake.into(),
+            resume: resume.save(now.instant)?,
+            upstream: self.upstream.save(now.instant)?,
+            identity: IdentityData {
+                user: identity.user().map(Into::into),
+                lives: identity.expires_at().map(|end| end.duration_since(now.wall).unwrap_or_default()),
+                forward_headers: identity.forward_headers().iter().map(header).collect(),
+            },
+            certified: client.certified.clone(),
+            idle_for,
+            told_for,
+            refused_connects: client.refused_connects,
+            budgets: self.core.use_up_budgets(now),
+            namespaces: service.namespaces.save(),
+            acks: service.acks.save(&self.core.rules.names, now.instant),
+        })
+    }
+
+    /// The session of a [snapshot](Self::snapshot): its client is absent, and its service is to be dialled.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Invalid`] for a value that no session has.
+    pub fn restore(snapshot: Snapshot, beginning: Beginning, now: Now) -> Result<Self, SnapshotError> {
+        let invalid = SnapshotError::Invalid;
+        let pid = Pid::parse(&snapshot.pid).ok_or(invalid("pid"))?;
+        let header = |(name, value): (String, Blob)| {
+            Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(&value.0).ok()?))
+        };
+        let IdentityData { user, lives, forward_headers } = snapshot.identity;
+        let headers = forward_headers.into_iter().map(header).collect::<Option<_>>().ok_or(invalid("headers"))?;
+        let identity = Identity::continued(user, lives.map(|lives| now.wall + lives), headers);
+        let mut core = Core::new(beginning.rules, beginning.peer, beginning.seed, now);
+        core.restore(identity, &snapshot.budgets, now);
+        core.was_quiet_for((snapshot.idle_for, snapshot.told_for), now);
+        let service = SocketIo {
+            namespaces: Namespaces::load(snapshot.namespaces).ok_or(invalid("namespaces"))?,
+            acks: Acks::load(snapshot.acks, &core.rules.names, now.instant),
+            begun: None,
+        };
+        let resume = Resume::load(pid, snapshot.resume, now.instant);
+        let client = EngineIo::absent(resume, snapshot.certified, snapshot.refused_connects);
+        Ok(Self {
+            core,
+            upstream: Upstream::load(snapshot.upstream, now.instant),
+            client: ClientSpeech::EngineIo(client),
+            service: ServiceSpeech::SocketIo(service),
+        })
     }
 
     /// What happens to a message of one side, and what was learned from it. It is judged again whenever its fate was
@@ -253,7 +292,7 @@ impl Session {
         if let Some(mut talk) = self.conversation() {
             talk.timeout(now);
         }
-        if self.absent_since().is_none() {
+        if self.client.absent_since().is_none() {
             self.beat(now);
         }
         self.conclude(now);
@@ -303,15 +342,10 @@ impl Session {
     #[must_use]
     pub fn deadline(&self) -> Instant {
         let hold = &self.core.rules.hold;
-        let (connect_by, resume) = match &self.client {
-            ClientSpeech::EngineIo(client) => {
-                (client.connect_by(), client.resume.as_ref().and_then(|resume| resume.deadline(hold)))
-            }
-            ClientSpeech::Plain => (None, None),
-        };
-        let beat = self.absent_since().is_none().then(|| self.core.heartbeat.due());
-        let others = [connect_by, resume, self.upstream.deadline(hold), beat];
-        let deadline = self.core.deadlines().into_iter().chain(others).flatten().min();
+        let beat = self.client.absent_since().is_none().then(|| self.core.heartbeat.due());
+        let others = [self.upstream.deadline(hold), beat];
+        let deadlines = self.core.deadlines().into_iter().chain(self.client.deadlines(hold)).chain(others);
+        let deadline = deadlines.flatten().min();
         // An absent client always has a timeout, so a deadline always exists.
         deadline.unwrap_or_else(|| self.core.heartbeat.due())
     }
@@ -344,7 +378,8 @@ impl Session {
     /// The session as others see it.
     #[must_use]
     pub const fn view(&self) -> View<'_> {
-        View(self)
+        let Self { core, upstream, client, service } = self;
+        View { core, upstream, client, service }
     }
 
     const fn conversation(&mut self) -> Option<Conversation<'_>> {
@@ -353,13 +388,6 @@ impl Session {
                 Some(Conversation { client, service, upstream: &mut self.upstream, core: &mut self.core })
             }
             _ => None,
-        }
-    }
-
-    fn absent_since(&self) -> Option<Instant> {
-        match &self.client {
-            ClientSpeech::EngineIo(client) => client.absent_since(),
-            ClientSpeech::Plain => None,
         }
     }
 
@@ -386,12 +414,12 @@ impl Session {
     fn lost(&mut self, why: Ended, now: Now) {
         let is_known = match self.upstream.stage() {
             Stage::Down { .. } => why.service_may_return(),
-            _ => why.client_may_return() && self.absent_since().is_some(),
+            _ => why.client_may_return() && self.client.absent_since().is_some(),
         };
         if self.ended().is_some() || is_known {
             return;
         }
-        if !why.service_may_return() || self.core.rules.hold.hold.is_none() || !self.holds_after(why) {
+        if !why.service_may_return() || self.core.rules.hold.hold.is_none() || !self.service.holds_after(why) {
             return self.core.end(why);
         }
         if let ServiceSpeech::SocketIo(service) = &mut self.service {
@@ -405,14 +433,6 @@ impl Session {
         self.core.actions.push(Action::Detach(Side::Service, why));
     }
 
-    /// Whether the client has something to wait for.
-    fn holds_after(&self, why: Ended) -> bool {
-        match &self.service {
-            ServiceSpeech::SocketIo(service) => !service.namespaces.is_empty(),
-            ServiceSpeech::Plain(service) => service.holds_after(why),
-        }
-    }
-
     /// An end that concerns the client's connection alone: the client may come back. A page that is left does not come
     /// back, nor does a client that is in no namespace.
     fn conclude(&mut self, now: Now) {
@@ -423,108 +443,6 @@ impl Session {
         if is_present && talk.service.namespaces.names().next().is_some() {
             talk.client_lost(why, now);
         }
-    }
-}
-
-/// A session as the log, the gauges, `/sessions` and the relay's dials see it.
-#[derive(Debug, Clone, Copy)]
-pub struct View<'a>(&'a Session);
-
-impl<'a> View<'a> {
-    /// The verified user, from the first accepted CONNECT or the handshake on. `None` before.
-    #[must_use]
-    pub const fn identity(self) -> Option<&'a Identity> {
-        self.0.core.identity.as_ref()
-    }
-
-    /// The client's address.
-    #[must_use]
-    pub const fn peer(self) -> IpAddr {
-        self.0.core.peer
-    }
-
-    /// What the client knows the session by. `None` on a plain WebSocket route.
-    #[must_use]
-    pub const fn sid(self) -> Option<Sid> {
-        match &self.0.client {
-            ClientSpeech::EngineIo(client) => Some(client.sid),
-            ClientSpeech::Plain => None,
-        }
-    }
-
-    /// What the client shows to come back. `None`: it cannot.
-    #[must_use]
-    pub fn pid(self) -> Option<Pid> {
-        match &self.0.client {
-            ClientSpeech::EngineIo(client) => client.resume.as_ref().map(|resume| resume.pid),
-            ClientSpeech::Plain => None,
-        }
-    }
-
-    /// The namespaces that are joined.
-    #[must_use]
-    pub fn namespaces(self) -> Vec<String> {
-        match &self.0.service {
-            ServiceSpeech::SocketIo(service) => service.namespaces.names().map(str::to_owned).collect(),
-            ServiceSpeech::Plain(_) => Vec::new(),
-        }
-    }
-
-    /// The last heartbeat's round trip.
-    #[must_use]
-    pub const fn rtt(self) -> Option<Duration> {
-        self.0.core.heartbeat.rtt()
-    }
-
-    /// How the messages of the service must be read.
-    #[must_use]
-    pub fn service_reading(self) -> Reading {
-        match &self.0.service {
-            ServiceSpeech::SocketIo(_) => Reading { whole: false, checks_text: false },
-            ServiceSpeech::Plain(service) => Reading { whole: service.rules.reads_messages(), checks_text: true },
-        }
-    }
-
-    /// The side of the service: `away`, `joining` or `open`. `None`: it was never dialled.
-    #[must_use]
-    pub const fn service(self) -> Option<&'static str> {
-        match self.0.upstream.stage() {
-            Stage::Unwanted => None,
-            Stage::Down { .. } | Stage::Dialling => Some("away"),
-            Stage::Rejoining => Some("joining"),
-            Stage::Flowing => Some("open"),
-        }
-    }
-
-    /// Since when the session is without the service that it had, or could not reach. `None`: it has it, or dials it for the
-    /// first time.
-    #[must_use]
-    pub fn service_down_since(self) -> Option<Instant> {
-        self.0.upstream.down_since().filter(|_| self.0.upstream.is_redial())
-    }
-
-    /// Packets of the client that wait for the service, and their bytes.
-    #[must_use]
-    pub fn waiting(self) -> (usize, usize) {
-        self.0.upstream.backlog().map_or((0, 0), |backlog| (backlog.queue.len(), backlog.queue.bytes()))
-    }
-
-    /// Packets that were dropped from a queue.
-    #[must_use]
-    pub const fn dropped(self) -> u64 {
-        self.0.upstream.dropped()
-    }
-
-    /// Packets of the client that were dropped or wait, and would not reach the service if the session ended now.
-    #[must_use]
-    pub fn unsent(self) -> u64 {
-        self.dropped() + self.waiting().0 as u64
-    }
-
-    /// What the side that closed said of it.
-    #[must_use]
-    pub fn close_reason(self) -> &'a str {
-        &self.0.core.close_reason
     }
 }
 

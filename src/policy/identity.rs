@@ -90,6 +90,16 @@ impl Identity {
         Self { user, expires_at: Some(expires_at), forward_headers }
     }
 
+    /// An identity that was verified before, on this node or another one of the same cluster, by what it was then.
+    #[must_use]
+    pub fn continued(
+        user: Option<Box<str>>,
+        expires_at: Option<SystemTime>,
+        forward_headers: Box<[(HeaderName, HeaderValue)]>,
+    ) -> Self {
+        Self { user, expires_at, forward_headers }
+    }
+
     /// The user, from the first of `auth.user_claim` that the token has, or from a client certificate.
     #[must_use]
     pub fn user(&self) -> Option<&str> {

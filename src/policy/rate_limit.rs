@@ -158,6 +158,31 @@ impl RateLimits {
         Meters(self.rules.iter().enumerate().map(meter).collect())
     }
 
+    /// Uses up what is left of each rule that counts this session alone, so that the session can go on elsewhere with it.
+    /// `None` for a rule that counts a user or an address.
+    #[must_use]
+    pub fn use_up(&self, meters: &Meters, now: Instant) -> Vec<Option<u32>> {
+        let left = |meter: &Meter| match meter {
+            Meter::Own(limiter) => Some(limiter.use_up(now)),
+            Meter::Shared(_) => None,
+        };
+        meters.0.iter().map(left).collect()
+    }
+
+    /// The meters of a session that goes on with what was [left](Self::use_up). Rules that are others now count anew.
+    #[must_use]
+    pub fn continued(&self, user: Option<&str>, ip: IpAddr, left: &[Option<u32>], now: Instant) -> Meters {
+        let mut meters = self.open(user, ip, now);
+        if left.len() == meters.0.len() {
+            for ((meter, rule), left) in meters.0.iter_mut().zip(&self.rules).zip(left) {
+                if let (Meter::Own(_), Some(left)) = (&meter, left) {
+                    *meter = Meter::Own(Limiter::with_left(rule.quota, *left, now));
+                }
+            }
+        }
+        meters
+    }
+
     /// May this packet go on? All rules that count its event are asked in order, and the first to refuse ends it.
     ///
     /// What the rules before it have counted stays counted: a packet over a later limit is a packet all the same, and

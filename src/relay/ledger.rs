@@ -9,11 +9,12 @@ use crate::{
     },
     relay::{cell::SessionCell, worker::Worker},
     session::{
-        Session, View,
+        Session,
         ended::Ended,
         message::{Answered, Fate, Message, Note, Refused, Side},
         now::Now,
         table::Transport,
+        view::View,
     },
 };
 

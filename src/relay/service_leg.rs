@@ -16,7 +16,7 @@ use crate::{
         leg::websocket::WebSocketLeg,
         stream::ServiceStream,
     },
-    session::{Reading, answer::Close, ended::Ended},
+    session::{answer::Close, ended::Ended, view::Reading},
     wire::websocket::{
         frame::{FrameHeader, OpCode, Sender},
         mask,

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::event_names::EventSlot;
+use crate::{
+    event_names::{EventNames, EventSlot},
+    session::snapshot::{AcksData, WaitingData},
+};
 
 /// As many packets of one session are known to wait for their ack; more pass, unmeasured, and fail in silence.
 const WAITING_MAX: usize = 1024;
@@ -102,6 +105,28 @@ impl Acks {
         let (kept, lost) = std::mem::take(&mut self.waiting).into_iter().partition(|waiting| stays(waiting));
         self.waiting = kept;
         lost
+    }
+
+    /// As plain data, while the service is down.
+    pub(super) fn save(&self, names: &EventNames, now: Instant) -> AcksData {
+        let waiting = self.waiting.iter().map(|waiting| WaitingData {
+            id: waiting.id,
+            namespace: waiting.namespace,
+            event: names.name(waiting.slot).to_owned(),
+            waits_for: now.saturating_duration_since(waiting.since),
+        });
+        AcksData { base: self.base, next: self.next, waiting: waiting.collect() }
+    }
+
+    /// The acks that were [saved](Self::save).
+    pub(super) fn load(saved: AcksData, names: &EventNames, now: Instant) -> Self {
+        let waiting = saved.waiting.into_iter().take(WAITING_MAX).map(|waiting| Waiting {
+            id: waiting.id,
+            namespace: waiting.namespace,
+            slot: names.slot(&waiting.event),
+            since: now.checked_sub(waiting.waits_for).unwrap_or(now),
+        });
+        Self { waiting: waiting.collect(), owed_by_client: 0, base: saved.base, next: saved.next }
     }
 
     /// A namespace was left: its acks will not come.

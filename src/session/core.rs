@@ -102,6 +102,32 @@ impl Core {
         }
     }
 
+    /// Goes on with a session that was [saved](super::Session::snapshot).
+    pub(super) fn restore(&mut self, identity: Identity, budgets: &[Option<u32>], now: Now) {
+        let limits = &self.rules.policies.rate_limits;
+        self.meters = limits.continued(identity.user(), self.peer, budgets, now.instant);
+        self.expires = identity.expires_at().map(|end| now.instant_of(end));
+        self.identity = Some(identity);
+    }
+
+    /// Uses up what is left of the session's own budgets.
+    pub(super) fn use_up_budgets(&self, now: Now) -> Vec<Option<u32>> {
+        self.rules.policies.rate_limits.use_up(&self.meters, now.instant)
+    }
+
+    /// For how long no packet has come that is no heartbeat, and for how long the client has not been told of refused ones.
+    pub(super) fn quiet_for(&self, now: Now) -> (Duration, Option<Duration>) {
+        let since = |at: Instant| now.instant.saturating_duration_since(at);
+        (since(self.last_packet), self.told.map(since))
+    }
+
+    /// It was [so](Self::quiet_for) when the session was saved.
+    pub(super) fn was_quiet_for(&mut self, (idle, told): (Duration, Option<Duration>), now: Now) {
+        let before = |ago| now.instant.checked_sub(ago).unwrap_or(now.instant);
+        self.last_packet = before(idle);
+        self.told = told.map(before);
+    }
+
     /// The client is back, with another connection and perhaps another token of the same user.
     pub(super) fn reattach(&mut self, peer: IpAddr, identity: Identity, now: Now) {
         self.peer = peer;

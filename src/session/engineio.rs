@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     policy::{token_source::Token, verdict::Refusal},
     session::{message::Ticket, now::Now, question::Returning, resume::Resume},
-    wire::engineio::id::{Pid, Sid},
+    wire::engineio::id::{ID_RANDOM_BYTES, Pid, Sid},
 };
 
 /// A client whose CONNECT was refused for good has this long to go by itself.
@@ -81,6 +81,21 @@ impl EngineIo {
             pending: None,
             refused_connects: 0,
             connect_by: Some(connect_by),
+        }
+    }
+
+    /// An absent client that can come back with this.
+    pub(super) fn absent(resume: Resume, certified: Option<Box<str>>, refused_connects: u8) -> Self {
+        Self {
+            // No client knows it: the one that comes back brings another.
+            sid: Sid::new(resume.pid.home(), [0; ID_RANDOM_BYTES]),
+            resume: Some(Box::new(resume)),
+            token: None,
+            certified,
+            attachments: Attachments::default(),
+            pending: None,
+            refused_connects,
+            connect_by: None,
         }
     }
 

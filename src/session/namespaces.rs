@@ -5,22 +5,16 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::wire::socketio::encode;
+use crate::{
+    session::{
+        membership::Membership,
+        snapshot::{Blob, NamespaceData},
+    },
+    wire::socketio::encode,
+};
 
 /// How many namespaces one session may have at once.
 pub const NAMESPACES_MAX: usize = 16;
-
-/// Where a session stands with one namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Membership {
-    /// Never asked for, refused, or left.
-    #[default]
-    Apart,
-    /// CONNECT was sent to the service, its answer is awaited.
-    Connecting,
-    /// The service answered with a socket id.
-    Joined,
-}
 
 /// The namespaces of one session. Nearly every session has `/` alone, which therefore owns little memory.
 #[derive(Debug, Default)]
@@ -50,6 +44,26 @@ struct Memory {
     offset_to_come: Option<Box<str>>,
     /// CONNECT was said again, the answer is awaited.
     asked_again: bool,
+}
+
+impl Entry {
+    fn save(&self, name: &str) -> NamespaceData {
+        let memory = self.memory.as_deref();
+        NamespaceData {
+            name: name.into(),
+            membership: self.membership,
+            connect: memory.map(|memory| Blob(memory.connect.clone())).unwrap_or_default(),
+            socket_id: memory.and_then(|memory| memory.socket_id.clone()),
+            pid: memory.and_then(|memory| memory.pid.clone()),
+            offset: memory.and_then(|memory| memory.offset.clone()),
+        }
+    }
+
+    fn load(saved: NamespaceData) -> Self {
+        let NamespaceData { name: _, membership, connect, socket_id, pid, offset } = saved;
+        let memory = Memory { connect: connect.0, socket_id, pid, offset, ..Memory::default() };
+        Self { membership, memory: (membership != Membership::Apart).then(|| Box::new(memory)) }
+    }
 }
 
 /// What the service's answer to CONNECT means for the client.
@@ -206,6 +220,21 @@ impl Namespaces {
         let root = (self.root.membership == Membership::Joined).then_some("/");
         let others = self.others.iter().filter(|(_, entry)| entry.membership == Membership::Joined);
         root.into_iter().chain(others.map(|(name, _)| &**name))
+    }
+
+    /// As plain data, by number.
+    pub(super) fn save(&self) -> Vec<NamespaceData> {
+        let root = std::iter::once(("/", &self.root));
+        let others = self.others.iter().map(|(name, entry)| (&**name, entry));
+        root.chain(others).map(|(name, entry)| entry.save(name)).collect()
+    }
+
+    /// The namespaces that were [saved](Self::save). `None` where there are none, or more than [`NAMESPACES_MAX`].
+    pub(super) fn load(saved: Vec<NamespaceData>) -> Option<Self> {
+        let mut entries = saved.into_iter().map(|saved| (saved.name.clone(), Entry::load(saved)));
+        let (_, root) = entries.next()?;
+        let others: Vec<_> = entries.collect();
+        (others.len() < NAMESPACES_MAX).then_some(Self { root, others })
     }
 
     fn number(&self, name: &str) -> Option<u8> {

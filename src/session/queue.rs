@@ -5,7 +5,10 @@ use std::collections::VecDeque;
 
 use zeroize::Zeroizing;
 
-use crate::wire::websocket::frame::OpCode;
+use crate::{
+    session::snapshot::{Blob, PacketData},
+    wire::websocket::frame::OpCode,
+};
 
 /// A packet with its attachments, or a message of a plain route, as it will be sent. Wiped when dropped: it may hold what the client keeps secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +47,29 @@ impl WholePacket {
     #[must_use]
     pub fn message(opcode: OpCode, payload: Vec<u8>) -> Self {
         Self { opcode, ..Self::new(0, None, payload, 0) }
+    }
+
+    /// As plain data.
+    pub(super) fn save(&self) -> PacketData {
+        PacketData {
+            namespace: self.namespace,
+            ack_id: self.ack_id,
+            sent: self.sent,
+            may_be_sent_again: self.may_be_sent_again,
+            text: Blob(self.payload.clone()),
+            attachments: self.attachments.iter().map(|bytes| Blob(bytes.clone())).collect(),
+        }
+    }
+
+    /// The packet that was [saved](Self::save).
+    pub(super) fn load(saved: PacketData) -> Self {
+        Self {
+            sent: saved.sent,
+            may_be_sent_again: saved.may_be_sent_again,
+            payload: saved.text.0,
+            attachments: saved.attachments.into_iter().map(|bytes| bytes.0).collect(),
+            ..Self::new(saved.namespace, saved.ack_id, Vec::new(), 0)
+        }
     }
 
     /// The next attachment.

@@ -13,6 +13,7 @@ use crate::{
         ended::Ended,
         hold::HoldRules,
         queue::{QueueBounds, WholePacket},
+        snapshot::{EndData, KeptData, ResumeData},
     },
     wire::engineio::id::Pid,
 };
@@ -84,6 +85,37 @@ impl Resume {
             unreturned: 0,
             returns_by: None,
         }
+    }
+
+    /// As plain data. `None` while the client is there.
+    pub(super) fn save(&self, now: Instant) -> Option<ResumeData> {
+        let (since, why) = self.absent?;
+        let kept = |kept: &Kept| KeptData { number: kept.number, said: kept.said, packet: kept.packet.save() };
+        Some(ResumeData {
+            next: self.next,
+            dropped: self.dropped,
+            absent_for: now.saturating_duration_since(since),
+            why: EndData::of(why)?,
+            unreturned: self.unreturned,
+            events: self.events.iter().map(kept).collect(),
+        })
+    }
+
+    /// What was [saved](Self::save).
+    pub(super) fn load(pid: Pid, saved: ResumeData, now: Instant) -> Self {
+        let kept =
+            |kept: KeptData| Kept { number: kept.number, said: kept.said, packet: WholePacket::load(kept.packet) };
+        let since = now.checked_sub(saved.absent_for).unwrap_or(now);
+        let mut resume = Self {
+            next: saved.next,
+            dropped: saved.dropped,
+            events: saved.events.into_iter().map(kept).collect(),
+            absent: Some((since, saved.why.ended())),
+            unreturned: saved.unreturned,
+            ..Self::new(pid)
+        };
+        resume.count_bytes();
+        resume
     }
 
     /// Since when the client is absent. `None`: it is there.

@@ -296,4 +296,5 @@ proptest! {
 mod absence;
 mod held;
 mod resumed;
+mod snapshots;
 pub(super) mod world;

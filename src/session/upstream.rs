@@ -17,6 +17,7 @@ use crate::session::{
     ended::Ended,
     hold::{HoldRules, Overflow},
     queue::{Queue, WholePacket},
+    snapshot::{EndData, UpstreamData},
 };
 
 /// A service that was there for less had not come back. Without this bound a client that makes the service close would
@@ -144,6 +145,27 @@ impl Upstream {
     /// Of a session that begins when the service is there.
     pub(super) const fn flowing() -> Self {
         Self::at(Stage::Flowing)
+    }
+
+    /// As plain data. `None` while the service is there.
+    pub(super) fn save(&self, now: Instant) -> Option<UpstreamData> {
+        let outage = self.outage().filter(|_| matches!(self.stage, Stage::Down { .. } | Stage::Dialling))?;
+        Some(UpstreamData {
+            down_for: now.saturating_duration_since(outage.since),
+            why: EndData::of(outage.why)?,
+            failures: outage.failures,
+            dropped: self.dropped,
+            queue: self.backlog.iter().flat_map(|backlog| backlog.queue.iter()).map(WholePacket::save).collect(),
+        })
+    }
+
+    /// What was [saved](Self::save); the service is to be dialled at once.
+    pub(super) fn load(saved: UpstreamData, now: Instant) -> Self {
+        let since = now.checked_sub(saved.down_for).unwrap_or(now);
+        let outage = Outage { failures: saved.failures, ..Outage::new(since, saved.why.ended()) };
+        let mut backlog = Backlog { outage: Some(outage), ..Backlog::default() };
+        saved.queue.into_iter().map(WholePacket::load).for_each(|packet| backlog.queue.push(packet));
+        Self { dropped: saved.dropped, backlog: Some(Box::new(backlog)), ..Self::at(Stage::Down { dial_at: now }) }
     }
 
     /// Whether the service has opened, so that something can be said to it.

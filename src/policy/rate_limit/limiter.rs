@@ -35,6 +35,25 @@ impl Limiter {
         Self(RateLimiter::direct_with_clock(quota, CallersClock))
     }
 
+    /// Of which so many are left.
+    pub(super) fn with_left(quota: Quota, left: u32, now: Instant) -> Self {
+        let limiter = Self::new(quota, now);
+        if let Some(used) = NonZeroU32::new(quota.messages.get().saturating_sub(left)) {
+            // As many as the whole burst are always there.
+            let _ = limiter.0.check_n(used);
+        }
+        limiter
+    }
+
+    /// Uses everything that is left: how many that were.
+    pub(super) fn use_up(&self, now: Instant) -> u32 {
+        CallersClock::set(now);
+        let takes =
+            |count: u32| NonZeroU32::new(count).is_some_and(|count| matches!(self.0.check_n(count), Ok(Ok(()))));
+        // Each power of two at most once, from the greatest on.
+        (0..u32::BITS).rev().map(|bit| 1 << bit).filter(|count| takes(*count)).sum()
+    }
+
     /// Uses one, or says when there will be one.
     pub(super) fn check(&self, now: Instant) -> Result<(), Instant> {
         CallersClock::set(now);

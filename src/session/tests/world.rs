@@ -19,7 +19,7 @@ use crate::{
         policies::{Policies, PolicyTables},
     },
     session::{
-        Beginning, Session, View,
+        Beginning, Session,
         action::{Action, Ready, Spoken},
         ended::Ended,
         engineio::Handshake,
@@ -29,6 +29,8 @@ use crate::{
         now::Now,
         plain::PlainRules,
         rules::SessionRules,
+        snapshot::Snapshot,
+        view::View,
     },
     units::{Period, SecretSource},
     wire::{
@@ -46,6 +48,7 @@ const OPEN: &str = r#"0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeou
 /// A conversation, and what has reached either side since it was last asked.
 pub(in crate::session) struct World {
     pub(in crate::session) session: Session,
+    rules: Arc<SessionRules>,
     pub(in crate::session) now: Now,
     /// Texts and, as `<n bytes>`, attachments.
     pub(in crate::session) at_service: Vec<String>,
@@ -90,19 +93,29 @@ impl World {
         let (rules, now) = (rules(change), Now { instant: Instant::now(), wall: SystemTime::now() });
         let pid = rules.hold.resume.is_some().then(|| id(9));
         let handshake = Handshake { sid: id(7), pid, token: Ok(None), certified: None };
-        Self::of(Session::socketio(beginning(rules), handshake, now), now)
+        Self::of(Session::socketio(beginning(Arc::clone(&rules)), handshake, now), rules, now)
     }
 
     /// A client of a plain route, whose service has chosen the subprotocol `chat`.
     pub(in crate::session) fn plain(route: PlainRules, change: impl FnOnce(&mut Config)) -> Self {
         let (rules, now) = (rules(change), Now { instant: Instant::now(), wall: SystemTime::now() });
-        let session = Session::plain(beginning(rules), Arc::new(route), Some("chat"), Identity::anonymous(), now);
-        Self::of(session, now)
+        let session =
+            Session::plain(beginning(Arc::clone(&rules)), Arc::new(route), Some("chat"), Identity::anonymous(), now);
+        Self::of(session, rules, now)
     }
 
-    fn of(session: Session, now: Now) -> Self {
+    fn of(session: Session, rules: Arc<SessionRules>, now: Now) -> Self {
         let (at_service, at_client, actions) = (Vec::new(), Vec::new(), Vec::new());
-        Self { session, now, at_service, at_client, actions, note: Note::None }
+        Self { session, rules, now, at_service, at_client, actions, note: Note::None }
+    }
+
+    /// The same session, written down and continued on another node.
+    pub(in crate::session) fn continued(&mut self) -> Option<Self> {
+        let snapshot = self.session.snapshot(b"GET /", self.now)?;
+        let read = Snapshot::decode(&snapshot.encode().unwrap()).unwrap();
+        assert_eq!(read, snapshot);
+        let session = Session::restore(read, beginning(Arc::clone(&self.rules)), self.now).unwrap();
+        Some(Self::of(session, Arc::clone(&self.rules), self.now))
     }
 
     /// A client that needs no token.

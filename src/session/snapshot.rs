@@ -1,0 +1,227 @@
+//! A session as plain data, so that another node can continue it: written when the node that has it goes away, read where
+//! its client comes back with the `pid`.
+//!
+//! Both legs are gone by then: the client is absent and the service down. Moments are written as durations, because clocks
+//! of two machines do not agree. The format is MessagePack with a version before it; a version that is not known is no
+//! error to the client, which gets a fresh session.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use zeroize::Zeroizing;
+
+use crate::{
+    session::{ended::Ended, membership::Membership},
+    wire::websocket::close::CloseCode,
+};
+
+/// The version that is written. It changes with every change of the types below.
+const VERSION: u16 = 1;
+
+/// A Socket.IO session without its legs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// What the client shows to come back.
+    pub pid: String,
+    /// What the service hears at its handshake, as the relay keeps it.
+    pub handshake: Blob,
+    pub(super) identity: IdentityData,
+    pub(super) certified: Option<Box<str>>,
+    pub(super) idle_for: Duration,
+    pub(super) told_for: Option<Duration>,
+    pub(super) refused_connects: u8,
+    /// What is left of each `[[rate_limit]]` that counts this session alone. `None`: it counts a user or an address.
+    pub(super) budgets: Vec<Option<u32>>,
+    pub(super) namespaces: Vec<NamespaceData>,
+    pub(super) acks: AcksData,
+    pub(super) resume: ResumeData,
+    pub(super) upstream: UpstreamData,
+}
+
+/// Whose session it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct IdentityData {
+    pub(super) user: Option<Box<str>>,
+    /// Until the token expires.
+    pub(super) lives: Option<Duration>,
+    pub(super) forward_headers: Vec<(String, Blob)>,
+}
+
+/// One place for a namespace, by its number. `name` is empty where the place is free.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct NamespaceData {
+    pub(super) name: Box<str>,
+    pub(super) membership: Membership,
+    pub(super) connect: Blob,
+    pub(super) socket_id: Option<Box<str>>,
+    pub(super) pid: Option<Box<str>>,
+    pub(super) offset: Option<Box<str>>,
+}
+
+/// Acks in flight: the numbers of the service, and the events that wait unsent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct AcksData {
+    pub(super) base: u64,
+    pub(super) next: u64,
+    pub(super) waiting: Vec<WaitingData>,
+}
+
+/// An event that waits for its ack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct WaitingData {
+    pub(super) id: u64,
+    pub(super) namespace: u8,
+    pub(super) event: String,
+    pub(super) waits_for: Duration,
+}
+
+/// What the client may have missed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ResumeData {
+    pub(super) next: u64,
+    pub(super) dropped: Option<u64>,
+    pub(super) absent_for: Duration,
+    pub(super) why: EndData,
+    pub(super) unreturned: u64,
+    pub(super) events: Vec<KeptData>,
+}
+
+/// An event that the client may have missed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KeptData {
+    pub(super) number: Option<u64>,
+    pub(super) said: bool,
+    pub(super) packet: PacketData,
+}
+
+/// The outage of the service, and what waits for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct UpstreamData {
+    pub(super) down_for: Duration,
+    pub(super) why: EndData,
+    pub(super) failures: u32,
+    pub(super) dropped: u64,
+    pub(super) queue: Vec<PacketData>,
+}
+
+/// A packet with its attachments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PacketData {
+    pub(super) namespace: u8,
+    pub(super) ack_id: Option<u64>,
+    pub(super) sent: u8,
+    pub(super) may_be_sent_again: bool,
+    pub(super) text: Blob,
+    pub(super) attachments: Vec<Blob>,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum EndData {
+    ClientClosed(u16),
+    ClientLost,
+    PingTimeout,
+    Replaced,
+    ServiceLost,
+    ServiceUnreachable,
+    ServiceSlow,
+}
+
+/// Bytes, written as such, and wiped when dropped: they may hold what a client keeps secret.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Blob(pub Zeroizing<Vec<u8>>);
+
+/// Why a snapshot cannot be continued.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// Another version of Tidegate has written it.
+    #[error("the snapshot has version {0}, and {VERSION} is expected")]
+    Version(u16),
+    /// It is none, or was cut off.
+    #[error("the snapshot cannot be read: {0}")]
+    Malformed(#[from] rmp_serde::decode::Error),
+    /// Something in it is not what it should be.
+    #[error("the snapshot's {0} is not valid")]
+    Invalid(&'static str),
+}
+
+impl Snapshot {
+    /// The snapshot as bytes.
+    ///
+    /// # Errors
+    /// A value that MessagePack cannot hold, for example a text of more than 4 GiB.
+    pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, rmp_serde::encode::Error> {
+        rmp_serde::to_vec(&(VERSION, self)).map(Zeroizing::new)
+    }
+
+    /// The snapshot that these bytes are.
+    ///
+    /// # Errors
+    /// See [`SnapshotError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, SnapshotError> {
+        let (version, _): (u16, de::IgnoredAny) = rmp_serde::from_slice(bytes)?;
+        if version != VERSION {
+            return Err(SnapshotError::Version(version));
+        }
+        let (_, snapshot): (u16, Self) = rmp_serde::from_slice(bytes)?;
+        Ok(snapshot)
+    }
+}
+
+impl EndData {
+    /// `None`: a session that ends so is not continued.
+    pub(super) const fn of(ended: Ended) -> Option<Self> {
+        Some(match ended {
+            Ended::ClientClosed(code) => Self::ClientClosed(code.get()),
+            Ended::ClientLost => Self::ClientLost,
+            Ended::PingTimeout => Self::PingTimeout,
+            Ended::Replaced => Self::Replaced,
+            Ended::ServiceLost => Self::ServiceLost,
+            Ended::ServiceUnreachable => Self::ServiceUnreachable,
+            Ended::ServiceSlow => Self::ServiceSlow,
+            _ => return None,
+        })
+    }
+
+    pub(super) const fn ended(self) -> Ended {
+        match self {
+            Self::ClientClosed(code) => Ended::ClientClosed(CloseCode::new(code)),
+            Self::ClientLost => Ended::ClientLost,
+            Self::PingTimeout => Ended::PingTimeout,
+            Self::Replaced => Ended::Replaced,
+            Self::ServiceLost => Ended::ServiceLost,
+            Self::ServiceUnreachable => Ended::ServiceUnreachable,
+            Self::ServiceSlow => Ended::ServiceSlow,
+        }
+    }
+}
+
+impl From<&[u8]> for Blob {
+    fn from(bytes: &[u8]) -> Self {
+        Self(Zeroizing::new(bytes.to_vec()))
+    }
+}
+
+impl Serialize for Blob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Blob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl de::Visitor<'_> for Bytes {
+            type Value = Blob;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Blob, E> {
+                Ok(bytes.into())
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}

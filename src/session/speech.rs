@@ -1,0 +1,53 @@
+//! What is spoken on each leg of a session.
+
+use std::time::Instant;
+
+use crate::session::{ended::Ended, engineio::EngineIo, hold::HoldRules, plain::Plain, socketio::SocketIo};
+
+/// What is spoken with the client.
+#[derive(Debug)]
+pub(super) enum ClientSpeech {
+    /// Socket.IO v5 inside Engine.IO v4.
+    EngineIo(EngineIo),
+    /// WebSocket messages, as they are.
+    Plain,
+}
+
+/// What is spoken with the service.
+#[derive(Debug)]
+pub(super) enum ServiceSpeech {
+    /// Socket.IO v5 inside Engine.IO v4.
+    SocketIo(SocketIo),
+    /// WebSocket messages, as they are.
+    Plain(Plain),
+}
+
+impl ClientSpeech {
+    /// Since when the client is absent. `None`: it is there.
+    pub(super) fn absent_since(&self) -> Option<Instant> {
+        match self {
+            Self::EngineIo(client) => client.absent_since(),
+            Self::Plain => None,
+        }
+    }
+
+    /// When the session has something to do about the client: until it has joined a namespace, and while it is absent.
+    pub(super) fn deadlines(&self, hold: &HoldRules) -> [Option<Instant>; 2] {
+        match self {
+            Self::EngineIo(client) => {
+                [client.connect_by(), client.resume.as_ref().and_then(|resume| resume.deadline(hold))]
+            }
+            Self::Plain => [None, None],
+        }
+    }
+}
+
+impl ServiceSpeech {
+    /// Whether the client has something to wait for when the service is lost so.
+    pub(super) fn holds_after(&self, why: Ended) -> bool {
+        match self {
+            Self::SocketIo(service) => !service.namespaces.is_empty(),
+            Self::Plain(service) => service.holds_after(why),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! A session that is continued on another node behaves as it would have on its own.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::world::{World, id};
+use crate::{
+    policy::identity::Identity,
+    session::{
+        action::Action,
+        ended::Ended,
+        event::Event,
+        hold::Overflow,
+        message::{Answered, Fate, Note, Side},
+        question::{Claim, Returning},
+        snapshot::{Snapshot, SnapshotError},
+    },
+    units::Period,
+    wire::websocket::frame::OpCode,
+};
+
+/// One thing that happens to a session, whatever its state.
+#[derive(Debug, Clone)]
+enum Input {
+    Client(&'static str),
+    ClientBytes,
+    Service(&'static str),
+    ServiceBytes,
+    ServiceLost,
+    ClientLost,
+    Returns { namespace: &'static str, offset: Option<u64> },
+    Passes(u64),
+}
+
+const OPEN: &str = r#"0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#;
+
+fn input() -> impl Strategy<Value = Input> {
+    let client = prop::sample::select(vec![
+        r#"42["once"]"#,
+        r#"421["once",1]"#,
+        r#"422["again",2]"#,
+        r#"42/chat,3["again",3]"#,
+        r#"451-4["bytes",{"_placeholder":true,"num":0}]"#,
+        "430[1]",
+        "435[1]",
+        "3",
+        "41/chat,",
+        "40/chat,",
+        "40/other,",
+    ]);
+    let service = prop::sample::select(vec![
+        OPEN,
+        "2",
+        r#"40{"sid":"first"}"#,
+        r#"40{"sid":"another"}"#,
+        r#"40/chat,{"sid":"chat"}"#,
+        r#"40/other,{"sid":"other"}"#,
+        r#"44/chat,{"message":"no"}"#,
+        r#"42["news",1]"#,
+        r#"42/chat,["news",2]"#,
+        r#"420["asks"]"#,
+        r#"451-["picture",{"_placeholder":true,"num":0}]"#,
+        "431[1]",
+        "432[2]",
+        "43/chat,3[3]",
+        "41/chat,",
+    ]);
+    prop_oneof![
+        10 => client.prop_map(Input::Client),
+        2 => Just(Input::ClientBytes),
+        12 => service.prop_map(Input::Service),
+        2 => Just(Input::ServiceBytes),
+        2 => Just(Input::ServiceLost),
+        1 => Just(Input::ClientLost),
+        3 => (prop::sample::select(vec!["/", "/chat"]), prop::option::of(0..4_u64))
+            .prop_map(|(namespace, offset)| Input::Returns { namespace, offset }),
+        2 => (0..12_u64).prop_map(Input::Passes),
+    ]
+}
+
+/// What both sides and the relay see of it.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    fate: Option<Fate>,
+    note: Note,
+    at_client: Vec<String>,
+    at_service: Vec<String>,
+    actions: Vec<Action>,
+    ended: Option<Ended>,
+    waiting: (usize, usize),
+}
+
+fn happens(world: &mut World, input: &Input) -> Seen {
+    let mut fate = None;
+    world.note = Note::None;
+    match input {
+        Input::Client(text) => fate = Some(world.client(text)),
+        Input::ClientBytes => fate = Some(world.attaches(b"bytes")),
+        Input::Service(text) => fate = Some(world.service(text)),
+        Input::ServiceBytes => fate = Some(world.message(Side::Service, OpCode::Binary, b"bytes")),
+        Input::ServiceLost => lose_service(world),
+        Input::ClientLost => {
+            world.event(Event::Lost(Ended::ClientLost));
+        }
+        Input::Returns { namespace, offset } => {
+            let claim = Claim { user: None, namespace: (*namespace).into(), offset: *offset };
+            if world.session.takes_back(&claim) {
+                let (peer, identity) = (world.view().peer(), Identity::anonymous());
+                world.event(Event::Returned(Returning { pid: id(9), claim, sid: id(1), peer, identity }));
+            }
+        }
+        Input::Passes(seconds) => world.passes(Duration::from_secs(*seconds)),
+    }
+    Seen {
+        fate,
+        note: world.note,
+        at_client: world.client_got(),
+        at_service: world.service_got(),
+        actions: world.done(),
+        ended: world.ended(),
+        waiting: world.view().waiting(),
+    }
+}
+
+/// The next dial is due at once, whatever chance says.
+fn lose_service(world: &mut World) {
+    world.event(Event::Lost(Ended::ServiceLost));
+    if world.ended().is_none() {
+        world.event(Event::DialLater { at: world.now.instant, reserved: false });
+    }
+}
+
+fn resumable(change: impl FnOnce(&mut crate::config::Config)) -> World {
+    let mut world = World::joined(|config| {
+        config.rate_limit.clear();
+        config.session.resume = Period::from_secs(30);
+        config.session.queue_packets = 6;
+        config.session.retry_events = vec!["again".to_owned()];
+        config.session.overflow = Overflow::DropOldest;
+        change(config);
+    });
+    world.client("40/chat,");
+    world.service(r#"40/chat,{"sid":"chat"}"#);
+    (world.client_got(), world.service_got());
+    world
+}
+
+/// Both legs go.
+fn suspend(world: &mut World) {
+    world.event(Event::Lost(Ended::ClientLost));
+    lose_service(world);
+    (world.client_got(), world.service_got(), world.done());
+}
+
+proptest! {
+    #[test]
+    fn a_session_that_is_continued_behaves_as_it_would_have(
+        before in prop::collection::vec(input(), 0..40),
+        after in prop::collection::vec(input(), 0..40),
+    ) {
+        let mut original = resumable(|_| ());
+        for input in &before {
+            happens(&mut original, input);
+        }
+        suspend(&mut original);
+        let continued = original.continued();
+        prop_assert_eq!(continued.is_some(), original.ended().is_none(), "{:?}", original.ended());
+        let Some(mut continued) = continued else { return Ok(()) };
+        for input in &after {
+            prop_assert_eq!(happens(&mut continued, input), happens(&mut original, input), "{:?}", input);
+            if original.ended().is_some() {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_budget_is_not_given_anew_on_the_next_node() {
+    let mut world = resumable(|config| config.rate_limit = vec![crate::policy::rate_limit::RateLimitTable::default()]);
+    for _ in 0..70 {
+        assert_eq!(world.client(r#"42["counted"]"#), Fate::Pass);
+    }
+    suspend(&mut world);
+    let mut world = world.continued().unwrap();
+    let claim = Claim { user: None, namespace: "/".into(), offset: None };
+    let (peer, identity) = (world.view().peer(), Identity::anonymous());
+    world.event(Event::Returned(Returning { pid: id(9), claim, sid: id(1), peer, identity }));
+    let mut allowed = 0;
+    while !matches!(world.note, Note::Refused(refused) if refused.answer == Answered::WithPacket) {
+        world.client(r#"42["counted"]"#);
+        allowed += 1;
+    }
+    assert_eq!(allowed - 1, 30);
+}
+
+#[test]
+fn a_session_whose_client_or_service_is_there_is_not_continued_elsewhere() {
+    let mut world = resumable(|_| ());
+    assert!(world.continued().is_none());
+    world.event(Event::Lost(Ended::ClientLost));
+    assert!(world.continued().is_none(), "the service is there");
+    let mut world = World::joined(|_| ());
+    lose_service(&mut world);
+    assert!(world.continued().is_none(), "the client could not come back to it");
+}
+
+#[test]
+fn a_snapshot_of_another_version_or_in_pieces_is_an_error() {
+    let mut world = resumable(|_| ());
+    suspend(&mut world);
+    let snapshot = world.session.snapshot(b"", world.now).unwrap();
+    let bytes = snapshot.encode().unwrap();
+    assert!(matches!(Snapshot::decode(&bytes[..bytes.len() - 1]), Err(SnapshotError::Malformed(_))));
+    assert!(matches!(Snapshot::decode(b""), Err(SnapshotError::Malformed(_))));
+    let newer = rmp_serde::to_vec(&(2_u16, "anything else")).unwrap();
+    assert!(matches!(Snapshot::decode(&newer), Err(SnapshotError::Version(2))));
+}

@@ -1,0 +1,132 @@
+//! A session as others see it: for the log, the gauges, `/sessions` and the relay's dials.
+
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    policy::identity::Identity,
+    session::{
+        core::Core,
+        speech::{ClientSpeech, ServiceSpeech},
+        upstream::{Stage, Upstream},
+    },
+    wire::engineio::id::{Pid, Sid},
+};
+
+/// How the messages of a service must be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Whether each must be complete before it is judged.
+    pub whole: bool,
+    /// Whether text must be checked to be UTF-8 (RFC 6455 §8.1): where no parser behind the gate does it.
+    pub checks_text: bool,
+}
+
+/// A session as the log, the gauges, `/sessions` and the relay's dials see it.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    pub(super) core: &'a Core,
+    pub(super) upstream: &'a Upstream,
+    pub(super) client: &'a ClientSpeech,
+    pub(super) service: &'a ServiceSpeech,
+}
+
+impl<'a> View<'a> {
+    /// The verified user, from the first accepted CONNECT or the handshake on. `None` before.
+    #[must_use]
+    pub const fn identity(self) -> Option<&'a Identity> {
+        self.core.identity.as_ref()
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub const fn peer(self) -> IpAddr {
+        self.core.peer
+    }
+
+    /// What the client knows the session by. `None` on a plain WebSocket route.
+    #[must_use]
+    pub const fn sid(self) -> Option<Sid> {
+        match self.client {
+            ClientSpeech::EngineIo(client) => Some(client.sid),
+            ClientSpeech::Plain => None,
+        }
+    }
+
+    /// What the client shows to come back. `None`: it cannot.
+    #[must_use]
+    pub fn pid(self) -> Option<Pid> {
+        match self.client {
+            ClientSpeech::EngineIo(client) => client.resume.as_ref().map(|resume| resume.pid),
+            ClientSpeech::Plain => None,
+        }
+    }
+
+    /// The namespaces that are joined.
+    #[must_use]
+    pub fn namespaces(self) -> Vec<String> {
+        match self.service {
+            ServiceSpeech::SocketIo(service) => service.namespaces.names().map(str::to_owned).collect(),
+            ServiceSpeech::Plain(_) => Vec::new(),
+        }
+    }
+
+    /// The last heartbeat's round trip.
+    #[must_use]
+    pub const fn rtt(self) -> Option<Duration> {
+        self.core.heartbeat.rtt()
+    }
+
+    /// How the messages of the service must be read.
+    #[must_use]
+    pub fn service_reading(self) -> Reading {
+        match self.service {
+            ServiceSpeech::SocketIo(_) => Reading { whole: false, checks_text: false },
+            ServiceSpeech::Plain(service) => Reading { whole: service.rules.reads_messages(), checks_text: true },
+        }
+    }
+
+    /// The side of the service: `away`, `joining` or `open`. `None`: it was never dialled.
+    #[must_use]
+    pub const fn service(self) -> Option<&'static str> {
+        match self.upstream.stage() {
+            Stage::Unwanted => None,
+            Stage::Down { .. } | Stage::Dialling => Some("away"),
+            Stage::Rejoining => Some("joining"),
+            Stage::Flowing => Some("open"),
+        }
+    }
+
+    /// Since when the session is without the service that it had, or could not reach. `None`: it has it, or dials it for the
+    /// first time.
+    #[must_use]
+    pub fn service_down_since(self) -> Option<Instant> {
+        self.upstream.down_since().filter(|_| self.upstream.is_redial())
+    }
+
+    /// Packets of the client that wait for the service, and their bytes.
+    #[must_use]
+    pub fn waiting(self) -> (usize, usize) {
+        self.upstream.backlog().map_or((0, 0), |backlog| (backlog.queue.len(), backlog.queue.bytes()))
+    }
+
+    /// Packets that were dropped from a queue.
+    #[must_use]
+    pub const fn dropped(self) -> u64 {
+        self.upstream.dropped()
+    }
+
+    /// Packets of the client that were dropped or wait, and would not reach the service if the session ended now.
+    #[must_use]
+    pub fn unsent(self) -> u64 {
+        self.dropped() + self.waiting().0 as u64
+    }
+
+    /// What the side that closed said of it.
+    #[must_use]
+    pub fn close_reason(self) -> &'a str {
+        &self.core.close_reason
+    }
+}
