@@ -428,8 +428,12 @@ impl Driver {
         }
     }
 
+    /// Sends what the sockets would not take before. After the end that is for the closing.
     fn flush(&mut self, turn: &mut Turn<'_, '_>) {
         let now = turn.now.instant;
+        if turn.session.ended().is_some() {
+            return;
+        }
         if let Poll::Ready(Err(_)) = self.client.leg.flush(now, turn.cx) {
             self.lost(Ended::ClientLost, turn);
         }

@@ -20,7 +20,7 @@ async fn the_handshake_is_answered_with_the_open_packet() {
     assert_eq!(reply.header("set-cookie"), None);
     let open: Value = serde_json::from_str(&reply.text()[1..]).unwrap();
     let sid = open["sid"].as_str().unwrap();
-    assert_eq!(sid.len(), 20);
+    assert_eq!(sid.len(), 28);
     let expected = format!(
         "0{{\"sid\":\"{sid}\",\"upgrades\":[\"websocket\"],\"pingInterval\":25000,\"pingTimeout\":20000,\
          \"maxPayload\":1000000}}"

@@ -137,8 +137,10 @@ async fn sids_cannot_be_guessed() {
         sids.push(Poller::engineio(gate.address).await.sid);
     }
 
-    let mut beginnings: Vec<_> = sids.iter().map(|sid| &sid[..10]).collect();
-    let mut ends: Vec<_> = sids.iter().map(|sid| &sid[10..]).collect();
+    // The first 8 characters are the node, and the next say which worker it is.
+    assert!(sids.iter().all(|sid| sid.len() == 28 && sid[..8] == sids[0][..8]), "{sids:?}");
+    let mut beginnings: Vec<_> = sids.iter().map(|sid| &sid[11..20]).collect();
+    let mut ends: Vec<_> = sids.iter().map(|sid| &sid[20..]).collect();
     for halves in [&mut beginnings, &mut ends] {
         halves.sort_unstable();
         halves.dedup();
