@@ -1,4 +1,4 @@
-//! Event names as small numbers, capped, so that counters and rules are arrays and nothing looks a label up by string.
+//! Event names as small numbers, capped, so that counters and rules are arrays indexed by the number.
 
 use std::sync::{
     OnceLock,
@@ -32,10 +32,11 @@ impl EventSlot {
     }
 }
 
-/// The event names of the process. Readers and writers share it without a lock: a name once in stays where it is.
+/// The event names of the process. Threads read and add without a lock, because a name never moves: a map of the
+/// standard library would need a lock for every packet.
 ///
-/// An open-addressed table. Nothing is ever removed, so a name sits in the first cell on its probe path that was empty
-/// when it came, and whoever looks for it meets it before any empty cell.
+/// An open-addressed table. Nothing is ever removed, so a name is in the first cell of its probe path that was empty
+/// when it was added, and a look-up finds it before any empty cell.
 #[derive(Debug)]
 pub struct EventNames {
     cells: Box<[OnceLock<Box<str>>]>,
@@ -69,26 +70,19 @@ impl EventNames {
         names
     }
 
-    /// The slot of `name`, which is given one if it has none and the cap allows; else [`EventSlot::OTHER`].
-    pub fn slot(&self, name: &str) -> EventSlot {
-        if name == OTHER_NAME {
-            return EventSlot::OTHER;
-        }
-        // Nearly every name is held already, and what is held is fit.
-        if name.len() <= NAME_BYTES_MAX
-            && let Some(slot) = self.find(name).or_else(|| makes_a_label(name).then(|| self.find_or_add(name))?)
-        {
-            return slot;
-        }
-        self.folded.fetch_add(1, Relaxed);
-        EventSlot::OTHER
+    /// The slot of `name`, as text or as its UTF-8 bytes. A new name gets a slot if it fits a label and the cap allows
+    /// it; otherwise the slot is [`EventSlot::OTHER`].
+    pub fn slot(&self, name: impl AsRef<[u8]>) -> EventSlot {
+        let name = name.as_ref();
+        self.find(name).unwrap_or_else(|| self.slot_of_new(name))
     }
 
-    /// The slot of `name` if it has one of its own. Adds and counts nothing.
+    /// The slot of `name`. `None` if it has no slot of its own. Adds and counts nothing.
     #[must_use]
-    pub fn find(&self, name: &str) -> Option<EventSlot> {
+    pub fn find(&self, name: impl AsRef<[u8]>) -> Option<EventSlot> {
+        let name = name.as_ref();
         for cell in self.path(name) {
-            if self.held(cell)? == name {
+            if same(self.held(cell)?.as_bytes(), name) {
                 return Some(slot_of(cell));
             }
         }
@@ -114,8 +108,21 @@ impl EventNames {
         self.folded.load(Relaxed)
     }
 
+    /// The slot of a name that [`find`](Self::find) did not find.
+    #[cold]
+    fn slot_of_new(&self, name: &[u8]) -> EventSlot {
+        if name == OTHER_NAME.as_bytes() {
+            return EventSlot::OTHER;
+        }
+        let text = std::str::from_utf8(name).ok().filter(|name| makes_a_label(name));
+        text.and_then(|name| self.find_or_add(name)).unwrap_or_else(|| {
+            self.folded.fetch_add(1, Relaxed);
+            EventSlot::OTHER
+        })
+    }
+
     fn find_or_add(&self, name: &str) -> Option<EventSlot> {
-        for cell in self.path(name) {
+        for cell in self.path(name.as_bytes()) {
             let held = match self.held(cell) {
                 Some(held) => held,
                 None => self.add(cell, name)?,
@@ -127,7 +134,8 @@ impl EventNames {
         None
     }
 
-    /// What `cell` holds in the end: `name`, or what somebody else put there first. None at the cap.
+    /// The name that `cell` holds afterwards: `name`, or one that another thread has put there first. `None` at the
+    /// cap.
     fn add(&self, cell: usize, name: &str) -> Option<&str> {
         let below_cap = |count: usize| (count < self.cap).then_some(count + 1);
         self.from_clients.fetch_update(Relaxed, Relaxed, below_cap).ok()?;
@@ -137,9 +145,9 @@ impl EventNames {
         self.held(cell)
     }
 
-    /// Puts a configured name in, and has every look-up go as far as it takes to find it.
+    /// Adds a configured name, and lengthens every look-up as far as this one needs.
     fn place(&mut self, name: &str) {
-        let home = hash(name);
+        let home = hash(name.as_bytes());
         for probe in 0..CELLS {
             let cell = &self.cells[(home + probe) % CELLS];
             if **cell.get_or_init(|| name.into()) == *name {
@@ -153,7 +161,7 @@ impl EventNames {
         self.cells[cell].get().map(|name| &**name)
     }
 
-    fn path(&self, name: &str) -> impl Iterator<Item = usize> + use<> {
+    fn path(&self, name: &[u8]) -> impl Iterator<Item = usize> + use<> {
         let home = hash(name);
         (0..self.probes).map(move |probe| (home + probe) % CELLS)
     }
@@ -167,18 +175,36 @@ fn makes_a_label(name: &str) -> bool {
     !name.is_empty() && name.len() <= NAME_BYTES_MAX && name != OTHER_NAME && !name.chars().any(char::is_control)
 }
 
-/// FxHash over eight bytes at a time, folded to a cell: quick, and no more is needed because probes are bounded.
-fn hash(name: &str) -> usize {
+/// FxHash over eight bytes at a time. The top nine bits choose a cell.
+fn hash(name: &[u8]) -> usize {
     const SEED: u64 = 0x517c_c1b7_2722_0a95;
     let mix = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(SEED);
-    let (words, tail) = name.as_bytes().as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..tail.len()].copy_from_slice(tail);
+    let (words, _) = name.as_chunks::<8>();
     let hash = words.iter().fold(name.len() as u64, |hash, word| mix(hash, u64::from_le_bytes(*word)));
-    (mix(hash, u64::from_le_bytes(last)) >> 55) as usize
+    (mix(hash, last_word(name)) >> 55) as usize
 }
 
-const _: () = assert!(CELLS == 1 << (64 - 55), "the hash's top nine bits choose a cell");
+/// Equality of short names, without the call that a comparison of slices compiles to.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let (words, _) = one.as_chunks::<8>();
+    let (others, _) = other.as_chunks::<8>();
+    one.len() == other.len()
+        && words.iter().zip(others).all(|(one, other)| one == other)
+        && last_word(one) == last_word(other)
+}
+
+/// The last eight bytes of `name`, or all of a shorter one. Names of one length with the same last word and the same
+/// whole words before it are equal.
+fn last_word(name: &[u8]) -> u64 {
+    let half = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
+    match (name.last_chunk::<8>(), name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        (Some(word), ..) => u64::from_le_bytes(*word),
+        (None, Some(first), Some(last)) => half(first) | half(last) << 32,
+        _ => name.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    }
+}
+
+const _: () = assert!(CELLS == 1 << (64 - 55), "nine bits of the hash choose a cell");
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
 //! Names with `*` for any run of characters: how rules name events and namespaces.
 
+use memchr::memmem;
+
 use crate::fault::Fault;
 
 /// The longest pattern, in bytes. Names of events and namespaces are shorter.
@@ -59,17 +61,19 @@ impl Pattern {
         Ok(Self::Wildcard { prefix: prefix.into(), middle, suffix: suffix.into() })
     }
 
-    /// Is `name` meant?
+    /// Whether `name`, as text or as its UTF-8 bytes, matches.
     #[must_use]
-    pub fn matches(&self, name: &str) -> bool {
+    pub fn matches(&self, name: impl AsRef<[u8]>) -> bool {
+        let name = name.as_ref();
         match self {
             Self::Any => true,
-            Self::Exact(only) => **only == *name,
+            Self::Exact(only) => only.as_bytes() == name,
             Self::Wildcard { prefix, middle, suffix } => {
-                let inner = name.strip_prefix(&**prefix).and_then(|rest| rest.strip_suffix(&**suffix));
+                let inner = name.strip_prefix(prefix.as_bytes());
+                let inner = inner.and_then(|rest| rest.strip_suffix(suffix.as_bytes()));
                 let Some(mut inner) = inner else { return false };
                 // The leftmost place is as good as any, so nothing is ever tried twice.
-                middle.iter().all(|part| match inner.find(&**part) {
+                middle.iter().all(|part| match memmem::find(inner, part.as_bytes()) {
                     Some(at) => {
                         inner = &inner[at + part.len()..];
                         true
@@ -97,9 +101,10 @@ impl Patterns {
         texts.iter().enumerate().map(one).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Does one of them match?
+    /// Whether one of them matches `name`, as text or as its UTF-8 bytes.
     #[must_use]
-    pub fn matches(&self, name: &str) -> bool {
+    pub fn matches(&self, name: impl AsRef<[u8]>) -> bool {
+        let name = name.as_ref();
         self.0.iter().any(|pattern| pattern.matches(name))
     }
 

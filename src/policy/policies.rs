@@ -61,8 +61,8 @@ pub struct Asked<'a> {
     pub namespace: &'a str,
     /// The number of the event's name.
     pub slot: EventSlot,
-    /// The event's name; empty for a packet that has none.
-    pub event: &'a str,
+    /// The event's name in UTF-8; empty for a packet that has none.
+    pub event: &'a [u8],
     /// When it came.
     pub now: Instant,
 }
@@ -159,7 +159,7 @@ mod tests {
         let now = Instant::now();
         let meters = policies.open_meters(&Identity::anonymous(), IpAddr::from([192, 0, 2, 1]), now);
         let judge =
-            |namespace| policies.judge(&Asked { namespace, slot: EventSlot::OTHER, event: "chat", now }, &meters);
+            |namespace| policies.judge(&Asked { namespace, slot: EventSlot::OTHER, event: b"chat", now }, &meters);
         assert_eq!(judge("/admin"), Verdict::Close(Namespaces::REFUSAL));
         assert_eq!(judge("/"), Verdict::Forward, "what was refused before counts nowhere");
         assert!(matches!(judge("/"), Verdict::Reply { .. }));

@@ -191,7 +191,7 @@ impl RateLimits {
     /// # Panics
     /// Where `meters` were opened by other rules than these.
     #[must_use]
-    pub fn judge(&self, meters: &Meters, slot: EventSlot, event: &str, now: Instant) -> Verdict {
+    pub fn judge(&self, meters: &Meters, slot: EventSlot, event: &[u8], now: Instant) -> Verdict {
         let mut counting = self.counting(slot, event);
         while counting != 0 {
             let at = counting.trailing_zeros() as usize;
@@ -213,7 +213,7 @@ impl RateLimits {
     }
 
     /// The rules that count this event, a bit each.
-    fn counting(&self, slot: EventSlot, event: &str) -> u32 {
+    fn counting(&self, slot: EventSlot, event: &[u8]) -> u32 {
         if slot == EventSlot::OTHER {
             return self.matching(event);
         }
@@ -226,7 +226,7 @@ impl RateLimits {
         mask & !KNOWN
     }
 
-    fn matching(&self, event: &str) -> u32 {
+    fn matching(&self, event: &[u8]) -> u32 {
         let bit = |(at, rule): (usize, &Rule)| u32::from(rule.events.matches(event)) << at;
         self.rules.iter().enumerate().map(bit).sum()
     }

@@ -18,7 +18,7 @@ use crate::{
         engineio::packet::EnginePacket,
         socketio::{
             encode,
-            packet::PacketType,
+            packet::{EventName, PacketType},
             peek::{self, PacketHead},
         },
         websocket::{close::CloseCode, frame::OpCode},
@@ -107,7 +107,7 @@ fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> (Fate
 }
 
 fn event(talk: &mut Conversation<'_>, head: &PacketHead<'_>, namespace: u8, now: Now) -> (Fate, Note) {
-    let name = head.event.as_ref().map_or("", |name| name.as_str());
+    let name = head.event.as_ref().map_or(&b""[..], EventName::as_bytes);
     let slot = talk.core.rules.names.slot(name);
     let verdict = talk.core.judge(head.namespace, name, slot, now);
     match (verdict, head.ack_id) {

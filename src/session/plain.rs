@@ -109,7 +109,7 @@ impl Plain {
             core.end(Ended::ClientPacket("event_field_repeated"));
             return (Fate::Drop, Note::None);
         };
-        let event = named.as_ref().map_or(MESSAGE, EventName::as_str);
+        let event = named.as_ref().map_or(MESSAGE.as_bytes(), EventName::as_bytes);
         let taken = self.takes_whole(event, message.here, upstream);
         if taken && !message.complete {
             return (Fate::Gather, Note::None);
@@ -134,7 +134,7 @@ impl Plain {
     }
 
     /// Whether this message of the client cannot simply pass, or is to be remembered.
-    fn takes_whole(&self, event: &str, here: bool, upstream: &Upstream) -> bool {
+    fn takes_whole(&self, event: &[u8], here: bool, upstream: &Upstream) -> bool {
         let replay = &self.rules.replay;
         let remembered = || self.replay.wants_next(replay) || replay.names(event);
         self.rules.holds() && (!here || !upstream.flows() || remembered())
@@ -146,7 +146,7 @@ impl Plain {
             return (Fate::Gather, Note::None);
         }
         let named = if message.complete { self.rules.event_of(message) } else { Ok(None) };
-        let event = named.as_ref().ok().and_then(Option::as_ref).map_or(MESSAGE, EventName::as_str);
+        let event = named.as_ref().ok().and_then(Option::as_ref).map_or(MESSAGE.as_bytes(), EventName::as_bytes);
         core.used(now);
         (Fate::Pass, Note::Event(core.rules.names.slot(event)))
     }

@@ -35,7 +35,7 @@ impl ReplayRules {
 
     /// Is a message of this event said again, whenever it came?
     #[must_use]
-    pub fn names(&self, event: &str) -> bool {
+    pub fn names(&self, event: impl AsRef<[u8]>) -> bool {
         self.events.matches(event)
     }
 }

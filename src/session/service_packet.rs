@@ -105,7 +105,7 @@ fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> Resul
 fn heard(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: Now) -> (Form, Note) {
     match head.kind {
         PacketType::Event | PacketType::BinaryEvent => {
-            let slot = |name: &EventName<'_>| talk.core.rules.names.slot(name.as_str());
+            let slot = |name: &EventName<'_>| talk.core.rules.names.slot(name.as_bytes());
             let note = Note::Event(head.event.as_ref().map_or(EventSlot::OTHER, slot));
             if let Some(id) = head.ack_id {
                 return (talk.service.acks.service_asks(id).map_or(Form::AsItIs, Form::WithAckId), note);

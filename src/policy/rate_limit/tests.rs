@@ -18,7 +18,7 @@ fn ip(text: &str) -> IpAddr {
 
 /// How many of `attempts` packets at one moment are forwarded.
 fn forwarded(limits: &RateLimits, meters: &Meters, attempts: u32, now: Instant) -> u32 {
-    let judge = |_| limits.judge(meters, EventSlot::OTHER, "chat", now) == Verdict::Forward;
+    let judge = |_| limits.judge(meters, EventSlot::OTHER, b"chat", now) == Verdict::Forward;
     (0..attempts).map(judge).map(u32::from).sum()
 }
 
@@ -33,7 +33,7 @@ fn a_hundred_packets_pass_and_the_next_one_is_told_so() {
         message: "Rate limit exceeded. Please slow down.",
         rule: Some(0),
     };
-    let verdict = limits.judge(&meters, EventSlot::OTHER, "chat", now);
+    let verdict = limits.judge(&meters, EventSlot::OTHER, b"chat", now);
     assert_eq!(verdict, Verdict::Reply { refusal, once_per: Duration::from_secs(60) });
 }
 
@@ -57,7 +57,7 @@ fn each_rule_says_what_becomes_of_the_packet() {
         let limits = limits(&[RateLimitTable { exceeded, ..rule(2, 10) }]);
         let meters = limits.open(None, ip("192.0.2.1"), now);
         assert_eq!(forwarded(&limits, &meters, 2, now), 2);
-        match (exceeded, limits.judge(&meters, EventSlot::OTHER, "chat", now)) {
+        match (exceeded, limits.judge(&meters, EventSlot::OTHER, b"chat", now)) {
             (Exceeded::Reply, Verdict::Reply { .. })
             | (Exceeded::Drop, Verdict::Drop(_))
             | (Exceeded::Close, Verdict::Close(_)) => {}
@@ -77,11 +77,13 @@ fn a_rule_counts_the_events_it_names_and_the_first_to_refuse_answers() {
     let agent = RateLimitTable { events: vec!["agent:*".to_owned(), "tutor".to_owned()], ..rule(1, 60) };
     let (limits, now) = (limits(&[agent, rule(3, 60)]), Instant::now());
     let meters = limits.open(None, ip("192.0.2.1"), now);
-    let judge = |event: &str| match limits.judge(&meters, names.find(event).unwrap_or(EventSlot::OTHER), event, now) {
-        Verdict::Forward => None,
-        Verdict::Reply { refusal, .. } => refusal.rule,
-        verdict => panic!("{verdict:?}"),
-    };
+    let judge =
+        |event: &str| match limits.judge(&meters, names.find(event).unwrap_or(EventSlot::OTHER), event.as_bytes(), now)
+        {
+            Verdict::Forward => None,
+            Verdict::Reply { refusal, .. } => refusal.rule,
+            verdict => panic!("{verdict:?}"),
+        };
     assert_eq!(judge("agent:learn"), None);
     assert_eq!(judge("agent:learn"), Some(0));
     assert_eq!(judge("agent:unlisted"), Some(0), "a name without a slot is matched by itself");

@@ -21,6 +21,9 @@ pub const NAMESPACE_BYTES_MAX: usize = 256;
 /// The greatest ack id: JavaScript counts exactly up to here.
 pub const ACK_ID_MAX: u64 = (1 << 53) - 1;
 
+/// Digits of [`ACK_ID_MAX`].
+pub(super) const ACK_ID_DIGITS_MAX: usize = 16;
+
 /// An event name with every character written as `\u0061`, six bytes for one.
 pub(super) const EVENT_NAME_WRITTEN_MAX: usize = 6 * EVENT_NAME_BYTES_MAX;
 
@@ -96,19 +99,63 @@ impl PacketType {
     }
 }
 
-/// The name of an event as its receiver will understand it: un-escaped.
+/// What stands before the payload of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventName<'a>(Cow<'a, str>);
+pub struct PacketHead<'a> {
+    /// What the packet is.
+    pub kind: PacketType,
+    /// How many binary messages follow that belong to it.
+    pub attachments: u8,
+    /// Whom it is for. `/` where none is written.
+    pub namespace: &'a str,
+    /// The number by which an event asks for an ack, or the ack answers it.
+    pub ack_id: Option<u64>,
+    /// The name of an event. From a client every event has one; from the service one that can be no label has none.
+    pub event: Option<EventName<'a>>,
+    /// Where the JSON begins in the text, in bytes; its end where there is none.
+    pub data_at: usize,
+}
+
+/// The name of an event as its receiver reads it: without escapes.
+///
+/// It is kept as bytes that were checked to be UTF-8: [`as_bytes`](Self::as_bytes) costs nothing,
+/// [`as_str`](Self::as_str) reads the name once more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventName<'a>(Cow<'a, [u8]>);
 
 impl<'a> EventName<'a> {
-    /// What the string says. None: it says nothing that is text.
+    /// The text of a JSON string. `None` if it is not UTF-8, or has half a surrogate pair.
     pub(in crate::wire) fn from_json(token: StringToken<'a>) -> Option<Self> {
-        token.decode().map(Self)
+        Some(Self(match token.decode()? {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        }))
+    }
+
+    /// A name of ASCII characters without escapes.
+    pub(super) const fn from_ascii(name: &'a [u8]) -> Self {
+        debug_assert!(name.is_ascii());
+        Self(Cow::Borrowed(name))
     }
 
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        // Never the default: both constructors take UTF-8 only.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The name as UTF-8, for look-ups.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+}
+
+/// Events that socket.io uses itself. It ends the session of a client that sends one.
+pub(super) fn is_reserved(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"connect" | b"connect_error" | b"disconnect" | b"disconnecting" | b"newListener" | b"removeListener"
+    )
 }

@@ -4,41 +4,20 @@
 //! spelling is a way around a rule, so a client's packet is read by the grammar that all official clients write, and
 //! the service then reads the same bytes the same way.
 
+mod common;
+
 use thiserror::Error;
 
+use self::common::common_head;
 use super::packet::{
-    ACK_ID_MAX, ATTACHMENTS_MAX, EVENT_NAME_BYTES_MAX, EVENT_NAME_WRITTEN_MAX, NAMESPACE_BYTES_MAX, PacketType,
-    SERVICE_ATTACHMENTS_MAX,
+    ACK_ID_DIGITS_MAX, ACK_ID_MAX, ATTACHMENTS_MAX, EVENT_NAME_BYTES_MAX, EVENT_NAME_WRITTEN_MAX, NAMESPACE_BYTES_MAX,
+    PacketType, SERVICE_ATTACHMENTS_MAX, is_reserved,
 };
-pub use super::packet::{EventName, PEEK_BYTES};
+pub use super::packet::{EventName, PEEK_BYTES, PacketHead};
 use crate::wire::{json::string::StringToken, websocket::frame::Sender};
-
-/// Digits of [`ACK_ID_MAX`].
-const ACK_ID_DIGITS_MAX: usize = 16;
 
 /// Digits of [`SERVICE_ATTACHMENTS_MAX`].
 const ATTACHMENT_DIGITS_MAX: usize = 3;
-
-/// Events that socket.io keeps for itself; it ends the session of a client that sends one.
-const RESERVED_EVENTS: [&str; 6] =
-    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
-
-/// What stands before the payload of a packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PacketHead<'a> {
-    /// What the packet is.
-    pub kind: PacketType,
-    /// How many binary messages follow that belong to it.
-    pub attachments: u8,
-    /// Whom it is for. `/` where none is written.
-    pub namespace: &'a str,
-    /// The number by which an event asks for an ack, or the ack answers it.
-    pub ack_id: Option<u64>,
-    /// The name of an event. From a client every event has one; from the service one that can be no label has none.
-    pub event: Option<EventName<'a>>,
-    /// Where the JSON begins in the text, in bytes; its end where there is none.
-    pub data_at: usize,
-}
 
 /// Reads the head of a packet from a client. `text` begins with the `4` of Engine.IO; it is the whole message
 /// (`complete`) or at least its first [`PEEK_BYTES`]. Allocates only for an event name with escapes.
@@ -68,6 +47,14 @@ pub fn peek_service(text: &[u8], complete: bool) -> Result<PacketHead<'_>, PeekE
 }
 
 fn peek(text: &[u8], complete: bool, sender: Sender) -> Result<PacketHead<'_>, PeekError> {
+    match common_head(text, complete, sender) {
+        Some(head) => Ok(head),
+        None => any_head(text, complete, sender),
+    }
+}
+
+#[inline(never)]
+fn any_head(text: &[u8], complete: bool, sender: Sender) -> Result<PacketHead<'_>, PeekError> {
     let mut reader = Reader { text, at: 0, complete };
     if reader.next()? != Some(b'4') {
         return Err(PeekError::NotAMessage);
@@ -209,10 +196,10 @@ impl<'a> Reader<'a> {
         };
         self.at += token.written_len();
         let name = EventName::from_json(token).ok_or(PeekError::NotUtf8)?;
-        if name.as_str().len() > EVENT_NAME_BYTES_MAX {
+        if name.as_bytes().len() > EVENT_NAME_BYTES_MAX {
             return Err(PeekError::EventNameTooLong);
         }
-        if RESERVED_EVENTS.contains(&name.as_str()) {
+        if is_reserved(name.as_bytes()) {
             return Err(PeekError::EventReserved);
         }
         if !matches!(self.peek()?, Some(b',' | b']')) {
@@ -224,7 +211,7 @@ impl<'a> Reader<'a> {
     fn service_event(&mut self) -> Option<EventName<'a>> {
         self.at += 1;
         let token = StringToken::read(self.name_window()).ok()??;
-        EventName::from_json(token).filter(|name| name.as_str().len() <= EVENT_NAME_BYTES_MAX)
+        EventName::from_json(token).filter(|name| name.as_bytes().len() <= EVENT_NAME_BYTES_MAX)
     }
 
     /// From here on, no more than the longest event name takes.

@@ -3,42 +3,67 @@
 /// Bytes done at once: as wide as the vector registers that every 64-bit processor has.
 const BLOCK: usize = 16;
 
-/// Masks `payload` in place. `offset` is how far into its frame's payload it begins, in bytes.
+/// Masks `payload` in place. `offset` is where it begins in its frame's payload, in bytes.
 pub fn apply(payload: &mut [u8], mask: [u8; 4], offset: usize) {
-    let mask = repeat::<BLOCK>(mask, offset);
+    let mask = repeat(mask, offset);
     let (blocks, tail) = payload.as_chunks_mut::<BLOCK>();
     for block in blocks {
-        for (byte, mask) in block.iter_mut().zip(mask) {
-            *byte ^= mask;
-        }
+        *block = masked(block, mask);
     }
-    for (byte, mask) in tail.iter_mut().zip(mask) {
-        *byte ^= mask;
-    }
+    apply_bytes(tail, mask);
 }
 
-/// Writes `src` without its mask to `dst`. `offset` is how far into its frame's payload `src` begins, in bytes.
+/// Writes `src` without its mask to `dst`. `offset` is where `src` begins in its frame's payload, in bytes.
 ///
 /// # Panics
 /// If the two differ in length.
 pub fn copy_unmasked(src: &[u8], mask: [u8; 4], offset: usize, dst: &mut [u8]) {
-    dst.copy_from_slice(src);
-    apply(dst, mask, offset);
+    assert_eq!(src.len(), dst.len());
+    let whole = repeat(mask, offset);
+    for (dst, src) in dst.as_chunks_mut::<BLOCK>().0.iter_mut().zip(src.as_chunks::<BLOCK>().0) {
+        *dst = masked(src, whole);
+    }
+    // The last block overlaps the one before it, so that no bytes are left over.
+    if let (Some(last), Some(dst)) = (src.last_chunk::<BLOCK>(), dst.last_chunk_mut::<BLOCK>()) {
+        *dst = masked(last, repeat(mask, offset.wrapping_add(src.len())));
+    } else {
+        dst.copy_from_slice(src);
+        apply_bytes(dst, whole);
+    }
 }
 
-/// Is `payload`, once unmasked, ASCII alone? Nothing is copied. `offset` is how far into its frame's payload it begins.
+/// Whether `payload`, once unmasked, is ASCII. Nothing is copied. `offset` is where it begins in its frame's payload.
 #[must_use]
 pub fn is_ascii_under(payload: &[u8], mask: [u8; 4], offset: usize) -> bool {
-    let mask = repeat::<8>(mask, offset);
-    let (words, tail) = payload.as_chunks::<8>();
-    // Every word is gone over and none is asked by itself: only so does the loop become vector instructions.
-    let seen = words.iter().fold(0, |seen, word| seen | (u64::from_ne_bytes(*word) ^ u64::from_ne_bytes(mask)));
-    seen.to_ne_bytes().is_ascii() && tail.iter().zip(mask).all(|(byte, mask)| (byte ^ mask).is_ascii())
+    let mask = repeat(mask, offset) as u64;
+    let add = |seen: &mut u64, word: &[u8; 8]| *seen |= u64::from_le_bytes(*word) ^ mask;
+    // No branch depends on a byte, and each word of a group has a sum of its own: so this becomes vector instructions.
+    let (groups, rest) = payload.as_chunks::<128>();
+    let mut sums = [0; 16];
+    for group in groups {
+        group.as_chunks::<8>().0.iter().zip(&mut sums).for_each(|(word, sum)| add(sum, word));
+    }
+    let (words, tail) = rest.as_chunks::<8>();
+    let mut seen = sums.iter().fold(0, |all, sum| all | sum);
+    words.iter().for_each(|word| add(&mut seen, word));
+    seen.to_ne_bytes().is_ascii() && tail.iter().zip(mask.to_le_bytes()).all(|(byte, mask)| (byte ^ mask).is_ascii())
 }
 
-/// The mask as it lies over so many bytes that begin at `offset`.
-fn repeat<const BYTES: usize>(mask: [u8; 4], offset: usize) -> [u8; BYTES] {
-    std::array::from_fn(|at| mask[offset.wrapping_add(at) % 4])
+const fn masked(block: &[u8; BLOCK], mask: u128) -> [u8; BLOCK] {
+    (u128::from_le_bytes(*block) ^ mask).to_le_bytes()
+}
+
+fn apply_bytes(bytes: &mut [u8], mask: u128) {
+    for (byte, mask) in bytes.iter_mut().zip(mask.to_le_bytes()) {
+        *byte ^= mask;
+    }
+}
+
+/// The mask for a block that begins at `offset`.
+const fn repeat(mask: [u8; 4], offset: usize) -> u128 {
+    let mask = u32::from_le_bytes(mask).rotate_right(8 * (offset % 4) as u32) as u128;
+    let half = mask << 32 | mask;
+    half << 64 | half
 }
 
 #[cfg(test)]

@@ -20,6 +20,9 @@ impl Utf8Check {
     /// # Errors
     /// [`FrameError::NotUtf8`]: no text that begins so is UTF-8.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
+        if self.begun_len == 0 && is_ascii(bytes) {
+            return Ok(());
+        }
         let rest = self.end_code_point(bytes)?;
         match std::str::from_utf8(rest) {
             Ok(_) => Ok(()),
@@ -46,9 +49,7 @@ impl Utf8Check {
         for chunk in bytes.chunks(CHUNK) {
             let plain = &mut plain[..chunk.len()];
             mask::copy_unmasked(chunk, mask, offset, plain);
-            if self.begun_len != 0 || !plain.is_ascii() {
-                self.feed(plain)?;
-            }
+            self.feed(plain)?;
         }
         Ok(())
     }
@@ -88,6 +89,15 @@ impl Utf8Check {
         }
         Ok(())
     }
+}
+
+/// As `<[u8]>::is_ascii`, in fewer instructions for a message of some fifty bytes.
+fn is_ascii(bytes: &[u8]) -> bool {
+    const TOP_BITS: u128 = u128::from_ne_bytes([0x80; 16]);
+    let Some(last) = bytes.last_chunk::<16>() else { return bytes.is_ascii() };
+    let last = u128::from_ne_bytes(*last);
+    let (blocks, _) = bytes.as_chunks::<16>();
+    blocks.iter().fold(last, |seen, block| seen | u128::from_ne_bytes(*block)) & TOP_BITS == 0
 }
 
 #[cfg(test)]

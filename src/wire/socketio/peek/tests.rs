@@ -224,6 +224,15 @@ proptest! {
     }
 
     #[test]
+    fn the_common_head_is_what_the_full_reader_reads(text in nearly_a_packet()) {
+        for (complete, sender) in [true, false].into_iter().flat_map(|c| [(c, Sender::Client), (c, Sender::Service)]) {
+            if let Some(head) = common_head(&text, complete, sender) {
+                prop_assert_eq!(any_head(&text, complete, sender), Ok(head));
+            }
+        }
+    }
+
+    #[test]
     fn what_is_taken_is_written_in_the_one_canonical_way(text in nearly_a_packet()) {
         if let Ok(head) = peek_client(&text, true) {
             let mut again = vec![b'4', head.kind.digit()];
