@@ -201,6 +201,7 @@ impl Session {
 
     /// What happens to a message of one side, and what was learned from it. It is judged again whenever its fate was
     /// [`Fate::Gather`] or [`Fate::Wait`].
+    #[inline]
     pub fn message(&mut self, from: Side, message: &Message<'_>, now: Now) -> (Fate, Note) {
         let (fate, note) = match from {
             Side::Client => self.client_message(message, now),
@@ -210,6 +211,7 @@ impl Session {
         (fate, note)
     }
 
+    #[inline]
     fn client_message(&mut self, message: &Message<'_>, now: Now) -> (Fate, Note) {
         if let Some(until) = self.core.client_spoke(now) {
             return (Fate::Wait(message::Until::Time(until)), Note::None);
@@ -225,6 +227,7 @@ impl Session {
         }
     }
 
+    #[inline]
     fn service_message(&mut self, message: &Message<'_>, now: Now) -> (Fate, Note) {
         let Self { core, upstream, client, service } = self;
         let judged = match (client, service) {
@@ -433,9 +436,18 @@ impl Session {
         self.core.actions.push(Action::Detach(Side::Service, why));
     }
 
+    /// Looks after an end, if there is one.
+    #[inline]
+    fn conclude(&mut self, now: Now) {
+        if self.core.ended().is_some() {
+            self.keep_for_client(now);
+        }
+    }
+
     /// An end that concerns the client's connection alone: the client may come back. A page that is left does not come
     /// back, nor does a client that is in no namespace.
-    fn conclude(&mut self, now: Now) {
+    #[cold]
+    fn keep_for_client(&mut self, now: Now) {
         let Some(why) = self.core.ended().filter(|why| why.client_may_return()) else { return };
         let is_kept = self.core.rules.hold.resume.is_some();
         let Some(mut talk) = self.conversation().filter(|_| is_kept) else { return };

@@ -113,6 +113,12 @@ impl Patterns {
     pub fn match_all(&self) -> bool {
         self.0.contains(&Pattern::Any)
     }
+
+    /// Is there none?
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 #[cfg(test)]

@@ -20,11 +20,13 @@ impl<'a> Batch<'a> {
 
     /// What is still to be judged.
     #[must_use]
+    #[inline]
     pub fn ahead(&self) -> &[u8] {
         &self.bytes[self.at..]
     }
 
     /// The next `len` bytes go onward.
+    #[inline]
     pub fn keep(&mut self, len: usize) {
         if self.kept != self.at {
             self.bytes.copy_within(self.at..self.at + len, self.kept);
@@ -34,12 +36,14 @@ impl<'a> Batch<'a> {
     }
 
     /// The next `len` bytes do not.
+    #[inline]
     pub const fn cut(&mut self, len: usize) {
         self.at += len;
     }
 
     /// What goes onward.
     #[must_use]
+    #[inline]
     pub fn kept(&self) -> &[u8] {
         &self.bytes[self.unsent..self.kept]
     }

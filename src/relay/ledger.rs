@@ -83,6 +83,7 @@ impl Ledger {
     }
 
     /// Has the session judge a message, and counts what it has learned.
+    #[inline]
     pub fn judged(&self, from: Side, message: &Message<'_>, session: &mut Session, now: Now) -> Fate {
         let (fate, note) = session.message(from, message, now);
         self.note(from, note, session.view());
@@ -90,6 +91,7 @@ impl Ledger {
     }
 
     /// Counts what the session has learned.
+    #[inline]
     pub fn note(&self, from: Side, note: Note, view: View<'_>) {
         let tally = &self.worker.tally;
         match (note, from) {
@@ -98,10 +100,11 @@ impl Ledger {
             (Note::Event(slot), Side::Service) => tally.sent(slot),
             (Note::Acknowledged(slot, took), _) => tally.latency(slot, took),
             (Note::RoundTrip(took), _) => tally.rtt(took),
-            (Note::Refused(refused), _) => self.refused(refused, view.peer()),
+            (Note::Refused(refused), _) => self.refused(*refused, view.peer()),
         }
     }
 
+    #[cold]
     fn refused(&self, refused: Refused, peer: IpAddr) {
         let Refused { refusal, answer, event, is_connect } = refused;
         let tally = &self.worker.tally;

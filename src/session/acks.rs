@@ -1,6 +1,9 @@
 //! Acks in flight: what a client waits for, and for how long; what the service waits for, and under which number.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use crate::{
     event_names::{EventNames, EventSlot},
@@ -16,7 +19,8 @@ const KEPT_CAPACITY: usize = 16;
 /// Acks in flight in one session, both ways.
 #[derive(Debug, Default)]
 pub struct Acks {
-    waiting: Vec<Waiting>,
+    /// Oldest first: acks mostly come in the order of the events.
+    waiting: VecDeque<Waiting>,
     owed_by_client: u32,
     /// The service numbers from 0 in each of its lives; for the client its numbers go on from here.
     base: u64,
@@ -48,13 +52,15 @@ pub enum ClientAck {
 
 impl Acks {
     /// The client sent an event that asks for an ack.
+    #[inline]
     pub fn client_asks(&mut self, namespace: u8, id: u64, slot: EventSlot, now: Instant) {
         if self.waiting.len() < WAITING_MAX {
-            self.waiting.push(Waiting { id, since: now, namespace, slot });
+            self.waiting.push_back(Waiting { id, since: now, namespace, slot });
         }
     }
 
     /// The service acknowledged: which event, and how long it took.
+    #[inline]
     pub fn service_answers(&mut self, namespace: u8, id: u64, now: Instant) -> Option<(EventSlot, Duration)> {
         let waiting = self.take(namespace, id)?;
         Some((waiting.slot, now.saturating_duration_since(waiting.since)))
@@ -69,9 +75,9 @@ impl Acks {
         let at = self.waiting.iter().position(|w| w.id == id && w.namespace == namespace)?;
         let waiting = self.waiting.remove(at);
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT_CAPACITY {
-            self.waiting = Vec::new();
+            self.waiting = VecDeque::new();
         }
-        Some(waiting)
+        waiting
     }
 
     /// The service sent an event that asks for an ack: the number for the client, where that is another one.
@@ -102,8 +108,9 @@ impl Acks {
     pub fn service_lost(&mut self, mut stays: impl FnMut(&Waiting) -> bool) -> Vec<Waiting> {
         self.base = self.next;
         self.owed_by_client = 0;
-        let (kept, lost) = std::mem::take(&mut self.waiting).into_iter().partition(|waiting| stays(waiting));
-        self.waiting = kept;
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        let (kept, lost): (Vec<_>, _) = waiting.partition(|waiting| stays(waiting));
+        self.waiting = kept.into();
         lost
     }
 

@@ -26,6 +26,7 @@ use crate::{
 };
 
 /// Judges a message of the client.
+#[inline]
 pub(super) fn judge(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> (Fate, Note) {
     if message.opcode == OpCode::Binary {
         return attachment(talk, message, now);
@@ -53,6 +54,7 @@ pub(super) fn judge(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now
     }
 }
 
+#[inline]
 fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> (Fate, Note) {
     let head = match peek::peek_client(message.bytes, message.complete) {
         Ok(head) => head,
@@ -106,6 +108,7 @@ fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> (Fate
     (fate, note)
 }
 
+#[inline]
 fn event(talk: &mut Conversation<'_>, head: &PacketHead<'_>, namespace: u8, now: Now) -> (Fate, Note) {
     let name = head.event.as_ref().map_or(&b""[..], EventName::as_bytes);
     let slot = talk.core.rules.names.slot(name);

@@ -162,6 +162,7 @@ impl Core {
     }
 
     /// A message came from the client, be it a heartbeat. Until when it waits, where its client was refused too much.
+    #[inline]
     pub(super) fn client_spoke(&mut self, now: Now) -> Option<Instant> {
         self.fragments_until = None;
         self.heartbeat.heard(now.instant, self.rules.ping_timeout);
@@ -173,6 +174,7 @@ impl Core {
     }
 
     /// A message came that is no heartbeat.
+    #[inline]
     pub(super) const fn used(&mut self, now: Now) {
         self.last_packet = now.instant;
     }
@@ -204,14 +206,24 @@ impl Core {
     }
 
     /// What the policies say of a packet of the client.
+    #[inline]
     pub(super) fn judge(&self, namespace: &str, event: &[u8], slot: EventSlot, now: Now) -> Verdict {
         self.rules.policies.judge(&Asked { namespace, event, slot, now: now.instant }, &self.meters)
     }
 
     /// What a verdict does to its message. `event` is the message's name where it has one.
+    #[inline]
     pub(super) fn obey(&mut self, verdict: Verdict, event: Option<EventSlot>, now: Now) -> (Fate, Note) {
+        if verdict == Verdict::Forward {
+            return (Fate::Pass, event.map_or(Note::None, Note::Event));
+        }
+        self.refuse(verdict, event, now)
+    }
+
+    #[cold]
+    fn refuse(&mut self, verdict: Verdict, event: Option<EventSlot>, now: Now) -> (Fate, Note) {
         let (refusal, answer) = match verdict {
-            Verdict::Forward => return (Fate::Pass, event.map_or(Note::None, Note::Event)),
+            Verdict::Forward => return (Fate::Pass, Note::None),
             Verdict::Delay { until } => return (Fate::Wait(Until::Time(until)), Note::None),
             Verdict::Drop(refusal) => (refusal, Answered::Silently),
             Verdict::Reply { refusal, .. } => (refusal, Answered::WithPacket),
@@ -221,7 +233,7 @@ impl Core {
             }
         };
         self.flood.refuse(now.instant);
-        (Fate::Drop, Note::Refused(Refused { refusal, answer, event, is_connect: false }))
+        (Fate::Drop, Note::Refused(Box::new(Refused { refusal, answer, event, is_connect: false })))
     }
 
     /// The client breaks a rule of its protocol: the session ends.
@@ -229,7 +241,7 @@ impl Core {
         self.end(Ended::ClientPacket(rule));
         let refusal = Refusal { kind: RefusalKind::Malformed, code: rule, message: "malformed packet", rule: None };
         let answer = Answered::ByClosing;
-        (Fate::Drop, Note::Refused(Refused { refusal, answer, event: None, is_connect: false }))
+        (Fate::Drop, Note::Refused(Box::new(Refused { refusal, answer, event: None, is_connect: false })))
     }
 
     /// A packet that means nothing: it is dropped and costs its client what a refusal costs.

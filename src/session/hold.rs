@@ -110,7 +110,10 @@ impl HoldRules {
     /// Is this packet sent again if its ack is lost?
     #[must_use]
     pub fn sends_again(&self, head: &PacketHead<'_>) -> bool {
-        let named = || head.event.as_ref().is_some_and(|event| self.retry_events.matches(event.as_str()));
-        self.hold.is_some() && self.retries > 0 && head.ack_id.is_some() && head.kind.is_event() && named()
+        if self.retries == 0 || self.hold.is_none() || self.retry_events.is_empty() {
+            return false;
+        }
+        let named = || head.event.as_ref().is_some_and(|event| self.retry_events.matches(event.as_bytes()));
+        head.ack_id.is_some() && head.kind.is_event() && named()
     }
 }

@@ -67,7 +67,7 @@ pub enum Until {
 pub struct Ticket(pub(super) u32);
 
 /// What was learned from a message, for counters and the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
     /// Nothing that is counted by name.
     None,
@@ -78,7 +78,7 @@ pub enum Note {
     /// It answers a heartbeat that was sent so long ago.
     RoundTrip(Duration),
     /// A rule refuses it.
-    Refused(Refused),
+    Refused(Box<Refused>),
 }
 
 /// A message of the client that a rule refuses.

@@ -87,7 +87,12 @@ struct Joined<'a> {
 impl Namespaces {
     /// The number of a namespace the session is not apart from, and where it stands with it.
     #[must_use]
+    #[inline]
     pub fn find(&self, name: &str) -> Option<(u8, Membership)> {
+        if name == "/" {
+            let membership = self.root.membership;
+            return (membership != Membership::Apart).then_some((0, membership));
+        }
         let number = self.number(name)?;
         Some((number, self.entry(number)?.membership))
     }

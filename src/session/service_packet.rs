@@ -33,6 +33,7 @@ enum Form {
 ///
 /// # Errors
 /// Why the service is lost: it closes, or breaks a rule of Engine.IO or Socket.IO.
+#[inline]
 pub(super) fn judge(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> Result<(Fate, Note), Ended> {
     // Only a message that is here to its end goes on, for the service may be lost in the middle.
     if !message.here || (message.opcode == OpCode::Binary && !message.complete) {
@@ -71,6 +72,7 @@ fn attachment(talk: &mut Conversation<'_>, bytes: &[u8]) -> Result<(Fate, Note),
     Ok((Fate::Drop, Note::None))
 }
 
+#[inline]
 fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> Result<(Fate, Note), Ended> {
     if talk.service.begun.is_some() {
         return Err(Ended::ServiceFault("attachment_missing"));
@@ -102,6 +104,7 @@ fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> Resul
 }
 
 /// What the packet means. `json` is its JSON, as far as that [is read](crate::session::socketio::SocketIo::reads_whole).
+#[inline]
 fn heard(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: Now) -> (Form, Note) {
     match head.kind {
         PacketType::Event | PacketType::BinaryEvent => {

@@ -19,7 +19,7 @@ const LIMITED: &str = r#"{"error":"Rate limit exceeded. Please slow down.","rate
 
 /// What the client was refused by, and how it was told.
 fn refused(world: &World) -> Option<(&'static str, Answered)> {
-    match world.note {
+    match &world.note {
         Note::Refused(refused) => Some((refused.refusal.code, refused.answer)),
         _ => None,
     }

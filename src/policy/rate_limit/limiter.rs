@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     num::NonZeroU32,
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -10,6 +11,7 @@ use governor::{
     RateLimiter,
     clock::Clock,
     middleware::NoOpMiddleware,
+    nanos::Nanos,
     state::{InMemoryState, NotKeyed},
 };
 
@@ -23,7 +25,7 @@ pub(super) struct Quota {
 
 /// One allowance. It may be used from several threads.
 #[derive(Debug)]
-pub(super) struct Limiter(RateLimiter<NotKeyed, InMemoryState, CallersClock, NoOpMiddleware<Instant>>);
+pub(super) struct Limiter(RateLimiter<NotKeyed, InMemoryState, CallersClock, NoOpMiddleware<Nanos>>);
 
 impl Limiter {
     /// Nothing is used yet.
@@ -57,28 +59,39 @@ impl Limiter {
     /// Uses one, or says when there will be one.
     pub(super) fn check(&self, now: Instant) -> Result<(), Instant> {
         CallersClock::set(now);
-        self.0.check().map_err(|not_until| not_until.earliest_possible())
+        self.0.check().map_err(|not_until| CallersClock::instant(not_until.earliest_possible()))
     }
 }
 
-/// governor asks a clock and takes no time as an argument. This one says what its caller has just told it.
+/// governor asks a clock and takes no time as an argument. This one says what its caller has just told it, in nanoseconds
+/// since the first moment that it was told.
 #[derive(Debug, Clone, Copy)]
 struct CallersClock;
 
+static BEGINNING: OnceLock<Instant> = OnceLock::new();
+
 thread_local! {
-    static NOW: Cell<Option<Instant>> = const { Cell::new(None) };
+    static NOW: Cell<Option<(Instant, Nanos)>> = const { Cell::new(None) };
 }
 
 impl CallersClock {
+    /// The packets of one receive come at one moment, which is reckoned once.
     fn set(now: Instant) {
-        NOW.set(Some(now));
+        if NOW.get().is_none_or(|(known, _)| known != now) {
+            let beginning = BEGINNING.get_or_init(|| now);
+            NOW.set(Some((now, now.saturating_duration_since(*beginning).into())));
+        }
+    }
+
+    fn instant(nanos: Nanos) -> Instant {
+        *BEGINNING.get().expect("every call of governor is behind a call of set") + Duration::from_nanos(nanos.into())
     }
 }
 
 impl Clock for CallersClock {
-    type Instant = Instant;
+    type Instant = Nanos;
 
-    fn now(&self) -> Instant {
-        NOW.get().expect("every call of governor is behind a call of set")
+    fn now(&self) -> Nanos {
+        NOW.get().expect("every call of governor is behind a call of set").1
     }
 }

@@ -114,7 +114,7 @@ fn happens(world: &mut World, input: &Input) -> Seen {
     }
     Seen {
         fate,
-        note: world.note,
+        note: world.note.clone(),
         at_client: world.client_got(),
         at_service: world.service_got(),
         actions: world.done(),
@@ -188,7 +188,7 @@ fn a_budget_is_not_given_anew_on_the_next_node() {
     let (peer, identity) = (world.view().peer(), Identity::anonymous());
     world.event(Event::Returned(Returning { pid: id(9), claim, sid: id(1), peer, identity }));
     let mut allowed = 0;
-    while !matches!(world.note, Note::Refused(refused) if refused.answer == Answered::WithPacket) {
+    while !matches!(&world.note, Note::Refused(refused) if refused.answer == Answered::WithPacket) {
         world.client(r#"42["counted"]"#);
         allowed += 1;
     }

@@ -52,6 +52,7 @@ impl FrameScan {
     }
 
     /// Moves on behind a frame that [`FrameScan::header`] let through.
+    #[inline]
     pub fn accept(&mut self, header: &FrameHeader) {
         if header.opcode.is_control() {
             return;
@@ -67,6 +68,18 @@ impl FrameScan {
         }
         self.message_len += header.payload_len;
         self.fragments += 1;
+    }
+
+    /// Who sends these frames.
+    #[must_use]
+    pub const fn sender(&self) -> Sender {
+        self.sender
+    }
+
+    /// The longest message, in bytes.
+    #[must_use]
+    pub const fn payload_max(&self) -> u64 {
+        self.payload_max
     }
 
     /// A fragmented message has begun and not ended.
