@@ -150,15 +150,20 @@ impl Renewal {
         let client = self.authority.client();
         let (rules, entries, challenges) = (&self.rules, &*self.entries, &self.challenges);
         let outcome = Orderer { rules, entries, challenges, client: &client, challenge_type }.order().await;
-        self.gauges.acme.ordered(outcome.is_ok());
         match outcome {
             Ok(ordered) => {
+                self.gauges.acme.ordered(true);
                 journal::line(LogLevel::Info, &format!("a certificate was ordered: {}", self.about(&ordered)));
                 self.attempts.succeed();
                 self.hold(ordered, true, publish);
                 self.save_certificate().await;
             }
-            Err(error) => self.failed(&error, client.retry_after()),
+            Err(error) => {
+                self.failed(&error, client.retry_after());
+                // Sets the time of the next attempt, so that a scrape never shows this failure with the old time.
+                self.left();
+                self.gauges.acme.ordered(false);
+            }
         }
         self.save_attempts().await;
         Duration::ZERO
