@@ -1,53 +1,57 @@
-//! How often one address may shake hands: cryptography costs us more than it costs the client.
+//! How often one address may start a TLS handshake: its cryptography costs the gate more than the client.
 
 use std::{
+    collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use super::{gcra::Gcra, network::Network};
 
-use super::network::Network;
-
-/// How many networks are counted one by one. Those beyond share one allowance: ever new addresses gain nothing, and
-/// memory has a bound.
+/// The most networks that are counted one by one. Further ones share one allowance, so that new addresses gain nothing
+/// and memory has a bound.
 const NETWORKS_MAX: usize = 100_000;
-/// So many seconds' worth may come at once: a page opens several connections, and many clients may share an address.
+
+/// The handshakes of this many seconds may come at once: a page opens several connections, and many clients may share
+/// an address.
 const BURST_SECONDS: u32 = 4;
 
 /// Handshakes per second from one IPv4 address or one IPv6 /64 network.
 #[derive(Debug)]
-pub struct HandshakeRate(Option<DefaultKeyedRateLimiter<Network>>);
+pub struct HandshakeRate {
+    /// `None`: any number.
+    per_second: Option<NonZeroU32>,
+    used: Mutex<HashMap<Network, Gcra>>,
+}
 
 impl HandshakeRate {
-    /// So many a second, and four seconds' worth at once; `0`: any number.
+    /// This many per second, and those of four seconds at once. `0` means any number.
     #[must_use]
     pub fn new(per_second: u32) -> Self {
-        let per_second = NonZeroU32::new(per_second);
-        Self(per_second.map(|rate| {
-            let burst = rate.saturating_mul(NonZeroU32::MIN.saturating_add(BURST_SECONDS - 1));
-            RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst))
-        }))
+        Self { per_second: NonZeroU32::new(per_second), used: Mutex::default() }
     }
 
-    /// May `address` begin another one now? If so, it counts.
+    /// Whether `address` may start one more handshake now. If so, it counts.
     #[must_use]
-    pub fn admit(&self, address: IpAddr) -> bool {
-        let Some(limiter) = &self.0 else { return true };
-        let network = if limiter.len() < NETWORKS_MAX {
-            Network::from(address)
-        } else {
-            Network::from(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
-        };
-        limiter.check_key(&network).is_ok()
+    pub fn admit(&self, address: IpAddr, now: Instant) -> bool {
+        let Some(rate) = self.per_second else { return true };
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut network = Network::from(address);
+        if used.len() >= NETWORKS_MAX && !used.contains_key(&network) {
+            network = Network::from(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        }
+        let interval = Duration::from_secs(1) / rate.get();
+        let burst = rate.get().saturating_mul(BURST_SECONDS);
+        used.entry(network).or_insert_with(|| Gcra::new(now)).take(1, interval, burst, now).is_ok()
     }
 
-    /// Forgets addresses that have their whole allowance back. To be called now and then.
-    pub fn sweep(&self) {
-        if let Some(limiter) = &self.0 {
-            limiter.retain_recent();
-            limiter.shrink_to_fit();
-        }
+    /// Forgets addresses that have their whole allowance again. To be called every few seconds.
+    pub fn sweep(&self, now: Instant) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.retain(|_, allowance| !allowance.is_full(now));
+        used.shrink_to_fit();
     }
 }
 
@@ -57,19 +61,21 @@ mod tests {
 
     #[test]
     fn an_address_has_four_seconds_worth_at_once_and_takes_nothing_from_others() {
-        let rate = HandshakeRate::new(2);
+        let (rate, now) = (HandshakeRate::new(2), Instant::now());
         let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse::<IpAddr>().unwrap());
-        let admitted = (0..100).filter(|_| rate.admit(one)).count();
-        // A slow machine may earn one more meanwhile.
-        assert!((8..=9).contains(&admitted), "{admitted}");
-        assert!(rate.admit(other));
-        rate.sweep();
-        assert!(!(0..3).all(|_| rate.admit(one)), "what is in use is not forgotten");
+        assert_eq!((0..100).filter(|_| rate.admit(one, now)).count(), 8);
+        assert!(rate.admit(other, now));
+        rate.sweep(now);
+        assert!(!rate.admit(one, now), "an address in use is not forgotten");
+        let later = now + Duration::from_secs(4);
+        rate.sweep(later);
+        assert!(rate.used.lock().unwrap().is_empty(), "an idle address is");
+        assert_eq!((0..100).filter(|_| rate.admit(one, later)).count(), 8);
     }
 
     #[test]
     fn zero_is_no_limit() {
-        let rate = HandshakeRate::new(0);
-        assert!((0..10_000).all(|_| rate.admit([192, 0, 2, 1].into())));
+        let (rate, now) = (HandshakeRate::new(0), Instant::now());
+        assert!((0..10_000).all(|_| rate.admit([192, 0, 2, 1].into(), now)));
     }
 }

@@ -1,35 +1,29 @@
-//! How many WebSocket control frames one side may send: a ping costs us an answer.
+//! How many WebSocket control frames one side may send: a ping costs an answer.
 
 use std::time::{Duration, Instant};
 
-/// One more each so often, ...
+use crate::policy::gcra::Gcra;
+
+/// One more frame is allowed after each interval, ...
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// ... and so many at once.
+/// ... and this many at once.
 const BURST: u32 = 20;
 
-/// A leaky bucket as one instant (GCRA).
+/// The control frames that one side may still send.
 #[derive(Debug)]
-pub struct ControlRate {
-    /// When the bucket will be empty.
-    empty_at: Instant,
-}
+pub struct ControlRate(Gcra);
 
 impl ControlRate {
-    /// An empty bucket.
+    /// A whole burst.
     #[must_use]
     pub const fn new(now: Instant) -> Self {
-        Self { empty_at: now }
+        Self(Gcra::new(now))
     }
 
-    /// Does one more fit?
+    /// Whether one more frame is allowed. If so, it counts.
     pub fn admits(&mut self, now: Instant) -> bool {
-        let empty_at = self.empty_at.max(now) + INTERVAL;
-        let fits = empty_at <= now + INTERVAL * BURST;
-        if fits {
-            self.empty_at = empty_at;
-        }
-        fits
+        self.0.take(1, INTERVAL, BURST, now).is_ok()
     }
 }
 

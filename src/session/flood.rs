@@ -1,36 +1,42 @@
-//! Limits what no rate limit counts: messages that are refused and tokens that are verified. A client that causes too many
-//! is slowed down first, and closed if that goes on.
+//! A budget for what no rate limit counts: refusing a client's messages and verifying its tokens. A client that uses it
+//! up is slowed down, and closed if that goes on.
 
 use std::time::{Duration, Instant};
 
-/// What refusing one message costs. It is a thousand times what it takes, ...
-const REFUSAL: Duration = Duration::from_millis(1);
+use crate::policy::gcra::Gcra;
 
-/// ... and what a CONNECT costs, for which a signature is verified.
-const JOIN: Duration = Duration::from_millis(20);
+/// The cost of refusing one message, and the unit of the budget.
+const REFUSAL: u32 = 1;
 
-/// What may be spent at once: a thousand refusals, fifty namespaces.
-const BURST: Duration = Duration::from_secs(1);
+/// The cost of a CONNECT, for which a signature is verified.
+const JOIN: u32 = 20;
 
-/// How much of it is paid back before a client that has spent it all goes on.
+/// One unit comes back after each step: a thousand times what a refusal takes.
+const STEP: Duration = Duration::from_millis(1);
+
+/// Units that may be spent at once: a thousand refusals, fifty namespaces.
+const BURST: u32 = 1000;
+
+/// How long a client waits that has spent everything.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// A client that spends all there is for so long is closed.
+/// A client that keeps spending everything is closed after this time.
 const LASTING: Duration = Duration::from_secs(5);
 
-/// A leaky bucket as one instant (GCRA).
+/// What one client has left of its budget.
 #[derive(Debug)]
 pub(super) struct Flood {
-    /// When everything will have been paid back.
-    even_at: Instant,
-    /// When all was spent, as long as it is not paid back.
+    budget: Gcra,
+    /// When the client may go on. In the past, or `None`: now.
+    paused_until: Option<Instant>,
+    /// Since when the client spends everything. `None` once the whole budget is back.
     spent_at: Option<Instant>,
 }
 
 impl Flood {
-    /// Nothing is spent.
+    /// The whole budget.
     pub(super) const fn new(now: Instant) -> Self {
-        Self { even_at: now, spent_at: None }
+        Self { budget: Gcra::new(now), paused_until: None, spent_at: None }
     }
 
     /// A message is refused, or means nothing.
@@ -43,23 +49,23 @@ impl Flood {
         self.spend(JOIN, now);
     }
 
-    fn spend(&mut self, cost: Duration, now: Instant) {
-        if self.even_at <= now {
-            *self = Self::new(now);
+    fn spend(&mut self, cost: u32, now: Instant) {
+        if self.budget.is_full(now) {
+            self.spent_at = None;
         }
-        self.even_at += cost;
+        if let Err(affordable_at) = self.budget.take(cost, STEP, BURST, now) {
+            self.paused_until = Some(affordable_at + PAUSE);
+            self.spent_at.get_or_insert(now);
+        }
     }
 
-    /// Until when no message of the client is judged. `None`: it may go on.
-    pub(super) fn pause(&mut self, now: Instant) -> Option<Instant> {
-        if self.even_at <= now + BURST {
-            return None;
-        }
-        self.spent_at.get_or_insert(now);
-        Some(self.even_at + PAUSE - BURST)
+    /// Until when the client's messages wait. `None` if they do not.
+    #[inline]
+    pub(super) fn pause(&self, now: Instant) -> Option<Instant> {
+        self.paused_until.filter(|until| *until > now)
     }
 
-    /// Whether the client has been slowed down for so long that it is to be closed.
+    /// Whether the client has spent everything for so long that it is to be closed.
     pub(super) fn lasts(&self, now: Instant) -> bool {
         self.spent_at.is_some_and(|at| now.saturating_duration_since(at) >= LASTING)
     }
@@ -101,11 +107,11 @@ mod tests {
     }
 
     #[test]
-    fn whoever_pauses_by_itself_has_all_before_it_again() {
+    fn a_client_that_pauses_by_itself_has_the_whole_budget_again() {
         let start = Instant::now();
         let mut flood = Flood::new(start);
         for round in 0..10 {
-            let begin = start + BURST * 3 * round;
+            let begin = start + STEP * BURST * 3 * round;
             assert_eq!(refused(&mut flood, 1500, begin).0, 1500);
         }
     }

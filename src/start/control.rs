@@ -130,13 +130,14 @@ impl Control {
     }
 }
 
-/// Forgets, now and then, the limits of users and addresses that are long gone.
+/// Frees the limits of users and addresses that have left, at a fixed interval.
 async fn tidy(current: watch::Sender<Arc<Settings>>) {
     loop {
         tokio::time::sleep(TIDY_EVERY).await;
         let settings = Arc::clone(&current.borrow());
-        settings.session.session.policies.rate_limits.sweep(Instant::now());
-        settings.edge.handshake_rate.sweep();
+        let now = Instant::now();
+        settings.session.session.policies.rate_limits.sweep(now);
+        settings.edge.handshake_rate.sweep(now);
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     net::IpAddr,
     rc::Rc,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rustls::{
@@ -123,7 +123,7 @@ impl Handshakes {
         within: Duration,
         rate: Option<&HandshakeRate>,
     ) -> Option<Arrival> {
-        let outcome = if rate.is_some_and(|rate| !rate.admit(peer)) {
+        let outcome = if rate.is_some_and(|rate| !rate.admit(peer, Instant::now())) {
             Err(HandshakeError::TooMany)
         } else {
             let (in_progress, given_up) = self.begin();
