@@ -2,5 +2,6 @@
 
 pub mod engineio;
 pub mod json;
+pub mod query;
 pub mod socketio;
 pub mod websocket;

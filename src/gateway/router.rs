@@ -1,13 +1,11 @@
 //! Decides which endpoint a request is for: Engine.IO, a WebSocket route, the service, or a refusal. Pure.
 
-mod query;
-
 use std::collections::BTreeSet;
 
 use http::{HeaderMap, Method, Uri, header, request::Parts};
 
-pub use self::query::Query;
 use super::{cors, head_guard::head::mentions_websocket, websocket::table::WebsocketTable};
+pub use crate::wire::query::Query;
 use crate::{
     fault::{Fault, Faults},
     session::table::{SocketioTable, Transport},

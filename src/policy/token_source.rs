@@ -7,11 +7,16 @@ use http::{
     header::{AUTHORIZATION, COOKIE, HeaderName, SEC_WEBSOCKET_PROTOCOL},
     request::Parts,
 };
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use zeroize::Zeroizing;
 
 use super::{auth::refusals::INVALID, verdict::Refusal};
-use crate::fault::Fault;
+use crate::{
+    fault::Fault,
+    wire::{
+        json::{self, Found},
+        query::Query,
+    },
+};
 
 /// The longest token that is looked at, in bytes.
 pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
@@ -26,7 +31,7 @@ const SUBPROTOCOL_PREFIX: &str = "tidegate.bearer.";
 pub struct Token(Zeroizing<String>);
 
 impl Token {
-    /// None where the text is empty: clients write `token: ""` when they have none.
+    /// `None` if the text is empty: clients write `token: ""` when they have none.
     pub(super) fn read(text: &str) -> Result<Option<Self>, Refusal> {
         match text.len() {
             0 => Ok(None),
@@ -113,7 +118,7 @@ impl TokenSources {
             let token = match source {
                 TokenSource::Connect(_) => None,
                 TokenSource::Header => authorization(&request.headers)?,
-                TokenSource::Query(name) => query(request.uri.query().unwrap_or(""), name)?,
+                TokenSource::Query(name) => only(Query::of(&request.uri).values(name).map(str::as_bytes))?,
                 TokenSource::Cookie(name) => cookie(&request.headers, name)?,
                 TokenSource::Subprotocol => subprotocol(&request.headers)?,
             };
@@ -130,10 +135,15 @@ impl TokenSources {
         if auth_json.is_empty() || !self.0.iter().any(|source| matches!(source, TokenSource::Connect(_))) {
             return Ok(None);
         }
-        let mut reader = serde_json::Deserializer::from_slice(auth_json);
-        let texts = reader.deserialize_map(ConnectFields(self)).map_err(|_| INVALID)?;
-        reader.end().map_err(|_| INVALID)?;
-        texts.iter().try_fold(None, |found, (_, text)| Self::same(found, Token::read(text)?))
+        self.0.iter().try_fold(None, |found, source| {
+            let TokenSource::Connect(field) = source else { return Ok(found) };
+            let token = match json::top_level_string(auth_json, field) {
+                Found::String(text) => Token::read(text.as_str())?,
+                Found::Absent | Found::Null => None,
+                Found::NotAnObject | Found::Other | Found::Repeated | Found::Malformed => return Err(INVALID),
+            };
+            Self::same(found, token)
+        })
     }
 
     /// The token of a session whose request and CONNECT packet may both have one.
@@ -187,11 +197,6 @@ fn authorization(headers: &HeaderMap) -> Result<Option<Token>, Refusal> {
     }
 }
 
-fn query(query: &str, name: &str) -> Result<Option<Token>, Refusal> {
-    let parameters = query.split('&').map(|parameter| parameter.split_once('=').unwrap_or((parameter, "")));
-    only(parameters.filter(|(key, _)| percent_decoded(key).eq(name.bytes())).map(|(_, value)| value.as_bytes()))
-}
-
 fn cookie(headers: &HeaderMap, name: &str) -> Result<Option<Token>, Refusal> {
     only(list(headers, &COOKIE, b';').filter_map(|pair| {
         let equals = pair.iter().position(|&byte| byte == b'=')?;
@@ -241,51 +246,6 @@ fn list<'a>(headers: &'a HeaderMap, name: &HeaderName, separator: u8) -> impl It
     let lines = headers.get_all(name).iter();
     let entries = lines.flat_map(move |line| line.as_bytes().split(move |&byte| byte == separator));
     entries.map(<[u8]>::trim_ascii).filter(|entry| !entry.is_empty())
-}
-
-/// The bytes `text` stands for in a query. `t%6Fken` is `token` to the service, so it is to us.
-fn percent_decoded(text: &str) -> impl Iterator<Item = u8> {
-    let mut rest = text.as_bytes();
-    std::iter::from_fn(move || {
-        let hex = |digit: u8| char::from(digit).to_digit(16);
-        let (byte, tail) = match *rest {
-            [b'%', high, low, ref tail @ ..] => match (hex(high), hex(low)) {
-                (Some(high), Some(low)) => (u8::try_from(high * 16 + low).ok()?, tail),
-                _ => (b'%', &rest[1..]),
-            },
-            [byte, ref tail @ ..] => (byte, tail),
-            [] => return None,
-        };
-        rest = tail;
-        Some(byte)
-    })
-}
-
-/// Picks from an object the fields that are token sources, each with its text.
-struct ConnectFields<'a>(&'a TokenSources);
-
-impl<'de> Visitor<'de> for ConnectFields<'_> {
-    type Value = Vec<(String, Zeroizing<String>)>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("the object of a CONNECT packet")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        let mut found = Self::Value::new();
-        while let Some(name) = members.next_key::<String>()? {
-            let is_source = |source: &TokenSource| matches!(source, TokenSource::Connect(field) if *field == name);
-            if !self.0.0.iter().any(is_source) {
-                members.next_value::<IgnoredAny>()?;
-            } else if found.iter().any(|(earlier, _)| *earlier == name) {
-                return Err(Error::custom("a token's field is repeated"));
-            } else {
-                let text = members.next_value::<Option<String>>()?.unwrap_or_default();
-                found.push((name, Zeroizing::new(text)));
-            }
-        }
-        Ok(found)
-    }
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ impl PlainRules {
         match json::top_level_string(message.bytes, field) {
             Found::String(name) => Ok(Some(name)),
             Found::Repeated => Err(NamedTwice),
-            Found::NotAnObject | Found::Absent | Found::Other | Found::Malformed => Ok(None),
+            Found::NotAnObject | Found::Absent | Found::Null | Found::Other | Found::Malformed => Ok(None),
         }
     }
 }

@@ -1,25 +1,29 @@
-//! JSON, as little of it as the gate must read: one field of an object, by a scanner that is bounded and keeps nothing.
+//! JSON, as little of it as the gate reads itself: one field of an object, and whether a member is repeated.
 
 pub(in crate::wire) mod string;
+
+use std::collections::HashSet;
 
 use self::string::StringToken;
 use super::socketio::packet::EventName;
 
-/// How deep objects and arrays may be nested. `JSON.parse` of Node ends in a stack overflow somewhere beyond 5,000.
+/// How deep objects and arrays may be nested. `JSON.parse` of Node overflows its stack beyond about 5,000.
 pub const DEPTH_MAX: u32 = u64::BITS;
 
-/// What became of looking for a field.
+/// The result of a search for a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found<'a> {
-    /// The text is something else than an object.
+    /// The text is not an object.
     NotAnObject,
     /// The object has no such field.
     Absent,
     /// The field's value is this string.
     String(EventName<'a>),
-    /// The field's value is something else than a string, or a string that is no text (half a surrogate pair).
+    /// The field's value is `null`.
+    Null,
+    /// The field's value is anything else, or a string that is no text (half a surrogate pair).
     Other,
-    /// The field is there twice. Parsers differ in which one they take, so neither is said.
+    /// The object has the field twice. Parsers differ in which one they take, so neither is returned.
     Repeated,
     /// The text is not JSON, or nested deeper than [`DEPTH_MAX`].
     Malformed,
@@ -27,8 +31,8 @@ pub enum Found<'a> {
 
 /// The value of one field at the top level of a JSON object, when it is a string.
 ///
-/// The whole text is read, so that what follows the field cannot change its meaning. Names of fields are compared after
-/// un-escaping. Nothing is allocated but for strings with escapes: names at the top level, and the value.
+/// The whole text is read, so that what follows the field cannot change its meaning. Field names are compared after
+/// un-escaping. Only strings with escapes are copied: names at the top level, and the value.
 #[must_use]
 pub fn top_level_string<'a>(text: &'a [u8], field: &str) -> Found<'a> {
     let mut scanner = Scanner { text, at: 0 };
@@ -39,12 +43,23 @@ pub fn top_level_string<'a>(text: &'a [u8], field: &str) -> Found<'a> {
     scanner.find(field).unwrap_or(Found::Malformed)
 }
 
+/// Whether `text` is one JSON value in which no object has a member twice, after un-escaping, and objects and arrays
+/// are nested at most `levels` deep. Of two members with one name parsers take either one.
+#[must_use]
+pub fn has_one_reading(text: &[u8], levels: u32) -> bool {
+    let mut scanner = Scanner { text, at: 0 };
+    scanner.skip_space();
+    let value = scanner.skip_unrepeated(levels);
+    scanner.skip_space();
+    value.is_some() && scanner.at == text.len()
+}
+
 struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
 }
 
-/// Each step is None where the text is malformed.
+/// Each step is `None` if the text is malformed.
 impl<'a> Scanner<'a> {
     fn find(&mut self, field: &str) -> Option<Found<'a>> {
         let mut found = Found::Absent;
@@ -70,6 +85,34 @@ impl<'a> Scanner<'a> {
         }
         self.skip_space();
         (self.at == self.text.len()).then_some(found)
+    }
+
+    /// Passes over one value. `None` also where a member is repeated or the value is nested deeper than `levels`. Each
+    /// level is a call, so `levels` is to be small.
+    fn skip_unrepeated(&mut self, levels: u32) -> Option<()> {
+        let (end, is_object) = match self.peek()? {
+            b'{' => (b'}', true),
+            b'[' => (b']', false),
+            _ => return self.skip_value(),
+        };
+        let levels = levels.checked_sub(1)?;
+        self.at += 1;
+        let mut names = HashSet::new();
+        if self.ends_at_once(end) {
+            return Some(());
+        }
+        loop {
+            if is_object && !names.insert(self.name()?.decode()?) {
+                return None;
+            }
+            self.skip_unrepeated(levels)?;
+            self.skip_space();
+            match self.next()? {
+                b',' => self.skip_space(),
+                byte if byte == end => return Some(()),
+                _ => return None,
+            }
+        }
     }
 
     /// A field's name, its colon, and the space around it.
@@ -114,7 +157,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// True: it entered an object or array and stands before the first value in it. False: it stands behind a value.
+    /// `true`: the scanner is inside an object or array, before its first value. `false`: it is behind a value.
     fn skip_scalar_or_enter(&mut self, nesting: &mut Nesting) -> Option<bool> {
         match self.peek()? {
             b'{' => {
@@ -169,7 +212,7 @@ impl<'a> Scanner<'a> {
         (digits > 0).then_some(())
     }
 
-    /// Passes over space, and over `end` if that comes next: the object or array is empty.
+    /// Passes over space, and over `end` if it follows. Then the object or array is empty.
     fn ends_at_once(&mut self, end: u8) -> bool {
         self.skip_space();
         self.take(end)
@@ -202,14 +245,16 @@ impl<'a> Scanner<'a> {
 }
 
 fn string_or_other(value: &[u8]) -> Option<Found<'_>> {
-    if value.first() != Some(&b'"') {
-        return Some(Found::Other);
+    match value.first() {
+        Some(b'"') => {}
+        Some(b'n') => return Some(Found::Null),
+        _ => return Some(Found::Other),
     }
     let token = StringToken::read(value).ok()??;
     Some(EventName::from_json(token).map_or(Found::Other, Found::String))
 }
 
-/// The objects and arrays around a place, as a stack of bits: 1 for an object.
+/// The objects and arrays around a position, as a stack of bits: 1 for an object.
 #[derive(Default)]
 struct Nesting {
     bits: u64,
@@ -217,7 +262,7 @@ struct Nesting {
 }
 
 impl Nesting {
-    /// None: too deep. The object at the top level counts, and is not in here.
+    /// `None`: too deep. The object at the top level counts, but is not in `bits`.
     fn enter(&mut self, object: bool) -> Option<()> {
         self.depth += 1;
         self.bits = self.bits << 1 | u64::from(object);

@@ -1,4 +1,4 @@
-//! Socket.IO v5 packets: what stands before the payload is read exactly, the payload itself is not.
+//! Socket.IO v5 packets. The head is read exactly, the payload is not read.
 
 pub mod encode;
 pub mod packet;

@@ -54,5 +54,5 @@ impl<'a> Jws<'a> {
 
 /// The object a part of a token is. Base64 that could be written in another way is refused.
 fn object(part: &str) -> Option<Map<String, Value>> {
-    strict_json::object(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+    strict_json::object(&URL_SAFE_NO_PAD.decode(part).ok()?)
 }

@@ -1,4 +1,4 @@
-//! The open packet: what the gate says to a client, and what the service says to the gate.
+//! The open packet, as the gate sends it to a client and as the service sends it to the gate.
 
 use std::io::Write as _;
 
@@ -7,19 +7,19 @@ use thiserror::Error;
 
 use super::id::Sid;
 
-/// The longest sid of a service, in bytes. engine.io's have 20; the rest is room for servers that write theirs otherwise.
+/// The longest sid of a service, in bytes. Those of engine.io have 20; other servers may need more.
 const SERVICE_SID_BYTES_MAX: usize = 128;
 
-/// What the gate opens a client's session with, beside its sid.
+/// The packet that opens a client's session, but for its sid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Open {
-    /// May the client go on over WebSocket?
+    /// Whether the client may upgrade to WebSocket.
     pub upgrades: bool,
     /// From one ping to the next, in milliseconds.
     pub ping_interval_ms: u64,
     /// How long a pong may take, in milliseconds.
     pub ping_timeout_ms: u64,
-    /// The longest message that is taken, in bytes.
+    /// The longest accepted message, in bytes.
     pub max_payload: u64,
 }
 
@@ -37,7 +37,7 @@ impl Open {
     }
 }
 
-/// What the service opens its leg with.
+/// The packet that opens the leg to the service.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ServiceOpen {
     /// The service's name for the leg. Clients never see it.
@@ -48,13 +48,13 @@ pub struct ServiceOpen {
     /// How long the service waits for a pong, in milliseconds.
     #[serde(rename = "pingTimeout")]
     pub ping_timeout_ms: u64,
-    /// The longest message that the service takes, in bytes. Servers before Engine.IO 6 do not say.
+    /// The longest message that the service accepts, in bytes. `None` from servers before Engine.IO 6.
     #[serde(rename = "maxPayload")]
     pub max_payload: Option<u64>,
 }
 
 impl ServiceOpen {
-    /// Reads the first text message of the service, its digit included. Fields it does not know are passed over.
+    /// Reads the first text message of the service, with its digit. Unknown fields are ignored.
     ///
     /// # Errors
     /// Another packet, or one without its fields.
@@ -71,7 +71,7 @@ impl ServiceOpen {
 /// Why the first message of the service does not open an Engine.IO session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum OpenError {
-    /// It is no open packet.
+    /// It is not an open packet.
     #[error(
         "the service's first message is not an Engine.IO open packet; is there an Engine.IO 4 server on this path?"
     )]
@@ -79,7 +79,7 @@ pub enum OpenError {
     /// Its JSON is broken or lacks a field.
     #[error("the service's open packet lacks sid, pingInterval or pingTimeout")]
     Fields,
-    /// Its sid is empty or beyond its bound.
+    /// Its sid is empty or too long.
     #[error("the service's sid is empty or longer than {SERVICE_SID_BYTES_MAX} bytes")]
     Sid,
 }

@@ -3,15 +3,15 @@
 /// What an Engine.IO packet is (engine.io-protocol v4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EnginePacket {
-    /// The server's first word: sid and heartbeat.
+    /// The first packet of the server: sid and heartbeat.
     Open,
     /// The session ends.
     Close,
-    /// The server asks whether the client is there.
+    /// The server checks that the client is connected.
     Ping,
-    /// The client is.
+    /// The answer of the client.
     Pong,
-    /// What the layer above has to say.
+    /// A packet of the layer above.
     Message,
     /// The client has moved to another transport.
     Upgrade,

@@ -5,13 +5,13 @@ use bytes::Bytes;
 use memchr::memchr;
 use thiserror::Error;
 
-/// What stands between two packets: ASCII's record separator.
+/// The byte between two packets: the record separator of ASCII.
 pub const SEPARATOR: u8 = 0x1e;
 
-/// What a binary packet begins with, in place of a type.
+/// The first byte of a binary packet, in place of a type.
 const BINARY: u8 = b'b';
 
-/// Characters of one group of base64, and the bytes they stand for.
+/// Characters of one group of base64, and the bytes they encode.
 const GROUP_CHARS: usize = 4;
 const GROUP_BYTES: usize = 3;
 
@@ -43,7 +43,7 @@ impl PayloadReader {
         Self { rest: Some(body) }
     }
 
-    /// Has every packet been read?
+    /// Whether every packet has been read.
     #[must_use]
     pub const fn is_done(&self) -> bool {
         self.rest.is_none()
@@ -66,10 +66,10 @@ impl Iterator for PayloadReader {
     }
 }
 
-/// How many bytes this base64 stands for.
+/// How many bytes this base64 encodes.
 ///
 /// # Errors
-/// Its length says already that it is not canonical.
+/// Its length is not that of canonical base64.
 pub const fn decoded_len(base64: &[u8]) -> Result<usize, PayloadError> {
     let groups = base64.len() / GROUP_CHARS;
     if !base64.len().is_multiple_of(GROUP_CHARS) {
@@ -82,8 +82,8 @@ pub const fn decoded_len(base64: &[u8]) -> Result<usize, PayloadError> {
     })
 }
 
-/// Decodes as many whole groups from the front of `base64` as `into` has room for: the characters used and the bytes
-/// made. Nothing is done where not even one fits.
+/// Decodes as many whole groups from the front of `base64` as fit into `into`. Returns the characters read and the bytes
+/// written; zero of each if no group fits.
 ///
 /// # Errors
 /// See [`PayloadError`].
@@ -95,7 +95,7 @@ pub fn decode(base64: &[u8], into: &mut [u8]) -> Result<(usize, usize), PayloadE
     if used < base64.len() && made < groups * GROUP_BYTES { Err(PayloadError) } else { Ok((used, made)) }
 }
 
-/// Packets for one poll, as they come. A packet may come in pieces; only whole ones are handed out.
+/// Packets for one poll, as they arrive. A packet may arrive in pieces; only whole ones are returned.
 #[derive(Debug, Default)]
 pub struct PayloadWriter {
     bytes: Vec<u8>,
@@ -105,17 +105,17 @@ pub struct PayloadWriter {
     begun: Option<Begun>,
 }
 
-/// A packet that is still coming.
+/// A packet that has not fully arrived.
 #[derive(Debug)]
 struct Begun {
     binary: bool,
-    /// Bytes that are no whole group of base64 yet.
+    /// Bytes that do not yet fill a group of base64.
     odd: [u8; GROUP_BYTES],
     odd_len: usize,
 }
 
 impl PayloadWriter {
-    /// A packet begins: a text message, which brings its type with it, or a binary one.
+    /// A packet begins: a text message, which contains its type, or a binary one.
     pub fn begin(&mut self, binary: bool) {
         self.last = self.whole;
         if self.whole > 0 {
@@ -156,31 +156,31 @@ impl PayloadWriter {
         }
     }
 
-    /// The packet that was begun will not be whole.
+    /// The packet that was begun is incomplete and is removed.
     pub fn abandon(&mut self) {
         self.begun = None;
         self.bytes.truncate(self.whole);
     }
 
-    /// Is a packet begun that is not whole?
+    /// Whether a packet is begun and not whole.
     #[must_use]
     pub const fn in_packet(&self) -> bool {
         self.begun.is_some()
     }
 
-    /// Bytes of the whole packets that nobody has taken.
+    /// Bytes of the whole packets that were not returned yet.
     #[must_use]
     pub const fn waiting(&self) -> usize {
         self.whole
     }
 
-    /// The same without the last packet: what was kept waiting before it.
+    /// The same without the last packet.
     #[must_use]
     pub const fn waiting_before_last(&self) -> usize {
         self.last
     }
 
-    /// All whole packets as one payload; none where there is no packet.
+    /// All whole packets as one payload. `None` if there is no packet.
     pub fn take(&mut self) -> Option<Vec<u8>> {
         if self.whole == 0 {
             return None;
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_payload_is_read_packet_by_packet() {
-        // wire-formats.md §2.1, captured from socket.io-client 4.8.4.
+        // Captured from socket.io-client 4.8.4.
         let body = b"420[\"q\",\"a\"]\x1e451-[\"bin\",{\"_placeholder\":true,\"num\":0}]\x1ebAQIDBA==";
         let event = r#"451-["bin",{"_placeholder":true,"num":0}]"#;
         assert_eq!(read(body), [text(r#"420["q","a"]"#), text(event), binary("AQIDBA==")]);

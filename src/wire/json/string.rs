@@ -1,12 +1,12 @@
-//! One JSON string where it stands in the text: where it ends, and what it says.
+//! One JSON string in its text: where it ends, and what it means.
 
 use std::borrow::Cow;
 
-/// The bytes hold no JSON string: RFC 8259 §7 is broken.
+/// The bytes are not a JSON string (RFC 8259 §7).
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::wire) struct NotAString;
 
-/// A JSON string as it was written. Its escapes are well-formed; whether it is UTF-8 is told by [`StringToken::decode`].
+/// A JSON string as it was written. Its escapes are well-formed; [`StringToken::decode`] checks that it is UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::wire) struct StringToken<'a> {
     /// With its quotes.
@@ -15,7 +15,7 @@ pub(in crate::wire) struct StringToken<'a> {
 }
 
 impl<'a> StringToken<'a> {
-    /// Reads the string at the start of `bytes`, which begin with its quote. None: it is longer than `bytes`.
+    /// Reads the string at the start of `bytes`, which begin with its quote. `None`: it is longer than `bytes`.
     pub(in crate::wire) fn read(bytes: &'a [u8]) -> Result<Option<Self>, NotAString> {
         if bytes.first() != Some(&b'"') {
             return Err(NotAString);
@@ -42,9 +42,9 @@ impl<'a> StringToken<'a> {
         self.quoted.len()
     }
 
-    /// What it says. None: it is not UTF-8, or an escape stands for half a surrogate pair, which is no character.
+    /// The text of the string. `None`: it is not UTF-8, or an escape is half a surrogate pair.
     ///
-    /// Allocates where there are escapes, and only there.
+    /// Allocates only if there are escapes.
     pub(in crate::wire) fn decode(self) -> Option<Cow<'a, str>> {
         if self.escaped {
             return serde_json::from_slice(self.quoted).ok().map(Cow::Owned);
@@ -57,12 +57,12 @@ impl<'a> StringToken<'a> {
 fn plain_len(bytes: &[u8]) -> usize {
     let end = memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
     let is_control = |byte: &u8| *byte < b' ';
-    // Without a branch for each byte the compiler looks at many at once; texts of megabytes pass here.
+    // Without a branch for each byte this becomes vector instructions; texts of megabytes pass here.
     let any_control = bytes[..end].iter().fold(false, |any, byte| any | is_control(byte));
     if any_control { bytes.iter().position(is_control).unwrap_or(end) } else { end }
 }
 
-/// How many bytes follow the backslash of an escape. None: more than there are.
+/// How many bytes follow the backslash of an escape. `None`: more than there are.
 fn escape_len(after: &[u8]) -> Result<Option<usize>, NotAString> {
     match after.first() {
         None => Ok(None),

@@ -11,6 +11,7 @@ enum Row {
     NotAnObject,
     Absent,
     Says(&'static str),
+    Null,
     Other,
     Repeated,
     Malformed,
@@ -22,6 +23,7 @@ fn assert_found(text: &str, row: &Row) {
         (Found::String(name), Row::Says(says)) => name.as_str() == *says,
         (Found::NotAnObject, Row::NotAnObject)
         | (Found::Absent, Row::Absent)
+        | (Found::Null, Row::Null)
         | (Found::Other, Row::Other)
         | (Found::Repeated, Row::Repeated)
         | (Found::Malformed, Row::Malformed) => true,
@@ -38,7 +40,7 @@ fn texts_and_what_is_found_in_them() {
         (" { \"a\" : [ 1 , { } ] ,\r\n\t\"type\" : \"say\" } ", Row::Says("say")),
         (r#"{"a":{"type":"inner"},"type":"outer","b":[{"type":"inner"}]}"#, Row::Says("outer")),
         (r#"{"a":"\"type\":\"no\"","type":"yes"}"#, Row::Says("yes")),
-        // threats.md row 60: other spellings of the same name, names that only look alike.
+        // Other spellings of the same name, names that only look alike.
         (r#"{"\u0074ype":"s\u0061y"}"#, Row::Says("say")),
         (r#"{"Type":"say","typ":1,"types":2,"__proto__":{"type":"x"}}"#, Row::Absent),
         ("{}", Row::Absent),
@@ -47,7 +49,7 @@ fn texts_and_what_is_found_in_them() {
         (r#"{"type":"a","type":"b"}"#, Row::Repeated),
         (r#"{"type":"a","t\u0079pe":1}"#, Row::Repeated),
         (r#"{"type":1,"b":2,"type":"b","type":"c"}"#, Row::Repeated),
-        (r#"{"type":null}"#, Row::Other),
+        (r#"{"type":null}"#, Row::Null),
         (r#"{"type":-1.5e+3}"#, Row::Other),
         (r#"{"type":["say"]}"#, Row::Other),
         (r#"{"type":{"type":"say"}}"#, Row::Other),
@@ -80,7 +82,7 @@ fn texts_and_what_is_found_in_them() {
 
 #[test]
 fn nesting_is_bounded_and_needs_no_stack() {
-    // threats.md row 61: 50,000 brackets.
+    // 50,000 brackets.
     let nested = |levels: usize| format!(r#"{{"a":{}{},"type":"say"}}"#, "[".repeat(levels), "]".repeat(levels));
     assert_found(&nested(62), &Row::Says("say"));
     assert_found(&format!(r#"{{"a":{}1{},"type":"say"}}"#, "[".repeat(63), "]".repeat(63)), &Row::Says("say"));
@@ -109,6 +111,14 @@ fn json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
+    fn what_serde_json_writes_has_one_reading_and_a_second_member_of_a_name_another(value in json()) {
+        let text = serde_json::to_string(&value).unwrap();
+        prop_assert!(has_one_reading(text.as_bytes(), 64), "{text}");
+        let twice = format!(r#"[{{"a\u0062":{text},"c":0,"ab":{text}}}]"#);
+        prop_assert!(!has_one_reading(twice.as_bytes(), 64), "{twice}");
+    }
+
+    #[test]
     fn it_finds_what_serde_json_finds(value in json(), pretty in any::<bool>()) {
         let text = if pretty { serde_json::to_vec_pretty(&value) } else { serde_json::to_vec(&value) }.unwrap();
         let expected = match value.as_object().map(|object| object.get("type")) {
@@ -117,7 +127,8 @@ proptest! {
             Some(Some(field)) => Some(Some(field.as_str())),
         };
         match (top_level_string(&text, "type"), expected) {
-            (Found::NotAnObject, None) | (Found::Absent, Some(None)) | (Found::Other, Some(Some(None))) => {}
+            (Found::NotAnObject, None) | (Found::Absent, Some(None)) => {}
+            (Found::Null | Found::Other, Some(Some(None))) => {}
             (Found::String(name), Some(Some(Some(says)))) => prop_assert_eq!(name.as_str(), says),
             (found, _) => prop_assert!(false, "{found:?} in {value}"),
         }

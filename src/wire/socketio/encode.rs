@@ -1,4 +1,4 @@
-//! The packets that the gate itself says, to a client or for one. Each is appended as text with the Engine.IO `4` before it.
+//! The packets that the gate writes itself, to a client or in its place. Each is appended as text, after the Engine.IO `4`.
 
 use std::io::Write as _;
 
@@ -25,8 +25,8 @@ pub fn event(namespace: &str, name: &str, json_arg: &str, out: &mut Vec<u8>) {
     text(out, format_args!("[{},{json_arg}]", Value::from(name)));
 }
 
-/// Asks to join a namespace: `40/ns,{…}` with the JSON that the client sent, or none. `recovery` are the `pid` and the
-/// `offset` of connection state recovery; they stand last, because the last one of several counts.
+/// Asks to join a namespace: `40/ns,{…}` with the JSON that the client sent, if any. `recovery` is the `pid` and the
+/// `offset` of connection state recovery. They come last, because the last of several counts.
 pub fn connect(namespace: &str, json: &[u8], recovery: Option<(&str, Option<&str>)>, out: &mut Vec<u8>) {
     head(PacketType::Connect, namespace, out);
     let members =
@@ -44,8 +44,8 @@ pub fn connect(namespace: &str, json: &[u8], recovery: Option<(&str, Option<&str
     out.push(b'}');
 }
 
-/// The service's answer to CONNECT: `40/ns,{"sid":"…","pid":"…"}`. With the `pid` it had before, a client believes that it
-/// has missed nothing; without one, that it is new.
+/// The service's answer to CONNECT: `40/ns,{"sid":"…","pid":"…"}`. A client that gets its earlier `pid` assumes that it has
+/// missed nothing; without one it starts anew.
 pub fn connected(namespace: &str, socket_id: &str, pid: Option<Pid>, out: &mut Vec<u8>) {
     head(PacketType::Connect, namespace, out);
     text(out, format_args!(r#"{{"sid":{}"#, Value::from(socket_id)));
@@ -69,7 +69,7 @@ pub fn with_ack_id(packet: &[u8], data_at: usize, had: u64, id: u64, out: &mut V
     out.extend_from_slice(&packet[data_at..]);
 }
 
-/// Out of the namespace: `41/ns,`. Official clients do not come back by themselves.
+/// Disconnects from the namespace: `41/ns,`. Official clients do not reconnect by themselves.
 pub fn disconnect(namespace: &str, out: &mut Vec<u8>) {
     head(PacketType::Disconnect, namespace, out);
 }
@@ -99,7 +99,6 @@ mod tests {
     #[test]
     fn packets_are_written_as_stock_clients_expect_them() {
         let rows: &[(String, &str)] = &[
-            // DESIGN.md §5.
             (
                 written(|out| connect_error("/", "Authentication token required", "auth.missing", out)),
                 r#"44{"message":"Authentication token required","data":{"code":"auth.missing"}}"#,
@@ -112,12 +111,12 @@ mod tests {
             (written(|out| ack("/chat", 0, "null", out)), "43/chat,0[null]"),
             (written(|out| event("/", "rate_limited", "{}", out)), r#"42["rate_limited",{}]"#),
             (written(|out| event("/chat", "a\"b", "1", out)), r#"42/chat,["a\"b",1]"#),
-            // wire-formats.md §2.3.
+            // As socket.io 4.8 writes it.
             (written(|out| disconnect("/", out)), "41"),
             (written(|out| disconnect("/chat", out)), "41/chat,"),
             (written(|out| connect("/", b"", None, out)), "40"),
             (written(|out| connect("/chat", br#"{"token":"ok"}"#, None, out)), r#"40/chat,{"token":"ok"}"#),
-            // wire-formats.md §2.4.
+            // As socket.io-client 4.8 writes it.
             (written(|out| connect("/", b"", Some(("p", Some("o"))), out)), r#"40{"pid":"p","offset":"o"}"#),
             (written(|out| connect("/", b"{}", Some(("p", None)), out)), r#"40{"pid":"p"}"#),
             (

@@ -1,21 +1,21 @@
-//! The kinds of Socket.IO packets, the name of an event, and the bounds of what stands before the payload.
+//! The kinds of Socket.IO packets, the head of a packet, the name of an event, and their bounds.
 
 use std::borrow::Cow;
 
 use crate::wire::json::string::StringToken;
 
-/// The most attachments of a client's packet. As socket.io-parser 4.2.6, which set it after CVE-2026-33151; older
-/// services have no bound of their own.
+/// The most attachments of a client's packet, as in socket.io-parser 4.2.6, which set it after CVE-2026-33151. Older
+/// services have no bound.
 pub const ATTACHMENTS_MAX: u8 = 10;
 
-/// The most attachments of the service's packet. An older service sends as many as it likes and its clients take them:
-/// the gate does not break what worked, it only keeps the count in a byte.
+/// The most attachments of the service's packet. An older service may send any number, and its clients accept them. The
+/// gate only needs the count to fit a byte.
 pub const SERVICE_ATTACHMENTS_MAX: u8 = u8::MAX;
 
 /// The longest event name of a client, in bytes after un-escaping. A name is a key of rules and a metric label.
 pub const EVENT_NAME_BYTES_MAX: usize = 128;
 
-/// The longest namespace, in bytes, its `/` included. Each one joined is kept for as long as the session lasts.
+/// The longest namespace, in bytes, including its `/`. A session keeps every namespace that it has joined.
 pub const NAMESPACE_BYTES_MAX: usize = 256;
 
 /// The greatest ack id: JavaScript counts exactly up to here.
@@ -27,22 +27,22 @@ pub(super) const ACK_ID_DIGITS_MAX: usize = 16;
 /// An event name with every character written as `\u0061`, six bytes for one.
 pub(super) const EVENT_NAME_WRITTEN_MAX: usize = 6 * EVENT_NAME_BYTES_MAX;
 
-/// So much of a text message is enough to read the head of its packet, in bytes: `42`, `255-`, a namespace, a comma, an
+/// How much of a text message is enough to read the head of its packet, in bytes: `42`, `255-`, a namespace, a comma, an
 /// ack id of 16 digits, `["`, an event name that is all escapes, `",`.
 pub const PEEK_BYTES: usize = 2 + 4 + NAMESPACE_BYTES_MAX + 1 + 16 + 2 + EVENT_NAME_WRITTEN_MAX + 2;
 
 /// What a Socket.IO packet is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PacketType {
-    /// Asks to join a namespace, or says that it was joined.
+    /// Asks to join a namespace, or confirms it.
     Connect,
-    /// Leaves a namespace, or says that one was thrown out of it.
+    /// Leaves a namespace, or removes the client from it.
     Disconnect,
     /// An event.
     Event,
     /// The answer to an event that asked for one.
     Ack,
-    /// Says that a namespace was not joined, and why.
+    /// Refuses to join a namespace, with the reason.
     ConnectError,
     /// An event with attachments.
     BinaryEvent,
@@ -92,27 +92,27 @@ impl PacketType {
         matches!(self, Self::Ack | Self::BinaryAck)
     }
 
-    /// It says how many attachments follow it.
+    /// Whether the packet has an attachment count.
     #[must_use]
     pub const fn has_attachments(self) -> bool {
         matches!(self, Self::BinaryEvent | Self::BinaryAck)
     }
 }
 
-/// What stands before the payload of a packet.
+/// Everything before the payload of a packet, and the event name at its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PacketHead<'a> {
     /// What the packet is.
     pub kind: PacketType,
-    /// How many binary messages follow that belong to it.
+    /// The number of binary messages that follow and belong to it.
     pub attachments: u8,
-    /// Whom it is for. `/` where none is written.
+    /// The namespace. `/` if none is written.
     pub namespace: &'a str,
-    /// The number by which an event asks for an ack, or the ack answers it.
+    /// The id of the ack that an event asks for, or that an ack answers.
     pub ack_id: Option<u64>,
-    /// The name of an event. From a client every event has one; from the service one that can be no label has none.
+    /// The name of an event. `None` for other packets, and for an event of the service whose name is unfit for a label.
     pub event: Option<EventName<'a>>,
-    /// Where the JSON begins in the text, in bytes; its end where there is none.
+    /// Where the JSON begins in the text, in bytes. The end of the text if there is no JSON.
     pub data_at: usize,
 }
 

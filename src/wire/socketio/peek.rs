@@ -1,8 +1,8 @@
-//! The head of a Socket.IO packet, read from the start of its text. What is not canonical is an error, never a guess.
+//! Reads the head of a Socket.IO packet from the start of its text. A spelling that is not canonical is an error.
 //!
-//! Node reads more than its own clients write: `42 ["q"]` asks it for the ack 0, `42/,["q"]` is an event of `/`. Each such
-//! spelling is a way around a rule, so a client's packet is read by the grammar that all official clients write, and
-//! the service then reads the same bytes the same way.
+//! Node accepts more than its own clients write: `42 ["q"]` asks for the ack 0, `42/,["q"]` is an event of `/`. Each such
+//! spelling could bypass a rule. So a client's packet is read by the grammar that all official clients write, and the
+//! service reads the same bytes the same way.
 
 mod common;
 
@@ -32,13 +32,13 @@ const ATTACHMENT_DIGITS_MAX: usize = 3;
 /// ```
 ///
 /// # Errors
-/// The rule that the packet breaks. The payload behind an event's name is not looked at, but for its last byte.
+/// The rule that the packet breaks. Of the payload behind an event's name only the last byte is checked.
 pub fn peek_client(text: &[u8], complete: bool) -> Result<PacketHead<'_>, PeekError> {
     peek(text, complete, Sender::Client)
 }
 
-/// Reads the head of a packet from the service, as [`peek_client`] does for a client. Here a name is only for counting:
-/// a reserved one is taken, and a number or an over-long one is no error but no name.
+/// Reads the head of a packet from the service, as [`peek_client`] does for a client. Here a name is only counted: a
+/// reserved name is accepted, and a number or a name that is too long gives `None`, not an error.
 ///
 /// # Errors
 /// The rule that the packet breaks.
@@ -53,6 +53,7 @@ fn peek(text: &[u8], complete: bool, sender: Sender) -> Result<PacketHead<'_>, P
     }
 }
 
+/// The full grammar. A call of its own, so that the common head costs no large stack frame.
 #[inline(never)]
 fn any_head(text: &[u8], complete: bool, sender: Sender) -> Result<PacketHead<'_>, PeekError> {
     let mut reader = Reader { text, at: 0, complete };
@@ -88,7 +89,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// The byte to come. None: the text ends here.
+    /// The next byte. `None` at the end of the text.
     fn peek(&self) -> Result<Option<u8>, PeekError> {
         match self.text.get(self.at) {
             None if !self.complete => Err(PeekError::CutShort),
@@ -102,7 +103,7 @@ impl<'a> Reader<'a> {
         Ok(byte)
     }
 
-    /// A number without sign or leading zero, of so many digits at most. None: no digit is here.
+    /// A number without sign or leading zero, of at most `digits_max` digits. `None` if there is no digit.
     fn decimal(&mut self, digits_max: usize) -> Result<Option<u64>, PeekError> {
         let begin = self.at;
         let mut number = 0;
@@ -140,7 +141,7 @@ impl<'a> Reader<'a> {
             Some(comma) => (&window[..comma], 1),
             None if window.len() > NAMESPACE_BYTES_MAX => return Err(PeekError::NamespaceTooLong),
             None if !self.complete => return Err(PeekError::CutShort),
-            // The C++ client leaves the comma out where nothing follows; Node reads it so too.
+            // The C++ client omits the comma if nothing follows, and Node accepts that.
             None if matches!(kind, PacketType::Connect | PacketType::Disconnect) => (window, 0),
             None => return Err(PeekError::NamespaceUnended),
         };
@@ -163,12 +164,12 @@ impl<'a> Reader<'a> {
         Ok(Some(id))
     }
 
-    /// The payload begins, and as far as can be seen ends, as one of its kind does.
+    /// Checks that the payload begins and, if the text is complete, ends as its kind requires.
     fn payload(&self, kind: PacketType) -> Result<(), PeekError> {
         let (begin, end) = match kind {
             PacketType::Event | PacketType::BinaryEvent | PacketType::Ack | PacketType::BinaryAck => (b'[', b']'),
             PacketType::Connect => (b'{', b'}'),
-            // Some servers say why in a string instead of an object.
+            // Some servers send the reason as a string instead of an object.
             PacketType::ConnectError => return Ok(()),
             PacketType::Disconnect => return self.peek()?.map_or(Ok(()), |_| Err(PeekError::DisconnectPayload)),
         };
@@ -214,7 +215,7 @@ impl<'a> Reader<'a> {
         EventName::from_json(token).filter(|name| name.as_bytes().len() <= EVENT_NAME_BYTES_MAX)
     }
 
-    /// From here on, no more than the longest event name takes.
+    /// The text from here on, at most as long as the longest event name.
     fn name_window(&self) -> &'a [u8] {
         let rest = &self.text[self.at..];
         &rest[..rest.len().min(EVENT_NAME_WRITTEN_MAX + 2)]
@@ -230,7 +231,7 @@ pub enum PeekError {
     /// The second byte is not a digit from 0 to 6.
     #[error("the packet type is not a digit from 0 to 6")]
     UnknownType,
-    /// Only the service may say that a namespace was not joined.
+    /// Only the service may refuse to join a namespace.
     #[error("a client sent a CONNECT_ERROR packet")]
     ConnectErrorFromClient,
     /// Not `[1-9][0-9]?-`.
@@ -254,7 +255,7 @@ pub enum PeekError {
     /// Not a plain number up to [`ACK_ID_MAX`] with its array directly behind it.
     #[error("the ack id is not a plain number up to {ACK_ID_MAX} followed by an array")]
     AckId,
-    /// An ack that says not what it answers.
+    /// An ack without the id that it answers.
     #[error("an ack has no id")]
     AckIdMissing,
     /// No payload, or not directly the array or object that this kind of packet carries.
@@ -275,7 +276,7 @@ pub enum PeekError {
     /// Neither `,` nor `]` directly behind it.
     #[error("the event name is not followed by a comma or the end of its array")]
     EventNameEnd,
-    /// `connect` and such, which socket.io keeps for itself.
+    /// A name such as `connect`, which socket.io uses itself.
     #[error("the event name is one that Socket.IO reserves")]
     EventReserved,
     /// A namespace or name that is not text.

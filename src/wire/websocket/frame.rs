@@ -2,10 +2,14 @@
 
 use thiserror::Error;
 
-use super::close::CloseCode;
+use super::close_code::CloseCode;
 
 /// RFC 6455 §5.5: the longest payload of a control frame, in bytes.
 pub const CONTROL_PAYLOAD_MAX: u64 = 125;
+
+/// The most fragments of one message. Browsers and the official Socket.IO clients send one; `ws` breaks at 65,536 small
+/// ones after it has stored them all, so the gate sets a bound.
+pub const FRAGMENTS_MAX: u8 = 64;
 
 /// The longest frame header, in bytes: two, a 64-bit length, a mask.
 pub const HEADER_BYTES_MAX: usize = 14;
@@ -91,13 +95,12 @@ pub struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// Reads the header at the start of `bytes`. None: the header is longer than `bytes`.
+    /// Reads the header at the start of `bytes`. `None`: the header is longer than `bytes`.
     ///
-    /// A wrong byte is told as soon as it is there, whether or not the rest is.
+    /// A wrong byte is an error as soon as it has arrived, even if the rest is missing.
     ///
     /// # Errors
-    /// The rule of RFC 6455 §5 that a single frame can break; see [`FrameScan`](super::scan::FrameScan) for those
-    /// that need its neighbours.
+    /// The rule of RFC 6455 §5 that a single frame breaks. `FrameScan` checks the rules for sequences of frames.
     pub fn parse(bytes: &[u8], sender: Sender) -> Result<Option<Self>, FrameError> {
         let Some(&first) = bytes.first() else { return Ok(None) };
         let fin = first & FIN != 0;
@@ -129,7 +132,7 @@ impl FrameHeader {
         Ok(Some(Self { fin, opcode, mask: Some(mask), payload_len, header_len: length_end + 4 }))
     }
 
-    /// Appends the header of a frame that is a message of its own. The payload, already masked, is to follow it.
+    /// Appends the header of a frame that is a whole message. The caller appends the payload, masked.
     pub fn encode(opcode: OpCode, payload_len: u64, mask: Option<[u8; 4]>, out: &mut Vec<u8>) {
         debug_assert!(!opcode.is_control() || payload_len <= CONTROL_PAYLOAD_MAX, "RFC 6455 §5.5");
         out.push(FIN | opcode.bits());
@@ -149,7 +152,7 @@ impl FrameHeader {
     }
 }
 
-/// The payload length, and how many bytes after the second it takes. RFC 6455 §5.2: as few as can hold it.
+/// The payload length, and how many bytes after the second it takes. RFC 6455 §5.2: as few as possible.
 fn parse_length(length: u8, after: &[u8]) -> Result<Option<(u64, usize)>, FrameError> {
     let (len, end, least) = match length {
         LENGTH_IN_16_BITS => {
@@ -204,10 +207,10 @@ pub enum FrameError {
     /// RFC 6455 §5.4: fragments of two messages are not mixed.
     #[error("a new message began before the fragmented one ended")]
     MessageInterrupted,
-    /// RFC 6455 §10.4 leaves the bound to us: more fragments than [`FRAGMENTS_MAX`](super::scan::FRAGMENTS_MAX).
-    #[error("a message has more than {max} fragments", max = super::scan::FRAGMENTS_MAX)]
+    /// RFC 6455 §10.4 leaves the bound to us: more fragments than [`FRAGMENTS_MAX`].
+    #[error("a message has more than {max} fragments", max = FRAGMENTS_MAX)]
     TooManyFragments,
-    /// RFC 6455 §10.4 leaves the bound to us: the message is longer than the route allows.
+    /// RFC 6455 §10.4 leaves the bound to the implementation: the message is longer than the route allows.
     #[error("a message is longer than {max} bytes")]
     TooBig {
         /// The bound it broke, in bytes.
@@ -222,13 +225,13 @@ pub enum FrameError {
     /// RFC 6455 §7.4: this close code must not be sent.
     #[error("a close frame carries the code {0}, which must not be sent")]
     CloseCodeReserved(u16),
-    /// More pings, pongs and such than a peer has a use for. Told by who has a clock.
+    /// Too many control frames in a short time. Only a caller with a clock reports this.
     #[error("control frames come faster than allowed")]
     ControlRate,
 }
 
 impl FrameError {
-    /// What the peer that broke the rule is told when its connection is closed (RFC 6455 §7.4.1).
+    /// The close code for the peer that broke the rule (RFC 6455 §7.4.1).
     #[must_use]
     pub const fn close_code(&self) -> CloseCode {
         match self {

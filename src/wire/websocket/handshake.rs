@@ -1,5 +1,5 @@
-//! RFC 6455 §4: the request that asks for a WebSocket, and the answer that grants it. Exact on both sides, because the
-//! service reads the same request by rules of its own.
+//! RFC 6455 §4: the request for a WebSocket and the answer that grants it. Both are checked exactly, because the service
+//! reads the same request by its own rules.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{
@@ -13,7 +13,7 @@ use http::{
 use thiserror::Error;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-/// RFC 6455 §4.1: what `Sec-WebSocket-Version` says, here and in the answer to any other.
+/// RFC 6455 §4.1: the only supported `Sec-WebSocket-Version`.
 pub const VERSION: &str = "13";
 
 /// The most subprotocols that a client may offer. Clients offer one or two, of which one may carry a token.
@@ -24,11 +24,11 @@ const PROTOCOLS_MAX: usize = 16;
 pub struct Upgrade {
     /// `Sec-WebSocket-Key`: 24 characters, to be answered by [`accept`].
     pub key: String,
-    /// `Sec-WebSocket-Protocol`: the subprotocols offered, the client's favourite first, each once. One may be a token.
+    /// `Sec-WebSocket-Protocol`: the offered subprotocols, in order of preference, each once. One may be a token.
     pub protocols: Vec<String>,
 }
 
-/// The request asks for some upgrade, whether or not it may have it.
+/// Whether the request asks for any upgrade.
 #[must_use]
 pub fn wants_upgrade(parts: &Parts) -> bool {
     parts.headers.contains_key(UPGRADE)
@@ -37,8 +37,8 @@ pub fn wants_upgrade(parts: &Parts) -> bool {
 /// Whether the request is a client's WebSocket handshake as RFC 6455 §4.1 has it.
 ///
 /// # Errors
-/// The rule that it breaks. Answer with [`UpgradeError::status`] and close: what follows on this connection was meant
-/// for another protocol.
+/// The rule that it breaks. Answer with [`UpgradeError::status`] and close: the bytes that follow are of another
+/// protocol.
 pub fn check_request(parts: &Parts) -> Result<Upgrade, UpgradeError> {
     let headers = &parts.headers;
     if parts.method != Method::GET {
@@ -86,7 +86,7 @@ pub fn accept(key: &str) -> HeaderValue {
 /// What it returns is the subprotocol that the service chose.
 ///
 /// # Errors
-/// The rule that the answer breaks. Not one byte may be sent or read as a frame then.
+/// The rule that the answer breaks. Then nothing may be sent or read as a frame.
 pub fn check_answer(
     key: &str,
     offered: &[String],
@@ -136,21 +136,21 @@ fn is_websocket(value: &HeaderValue) -> bool {
     value.as_bytes().eq_ignore_ascii_case(b"websocket")
 }
 
-/// RFC 9110 §7.6.1: a list of tokens, over as many lines as the sender likes.
+/// RFC 9110 §7.6.1: a list of tokens, over any number of lines.
 fn connection_has_upgrade(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(CONNECTION).iter();
     let mut options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
 
-/// A header that may stand once. The service could read the other of two.
+/// A header that may occur once. Of two values the service could read the other one.
 fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, UpgradeError> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() { Err(UpgradeError::Repeated(name.clone())) } else { Ok(first) }
 }
 
-/// A header that stands exactly once.
+/// A header that occurs exactly once.
 fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
     only(headers, name).ok().flatten()
 }
@@ -182,13 +182,13 @@ pub enum UpgradeError {
     /// RFC 6455 §4.1: subprotocols are distinct tokens; how many is our bound.
     #[error("the Sec-WebSocket-Protocol header must be a list of at most {PROTOCOLS_MAX} distinct tokens")]
     Protocols,
-    /// A header that may stand once stands twice.
-    #[error("the header {0} is there more than once")]
+    /// A header that may occur once occurs twice.
+    #[error("the header {0} occurs more than once")]
     Repeated(HeaderName),
 }
 
 impl UpgradeError {
-    /// What to answer. 426 wants `Sec-WebSocket-Version:` [`VERSION`] with it (RFC 6455 §4.4).
+    /// The status of the answer. 426 needs the header `Sec-WebSocket-Version:` [`VERSION`] (RFC 6455 §4.4).
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
@@ -204,7 +204,7 @@ pub enum AnswerError {
     /// Not 101.
     #[error("the service answered the WebSocket handshake with {0} instead of 101")]
     Status(StatusCode),
-    /// `Upgrade` or `Connection` does not say what 101 must.
+    /// `Upgrade` or `Connection` is not as 101 requires.
     #[error("the service answered 101 without Upgrade: websocket and Connection: upgrade")]
     Upgrade,
     /// `Sec-WebSocket-Accept` does not answer the key: it comes from a cache, or from no WebSocket server.

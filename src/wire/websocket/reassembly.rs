@@ -1,4 +1,4 @@
-//! The slow way: a fragmented message put together, so that it is judged and sent on as one frame.
+//! Reassembles a fragmented message, so that it is judged and forwarded as one frame.
 
 use super::{frame::OpCode, mask};
 
@@ -10,13 +10,13 @@ pub struct Reassembly {
 }
 
 impl Reassembly {
-    /// Nothing yet of a message whose first fragment has this opcode.
+    /// An empty message whose first fragment has this opcode.
     #[must_use]
     pub const fn new(opcode: OpCode) -> Self {
         Self { opcode, payload: Vec::new() }
     }
 
-    /// Adds a piece of a fragment. `offset` is how far into its frame's payload the piece begins, in bytes.
+    /// Adds a piece of a fragment. `offset` is where the piece begins in its frame's payload, in bytes.
     pub fn push(&mut self, payload: &[u8], mask: Option<[u8; 4]>, offset: usize) {
         let begin = self.payload.len();
         self.payload.extend_from_slice(payload);
@@ -37,7 +37,7 @@ impl Reassembly {
         self.payload.is_empty()
     }
 
-    /// The message: what it is, and its payload without a mask.
+    /// The opcode and the payload, unmasked.
     #[must_use]
     pub fn finish(self) -> (OpCode, Vec<u8>) {
         (self.opcode, self.payload)

@@ -1,12 +1,8 @@
-//! Where one leg stands in its sequence of frames, and which frame may come next.
+//! The position of one leg in its sequence of frames, and which frame may come next.
 
-use super::frame::{FrameError, FrameHeader, OpCode, Sender};
+use super::frame::{FRAGMENTS_MAX, FrameError, FrameHeader, OpCode, Sender};
 
-/// The most fragments of one message. Browsers and the official Socket.IO clients send one; `ws` breaks at 65,536 small
-/// ones after it has stored them all, so the bound is ours to keep.
-pub const FRAGMENTS_MAX: u8 = 64;
-
-/// One leg's place between frames. Looks at headers only; the caller holds the bytes.
+/// The position of one leg between frames. It sees headers only; the caller has the bytes.
 ///
 /// For each frame: [`FrameScan::header`], as often as bytes run out, then [`FrameScan::accept`] once.
 #[derive(Debug, Clone)]
@@ -21,13 +17,13 @@ pub struct FrameScan {
 }
 
 impl FrameScan {
-    /// At the start of a connection. `payload_max` bounds a message, all its fragments together, in bytes.
+    /// The start of a connection. `payload_max` bounds a message with all its fragments, in bytes.
     #[must_use]
     pub const fn new(sender: Sender, payload_max: u64) -> Self {
         Self { payload_max, message_len: 0, sender, message: None, fragments: 0 }
     }
 
-    /// Reads the header at the start of `bytes` and says whether this frame may come now. None: bytes run out.
+    /// Reads the header at the start of `bytes` and checks that this frame may come now. `None`: bytes are missing.
     ///
     /// # Errors
     /// What [`FrameHeader::parse`] refuses; a continuation of nothing; a new message inside a fragmented one; a message
@@ -51,7 +47,7 @@ impl FrameScan {
         Ok(Some(header))
     }
 
-    /// Moves on behind a frame that [`FrameScan::header`] let through.
+    /// Moves behind a frame that [`FrameScan::header`] has accepted.
     #[inline]
     pub fn accept(&mut self, header: &FrameHeader) {
         if header.opcode.is_control() {
@@ -137,7 +133,7 @@ mod tests {
             ("one after the end", &[(0x01, 1), (0x80, 1), (0x00, 1)], Some(FrameError::ContinuationWithoutStart)),
             ("a message in a message", &[(0x01, 1), (0x81, 1)], Some(FrameError::MessageInterrupted)),
             ("also a binary one", &[(0x01, 1), (0x89, 0), (0x02, 1)], Some(FrameError::MessageInterrupted)),
-            // threats.md row 42: refused by the header alone.
+            // Refused by the header alone, before any payload is read.
             ("just short enough", &[(0x82, 100)], None),
             ("too long at once", &[(0x82, 101)], Some(FrameError::TooBig { max: 100 })),
             ("a lie about the length", &[(0x02, 1), (0x80, u64::MAX >> 1)], Some(FrameError::TooBig { max: 100 })),

@@ -17,7 +17,7 @@ fn assert_means(text: &str, head: &PacketHead<'_>, meaning: Meaning<'_>) {
 fn what_official_clients_send_is_read() {
     use PacketType::{Ack, BinaryAck, BinaryEvent, Connect, Disconnect, Event};
     let rows: &[(&str, Meaning<'_>)] = &[
-        // wire-formats.md §2.3: captured from socket.io-client 4.8.4.
+        // Captured from socket.io-client 4.8.4.
         ("40", (Connect, 0, "/", None, None, "")),
         (r#"40/chat,{"token":"ok"}"#, (Connect, 0, "/chat", None, None, r#"{"token":"ok"}"#)),
         ("40/nope,", (Connect, 0, "/nope", None, None, "")),
@@ -61,7 +61,7 @@ fn what_official_clients_send_is_read() {
 
 #[test]
 fn what_node_takes_and_no_client_sends_is_refused() {
-    // wire-formats.md §2.6, row by row, as run against socket.io 4.8.4.
+    // Each was accepted by socket.io 4.8.4.
     let rows: &[(&str, PeekError)] = &[
         (r#"42 ["q"]"#, PeekError::PayloadBegin),
         ("42\t[\"q\"]", PeekError::PayloadBegin),
@@ -103,7 +103,7 @@ fn every_other_way_round_a_rule_is_refused() {
     let huge_name = format!(r#"42["{}"]"#, "n".repeat(1_000_000));
     let long_namespace = format!("40/{},", "n".repeat(NAMESPACE_BYTES_MAX));
     let rows: &[(&[u8], PeekError)] = &[
-        // threats.md row 59: other spellings of numbers and types.
+        // Other spellings of numbers and types.
         (b"4", PeekError::UnknownType),
         (b"47[\"q\"]", PeekError::UnknownType),
         (b"4 [\"q\"]", PeekError::UnknownType),
@@ -120,7 +120,7 @@ fn every_other_way_round_a_rule_is_refused() {
         (b"4210000000000000000[\"q\"]", PeekError::AckId),
         (b"420", PeekError::AckId),
         (b"42", PeekError::PayloadBegin),
-        // Row 60: names.
+        // Names.
         (b"42[]", PeekError::EventNameNotString),
         (b"42[null]", PeekError::EventNameNotString),
         (b"42[\"a\x01b\"]", PeekError::EventNameNotString),
@@ -131,7 +131,7 @@ fn every_other_way_round_a_rule_is_refused() {
         (b"42[\"q\"\n]", PeekError::EventNameEnd),
         (long_name.as_bytes(), PeekError::EventNameTooLong),
         (huge_name.as_bytes(), PeekError::EventNameTooLong),
-        // Row 64: namespaces.
+        // Namespaces.
         (b"42/chat[\"q\"]", PeekError::NamespaceUnended),
         (b"40/chat?token=1,", PeekError::NamespaceCharacter),
         (b"40/ch\x00at,", PeekError::NamespaceCharacter),
@@ -140,7 +140,7 @@ fn every_other_way_round_a_rule_is_refused() {
         (b"40/", PeekError::NamespaceWrittenOut),
         (b"40chat,", PeekError::PayloadBegin),
         (long_namespace.as_bytes(), PeekError::NamespaceTooLong),
-        // Row 66: packets that are not a client's to send, or that answer nothing.
+        // Packets that a client must not send, or that answer nothing.
         (b"44{\"message\":\"no\"}", PeekError::ConnectErrorFromClient),
         (b"43[\"answer\"]", PeekError::AckIdMissing),
         (b"461-[]", PeekError::AckIdMissing),
@@ -164,7 +164,7 @@ fn the_service_may_say_more_than_a_client() {
     let long_name = format!(r#"["{}"]"#, "n".repeat(EVENT_NAME_BYTES_MAX + 1));
     let long_event = format!("42{long_name}");
     let rows: &[(&str, Meaning<'_>)] = &[
-        // wire-formats.md §2.3.
+        // As socket.io 4.8.4 sends them.
         (r#"40{"sid":"hIvfEKjs3xcyd4klAAAC"}"#, (Connect, 0, "/", None, None, r#"{"sid":"hIvfEKjs3xcyd4klAAAC"}"#)),
         (r#"44/nope,{"message":"no"}"#, (ConnectError, 0, "/nope", None, None, r#"{"message":"no"}"#)),
         (r#"44"no""#, (ConnectError, 0, "/", None, None, r#""no""#)),
@@ -173,7 +173,7 @@ fn the_service_may_say_more_than_a_client() {
         (r#"42["connect"]"#, (Event, 0, "/", None, Some("connect"), r#"["connect"]"#)),
         (r#"42["\ud800"]"#, (Event, 0, "/", None, None, r#"["\ud800"]"#)),
         (&long_event, (Event, 0, "/", None, None, &long_name)),
-        // A service older than CVE-2026-33151.
+        // A service older than the fix of CVE-2026-33151.
         (r#"45255-["f"]"#, (BinaryEvent, 255, "/", None, Some("f"), r#"["f"]"#)),
     ];
     for (text, meaning) in rows {

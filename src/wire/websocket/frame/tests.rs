@@ -56,10 +56,10 @@ fn headers_that_break_a_rule_are_refused_by_its_name() {
         (&[0x88, 0xff], Client, FrameError::ControlTooLong(OpCode::Close)),
         (&[0x09], Client, FrameError::FragmentedControl(OpCode::Ping)),
         (&[0x0a, 0x00], Service, FrameError::FragmentedControl(OpCode::Pong)),
-        // threats.md row 40, RFC 6455 §5.1.
+        // RFC 6455 §5.1.
         (&[0x81, 0x05], Client, FrameError::Unmasked),
         (&[0x81, 0x85], Service, FrameError::Masked),
-        // threats.md row 42, RFC 6455 §5.2.
+        // RFC 6455 §5.2.
         (&[0x82, 0x7e, 0x00, 0x7d], Service, FrameError::NonMinimalLength(125)),
         (&[0x82, 0x7f, 0, 0, 0, 0, 0, 0, 255, 255], Service, FrameError::NonMinimalLength(65535)),
         (&[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0], Client, FrameError::LengthTopBit),

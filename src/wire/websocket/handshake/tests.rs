@@ -67,7 +67,6 @@ fn requests_that_differ_only_in_what_is_free_are_granted() {
 fn requests_that_break_a_rule_are_refused_by_its_name() {
     let many = (0..17).map(|n| format!("p{n}")).collect::<Vec<_>>().join(",");
     let rows: &[(&[(&str, &str)], UpgradeError)] = &[
-        // threats.md row 5.
         (&[("connection", "")], UpgradeError::Connection),
         (&[("connection", "keep-alive")], UpgradeError::Connection),
         (&[("connection", "upgrades")], UpgradeError::Connection),
@@ -126,7 +125,6 @@ fn answers_of_the_service() {
         (&[], Ok(None)),
         (&[("connection", "keep-alive, upgrade"), ("upgrade", "WebSocket")], Ok(None)),
         (&[("sec-websocket-protocol", "chat")], Ok(Some("chat"))),
-        // threats.md row 2.
         (&[("upgrade", "")], Err(AnswerError::Upgrade)),
         (&[("upgrade", "h2c")], Err(AnswerError::Upgrade)),
         (&[("connection", "")], Err(AnswerError::Upgrade)),

@@ -1,4 +1,4 @@
-//! The query of a URL, decoded as Node does it (WHATWG `URLSearchParams`), and raw.
+//! The query of a URL, decoded as Node does (WHATWG `URLSearchParams`), or unchanged.
 
 use std::borrow::Cow;
 
@@ -19,7 +19,7 @@ struct Pair<'a> {
 }
 
 impl<'a> Query<'a> {
-    /// The query of a URI; empty where it has none.
+    /// The query of a URI; empty if it has none.
     #[must_use]
     pub fn of(uri: &'a Uri) -> Self {
         Self::new(uri.query().unwrap_or_default())
@@ -35,22 +35,27 @@ impl<'a> Query<'a> {
         Self(raw.split('&').map(pair).collect())
     }
 
+    /// The value of every pair with this key, still encoded. The key is compared decoded.
+    pub fn values(&self, key: &str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |pair| pair.key == key).map(|pair| pair.value)
+    }
+
     /// The value of the first pair with this key, decoded.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Cow<'a, str>> {
-        self.with_key(key).next().map(|pair| decode(pair.value))
+        self.values(key).next().map(decode)
     }
 
     /// Whether a pair has this key.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
-        self.with_key(key).next().is_some()
+        self.values(key).next().is_some()
     }
 
     /// Whether more than one pair has this key.
     #[must_use]
     pub fn is_repeated(&self, key: &str) -> bool {
-        self.with_key(key).nth(1).is_some()
+        self.values(key).nth(1).is_some()
     }
 
     /// The query without the pairs that have one of these keys; the others byte for byte and in order.
@@ -63,10 +68,6 @@ impl<'a> Query<'a> {
             query.push_str(raw);
         }
         query
-    }
-
-    fn with_key(&self, key: &str) -> impl Iterator<Item = &Pair<'a>> {
-        self.0.iter().filter(move |pair| pair.key == key)
     }
 }
 
