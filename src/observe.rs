@@ -1,4 +1,4 @@
-//! Passive recorders: counters of a worker, log lines, the exposition. Nobody is called back.
+//! Passive recorders: counters of a worker, log lines, the page of metrics. Nothing here calls back.
 
 pub mod acme;
 mod catalog;
@@ -7,6 +7,7 @@ pub mod gauges;
 mod histogram;
 pub mod journal;
 mod line_limit;
+mod page;
 mod process;
 pub mod prometheus;
 mod stderr;

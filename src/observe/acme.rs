@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-/// What became of orders, and when the next is due.
+/// The results of orders, and when the next one is due.
 #[derive(Debug, Default)]
 pub struct AcmeGauges {
     in_use: AtomicBool,
@@ -44,7 +44,7 @@ impl AcmeGauges {
         self.next_order.store(at, Relaxed);
     }
 
-    /// None where nothing is ordered.
+    /// `None` if no certificate is ordered.
     pub(super) fn figures(&self) -> Option<AcmeFigures> {
         self.in_use.load(Relaxed).then(|| AcmeFigures {
             ok: self.ok.load(Relaxed),

@@ -1,13 +1,13 @@
-//! Which metrics there are: the brief's eight, and ours. One line of help each.
+//! Every metric, declared once: its name, its help, its kind, and how it is read.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::prometheus::{Page, Sample, Unit};
 use super::{
     acme::AcmeFigures,
     counter::{Counter, LabelCounters},
     gauges::Gauges,
     histogram::{Histogram, HistogramTotal},
+    page::{Page, Sample, Unit},
     process::ProcessFigures,
     tally::{Tally, Volume, upstream_up},
 };
@@ -16,297 +16,218 @@ use crate::event_names::{EventNames, EventSlot};
 /// The label of everything that is not told apart.
 const OTHER: &str = "other";
 
+/// One metric.
+struct Metric {
+    name: &'static str,
+    help: &'static str,
+    read: Read,
+}
+
+/// The kind of a metric, and how it is read. `None`: what it measures is not in use, and the page does not have it.
+enum Read {
+    Counter(fn(&Scrape<'_>) -> Option<Samples>),
+    Gauge(fn(&Scrape<'_>) -> Option<Samples>),
+    Histogram(Unit, fn(&Scrape<'_>) -> Vec<Sample<HistogramTotal>>),
+}
+
+type Samples = Vec<Sample<f64>>;
+
+const fn counter(name: &'static str, help: &'static str, read: fn(&Scrape<'_>) -> Option<Samples>) -> Metric {
+    Metric { name, help, read: Read::Counter(read) }
+}
+
+const fn gauge(name: &'static str, help: &'static str, read: fn(&Scrape<'_>) -> Option<Samples>) -> Metric {
+    Metric { name, help, read: Read::Gauge(read) }
+}
+
+const fn histogram(
+    name: &'static str,
+    help: &'static str,
+    unit: Unit,
+    read: fn(&Scrape<'_>) -> Vec<Sample<HistogramTotal>>,
+) -> Metric {
+    Metric { name, help, read: Read::Histogram(unit, read) }
+}
+
+/// In the order of the page.
+const METRICS: &[Metric] = &[
+    gauge("websocket_connections_total", "Open connections.", |s| one(s.open())),
+    counter("websocket_connections_count", "Opened connections.", |s| one(s.sum(|t| t.counts.opened.get()))),
+    counter("websocket_disconnections_total", "Closed connections, by reason.", |s| {
+        s.by("reason", |t| &t.counts.ended)
+    }),
+    gauge("websocket_active_sessions", "Open sessions with a verified token.", |s| {
+        let left = s.sum(|t| t.counts.left.get());
+        one(s.sum(|t| t.counts.authenticated.get()).saturating_sub(left))
+    }),
+    gauge("tidegate_sessions", "Open sessions, by transport.", |s| {
+        let polling = s.balance(Tally::polling_now);
+        split("transport", [("websocket", s.open().saturating_sub(polling)), ("polling", polling)])
+    }),
+    counter("tidegate_upgrades_total", "Upgrades of a session from polling to WebSocket, by result.", |s| {
+        s.by_result(|t| &t.counts.upgrades_ok, |t| &t.counts.upgrades_failed)
+    }),
+    counter("websocket_messages_sent_total", "Messages sent to clients, by event.", |s| s.by_event(|t| &t.sent)),
+    counter("websocket_messages_received_total", "Messages received from clients, by event.", |s| {
+        s.by_event(|t| &t.received)
+    }),
+    counter(
+        "tidegate_event_names_folded_total",
+        "Messages counted as \"other\" because their event name is one too many or unfit for a label.",
+        |s| one(s.names.folded()),
+    ),
+    counter("tidegate_frames_total", "WebSocket frames, by direction.", |s| s.volume(|volume| &volume.frames)),
+    counter("tidegate_frame_bytes_total", "Bytes of WebSocket frames with their headers, by direction.", |s| {
+        s.volume(|volume| &volume.bytes)
+    }),
+    counter("websocket_errors_total", "Errors on connections, by type.", |s| s.by("type", |t| &t.counts.errors)),
+    counter(
+        "tidegate_rate_limit_verdicts_total",
+        "Packets that a rate limit did not forward at once, by rule (counted from 0) and action.",
+        |s| {
+            Some(s.by_label(
+                |t| &t.counts.verdicts,
+                |label, sample| {
+                    let (rule, action) =
+                        label.map_or((OTHER.to_owned(), OTHER), |(rule, action)| (rule.to_string(), action));
+                    sample.with("rule", rule).with("action", action)
+                },
+            ))
+        },
+    ),
+    counter("tidegate_refused_total", "Requests that did not become a session, by stage and reason.", |s| {
+        Some(s.by_label(
+            |t| &t.counts.refused,
+            |label, sample| {
+                let (stage, reason) = label.unwrap_or((OTHER, OTHER));
+                sample.with("stage", stage).with("reason", reason)
+            },
+        ))
+    }),
+    counter("tidegate_tls_handshakes_total", "TLS handshakes, by result.", |s| {
+        s.by("result", |t| &t.counts.tls_handshakes)
+    }),
+    counter("tidegate_accept_errors_total", "Connections that could not be accepted.", |s| {
+        one(s.sum(|t| t.counts.accept_errors.get()))
+    }),
+    histogram(
+        "websocket_message_latency_ms",
+        "Milliseconds from a client's message to its ack, by event.",
+        Unit::Milliseconds,
+        |s| s.latency_by_event(),
+    ),
+    histogram("tidegate_heartbeat_rtt_seconds", "Round-trip time of a heartbeat to the client.", Unit::Seconds, |s| {
+        s.total(|t| &t.rtt)
+    }),
+    histogram(
+        "tidegate_transit_seconds",
+        "Time that a batch of frames spends in the gate, sampled.",
+        Unit::Seconds,
+        |s| s.total(|t| &t.transit),
+    ),
+    gauge("tidegate_upstream_up", "Whether the last connection attempt to the service succeeded.", |s| {
+        Some(upstream_up(s.tallies).map(|up| Sample::of(f64::from(up))).into_iter().collect())
+    }),
+    counter("tidegate_upstream_dials_total", "Connection attempts to the service, by result.", |s| {
+        s.by_result(|t| &t.counts.dials_ok, |t| &t.counts.dials_failed)
+    }),
+    gauge("tidegate_upstream_connections", "Open connections to the service.", |s| one(s.balance(Tally::upstreams))),
+    gauge("tidegate_held_sessions", "Sessions whose client stays connected while the service is down.", |s| {
+        one(s.sum(|t| t.held_now().0))
+    }),
+    gauge("tidegate_held_oldest_seconds", "How long the longest held session has been without the service.", |s| {
+        let oldest_ms = s.tallies.iter().map(|t| t.held_now().1).max().unwrap_or_default();
+        Some(vec![Sample::of(oldest_ms as f64 / 1000.0)])
+    }),
+    gauge("tidegate_away_sessions", "Sessions whose client is absent and may reconnect.", |s| {
+        one(s.sum(Tally::away_now))
+    }),
+    counter("tidegate_resumes_total", "Clients that asked to resume an earlier session, by result.", |s| {
+        s.by_result(|t| &t.counts.resumes_ok, |t| &t.counts.resumes_failed)
+    }),
+    gauge("tidegate_queue_packets", "Client packets that wait for the service.", |s| {
+        one(s.balance(|t| t.queued_now().0))
+    }),
+    gauge("tidegate_queue_bytes", "Bytes of client packets that wait for the service.", |s| {
+        one(s.balance(|t| t.queued_now().1))
+    }),
+    counter("tidegate_queue_dropped_total", "Client packets that waited for the service and never reached it.", |s| {
+        one(s.sum(|t| t.counts.queue_dropped.get()))
+    }),
+    counter("tidegate_http_requests_total", "Forwarded HTTP requests, by class of the answer.", |s| {
+        let classes = [OTHER, "1xx", "2xx", "3xx", "4xx", "5xx"];
+        split("code", std::array::from_fn::<_, 6, _>(|class| (classes[class], s.sum(|t| t.counts.http[class].get()))))
+    }),
+    gauge("tidegate_build_info", "Always 1. The label has the version.", |_| {
+        Some(vec![Sample::of(1.0).with("version", env!("CARGO_PKG_VERSION"))])
+    }),
+    gauge("tidegate_config_reload_success", "Whether the last reload of the configuration succeeded.", |s| {
+        one(s.gauges.reload().0.into())
+    }),
+    gauge("tidegate_config_last_reload_success_timestamp_seconds", "When the configuration in use was loaded.", |s| {
+        one(s.gauges.reload().1)
+    }),
+    gauge("tidegate_certificate_reload_success", "Whether the last reload of the certificates succeeded.", |s| {
+        one(s.gauges.certificates().0.into())
+    }),
+    gauge("tidegate_certificate_not_after_seconds", "When each certificate expires, by its first name.", |s| {
+        let certificates = s.gauges.certificates().1.into_iter();
+        Some(certificates.map(|(name, end)| Sample::of(end as f64).with("name", name)).collect())
+    }),
+    gauge("tidegate_jwks_last_success_timestamp_seconds", "When the key set was last fetched. 0: never.", |s| {
+        one(s.gauges.jwks()?.0)
+    }),
+    counter("tidegate_jwks_failures_total", "Failed fetches of the key set.", |s| one(s.gauges.jwks()?.1)),
+    counter("tidegate_acme_orders_total", "Certificates ordered from the ACME server, by result.", |s| {
+        let AcmeFigures { ok, failed, .. } = s.gauges.acme.figures()?;
+        split("result", [("ok", ok), ("failed", failed)])
+    }),
+    gauge("tidegate_acme_next_order_timestamp_seconds", "When the next certificate will be ordered.", |s| {
+        one(s.gauges.acme.figures()?.next_order)
+    }),
+    counter("tidegate_acme_cache_failures_total", "Failed reads and writes of the ACME cache.", |s| {
+        one(s.gauges.acme.figures()?.cache_failures)
+    }),
+    counter("tidegate_log_lines_lost_total", "Log lines lost because standard error was not read fast enough.", |s| {
+        one(s.log_lines_lost)
+    }),
+    counter("process_cpu_seconds_total", "Processor time, user and system.", |s| s.process(|p| p.cpu_seconds)),
+    gauge("process_start_time_seconds", "When the process started.", |s| s.process(|p| p.start_time_seconds)),
+    gauge("process_threads", "Threads.", |s| s.process(|p| p.threads)),
+    gauge("process_resident_memory_bytes", "Memory in RAM.", |s| s.process(|p| p.resident_memory_bytes)),
+    gauge("process_virtual_memory_bytes", "Mapped memory.", |s| s.process(|p| p.virtual_memory_bytes)),
+    gauge("process_open_fds", "Open file descriptors.", |s| s.process(|p| p.open_fds)),
+    gauge("process_max_fds", "The limit of open file descriptors.", |s| s.process(|p| p.max_fds)),
+];
+
 /// What one scrape reads.
 pub(super) struct Scrape<'a> {
     pub(super) tallies: &'a [Arc<Tally>],
     pub(super) names: &'a EventNames,
     pub(super) gauges: &'a Gauges,
     pub(super) log_lines_lost: u64,
+    /// `None` where the system does not tell.
+    pub(super) process: Option<ProcessFigures>,
 }
 
 /// Puts every metric on the page.
 pub(super) fn write(page: &mut Page, scrape: &Scrape<'_>) {
-    connections(page, scrape);
-    messages(page, scrape);
-    refusals(page, scrape);
-    durations(page, scrape);
-    upstream(page, scrape);
-    node(page, scrape);
-    if let Some(figures) = ProcessFigures::read() {
-        process(page, &figures);
+    for Metric { name, help, read } in METRICS {
+        match read {
+            Read::Counter(read) => read(scrape).into_iter().for_each(|samples| page.counter(name, help, samples)),
+            Read::Gauge(read) => read(scrape).into_iter().for_each(|samples| page.gauge(name, help, samples)),
+            Read::Histogram(unit, read) => page.histogram(name, help, *unit, read(scrape)),
+        }
     }
 }
 
-fn connections(page: &mut Page, scrape: &Scrape<'_>) {
-    // What ends is read before what begins: the other way round a gauge could dip below zero.
-    let ended = scrape.sum(|tally| tally.ended.total());
-    let left = scrape.sum(|tally| tally.left.get());
-    let opened = scrape.sum(|tally| tally.opened.get());
-    let authenticated = scrape.sum(|tally| tally.authenticated.get());
-    let open = opened.saturating_sub(ended);
-    page.gauge("websocket_connections_total", "Connections open now.", one(open));
-    page.counter("websocket_connections_count", "Connections established.", one(opened));
-    page.counter(
-        "websocket_disconnections_total",
-        "Connections that ended, by reason.",
-        scrape.by_label(|tally| &tally.ended).map(|(reason, n)| Sample::of(n).with("reason", reason.unwrap_or(OTHER))),
-    );
-    page.gauge(
-        "websocket_active_sessions",
-        "Authenticated sessions open now.",
-        one(authenticated.saturating_sub(left)),
-    );
-    let polling: i64 = scrape.tallies.iter().map(|tally| tally.polling_now()).sum();
-    let polling = u64::try_from(polling).unwrap_or_default();
-    page.gauge(
-        "tidegate_sessions",
-        "Sessions open now, by transport.",
-        [("websocket", open.saturating_sub(polling)), ("polling", polling)]
-            .map(|(transport, n)| Sample::of(n as f64).with("transport", transport)),
-    );
-    let ok = scrape.sum(|tally| tally.upgrades_ok.get());
-    let failed = scrape.sum(|tally| tally.upgrades_failed.get());
-    page.counter(
-        "tidegate_upgrades_total",
-        "Upgrades of sessions from polling to a websocket, by result.",
-        [("ok", ok), ("failed", failed)].map(|(result, n)| Sample::of(n as f64).with("result", result)),
-    );
+fn one(value: u64) -> Option<Samples> {
+    Some(vec![Sample::of(value as f64)])
 }
 
-fn messages(page: &mut Page, scrape: &Scrape<'_>) {
-    page.counter(
-        "websocket_messages_sent_total",
-        "Messages sent to clients, by event.",
-        scrape.by_event(|tally| &tally.sent),
-    );
-    page.counter(
-        "websocket_messages_received_total",
-        "Messages received from clients, by event.",
-        scrape.by_event(|tally| &tally.received),
-    );
-    page.counter(
-        "tidegate_event_names_folded_total",
-        "Messages counted as \"other\" because the cap on event names was reached.",
-        one(scrape.names.folded()),
-    );
-    let volume = |of: fn(&Volume) -> &Counter| {
-        let from = scrape.sum(|tally| of(&tally.from_client).get());
-        let to = scrape.sum(|tally| of(&tally.to_client).get());
-        [("from_client", from), ("to_client", to)].map(|(way, n)| Sample::of(n as f64).with("direction", way))
-    };
-    page.counter("tidegate_frames_total", "WebSocket frames, by direction.", volume(|volume| &volume.frames));
-    page.counter(
-        "tidegate_frame_bytes_total",
-        "Bytes of WebSocket frames with their headers, by direction.",
-        volume(|volume| &volume.bytes),
-    );
-}
-
-fn refusals(page: &mut Page, scrape: &Scrape<'_>) {
-    page.counter(
-        "websocket_errors_total",
-        "Errors on connections, by type.",
-        scrape.by_label(|tally| &tally.errors).map(|(kind, n)| Sample::of(n).with("type", kind.unwrap_or(OTHER))),
-    );
-    page.counter(
-        "tidegate_rate_limit_verdicts_total",
-        "Packets a rate limit did not forward at once, by rule (counted from 0) and action.",
-        scrape.by_label(|tally| &tally.verdicts).map(|(label, n)| {
-            let (rule, action) = label.map_or((OTHER.to_owned(), OTHER), |(rule, action)| (rule.to_string(), action));
-            Sample::of(n).with("rule", rule).with("action", action)
-        }),
-    );
-    page.counter(
-        "tidegate_refused_total",
-        "Requests that did not become a session, by stage and reason.",
-        scrape.by_label(|tally| &tally.refused).map(|(label, n)| {
-            let (stage, reason) = label.unwrap_or((OTHER, OTHER));
-            Sample::of(n).with("stage", stage).with("reason", reason)
-        }),
-    );
-    page.counter(
-        "tidegate_tls_handshakes_total",
-        "TLS handshakes, by result.",
-        scrape
-            .by_label(|tally| &tally.tls_handshakes)
-            .map(|(result, n)| Sample::of(n).with("result", result.unwrap_or(OTHER))),
-    );
-    page.counter(
-        "tidegate_accept_errors_total",
-        "Connections that could not be accepted.",
-        one(scrape.sum(|tally| tally.accept_errors.get())),
-    );
-}
-
-fn durations(page: &mut Page, scrape: &Scrape<'_>) {
-    page.histogram(
-        "websocket_message_latency_ms",
-        "Milliseconds from a client's message to its ack, by event.",
-        Unit::Milliseconds,
-        scrape.latency_by_event(),
-    );
-    page.histogram(
-        "tidegate_heartbeat_rtt_seconds",
-        "Round trip of a heartbeat to the client.",
-        Unit::Seconds,
-        scrape.histogram(|tally| &tally.rtt),
-    );
-    page.histogram(
-        "tidegate_transit_seconds",
-        "Time a batch of frames spends in the gate, sampled.",
-        Unit::Seconds,
-        scrape.histogram(|tally| &tally.transit),
-    );
-}
-
-fn upstream(page: &mut Page, scrape: &Scrape<'_>) {
-    page.gauge(
-        "tidegate_upstream_up",
-        "Whether the last connection to the service succeeded.",
-        upstream_up(scrape.tallies).map(|up| Sample::of(f64::from(up))),
-    );
-    let ok = scrape.sum(|tally| tally.dials_ok.get());
-    let failed = scrape.sum(|tally| tally.dials_failed.get());
-    page.counter(
-        "tidegate_upstream_dials_total",
-        "Connections tried to the service, by result.",
-        [("ok", ok), ("failed", failed)].map(|(result, n)| Sample::of(n as f64).with("result", result)),
-    );
-    let open: i64 = scrape.tallies.iter().map(|tally| tally.upstreams()).sum();
-    page.gauge(
-        "tidegate_upstream_connections",
-        "Connections to the service open now.",
-        [Sample::of(open.max(0) as f64)],
-    );
-    let held = || scrape.tallies.iter().map(|tally| tally.held_now());
-    page.gauge(
-        "tidegate_held_sessions",
-        "Sessions whose clients stay connected while the service is away.",
-        one(held().map(|(sessions, _)| sessions).sum()),
-    );
-    let oldest_ms = held().map(|(_, oldest)| oldest).max().unwrap_or_default();
-    page.gauge(
-        "tidegate_held_oldest_seconds",
-        "How long the longest held session has been without the service.",
-        [Sample::of(oldest_ms as f64 / 1000.0)],
-    );
-    page.gauge(
-        "tidegate_away_sessions",
-        "Sessions whose clients are away and may come back.",
-        one(scrape.tallies.iter().map(|tally| tally.away_now()).sum()),
-    );
-    let ok = scrape.sum(|tally| tally.resumes_ok.get());
-    let failed = scrape.sum(|tally| tally.resumes_failed.get());
-    page.counter(
-        "tidegate_resumes_total",
-        "Clients that asked for the session they had before, by result.",
-        [("ok", ok), ("failed", failed)].map(|(result, n)| Sample::of(n as f64).with("result", result)),
-    );
-    let queued = |of: fn((i64, i64)) -> i64| -> i64 { scrape.tallies.iter().map(|tally| of(tally.queued_now())).sum() };
-    page.gauge(
-        "tidegate_queue_packets",
-        "Packets of clients that wait for the service.",
-        [Sample::of(queued(|(packets, _)| packets).max(0) as f64)],
-    );
-    page.gauge(
-        "tidegate_queue_bytes",
-        "Bytes of the packets that wait for the service.",
-        [Sample::of(queued(|(_, bytes)| bytes).max(0) as f64)],
-    );
-    page.counter(
-        "tidegate_queue_dropped_total",
-        "Packets that waited for the service and never reached it.",
-        one(scrape.sum(|tally| tally.queue_dropped.get())),
-    );
-    let classes = [OTHER, "1xx", "2xx", "3xx", "4xx", "5xx"];
-    let answered = |class: usize| scrape.sum(|tally| tally.http[class].get());
-    page.counter(
-        "tidegate_http_requests_total",
-        "Ordinary HTTP requests forwarded, by class of the answer.",
-        classes.iter().enumerate().map(|(class, code)| Sample::of(answered(class) as f64).with("code", *code)),
-    );
-}
-
-fn node(page: &mut Page, scrape: &Scrape<'_>) {
-    page.gauge(
-        "tidegate_build_info",
-        "Always 1; the version is in the label.",
-        [Sample::of(1.0).with("version", env!("CARGO_PKG_VERSION"))],
-    );
-    let (reload_ok, reload_last_success) = scrape.gauges.reload();
-    page.gauge(
-        "tidegate_config_reload_success",
-        "Whether the last reading of the configuration succeeded.",
-        one(u64::from(reload_ok)),
-    );
-    page.gauge(
-        "tidegate_config_last_reload_success_timestamp_seconds",
-        "When the configuration in force was read.",
-        one(reload_last_success),
-    );
-    let (certificates_ok, certificates) = scrape.gauges.certificates();
-    page.gauge(
-        "tidegate_certificate_reload_success",
-        "Whether the last reading of the certificates succeeded.",
-        one(u64::from(certificates_ok)),
-    );
-    page.gauge(
-        "tidegate_certificate_not_after_seconds",
-        "When each certificate ends, by its first name.",
-        certificates.into_iter().map(|(name, end)| Sample::of(end as f64).with("name", name)),
-    );
-    if let Some((last_success, failures)) = scrape.gauges.jwks() {
-        page.gauge(
-            "tidegate_jwks_last_success_timestamp_seconds",
-            "When the key set was last fetched; 0 is never.",
-            one(last_success),
-        );
-        page.counter("tidegate_jwks_failures_total", "Times the key set could not be fetched.", one(failures));
-    }
-    if let Some(figures) = scrape.gauges.acme.figures() {
-        acme(page, figures);
-    }
-    page.counter(
-        "tidegate_log_lines_lost_total",
-        "Log lines lost because standard error was not read quickly enough.",
-        one(scrape.log_lines_lost),
-    );
-}
-
-fn acme(page: &mut Page, figures: AcmeFigures) {
-    page.counter(
-        "tidegate_acme_orders_total",
-        "Certificates ordered from the ACME server, by result.",
-        [("ok", figures.ok), ("failed", figures.failed)].map(|(result, n)| Sample::of(n as f64).with("result", result)),
-    );
-    page.gauge(
-        "tidegate_acme_next_order_timestamp_seconds",
-        "When the next certificate is to be ordered.",
-        one(figures.next_order),
-    );
-    page.counter(
-        "tidegate_acme_cache_failures_total",
-        "Times the cache of ACME could not be read or written.",
-        one(figures.cache_failures),
-    );
-}
-
-fn process(page: &mut Page, figures: &ProcessFigures) {
-    page.counter("process_cpu_seconds_total", "Processor time, user and system.", [Sample::of(figures.cpu_seconds)]);
-    for (name, help, value) in [
-        ("process_start_time_seconds", "When the process started.", figures.start_time_seconds),
-        ("process_threads", "Threads.", figures.threads),
-        ("process_resident_memory_bytes", "Memory in RAM.", figures.resident_memory_bytes),
-        ("process_virtual_memory_bytes", "Memory mapped.", figures.virtual_memory_bytes),
-        ("process_open_fds", "File descriptors open.", figures.open_fds),
-        ("process_max_fds", "File descriptors allowed.", figures.max_fds),
-    ] {
-        page.gauge(name, help, [Sample::of(value)]);
-    }
-}
-
-const fn one(value: u64) -> [Sample<f64>; 1] {
-    [Sample::of(value as f64)]
+/// Counts that are told apart by one label.
+fn split<const N: usize>(label: &str, counts: [(&str, u64); N]) -> Option<Samples> {
+    Some(counts.map(|(value, count)| Sample::of(count as f64).with(label, value)).into())
 }
 
 impl Scrape<'_> {
@@ -314,34 +235,68 @@ impl Scrape<'_> {
         self.tallies.iter().map(|tally| of(tally)).sum()
     }
 
-    /// Counts by label, all tallies together. `None` is what the tallies did not tell apart.
+    /// The sum of numbers that go up and down, of which a single tally may be below zero.
+    fn balance(&self, of: impl Fn(&Tally) -> i64) -> u64 {
+        u64::try_from(self.tallies.iter().map(|tally| of(tally)).sum::<i64>()).unwrap_or_default()
+    }
+
+    /// Open connections. The ends are read before the beginnings: in the other order the difference could be below zero.
+    fn open(&self) -> u64 {
+        let ended = self.sum(|tally| tally.counts.ended.total());
+        self.sum(|tally| tally.counts.opened.get()).saturating_sub(ended)
+    }
+
+    fn by_result(&self, ok: fn(&Tally) -> &Counter, failed: fn(&Tally) -> &Counter) -> Option<Samples> {
+        let sum = |of: fn(&Tally) -> &Counter| self.sum(|tally| of(tally).get());
+        split("result", [("ok", sum(ok)), ("failed", sum(failed))])
+    }
+
+    fn volume(&self, of: fn(&Volume) -> &Counter) -> Option<Samples> {
+        let from = self.sum(|tally| of(&tally.counts.from_client).get());
+        let to = self.sum(|tally| of(&tally.counts.to_client).get());
+        split("direction", [("from_client", from), ("to_client", to)])
+    }
+
+    /// Counts by one label.
+    fn by(&self, name: &str, of: fn(&Tally) -> &LabelCounters<&'static str>) -> Option<Samples> {
+        Some(self.by_label(of, |label, sample| sample.with(name, label.unwrap_or(OTHER))))
+    }
+
+    /// Counts by label, summed over all tallies. A label of `None` stands for those beyond the bound.
     fn by_label<L: Copy + Ord>(
         &self,
         of: impl Fn(&Tally) -> &LabelCounters<L>,
-    ) -> impl Iterator<Item = (Option<L>, f64)> {
+        labelled: impl Fn(Option<L>, Sample<f64>) -> Sample<f64>,
+    ) -> Samples {
         let mut counts = BTreeMap::new();
         for (label, count) in self.tallies.iter().flat_map(|tally| of(tally).read()) {
             *counts.entry(label).or_insert(0) += count;
         }
-        counts.into_iter().map(|(label, count): (_, u64)| (label, count as f64))
+        counts.into_iter().map(|(label, count): (_, u64)| labelled(label, Sample::of(count as f64))).collect()
     }
 
     /// Counts by event: those that occurred, and `other` always.
-    fn by_event(&self, of: impl Fn(&Tally) -> &[Counter]) -> impl Iterator<Item = Sample<f64>> {
-        self.names.iter().filter_map(move |(slot, name)| {
+    fn by_event(&self, of: impl Fn(&Tally) -> &[Counter]) -> Option<Samples> {
+        let sample = |(slot, name): (EventSlot, &str)| {
             let count = self.sum(|tally| of(tally)[slot.index()].get());
             (count > 0 || slot == EventSlot::OTHER).then(|| Sample::of(count as f64).with("event", name))
-        })
+        };
+        Some(self.names.iter().filter_map(sample).collect())
     }
 
-    fn latency_by_event(&self) -> impl Iterator<Item = Sample<HistogramTotal>> {
-        self.names.iter().filter_map(|(slot, name)| {
+    fn latency_by_event(&self) -> Vec<Sample<HistogramTotal>> {
+        let sample = |(slot, name): (EventSlot, &str)| {
             let parts = self.tallies.iter().filter_map(|tally| tally.latency[slot.index()].get());
             HistogramTotal::of(parts.map(|part| &**part)).map(|total| Sample::of(total).with("event", name))
-        })
+        };
+        self.names.iter().filter_map(sample).collect()
     }
 
-    fn histogram(&self, of: impl Fn(&Tally) -> &Histogram) -> Option<Sample<HistogramTotal>> {
-        HistogramTotal::of(self.tallies.iter().map(|tally| of(tally))).map(Sample::of)
+    fn total(&self, of: impl Fn(&Tally) -> &Histogram) -> Vec<Sample<HistogramTotal>> {
+        HistogramTotal::of(self.tallies.iter().map(|tally| of(tally))).map(Sample::of).into_iter().collect()
+    }
+
+    fn process(&self, of: fn(&ProcessFigures) -> f64) -> Option<Samples> {
+        self.process.as_ref().map(|figures| vec![Sample::of(of(figures))])
     }
 }

@@ -46,12 +46,14 @@ pub(super) struct LabelCounters<L> {
     other: Counter,
 }
 
-impl<L: Copy + PartialEq> LabelCounters<L> {
-    pub(super) fn new() -> Self {
+impl<L> Default for LabelCounters<L> {
+    fn default() -> Self {
         let entries = (0..LABELS_MAX).map(|_| (OnceLock::new(), Counter::default())).collect();
         Self { entries, other: Counter::default() }
     }
+}
 
+impl<L: Copy + PartialEq> LabelCounters<L> {
     pub(super) fn bump(&self, label: L) {
         let entry = self.entries.iter().find(|(held, _)| *held.get_or_init(|| label) == label);
         entry.map_or(&self.other, |(_, counter)| counter).add(1);
@@ -75,7 +77,7 @@ mod tests {
 
     #[test]
     fn labels_are_counted_apart() {
-        let counters = LabelCounters::new();
+        let counters = LabelCounters::default();
         for reason in ["idle", "slow", "idle"] {
             counters.bump(reason);
         }
@@ -85,7 +87,7 @@ mod tests {
 
     #[test]
     fn labels_beyond_the_bound_are_counted_as_other() {
-        let counters = LabelCounters::new();
+        let counters = LabelCounters::default();
         for label in 0..LABELS_MAX + 5 {
             counters.bump(label);
         }

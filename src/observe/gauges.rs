@@ -1,4 +1,4 @@
-//! Figures of the whole process that change rarely and are set by whoever knows.
+//! Figures of the whole process that change rarely.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use std::{
 
 use super::acme::AcmeGauges;
 
-/// What the process knows beside the counters of its workers.
+/// The figures that no worker counts.
 #[derive(Debug)]
 pub struct Gauges {
     /// Of the certificate that is ordered.
@@ -30,7 +30,7 @@ pub struct Gauges {
 }
 
 impl Gauges {
-    /// As of a start whose configuration was good.
+    /// The figures of a start with a valid configuration.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -45,7 +45,7 @@ impl Gauges {
         }
     }
 
-    /// The configuration was read again, and was good or not.
+    /// The configuration was reloaded, successfully or not.
     pub fn reloaded(&self, ok: bool) {
         self.reload_ok.store(ok, Relaxed);
         if ok {
@@ -62,7 +62,7 @@ impl Gauges {
         }
     }
 
-    /// These certificates from files are shown to clients from now on. Of several for one name the first to end counts.
+    /// The gate uses these certificates from files from now on. Of several for one name the first to expire counts.
     pub fn certificates_read(&self, validity: &[(String, SystemTime)]) {
         let mut ends: BTreeMap<String, u64> = BTreeMap::new();
         for (name, not_after) in validity {
@@ -73,12 +73,12 @@ impl Gauges {
         *self.certificates.lock().unwrap_or_else(PoisonError::into_inner) = ends;
     }
 
-    /// Certificates that were replaced cannot be used; those from before are still shown.
+    /// The new certificate files are unusable; the gate still uses the earlier ones.
     pub fn certificates_failed(&self) {
         self.certificates_ok.store(false, Relaxed);
     }
 
-    /// This certificate, which was ordered, is shown from now on.
+    /// The gate uses this ordered certificate from now on.
     pub fn certificate_ordered(&self, name: &str, not_after: SystemTime) {
         *self.ordered.lock().unwrap_or_else(PoisonError::into_inner) = Some((name.to_owned(), seconds(not_after)));
     }
@@ -95,7 +95,7 @@ impl Gauges {
         (self.reload_ok.load(Relaxed), self.reload_last_success.load(Relaxed))
     }
 
-    /// Time of the last success and number of failures; `None` where no key set is in use.
+    /// Time of the last success and number of failures; `None` if no key set is in use.
     pub(super) fn jwks(&self) -> Option<(u64, u64)> {
         let figures = (self.jwks_last_success.load(Relaxed), self.jwks_failures.load(Relaxed));
         (figures != (0, 0)).then_some(figures)

@@ -1,15 +1,15 @@
-//! Durations sorted into buckets: one writer counts, the scrape adds up.
+//! Durations counted in buckets: one writer counts, the scrape adds up.
 
 use std::{sync::Arc, time::Duration};
 
 use super::counter::{Counter, Sum};
 
 /// Durations of one kind, counted by one thread.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Histogram {
     /// Inclusive upper bounds, ascending.
     bounds: Arc<[Duration]>,
-    /// One per bound, and one for what is above the last.
+    /// One per bound, and one above the last.
     buckets: Box<[Counter]>,
     seconds: Sum,
 }
@@ -31,13 +31,13 @@ impl Histogram {
 #[derive(Debug)]
 pub(super) struct HistogramTotal {
     pub(super) bounds: Arc<[Duration]>,
-    /// One per bound, and one for what is above the last; not cumulative.
+    /// One per bound, and one above the last; not cumulative.
     pub(super) buckets: Vec<u64>,
     pub(super) seconds: f64,
 }
 
 impl HistogramTotal {
-    /// The total of histograms with equal bounds; `None` of none.
+    /// The total of histograms with equal bounds; `None` if there is none.
     pub(super) fn of<'a>(mut parts: impl Iterator<Item = &'a Histogram>) -> Option<Self> {
         let mut total = Self::from(parts.next()?);
         for part in parts {

@@ -1,14 +1,14 @@
-//! So many log lines a second for one reason, so that a flood of refusals is no flood of lines.
+//! A limit of log lines per second and reason, so that many refusals do not cause many lines.
 
 use std::time::{Duration, Instant};
 
 /// Lines written in one [`WINDOW`] for one reason.
 const LINES_PER_WINDOW: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(1);
-/// Reasons told apart. They are few and stand in the code; beyond it a line is not written.
+/// The most reasons. They are few and fixed in the code; a further one gets no line.
 const REASONS_MAX: usize = 64;
 
-/// What was written and left out, by reason.
+/// Lines written and left out, by reason.
 #[derive(Debug)]
 pub(super) struct LineLimit {
     reasons: Vec<Reason>,

@@ -14,13 +14,13 @@ use std::{
 /// Lines that may wait for a slow reader of standard error. Those beyond it are lost and counted.
 const LINES_MAX: usize = 4096;
 
-/// How long the thread rests after a write. Lines that come meanwhile wake nobody and leave together in the next one.
+/// How long the thread pauses after a write. Lines that arrive meanwhile wake no thread and share the next write.
 const REST: Duration = Duration::from_millis(5);
 
-/// After so many bytes a write takes in no further line.
+/// A write of this many bytes takes no further line.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// The near end of the queue. Each `write` is one whole line.
+/// The sending end of the queue. Each `write` is one whole line.
 #[derive(Debug, Clone)]
 pub(super) struct Stderr {
     lines: SyncSender<Box<[u8]>>,
@@ -89,7 +89,7 @@ fn write_all(waiting: &Receiver<Box<[u8]>>, mut out: impl Write, counts: &Counts
             lines += 1;
             together.extend_from_slice(&line);
         }
-        // Nobody is left to be told when standard error is closed.
+        // An error means that standard error is closed, so it cannot be reported.
         let _ = out.write_all(&together).and_then(|()| out.flush());
         counts.done.fetch_add(lines, Relaxed);
         if together.len() < WRITE_BYTES {

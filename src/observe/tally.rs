@@ -14,12 +14,12 @@ use super::{
 };
 use crate::event_names::{EventNames, EventSlot};
 
-/// Upper bounds of the heartbeat's round trip, in milliseconds. The brief's grades of quality (100, 250, 500) are among them.
+/// Upper bounds of the heartbeat's round trip, in milliseconds. Users grade connections at 100, 250 and 500.
 const RTT_BOUNDS_MS: [u64; 11] = [5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000];
 /// Upper bounds of a batch's time in the gate, in microseconds.
 const TRANSIT_BOUNDS_US: [u64; 12] = [10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 100_000];
 
-/// Which way a packet went.
+/// The direction of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// Read from the client leg.
@@ -38,7 +38,14 @@ pub struct Tally {
     pub(super) sent: Box<[Counter]>,
     pub(super) latency: Box<[OnceLock<Box<Histogram>>]>,
     latency_bounds: Arc<[Duration]>,
+    pub(super) rtt: Histogram,
+    pub(super) transit: Histogram,
+    pub(super) counts: Counts,
+}
 
+/// What starts at zero.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
     pub(super) opened: Counter,
     pub(super) ended: LabelCounters<&'static str>,
     pub(super) authenticated: Counter,
@@ -53,12 +60,10 @@ pub struct Tally {
     pub(super) refused: LabelCounters<(&'static str, &'static str)>,
     pub(super) tls_handshakes: LabelCounters<&'static str>,
     pub(super) accept_errors: Counter,
-    pub(super) rtt: Histogram,
-    pub(super) transit: Histogram,
 
     pub(super) dials_ok: Counter,
     pub(super) dials_failed: Counter,
-    /// `0` before the first dial, then twice its number among all dials of the process, plus one where it went well.
+    /// `0` before the first dial, then twice its number among all dials of the process, plus one if it succeeded.
     last_dial: AtomicU64,
     upstream_open: AtomicI64,
     polling: AtomicI64,
@@ -72,15 +77,15 @@ pub struct Tally {
     pub(super) queue_dropped: Counter,
     pub(super) upgrades_ok: Counter,
     pub(super) upgrades_failed: Counter,
-    /// By hundreds of the status; index 0 is everything that is no status.
+    /// By hundreds of the status; index 0 is for numbers that are no status.
     pub(super) http: [Counter; 6],
     last_tick_ms: AtomicU64,
 }
 
-/// Dials are numbered across all workers, so that the latest can be told. They are rare; nothing else here is shared.
+/// Numbers the dials of all workers, so that the latest one is known. Dials are rare; nothing else here is shared.
 static NEXT_DIAL: AtomicU64 = AtomicU64::new(1);
 
-/// Sessions that are without the service they had.
+/// Sessions that have lost their service.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Held {
     sessions: u64,
@@ -88,7 +93,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// One more, for so long.
+    /// Counts one more, which has been without the service for `since`.
     pub fn count(&mut self, since: Duration) {
         self.sessions += 1;
         self.longest = self.longest.max(since);
@@ -112,36 +117,9 @@ impl Tally {
             sent: per_event(),
             latency: (0..EventNames::SLOTS).map(|_| OnceLock::new()).collect(),
             latency_bounds: latency_buckets_ms.iter().map(|ms| Duration::from_millis((*ms).into())).collect(),
-            opened: Counter::default(),
-            ended: LabelCounters::new(),
-            authenticated: Counter::default(),
-            left: Counter::default(),
-            errors: LabelCounters::new(),
-            from_client: Volume::default(),
-            to_client: Volume::default(),
-            verdicts: LabelCounters::new(),
-            refused: LabelCounters::new(),
-            tls_handshakes: LabelCounters::new(),
-            accept_errors: Counter::default(),
             rtt: Histogram::new(RTT_BOUNDS_MS.map(Duration::from_millis).into()),
             transit: Histogram::new(TRANSIT_BOUNDS_US.map(Duration::from_micros).into()),
-            dials_ok: Counter::default(),
-            dials_failed: Counter::default(),
-            last_dial: AtomicU64::new(0),
-            upstream_open: AtomicI64::new(0),
-            polling: AtomicI64::new(0),
-            away: AtomicU64::new(0),
-            resumes_ok: Counter::default(),
-            resumes_failed: Counter::default(),
-            held: AtomicU64::new(0),
-            held_oldest_ms: AtomicU64::new(0),
-            queued_packets: AtomicI64::new(0),
-            queued_bytes: AtomicI64::new(0),
-            queue_dropped: Counter::default(),
-            upgrades_ok: Counter::default(),
-            upgrades_failed: Counter::default(),
-            http: Default::default(),
-            last_tick_ms: AtomicU64::new(0),
+            counts: Counts::default(),
         })
     }
 
@@ -158,8 +136,8 @@ impl Tally {
     /// So many messages, with so many bytes together.
     pub fn packets(&self, direction: Direction, messages: u64, bytes: u64) {
         let volume = match direction {
-            Direction::FromClient => &self.from_client,
-            Direction::ToClient => &self.to_client,
+            Direction::FromClient => &self.counts.from_client,
+            Direction::ToClient => &self.counts.to_client,
         };
         volume.frames.add(messages);
         volume.bytes.add(bytes);
@@ -174,32 +152,32 @@ impl Tally {
 
     /// A session was opened. Each is [`ended`](Self::ended) once.
     pub fn opened(&self) {
-        self.opened.add(1);
+        self.counts.opened.add(1);
     }
 
-    /// A session is now known to be a user's. Each is followed by one [`left_authenticated`](Self::left_authenticated).
+    /// A session has a verified user. Each call is followed by one of [`left_authenticated`](Self::left_authenticated).
     pub fn authenticated(&self) {
-        self.authenticated.add(1);
+        self.counts.authenticated.add(1);
     }
 
     /// An authenticated session is over.
     pub fn left_authenticated(&self) {
-        self.left.add(1);
+        self.counts.left.add(1);
     }
 
     /// A connection is over, and why.
     pub fn ended(&self, reason: &'static str) {
-        self.ended.bump(reason);
+        self.counts.ended.bump(reason);
     }
 
     /// Something went wrong on a connection: `rate_limit`, `auth`, `protocol`, …
     pub fn error(&self, kind: &'static str) {
-        self.errors.bump(kind);
+        self.counts.errors.bump(kind);
     }
 
     /// A rate limit, counted from 0, did not forward a packet: `reply`, `drop`, `delay` or `close`.
     pub fn verdict(&self, rule: u8, action: &'static str) {
-        self.verdicts.bump((rule, action));
+        self.counts.verdicts.bump((rule, action));
     }
 
     /// A heartbeat came back.
@@ -214,118 +192,118 @@ impl Tally {
 
     /// A connection to the service was tried, with its handshake.
     pub fn dial(&self, ok: bool) {
-        if ok { &self.dials_ok } else { &self.dials_failed }.add(1);
-        self.last_dial.store(NEXT_DIAL.fetch_add(1, Relaxed) * 2 + u64::from(ok), Relaxed);
+        if ok { &self.counts.dials_ok } else { &self.counts.dials_failed }.add(1);
+        self.counts.last_dial.store(NEXT_DIAL.fetch_add(1, Relaxed) * 2 + u64::from(ok), Relaxed);
     }
 
     /// Connections to the service were opened (above zero) or closed (below).
     pub fn upstream_open(&self, delta: i64) {
-        self.upstream_open.store(self.upstreams() + delta, Relaxed);
+        self.counts.upstream_open.store(self.upstreams() + delta, Relaxed);
     }
 
     /// Sessions over long-polling came (above zero), or left or were upgraded (below).
     pub fn polling(&self, delta: i64) {
-        self.polling.store(self.polling_now() + delta, Relaxed);
+        self.counts.polling.store(self.polling_now() + delta, Relaxed);
     }
 
-    /// The sessions that are without the service they had.
+    /// The sessions that have lost their service.
     pub fn held(&self, held: Held) {
-        self.held.store(held.sessions, Relaxed);
-        self.held_oldest_ms.store(u64::try_from(held.longest.as_millis()).unwrap_or(u64::MAX), Relaxed);
+        self.counts.held.store(held.sessions, Relaxed);
+        self.counts.held_oldest_ms.store(u64::try_from(held.longest.as_millis()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// The sessions whose clients are away, and may come back.
+    /// The sessions whose clients are absent and may reconnect.
     pub fn away(&self, sessions: u64) {
-        self.away.store(sessions, Relaxed);
+        self.counts.away.store(sessions, Relaxed);
     }
 
-    /// A client asked for the session that it had before.
+    /// A client asked to resume an earlier session.
     pub fn resume(&self, ok: bool) {
-        if ok { &self.resumes_ok } else { &self.resumes_failed }.add(1);
+        if ok { &self.counts.resumes_ok } else { &self.counts.resumes_failed }.add(1);
     }
 
     /// More packets and bytes wait for the service (above zero), or less (below).
     pub fn queued(&self, packets: i64, bytes: i64) {
-        self.queued_packets.store(self.queued_packets.load(Relaxed) + packets, Relaxed);
-        self.queued_bytes.store(self.queued_bytes.load(Relaxed) + bytes, Relaxed);
+        self.counts.queued_packets.store(self.counts.queued_packets.load(Relaxed) + packets, Relaxed);
+        self.counts.queued_bytes.store(self.counts.queued_bytes.load(Relaxed) + bytes, Relaxed);
     }
 
-    /// Packets that waited for the service were let go of.
+    /// Packets that waited for the service were dropped.
     pub fn queue_dropped(&self, packets: u64) {
-        self.queue_dropped.add(packets);
+        self.counts.queue_dropped.add(packets);
     }
 
-    /// So many packets have never reached the service, in all.
+    /// All packets so far that were dropped while they waited for the service.
     #[must_use]
     pub fn queue_dropped_so_far(&self) -> u64 {
-        self.queue_dropped.get()
+        self.counts.queue_dropped.get()
     }
 
-    /// A client tried to go over from polling to a websocket.
+    /// A client tried to upgrade from polling to WebSocket.
     pub fn upgrade(&self, ok: bool) {
-        if ok { &self.upgrades_ok } else { &self.upgrades_failed }.add(1);
+        if ok { &self.counts.upgrades_ok } else { &self.counts.upgrades_failed }.add(1);
     }
 
-    /// An ordinary HTTP request was forwarded, and what it was answered.
+    /// An HTTP request was forwarded and answered with this status.
     pub fn http(&self, status: u16) {
         let class = usize::from(status / 100);
-        self.http.get(class).unwrap_or(&self.http[0]).add(1);
+        self.counts.http.get(class).unwrap_or(&self.counts.http[0]).add(1);
     }
 
-    /// A request never became a session: where it was refused, and why.
+    /// A request did not become a session: the stage and the reason of its refusal.
     pub fn refused(&self, stage: &'static str, reason: &'static str) {
-        self.refused.bump((stage, reason));
+        self.counts.refused.bump((stage, reason));
     }
 
-    /// A TLS handshake ended so: `full`, `resumed`, or why there was none.
+    /// The result of a TLS handshake: `full`, `resumed`, or the reason of its failure.
     pub fn tls_handshake(&self, result: &'static str) {
-        self.tls_handshakes.bump(result);
+        self.counts.tls_handshakes.bump(result);
     }
 
     /// `accept` failed.
     pub fn accept_error(&self) {
-        self.accept_errors.add(1);
+        self.counts.accept_errors.add(1);
     }
 
     /// The worker is alive. To be called at least every second, with the milliseconds since the process started.
     pub fn tick(&self, ms_since_start: u64) {
-        self.last_tick_ms.store(ms_since_start, Relaxed);
+        self.counts.last_tick_ms.store(ms_since_start, Relaxed);
     }
 
     /// When the worker was last known to be alive, in milliseconds since the process started.
     #[must_use]
     pub fn last_tick(&self) -> u64 {
-        self.last_tick_ms.load(Relaxed)
+        self.counts.last_tick_ms.load(Relaxed)
     }
 
     /// Connections to the service that are open now. Below zero where one was opened by another worker.
     pub(super) fn upstreams(&self) -> i64 {
-        self.upstream_open.load(Relaxed)
+        self.counts.upstream_open.load(Relaxed)
     }
 
     /// Sessions over long-polling that are open now.
     pub(super) fn polling_now(&self) -> i64 {
-        self.polling.load(Relaxed)
+        self.counts.polling.load(Relaxed)
     }
 
-    /// How many sessions are without the service they had, and for how many milliseconds at most.
+    /// How many sessions have lost their service, and the longest time in milliseconds.
     pub(super) fn held_now(&self) -> (u64, u64) {
-        (self.held.load(Relaxed), self.held_oldest_ms.load(Relaxed))
+        (self.counts.held.load(Relaxed), self.counts.held_oldest_ms.load(Relaxed))
     }
 
-    /// How many clients are away.
+    /// How many clients are absent.
     pub(super) fn away_now(&self) -> u64 {
-        self.away.load(Relaxed)
+        self.counts.away.load(Relaxed)
     }
 
     /// Packets and bytes that wait for the service.
     pub(super) fn queued_now(&self) -> (i64, i64) {
-        (self.queued_packets.load(Relaxed), self.queued_bytes.load(Relaxed))
+        (self.counts.queued_packets.load(Relaxed), self.counts.queued_bytes.load(Relaxed))
     }
 
-    /// The number of the last dial, and whether it went well.
+    /// The number of the last dial, and whether it succeeded.
     fn last_dial(&self) -> Option<(u64, bool)> {
-        let last = self.last_dial.load(Relaxed);
+        let last = self.counts.last_dial.load(Relaxed);
         (last > 0).then_some((last / 2, last % 2 == 1))
     }
 }
@@ -365,7 +343,7 @@ mod tests {
         for status in [200, 204, 404, 999] {
             tally.http(status);
         }
-        assert_eq!(tally.http.each_ref().map(Counter::get), [1, 0, 2, 0, 1, 0]);
+        assert_eq!(tally.counts.http.each_ref().map(Counter::get), [1, 0, 2, 0, 1, 0]);
     }
 
     #[test]

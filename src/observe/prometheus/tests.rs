@@ -1,10 +1,12 @@
-//! The page as a whole, and the rules its names keep.
+//! The page as a whole, and the rules for its names.
+
+use std::time::Duration;
 
 use super::*;
 use crate::observe::tally::Direction;
 
-/// Names that break Prometheus' rules because the brief fixed them.
-const NAMES_OF_THE_BRIEF: [&str; 8] = [
+/// Names that users depend on. They break the naming rules of Prometheus.
+const FIXED_NAMES: [&str; 8] = [
     "websocket_connections_total",
     "websocket_connections_count",
     "websocket_disconnections_total",
@@ -15,7 +17,7 @@ const NAMES_OF_THE_BRIEF: [&str; 8] = [
     "websocket_active_sessions",
 ];
 
-/// Two workers who have seen one of everything.
+/// Two workers that have counted one of everything.
 fn exposition() -> Exposition {
     let names = Arc::new(EventNames::new(10, ["agent:learning", "agent:tutor"]));
     let tallies = vec![Tally::new(&[1, 5, 10]), Tally::new(&[1, 5, 10])];
@@ -47,7 +49,7 @@ fn exposition() -> Exposition {
     Exposition::new(tallies, names, gauges, None)
 }
 
-/// What is on the page: a golden file, without what depends on the machine and the hour.
+/// The page, compared with a golden file, without what depends on the machine and the hour.
 #[test]
 fn the_page_is_as_recorded() {
     let page = exposition().render();
@@ -58,7 +60,7 @@ fn the_page_is_as_recorded() {
 }
 
 #[test]
-fn a_page_without_traffic_has_the_metrics_of_the_brief() {
+fn a_page_without_traffic_has_the_metrics_of_fixed_name() {
     let page =
         Exposition::new(vec![Tally::new(&[1])], Arc::new(EventNames::new(10, [])), Arc::default(), None).render();
     for line in [
@@ -70,7 +72,7 @@ fn a_page_without_traffic_has_the_metrics_of_the_brief() {
     ] {
         assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
     }
-    for name in NAMES_OF_THE_BRIEF {
+    for name in FIXED_NAMES {
         assert_eq!(page.matches(&format!("# HELP {name} ")).count(), 1, "{name} in\n{page}");
         assert_eq!(page.matches(&format!("# TYPE {name} ")).count(), 1, "{name} in\n{page}");
     }
@@ -84,7 +86,7 @@ fn our_own_names_keep_the_rules_of_prometheus() {
     let types: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
     assert!(types.len() > 25, "{types:?}");
     for (name, kind) in types {
-        if NAMES_OF_THE_BRIEF.contains(&name) {
+        if FIXED_NAMES.contains(&name) {
             continue;
         }
         assert!(name.starts_with("tidegate_") || name.starts_with("process_"), "{name}");
@@ -93,10 +95,4 @@ fn our_own_names_keep_the_rules_of_prometheus() {
             !["_ms", "_micro", "_milli", "_kb", "_count", "_sum", "_bucket"].iter().any(|unit| name.contains(unit))
         );
     }
-}
-
-#[test]
-fn bounds_read_as_they_were_configured() {
-    assert_eq!(Unit::Milliseconds.of(Duration::from_millis(1001)).to_string(), "1001");
-    assert_eq!(Unit::Seconds.of(Duration::from_micros(25)).to_string(), "0.000025");
 }
