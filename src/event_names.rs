@@ -256,7 +256,7 @@ mod tests {
             assert_eq!(names.find(unfit), None, "{unfit:?}");
         }
         assert_eq!(names.folded(), 5);
-        assert_ne!(names.slot(&"n".repeat(128)), EventSlot::OTHER);
+        assert_ne!(names.slot("n".repeat(128)), EventSlot::OTHER);
         assert_ne!(names.slot("naïve \"quoted\""), EventSlot::OTHER);
     }
 
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn the_default_cap_is_reached_before_probes_run_out() {
         let names = EventNames::new(200, []);
-        let slots: HashSet<_> = (0..200).map(|n| names.slot(&format!("tutor:event:{n}"))).collect();
+        let slots: HashSet<_> = (0..200).map(|n| names.slot(format!("tutor:event:{n}"))).collect();
         assert_eq!((slots.len(), names.folded()), (200, 0));
     }
 
@@ -289,7 +289,7 @@ mod tests {
     fn threads_agree_on_every_slot_and_hold_the_cap() {
         let names = EventNames::new(100, []);
         let seen: Vec<Vec<EventSlot>> = thread::scope(|scope| {
-            let ask = || (0..150).map(|n| names.slot(&format!("e{n}"))).collect();
+            let ask = || (0..150).map(|n| names.slot(format!("e{n}"))).collect();
             let asked: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
             asked.into_iter().map(|thread| thread.join().unwrap()).collect()
         });

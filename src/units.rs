@@ -1,4 +1,4 @@
-//! How humans write values in the configuration: durations, sizes, secrets. Once, for every table.
+//! Values in the configuration: durations, sizes, secrets. Every table uses these types.
 
 use std::{env, fmt, fs, io, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
@@ -31,7 +31,7 @@ pub enum SecretSource {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
-/// Why a secret cannot be had.
+/// Why a secret is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The variable is not set.
@@ -68,7 +68,7 @@ impl Period {
     /// The setting is off.
     pub const OFF: Self = Self(Duration::ZERO);
 
-    /// So many seconds.
+    /// A number of seconds.
     #[must_use]
     pub const fn from_secs(secs: u64) -> Self {
         Self(Duration::from_secs(secs))
@@ -122,7 +122,7 @@ impl fmt::Display for Period {
         if millis == 0 {
             return f.write_str("0s");
         }
-        // One unit where it comes out even. A minute alone is "60s" to people, as "90s" is.
+        // One unit if it divides evenly. One minute is "60s", like "90s".
         let readable = |unit: &str, factor: u64| millis.is_multiple_of(factor) && (unit != "m" || millis > factor);
         let even = PERIOD_UNITS.iter().find(|(unit, factor)| readable(unit, *factor));
         if let Some((unit, factor)) = even {
@@ -163,7 +163,7 @@ fn leading_number(text: &str) -> Option<(u64, &str)> {
     Some((number.parse().ok()?, rest))
 }
 
-/// Reads what `FromStr` reads, and says of a bare number that it lacks a unit.
+/// Reads what `FromStr` reads. A bare number is an error that names the missing unit.
 struct WithUnit<T>(std::marker::PhantomData<T>);
 
 impl<T: FromStr<Err = String>> de::Visitor<'_> for WithUnit<T> {
@@ -219,7 +219,7 @@ macro_rules! written_with_a_unit {
 written_with_a_unit!(Period, r"^([0-9]+(ms|s|m|h|d))+$", "60s");
 written_with_a_unit!(ByteSize, r"^[0-9]+(B|KB|MB|GB|KiB|MiB|GiB)$", "16KB");
 
-/// The keys of a source's table: a type, so that an unknown one is refused while it is read and its place is known.
+/// The keys of a source's table. As a type, so that an unknown key is refused while its position is known.
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "snake_case")]
 enum SourceKey {
@@ -227,7 +227,7 @@ enum SourceKey {
     File,
 }
 
-/// Reads the table of a source. What stands in its place may be the secret itself, so no error shows it.
+/// Reads the table of a source. A value in its place may be the secret itself, so no error shows it.
 struct SourceTable;
 
 impl SourceTable {
@@ -326,7 +326,7 @@ impl fmt::Display for SecretSource {
 }
 
 impl Secret {
-    /// The secret itself. What is made of it must not be shown either.
+    /// The secret itself. Values derived from it must not be shown either.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
