@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
 use self::{access::Access, answer::Answer, health::Health};
-use crate::{observe::prometheus::Exposition, relay::registry::Registry, side_http, units::SecretSource};
+use crate::{observe::Exposition, relay::registry::Registry, side_http, units::SecretSource};
 
 /// Connections to the operator's address at once.
 const CONNECTIONS_MAX: usize = 64;

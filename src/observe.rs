@@ -3,17 +3,17 @@
 pub mod acme;
 mod catalog;
 mod counter;
+mod exposition;
 pub mod gauges;
 mod histogram;
 pub mod journal;
 mod line_limit;
-mod page;
 mod process;
 pub mod prometheus;
 mod stderr;
 pub mod tally;
 
-pub use self::prometheus::Exposition;
+pub use self::exposition::Exposition;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -3,7 +3,8 @@
 use hyper::StatusCode;
 
 use super::answer::{self, Answer};
-use crate::observe::prometheus::{CONTENT_TYPE, Exposition};
+use crate::observe::Exposition;
+use crate::observe::prometheus::CONTENT_TYPE;
 
 /// The current figures. Not cached: a page with 200 events takes less than 5 ms.
 pub(super) fn metrics(exposition: &Exposition) -> Answer {

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use super::prometheus::{Page, Sample, Unit};
 use super::{
     acme::AcmeFigures,
     counter::{Counter, LabelCounters},
     gauges::Gauges,
     histogram::{Histogram, HistogramTotal},
-    page::{Page, Sample, Unit},
     process::ProcessFigures,
     tally::{Tally, Volume, upstream_up},
 };

@@ -1,6 +1,6 @@
 //! The log lines: two per session, and the few of the process. Plain fields in.
 //!
-//! No line holds a token, a payload or a query string, and none makes the thread that writes it wait.
+//! No line contains a token, a payload or a query string, and writing one never blocks the thread.
 
 use std::{
     fmt, io,
@@ -16,7 +16,7 @@ use tracing_subscriber::{Layer, Registry, fmt::MakeWriter, layer::SubscriberExt,
 
 use super::{line_limit::LineLimit, stderr::Stderr};
 
-/// Bytes of one field that are written of what a client or a token says; the rest is cut off.
+/// The most bytes of a field whose text comes from a client or a token; the rest is cut off.
 const FIELD_BYTES_MAX: usize = 256;
 
 /// `[log]`: the log, on standard error.
@@ -61,18 +61,18 @@ impl Default for LogTable {
     }
 }
 
-/// Why there is no log.
+/// Why the log cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// No thread for writing it.
+    /// The thread that writes cannot start.
     #[error("cannot start the thread that writes the log: {0}; raise the limit of threads of this user or container")]
     Thread(#[source] io::Error),
-    /// Called twice.
+    /// [`init`] was called before.
     #[error("the log is set up already; set it up once per process")]
     AlreadySetUp,
 }
 
-/// The running log. Lines are written by the functions of this module; this changes and ends it.
+/// The running log. The functions of this module write lines; this type sets the level and flushes.
 #[derive(Debug, Clone)]
 pub struct Journal {
     level: reload::Handle<LevelFilter, Registry>,
@@ -93,32 +93,32 @@ pub fn init(table: &LogTable) -> Result<Journal, JournalError> {
 }
 
 impl Journal {
-    /// From now on lines less severe than `level` are not written.
+    /// Sets the least severe level that is written.
     pub fn set_level(&self, level: LogLevel) {
-        // Fails only when the subscriber is gone, and with it every line.
+        // Fails only without the subscriber, and then no line is written.
         let _ = self.level.reload(LevelFilter::from(level));
     }
 
-    /// Waits until the lines so far are written, but no longer than `patience`: standard error may stand still.
+    /// Waits until all lines so far are written, but at most `patience`: standard error may be blocked.
     pub fn flush(&self, patience: Duration) {
         self.stderr.flush(patience);
     }
 
-    /// Lines lost because standard error was not read quickly enough.
+    /// Lines lost because standard error was not read fast enough.
     #[must_use]
     pub fn lines_lost(&self) -> u64 {
         self.stderr.lost()
     }
 }
 
-/// A session that has opened.
+/// The fields of a session's first line.
 #[derive(Debug, Clone)]
 pub struct Opened<'a> {
     /// The number of the session in this process.
     pub id: u64,
-    /// The Engine.IO session id; none on a plain WebSocket route.
+    /// The Engine.IO session id. `None` on a plain WebSocket route.
     pub sid: Option<&'a str>,
-    /// Who, by the verified token.
+    /// The user of the verified token, if there is one.
     pub user: Option<&'a str>,
     /// The client's address.
     pub peer: IpAddr,
@@ -128,10 +128,10 @@ pub struct Opened<'a> {
     pub namespaces: &'a [String],
 }
 
-/// A session that is over.
+/// The fields of a session's last line.
 #[derive(Debug, Clone)]
 pub struct Ended<'a> {
-    /// What it was when it opened, with the namespaces it joined since.
+    /// The fields of the first line, with the namespaces joined since.
     pub session: Opened<'a>,
     /// How long it was open.
     pub duration: Duration,
@@ -141,11 +141,11 @@ pub struct Ended<'a> {
     pub packets_sent: u64,
     /// Packets from the client that a policy did not forward.
     pub packets_refused: u64,
-    /// Packets of the client that waited for the service and never reached it.
+    /// Packets from the client that waited for the service and never reached it.
     pub packets_unsent: u64,
-    /// Why it ended; the label `reason` of `websocket_disconnections_total`.
+    /// The reason of the end; the label `reason` of `websocket_disconnections_total`.
     pub cause: &'a str,
-    /// Who ended it: the client, the service, the gate or the network.
+    /// The side that caused the end: the client, the service, the gate or the network.
     pub fault: &'a str,
 }
 
@@ -154,11 +154,11 @@ pub struct Ended<'a> {
 pub struct RefusedHandshake<'a> {
     /// The client's address.
     pub peer: IpAddr,
-    /// Where it was refused; the label `stage` of `tidegate_refused_total`.
+    /// The stage of the refusal; the label `stage` of `tidegate_refused_total`.
     pub stage: &'static str,
-    /// Why; the label `reason` of `tidegate_refused_total`.
+    /// The reason; the label `reason` of `tidegate_refused_total`.
     pub reason: &'static str,
-    /// The page it came from, by the `Origin` header.
+    /// The `Origin` header, if there is one.
     pub origin: Option<&'a str>,
 }
 
@@ -201,7 +201,7 @@ pub fn session_ended(ended: &Ended<'_>) {
     );
 }
 
-/// A line for a refused handshake, at most ten a second for one reason; the next one says how many were left out.
+/// A line for a refused handshake, at most ten per second and reason. The next line has the number of those left out.
 pub fn refused_handshake(refused: &RefusedHandshake<'_>) {
     static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
     let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit(refused.reason, Instant::now());
@@ -216,8 +216,8 @@ pub fn refused_handshake(refused: &RefusedHandshake<'_>) {
     );
 }
 
-/// A line for a client that did not come in over TLS, for this reason. Limited like a refused handshake; scanners and
-/// health checks fail all day, so it is one for finding faults.
+/// A line for a failed TLS handshake. Limited like a refused handshake. Scanners and health checks fail all day, so its
+/// level is debug.
 pub fn tls_failed(peer: IpAddr, reason: &'static str, why: &dyn fmt::Display) {
     static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
     if !tracing::enabled!(tracing::Level::DEBUG) {
@@ -228,22 +228,22 @@ pub fn tls_failed(peer: IpAddr, reason: &'static str, why: &dyn fmt::Display) {
     debug!(%peer, reason, suppressed = (suppressed > 0).then_some(suppressed), "{why}");
 }
 
-/// A line for a connection to the service that could not be made. Limited like a refused handshake.
+/// A line for a failed connection to the service. Limited like a refused handshake.
 pub fn dial_failed(why: &dyn fmt::Display) {
     repeated_warning("dial", why);
 }
 
-/// A line when the service goes away under its sessions.
+/// A line when open sessions lose the service.
 pub fn service_gone(cause: &str) {
     warn!(cause, "the service is away; its clients stay connected for session.hold");
 }
 
-/// A line when it is there again.
+/// A line when the service is connected again.
 pub fn service_back(away: Duration) {
     info!(away_seconds = away.as_secs_f64(), "the service is back");
 }
 
-/// A line for connections that cannot be accepted. Limited like a refused handshake.
+/// A line for a failed `accept`. Limited like a refused handshake.
 pub fn accept_failed(why: &dyn fmt::Display) {
     repeated_warning("accept", &format_args!("cannot accept connections: {why}"));
 }
@@ -255,7 +255,7 @@ fn repeated_warning(kind: &'static str, why: &dyn fmt::Display) {
     warn!(suppressed = (suppressed > 0).then_some(suppressed), "{why}");
 }
 
-/// A line about the process: a sentence, as precise as its reader needs. Line ends in it become blanks.
+/// A line about the process: one sentence. Control characters become blanks.
 pub fn line(level: LogLevel, sentence: &str) {
     let sentence = sentence.replace(char::is_control, " ");
     match level {
@@ -275,7 +275,7 @@ fn subscriber<W>(format: LogFormat, level: reload::Layer<LevelFilter, Registry>,
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    // Without this a failed write is reported by `eprintln!`, which panics when standard error is closed.
+    // Otherwise `eprintln!` reports a failed write, and it panics when standard error is closed.
     let layer = tracing_subscriber::fmt::layer().log_internal_errors(false).with_target(false).with_writer(lines);
     let layer = match format {
         LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
