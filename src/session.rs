@@ -221,7 +221,7 @@ impl Session {
             (ClientSpeech::EngineIo(client), ServiceSpeech::SocketIo(service)) => {
                 client_packet::judge(&mut Conversation { client, service, upstream, core }, message, now)
             }
-            (_, ServiceSpeech::Plain(service)) => service.from_client(message, core, upstream, now),
+            (_, ServiceSpeech::Plain(service)) => service.judge_client(message, core, upstream, now),
             // No constructor pairs these.
             (ClientSpeech::Plain, ServiceSpeech::SocketIo(_)) => (Fate::Drop, Note::None),
         }
@@ -234,7 +234,7 @@ impl Session {
             (ClientSpeech::EngineIo(client), ServiceSpeech::SocketIo(service)) => {
                 service_packet::judge(&mut Conversation { client, service, upstream, core }, message, now)
             }
-            (_, ServiceSpeech::Plain(service)) => Ok(service.from_service(message, core, now)),
+            (_, ServiceSpeech::Plain(service)) => Ok(service.judge_service(message, core, now)),
             (ClientSpeech::Plain, ServiceSpeech::SocketIo(_)) => Ok((Fate::Drop, Note::None)),
         };
         judged.unwrap_or_else(|why| {

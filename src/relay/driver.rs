@@ -3,6 +3,8 @@
 //! The path of a frame, each way: *fill, scan, judge, keep, send*. The session judges; this file moves bytes, obeys the
 //! session's actions, and reports what happens to the legs.
 
+mod lifecycle;
+
 use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -21,33 +23,27 @@ use crate::{
     relay::{
         batch::Batch,
         cell::SessionCell,
-        client_leg::ClientLeg,
         client_side::ClientSide,
         closing::Closing,
-        dial::{DialError, Dialled},
         inflow::Found,
         ledger::{Ledger, Volume},
-        registry::Target,
-        request::{Attachment, Incoming, SessionRequest, Transfer},
-        responder::Responder,
         rules::RelayRules,
         scratch::Scratch,
         service_leg::ServiceLeg,
-        service_side::{Dial, ServiceSide},
+        service_side::ServiceSide,
         worker::Worker,
     },
     session::{
         Session,
         action::{Action, Ready, Spoken},
-        answer,
         ended::Ended,
         event::Event,
-        message::{Fate, Message, Side, Ticket},
+        message::{Fate, Message, Side},
         now::Now,
-        question::{Answer, Question, Returning},
+        question::Answer,
         queue::WholePacket,
     },
-    wire::{engineio::error::EngineError, socketio::packet::PEEK_BYTES, websocket::frame::OpCode},
+    wire::{socketio::packet::PEEK_BYTES, websocket::frame::OpCode},
 };
 
 /// So many receives from each side before other sessions of the thread get their turn.
@@ -376,50 +372,6 @@ impl Driver {
         }
     }
 
-    fn dial(&mut self, again: bool, turn: &mut Turn<'_, '_>) {
-        let identity = turn.session.view().identity();
-        match self.service.dial(again, identity, &self.worker, &self.rules, turn.now.instant) {
-            // It begins when it is polled, which the next round does.
-            Dial::UnderWay => turn.cx.waker().wake_by_ref(),
-            Dial::Later { at, reserved } => drop(turn.session.event(Event::DialLater { at, reserved }, turn.now)),
-        }
-    }
-
-    fn dialled(&mut self, outcome: Result<Dialled, DialError>, turn: &mut Turn<'_, '_>) {
-        self.worker.tally.dial(outcome.is_ok());
-        let dialled = match outcome {
-            Ok(dialled) => dialled,
-            Err(error) => {
-                journal::dial_failed(&error);
-                let why = if error.is_final() { Ended::ServiceRefused } else { Ended::ServiceUnreachable };
-                return self.lost(why, turn);
-            }
-        };
-        if let Some(down) = self.worker.pacer.reached(turn.now.instant) {
-            journal::service_back(down);
-        }
-        turn.session.event(Event::Connected(dialled.protocol.as_deref()), turn.now);
-        if turn.session.ended().is_none() {
-            self.worker.tally.upstream_open(1);
-            self.service.leg = ServiceLeg::over(dialled, turn.session.view().service_reading());
-        }
-    }
-
-    fn ask(&mut self, ticket: Ticket, question: Question) {
-        let (responder, answer) = Responder::awaited();
-        let otherwise = match question {
-            Question::Keys => {
-                self.worker.answer_when_keys_change(responder);
-                Answer::KeysChanged
-            }
-            Question::Claim(pid, claim) => {
-                self.worker.deliver(Target::Pid(pid), None, SessionRequest::Claim(claim, responder));
-                Answer::Claim(false)
-            }
-        };
-        self.client.ask(ticket, answer, otherwise);
-    }
-
     /// A side is lost, or has broken a rule.
     fn lost(&mut self, why: Ended, turn: &mut Turn<'_, '_>) {
         turn.session.event(Event::Lost(why), turn.now);
@@ -478,92 +430,6 @@ impl Driver {
         let stalls = stalls.into_iter().flatten().map(|since| since + STALL);
         let others = [self.client.paused_until(), self.client.leg.probe_until()].into_iter().flatten();
         self.cell.deadline.set(stalls.chain(others).fold(turn.session.deadline(), Instant::min));
-    }
-
-    /// What has come to the mailbox since the last poll.
-    fn take_mail(&mut self, turn: &mut Turn<'_, '_>) {
-        for incoming in self.cell.take_mail() {
-            let fetches = matches!(
-                (&self.client.leg, &incoming),
-                (ClientLeg::Polling(leg), Incoming::Request(SessionRequest::Poll(_))) if leg.has_packets()
-            );
-            match incoming {
-                incoming if self.closing.is_some() && !fetches => incoming.refuse(EngineError::SessionUnknown),
-                Incoming::Request(SessionRequest::Claim(claim, responder)) => {
-                    responder.answer(Answer::Claim(turn.session.takes_back(&claim)));
-                }
-                Incoming::Request(request) => {
-                    if let Err(why) = self.client.request(request, turn.now.instant) {
-                        self.lost(why, turn);
-                    }
-                }
-                Incoming::Transfer(Transfer::Attach(attachment)) => self.attach(*attachment, turn),
-                Incoming::Transfer(transfer) => self.client.transfer(transfer, turn.now.instant),
-            }
-        }
-    }
-
-    /// The client is back, with its new connection. One that this session does not take back is closed.
-    fn attach(&mut self, attachment: Attachment, turn: &mut Turn<'_, '_>) {
-        let Attachment { leg, owner, permit, returning } = attachment;
-        let Some(leg) = leg.rebind().filter(|_| turn.session.takes_back(&returning.claim)) else { return };
-        if !matches!(self.client.leg, ClientLeg::Absent) {
-            // The client has noticed the loss of its connection before the gate has.
-            self.lost(Ended::Replaced, turn);
-        }
-        if let Some(earlier) = self.cell.client_returned(returning.sid, owner, leg.transport()) {
-            self.worker.registry.forget_sid(earlier);
-        }
-        self.client.leg = leg;
-        self.client.permit = permit;
-        turn.session.event(Event::Returned(returning), turn.now);
-    }
-
-    /// The connection goes to another session. This one is over, and leaves no line in the log.
-    fn hand_over(&mut self, returning: Returning) {
-        let pid = returning.pid;
-        self.worker.moved(&self.cell, pid);
-        let (leg, permit) = (self.client.detach(), self.client.permit.take());
-        let attachment = Attachment { leg, owner: self.cell.owner(), permit, returning };
-        self.worker.deliver(Target::Pid(pid), None, Transfer::Attach(Box::new(attachment)));
-    }
-
-    fn detach_client(&mut self, why: Ended, turn: &Turn<'_, '_>) {
-        let now = turn.now.instant;
-        self.client.leg.say_end(why, "", self.service.leg.between_frames(), now);
-        self.ledger.client_ended(turn.session.view(), self.client.leg.transport(), why, now);
-        self.client.detach();
-        self.cell.client_lost();
-    }
-
-    /// Both sides hear of the end, where a frame of ours does not tear one of theirs.
-    fn end(&mut self, turn: &mut Turn<'_, '_>, ended: Ended) {
-        let (now, view) = (turn.now.instant, turn.session.view());
-        self.client.leg.say_end(ended, view.close_reason(), self.service.leg.between_frames(), now);
-        if self.client.leg.between_frames() {
-            self.service.leg.say_close(answer::to_service(ended, view.close_reason()), now);
-        }
-        self.closing = Some(Closing::new(ended, now));
-        if let Some(transport) = self.client.leg.transport() {
-            self.ledger.client_ended(view, Some(transport), ended, now);
-        }
-        self.ledger.queue_ended(turn.session.abandon());
-        match self.service.leg {
-            ServiceLeg::Open(_) => self.worker.tally.upstream_open(-1),
-            // Others may have waited for what this dial finds.
-            ServiceLeg::Dialling(_) => self.worker.pacer.found_nothing(),
-            ServiceLeg::Absent => {}
-        }
-    }
-
-    /// A client that was about to go over to a websocket when the session ended hears of the end there.
-    fn poll_last_upgrade(&mut self, turn: &mut Turn<'_, '_>, scratch: &mut Scratch) {
-        let (Some(closing), now) = (&self.closing, turn.now.instant) else { return };
-        if self.client.poll_upgrade(scratch, now, turn.cx) == Some(true)
-            && let ClientLeg::Websocket(leg) = &mut self.client.leg
-        {
-            leg.say_close(answer::to_client(closing.ended(), turn.session.view().close_reason()), now);
-        }
     }
 }
 

@@ -123,9 +123,9 @@ impl Core {
 
     /// It was [so](Self::quiet_for) when the session was saved.
     pub(super) fn was_quiet_for(&mut self, (idle, told): (Duration, Option<Duration>), now: Now) {
-        let before = |ago| now.instant.checked_sub(ago).unwrap_or(now.instant);
-        self.last_packet = before(idle);
-        self.told = told.map(before);
+        let before = |ago: Duration| now.instant.checked_sub(ago);
+        self.last_packet = before(idle).unwrap_or(now.instant);
+        self.told = told.and_then(before);
     }
 
     /// The client is back, with another connection and perhaps another token of the same user.

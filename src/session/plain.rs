@@ -97,7 +97,7 @@ impl Plain {
     }
 
     /// Judges a message of the client.
-    pub(super) fn from_client(
+    pub(super) fn judge_client(
         &mut self,
         message: &Message<'_>,
         core: &mut Core,
@@ -141,7 +141,7 @@ impl Plain {
     }
 
     /// Judges a message of the service.
-    pub(super) fn from_service(&self, message: &Message<'_>, core: &mut Core, now: Now) -> (Fate, Note) {
+    pub(super) fn judge_service(&self, message: &Message<'_>, core: &mut Core, now: Now) -> (Fate, Note) {
         if self.rules.holds() && !message.here {
             return (Fate::Gather, Note::None);
         }

@@ -11,6 +11,7 @@ use super::*;
 use crate::{
     policy::identity::Identity,
     relay::{
+        client_leg::ClientLeg,
         inflow::Inflow,
         leg::websocket::WebSocketLeg,
         stream::{ClientIo, ClientStream},

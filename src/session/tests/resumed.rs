@@ -120,7 +120,7 @@ impl Ends {
         });
         world.client("40/chat,");
         world.service(r#"40/chat,{"sid":"b"}"#);
-        (world.client_got(), world.service_got());
+        world.forget_what_was_said();
         let room = || Room { at_service: true, at_client: true, ..Room::default() };
         let (rooms, wire, asking) = ([room(), room()], VecDeque::new(), BTreeSet::new());
         Self { world, overflow, rooms, wire, asking, next: 0, away: false, over: false }

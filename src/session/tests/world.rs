@@ -248,6 +248,13 @@ impl World {
         mem::take(&mut self.at_client).into_iter().filter(|text| text != "2").collect()
     }
 
+    /// What has happened so far does not matter.
+    pub(in crate::session) fn forget_what_was_said(&mut self) {
+        self.at_service.clear();
+        self.at_client.clear();
+        self.actions.clear();
+    }
+
     /// What was to be done since the last look, beside what is said.
     pub(in crate::session) fn done(&mut self) -> Vec<Action> {
         mem::take(&mut self.actions)

@@ -1,0 +1,157 @@
+//! How the legs of a session come and go: dials, upgrades, connections from other sessions, the end.
+
+use super::{Driver, Turn};
+use crate::{
+    observe::journal,
+    relay::{
+        client_leg::ClientLeg,
+        closing::Closing,
+        dial::{DialError, Dialled},
+        registry::Target,
+        request::{Attachment, Incoming, SessionRequest, Transfer},
+        responder::Responder,
+        scratch::Scratch,
+        service_leg::ServiceLeg,
+        service_side::Dial,
+    },
+    session::{
+        answer,
+        ended::Ended,
+        event::Event,
+        message::Ticket,
+        question::{Answer, Question, Returning},
+    },
+    wire::engineio::error::EngineError,
+};
+
+impl Driver {
+    pub(super) fn dial(&mut self, again: bool, turn: &mut Turn<'_, '_>) {
+        let identity = turn.session.view().identity();
+        match self.service.dial(again, identity, &self.worker, &self.rules, turn.now.instant) {
+            // It begins when it is polled, which the next round does.
+            Dial::UnderWay => turn.cx.waker().wake_by_ref(),
+            Dial::Later { at, reserved } => drop(turn.session.event(Event::DialLater { at, reserved }, turn.now)),
+        }
+    }
+
+    pub(super) fn dialled(&mut self, outcome: Result<Dialled, DialError>, turn: &mut Turn<'_, '_>) {
+        self.worker.tally.dial(outcome.is_ok());
+        let dialled = match outcome {
+            Ok(dialled) => dialled,
+            Err(error) => {
+                journal::dial_failed(&error);
+                let why = if error.is_final() { Ended::ServiceRefused } else { Ended::ServiceUnreachable };
+                return self.lost(why, turn);
+            }
+        };
+        if let Some(down) = self.worker.pacer.reached(turn.now.instant) {
+            journal::service_back(down);
+        }
+        turn.session.event(Event::Connected(dialled.protocol.as_deref()), turn.now);
+        if turn.session.ended().is_none() {
+            self.worker.tally.upstream_open(1);
+            self.service.leg = ServiceLeg::over(dialled, turn.session.view().service_reading());
+        }
+    }
+
+    pub(super) fn ask(&mut self, ticket: Ticket, question: Question) {
+        let (responder, answer) = Responder::awaited();
+        let otherwise = match question {
+            Question::Keys => {
+                self.worker.answer_when_keys_change(responder);
+                Answer::KeysChanged
+            }
+            Question::Claim(pid, claim) => {
+                self.worker.deliver(Target::Pid(pid), None, SessionRequest::Claim(claim, responder));
+                Answer::Claim(false)
+            }
+        };
+        self.client.ask(ticket, answer, otherwise);
+    }
+
+    /// What has come to the mailbox since the last poll.
+    pub(super) fn take_mail(&mut self, turn: &mut Turn<'_, '_>) {
+        for incoming in self.cell.take_mail() {
+            let fetches = matches!(
+                (&self.client.leg, &incoming),
+                (ClientLeg::Polling(leg), Incoming::Request(SessionRequest::Poll(_))) if leg.has_packets()
+            );
+            match incoming {
+                incoming if self.closing.is_some() && !fetches => incoming.refuse(EngineError::SessionUnknown),
+                Incoming::Request(SessionRequest::Claim(claim, responder)) => {
+                    responder.answer(Answer::Claim(turn.session.takes_back(&claim)));
+                }
+                Incoming::Request(request) => {
+                    if let Err(why) = self.client.request(request, turn.now.instant) {
+                        self.lost(why, turn);
+                    }
+                }
+                Incoming::Transfer(Transfer::Attach(attachment)) => self.attach(*attachment, turn),
+                Incoming::Transfer(transfer) => self.client.transfer(transfer, turn.now.instant),
+            }
+        }
+    }
+
+    /// The client is back, with its new connection. One that this session does not take back is closed.
+    pub(super) fn attach(&mut self, attachment: Attachment, turn: &mut Turn<'_, '_>) {
+        let Attachment { leg, owner, permit, returning } = attachment;
+        let Some(leg) = leg.rebind().filter(|_| turn.session.takes_back(&returning.claim)) else { return };
+        if !matches!(self.client.leg, ClientLeg::Absent) {
+            // The client has noticed the loss of its connection before the gate has.
+            self.lost(Ended::Replaced, turn);
+        }
+        if let Some(earlier) = self.cell.client_returned(returning.sid, owner, leg.transport()) {
+            self.worker.registry.forget_sid(earlier);
+        }
+        self.client.leg = leg;
+        self.client.permit = permit;
+        turn.session.event(Event::Returned(returning), turn.now);
+    }
+
+    /// The connection goes to another session. This one is over, and leaves no line in the log.
+    pub(super) fn hand_over(&mut self, returning: Returning) {
+        let pid = returning.pid;
+        self.worker.moved(&self.cell, pid);
+        let (leg, permit) = (self.client.detach(), self.client.permit.take());
+        let attachment = Attachment { leg, owner: self.cell.owner(), permit, returning };
+        self.worker.deliver(Target::Pid(pid), None, Transfer::Attach(Box::new(attachment)));
+    }
+
+    pub(super) fn detach_client(&mut self, why: Ended, turn: &Turn<'_, '_>) {
+        let now = turn.now.instant;
+        self.client.leg.say_end(why, "", self.service.leg.between_frames(), now);
+        self.ledger.client_ended(turn.session.view(), self.client.leg.transport(), why, now);
+        self.client.detach();
+        self.cell.client_lost();
+    }
+
+    /// Both sides hear of the end, where a frame of ours does not tear one of theirs.
+    pub(super) fn end(&mut self, turn: &mut Turn<'_, '_>, ended: Ended) {
+        let (now, view) = (turn.now.instant, turn.session.view());
+        self.client.leg.say_end(ended, view.close_reason(), self.service.leg.between_frames(), now);
+        if self.client.leg.between_frames() {
+            self.service.leg.say_close(answer::to_service(ended, view.close_reason()), now);
+        }
+        self.closing = Some(Closing::new(ended, now));
+        if let Some(transport) = self.client.leg.transport() {
+            self.ledger.client_ended(view, Some(transport), ended, now);
+        }
+        self.ledger.queue_ended(turn.session.abandon());
+        match self.service.leg {
+            ServiceLeg::Open(_) => self.worker.tally.upstream_open(-1),
+            // Others may have waited for what this dial finds.
+            ServiceLeg::Dialling(_) => self.worker.pacer.found_nothing(),
+            ServiceLeg::Absent => {}
+        }
+    }
+
+    /// A client that was about to go over to a websocket when the session ended hears of the end there.
+    pub(super) fn poll_last_upgrade(&mut self, turn: &mut Turn<'_, '_>, scratch: &mut Scratch) {
+        let (Some(closing), now) = (&self.closing, turn.now.instant) else { return };
+        if self.client.poll_upgrade(scratch, now, turn.cx) == Some(true)
+            && let ClientLeg::Websocket(leg) = &mut self.client.leg
+        {
+            leg.say_close(answer::to_client(closing.ended(), turn.session.view().close_reason()), now);
+        }
+    }
+}
