@@ -155,7 +155,7 @@ impl Session {
             upstream: self.upstream.save(now.instant)?,
             identity: IdentityData {
                 user: identity.user().map(Into::into),
-                lives: identity.expires_at().map(|end| end.duration_since(now.wall).unwrap_or_default()),
+                lives: identity.expires_at().map(|end| end.duration_since(now.wall()).unwrap_or_default()),
                 forward_headers: identity.forward_headers().iter().map(header).collect(),
             },
             certified: client.certified.clone(),
@@ -180,7 +180,7 @@ impl Session {
         };
         let IdentityData { user, lives, forward_headers } = snapshot.identity;
         let headers = forward_headers.into_iter().map(header).collect::<Option<_>>().ok_or(invalid("headers"))?;
-        let identity = Identity::continued(user, lives.map(|lives| now.wall + lives), headers);
+        let identity = Identity::continued(user, lives.map(|lives| now.wall() + lives), headers);
         let mut core = Core::new(beginning.rules, beginning.peer, beginning.seed, now);
         core.restore(identity, &snapshot.budgets, now);
         core.was_quiet_for((snapshot.idle_for, snapshot.told_for), now);
@@ -259,7 +259,7 @@ impl Session {
             Event::Control(Side::Client, ..) => note = self.client_pong(now),
             // A pong of the service that nobody asked for.
             Event::Control(Side::Service, ..) => {}
-            Event::Fragments(begun) => self.core.fragments(begun, now),
+            Event::Fragments => self.core.fragments(now),
             Event::Answer(ticket, answer) => {
                 if let (ClientSpeech::EngineIo(client), Answer::Claim(granted)) = (&mut self.client, answer) {
                     client.answered(ticket, granted);
@@ -316,7 +316,15 @@ impl Session {
     }
 
     /// What must be done next, as far as that can be done now. What waits for a side that is not `ready` waits on.
+    #[inline]
     pub fn poll(&mut self, ready: Ready) -> Option<Action> {
+        if self.core.actions.is_empty() && !self.upstream.has_packets() {
+            return None;
+        }
+        self.next_action(ready)
+    }
+
+    fn next_action(&mut self, ready: Ready) -> Option<Action> {
         if let Some(action) = self.core.actions.next(ready) {
             return Some(action);
         }

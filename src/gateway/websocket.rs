@@ -109,7 +109,7 @@ fn relay(
 async fn identify(worker: &Worker, auth: &Auth, token: Option<&Token>) -> Result<Identity, Refusal> {
     let until = Instant::now() + KEYS_WITHIN;
     loop {
-        match auth.authenticate(token, worker.clock.now().wall) {
+        match auth.authenticate(token, worker.clock.now().wall()) {
             Ok(identity) => return Ok(identity),
             Err(AuthError::Refused(refusal)) => return Err(refusal),
             Err(AuthError::KeysPending) => {}

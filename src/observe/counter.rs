@@ -23,20 +23,6 @@ impl Counter {
     }
 }
 
-/// A sum of fractions, under the same terms as [`Counter`].
-#[derive(Debug, Default)]
-pub(super) struct Sum(AtomicU64);
-
-impl Sum {
-    pub(super) fn add(&self, by: f64) {
-        self.0.store((self.get() + by).to_bits(), Relaxed);
-    }
-
-    pub(super) fn get(&self) -> f64 {
-        f64::from_bits(self.0.load(Relaxed))
-    }
-}
-
 /// Counters by labels that the code knows and this file does not, at most [`LABELS_MAX`] of them.
 ///
 /// A linear scan: the sets are small, and what is counted here is an exception, not every packet.

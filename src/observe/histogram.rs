@@ -2,35 +2,55 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::counter::{Counter, Sum};
+use super::counter::Counter;
 
 /// Durations of one kind, counted by one thread.
 #[derive(Debug, Default)]
 pub(super) struct Histogram {
-    /// Inclusive upper bounds, ascending.
-    bounds: Arc<[Duration]>,
+    bounds: Bounds,
     /// One per bound, and one above the last.
     buckets: Box<[Counter]>,
-    seconds: Sum,
+    nanoseconds: Counter,
+}
+
+/// Inclusive upper bounds, ascending, in nanoseconds.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Bounds(Arc<[u64]>);
+
+impl Bounds {
+    pub(super) fn new(bounds: impl IntoIterator<Item = Duration>) -> Self {
+        Self(bounds.into_iter().map(nanoseconds).collect())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Duration> {
+        self.0.iter().map(|bound| Duration::from_nanos(*bound))
+    }
 }
 
 impl Histogram {
-    pub(super) fn new(bounds: Arc<[Duration]>) -> Self {
-        let buckets = (0..=bounds.len()).map(|_| Counter::default()).collect();
-        Self { bounds, buckets, seconds: Sum::default() }
+    pub(super) fn new(bounds: Bounds) -> Self {
+        let buckets = (0..=bounds.0.len()).map(|_| Counter::default()).collect();
+        Self { bounds, buckets, nanoseconds: Counter::default() }
     }
 
     pub(super) fn observe(&self, duration: Duration) {
-        let bucket = self.bounds.partition_point(|bound| *bound < duration);
+        let duration = nanoseconds(duration);
+        // Most are small, and there are few bounds.
+        let bucket = self.bounds.0.iter().position(|bound| duration <= *bound).unwrap_or(self.bounds.0.len());
         self.buckets[bucket].add(1);
-        self.seconds.add(duration.as_secs_f64());
+        self.nanoseconds.add(duration);
     }
+}
+
+/// Enough for 584 years.
+fn nanoseconds(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
 }
 
 /// The same histogram of several threads, added up.
 #[derive(Debug)]
 pub(super) struct HistogramTotal {
-    pub(super) bounds: Arc<[Duration]>,
+    pub(super) bounds: Bounds,
     /// One per bound, and one above the last; not cumulative.
     pub(super) buckets: Vec<u64>,
     pub(super) seconds: f64,
@@ -42,7 +62,7 @@ impl HistogramTotal {
         let mut total = Self::from(parts.next()?);
         for part in parts {
             total.buckets.iter_mut().zip(&part.buckets).for_each(|(bucket, more)| *bucket += more.get());
-            total.seconds += part.seconds.get();
+            total.seconds += Duration::from_nanos(part.nanoseconds.get()).as_secs_f64();
         }
         Some(total)
     }
@@ -51,9 +71,9 @@ impl HistogramTotal {
 impl From<&Histogram> for HistogramTotal {
     fn from(histogram: &Histogram) -> Self {
         Self {
-            bounds: Arc::clone(&histogram.bounds),
+            bounds: histogram.bounds.clone(),
             buckets: histogram.buckets.iter().map(Counter::get).collect(),
-            seconds: histogram.seconds.get(),
+            seconds: Duration::from_nanos(histogram.nanoseconds.get()).as_secs_f64(),
         }
     }
 }
@@ -64,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_bound_belongs_to_its_bucket() {
-        let histogram = Histogram::new([1, 5].map(Duration::from_millis).into());
+        let histogram = Histogram::new(Bounds::new([1, 5].map(Duration::from_millis)));
         for micros in [999, 1000, 1001, 5000, 5001] {
             histogram.observe(Duration::from_micros(micros));
         }

@@ -111,7 +111,7 @@ fn histogram(total: &HistogramTotal, unit: Unit) -> Histogram {
     let buckets = total.bounds.iter().zip(&total.buckets).map(|(bound, count)| {
         below += count;
         let mut bucket = Bucket::default();
-        bucket.set_upper_bound(unit.of(*bound));
+        bucket.set_upper_bound(unit.of(bound));
         bucket.set_cumulative_count(below);
         bucket
     });

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     counter::{Counter, LabelCounters},
-    histogram::Histogram,
+    histogram::{Bounds, Histogram},
 };
 use crate::event_names::{EventNames, EventSlot};
 
@@ -37,7 +37,7 @@ pub struct Tally {
     pub(super) received: Box<[Counter]>,
     pub(super) sent: Box<[Counter]>,
     pub(super) latency: Box<[OnceLock<Box<Histogram>>]>,
-    latency_bounds: Arc<[Duration]>,
+    latency_bounds: Bounds,
     pub(super) rtt: Histogram,
     pub(super) transit: Histogram,
     pub(super) counts: Counts,
@@ -116,9 +116,9 @@ impl Tally {
             received: per_event(),
             sent: per_event(),
             latency: (0..EventNames::SLOTS).map(|_| OnceLock::new()).collect(),
-            latency_bounds: latency_buckets_ms.iter().map(|ms| Duration::from_millis((*ms).into())).collect(),
-            rtt: Histogram::new(RTT_BOUNDS_MS.map(Duration::from_millis).into()),
-            transit: Histogram::new(TRANSIT_BOUNDS_US.map(Duration::from_micros).into()),
+            latency_bounds: Bounds::new(latency_buckets_ms.iter().map(|ms| Duration::from_millis((*ms).into()))),
+            rtt: Histogram::new(Bounds::new(RTT_BOUNDS_MS.map(Duration::from_millis))),
+            transit: Histogram::new(Bounds::new(TRANSIT_BOUNDS_US.map(Duration::from_micros))),
             counts: Counts::default(),
         })
     }
@@ -145,9 +145,7 @@ impl Tally {
 
     /// The time from a client's packet to its ack.
     pub fn latency(&self, slot: EventSlot, took: Duration) {
-        self.latency[slot.index()]
-            .get_or_init(|| Box::new(Histogram::new(Arc::clone(&self.latency_bounds))))
-            .observe(took);
+        self.latency[slot.index()].get_or_init(|| Box::new(Histogram::new(self.latency_bounds.clone()))).observe(took);
     }
 
     /// A session was opened. Each is [`ended`](Self::ended) once.

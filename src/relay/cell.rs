@@ -116,6 +116,13 @@ impl SessionCell {
         Ok(())
     }
 
+    /// Whether something has come.
+    #[inline]
+    #[must_use]
+    pub fn has_mail(&self) -> bool {
+        !self.mailbox.borrow().incoming.is_empty()
+    }
+
     /// Empties the mailbox.
     #[must_use]
     pub fn take_mail(&self) -> Vec<Incoming> {

@@ -42,6 +42,7 @@ impl ClientLeg {
     }
 
     /// What comes in, as frames; none while the client is absent.
+    #[inline]
     pub const fn inflow(&mut self) -> Option<&mut Inflow> {
         match self {
             Self::Websocket(leg) => Some(&mut leg.inflow),
@@ -65,6 +66,7 @@ impl ClientLeg {
 
     /// Has every frame that goes onward gone whole?
     #[must_use]
+    #[inline]
     pub const fn between_frames(&self) -> bool {
         match self {
             Self::Websocket(leg) => leg.inflow.between_frames(),
@@ -74,6 +76,7 @@ impl ClientLeg {
     }
 
     /// Receives into `buffer`, as frames, behind what was carried over.
+    #[inline]
     pub fn fill(&mut self, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<Result<usize, Ended>> {
         match self {
             Self::Websocket(leg) => leg.fill(buffer, cx).map_err(|_| Ended::ClientLost),
@@ -86,6 +89,7 @@ impl ClientLeg {
     ///
     /// # Errors
     /// The socket's.
+    #[inline]
     pub fn send(&mut self, bytes: &[u8], now: Instant, cx: &mut Context<'_>) -> io::Result<()> {
         match self {
             Self::Websocket(leg) => leg.send(bytes, now, cx),
@@ -118,6 +122,17 @@ impl ClientLeg {
         }
     }
 
+    /// Whether [`flush`](Self::flush) has something to do.
+    #[inline]
+    #[must_use]
+    pub const fn has_unsent(&self) -> bool {
+        match self {
+            Self::Websocket(leg) => leg.has_unsent(),
+            Self::Polling(_) => true,
+            Self::Absent => false,
+        }
+    }
+
     /// Sends what was kept.
     pub fn flush(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
@@ -129,6 +144,7 @@ impl ClientLeg {
 
     /// Would it take more of the service now?
     #[must_use]
+    #[inline]
     pub const fn takes(&self) -> bool {
         match self {
             Self::Websocket(leg) => leg.waiting() <= SEND_HIGH_WATER,

@@ -27,8 +27,7 @@ impl Clock {
     /// This moment.
     #[must_use]
     pub fn now(&self) -> Now {
-        let (instant, set) = (Instant::now(), self.0.get());
-        Now { instant, wall: set.wall + instant.saturating_duration_since(set.instant) }
+        self.0.get().at(Instant::now())
     }
 }
 
@@ -39,5 +38,5 @@ impl Default for Clock {
 }
 
 fn read() -> Now {
-    Now { instant: Instant::now(), wall: SystemTime::now() }
+    Now::new(Instant::now(), SystemTime::now())
 }

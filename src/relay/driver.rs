@@ -46,8 +46,11 @@ use crate::{
     wire::{socketio::packet::PEEK_BYTES, websocket::frame::OpCode},
 };
 
-/// So many receives from each side before other sessions of the thread get their turn.
-const ROUNDS: usize = 8;
+/// So many times each side is received from before the other one: a second receive finds out that there is no more.
+const RECEIVES: usize = 2;
+
+/// So many rounds of that before other sessions of the thread get their turn.
+const ROUNDS: usize = 4;
 
 /// The same in messages, where they are small.
 const MESSAGES: u64 = 512;
@@ -72,6 +75,16 @@ struct Turn<'a, 'b> {
     session: &'a mut Session,
     now: Now,
     cx: &'a mut Context<'b>,
+    /// Something else has happened in this round than that messages passed: another round finds out what follows.
+    acted: bool,
+    /// The same in this poll: deadlines may be others than before.
+    unsettled: bool,
+}
+
+impl Turn<'_, '_> {
+    fn acts(&mut self) {
+        (self.acted, self.unsettled) = (true, true);
+    }
 }
 
 impl Driver {
@@ -96,7 +109,7 @@ impl Driver {
         let mut scratch = worker.scratch.borrow_mut();
         let mut session = cell.session.borrow_mut();
         cell.woken_by(cx);
-        let mut turn = Turn { session: &mut session, now: worker.clock.now(), cx };
+        let mut turn = Turn { session: &mut session, now: worker.clock.now(), cx, acted: false, unsettled: false };
         if self.closing.is_none() {
             match self.relay(&mut turn, &mut scratch) {
                 Poll::Pending => {
@@ -140,31 +153,41 @@ impl Driver {
         Poll::Pending
     }
 
-    /// One receive from each side. True: there may be more.
+    /// What has come from each side, and what follows from it. True: there may be more.
     fn round(&mut self, turn: &mut Turn<'_, '_>, scratch: &mut Scratch) -> bool {
-        let mut more = self.poll_others(turn, scratch);
+        turn.acted = false;
+        self.poll_others(turn, scratch);
         self.obey(turn);
         self.flush(turn);
-        if !self.client.is_paused() && self.service.leg.takes() {
-            more |= self.pump(Side::Client, turn, scratch).is_ready();
-        }
-        if self.client.leg.takes() {
-            more |= self.pump(Side::Service, turn, scratch).is_ready();
-        }
-        if more {
+        let before = self.ledger.messages();
+        let more = self.receive(Side::Client, turn, scratch) | self.receive(Side::Service, turn, scratch);
+        if more || turn.acted || self.ledger.messages() > before {
             self.obey(turn);
             self.flush(turn);
             self.ledger.batch(turn.now.instant);
         }
-        more
+        more || turn.acted
     }
 
-    /// What is under way beside the legs: a dial, an upgrade, an answer. True: one of them has come.
-    fn poll_others(&mut self, turn: &mut Turn<'_, '_>, scratch: &mut Scratch) -> bool {
-        let mut more = false;
+    /// Receives from one side until nothing has come, at most [`RECEIVES`] times. True: there may be more.
+    fn receive(&mut self, from: Side, turn: &mut Turn<'_, '_>, scratch: &mut Scratch) -> bool {
+        for _ in 0..RECEIVES {
+            let is_open = match from {
+                Side::Client => !self.client.is_paused() && self.service.leg.takes(),
+                Side::Service => self.client.leg.takes(),
+            };
+            if !is_open || turn.session.ended().is_some() || self.pump(from, turn, scratch).is_pending() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// What is under way beside the legs: a dial, an upgrade, an answer.
+    fn poll_others(&mut self, turn: &mut Turn<'_, '_>, scratch: &mut Scratch) {
         if let Poll::Ready(outcome) = self.service.poll_dial(turn.cx) {
             self.dialled(outcome, turn);
-            more = true;
+            turn.acts();
         }
         if let Some(upgraded) = self.client.poll_upgrade(scratch, turn.now.instant, turn.cx) {
             self.worker.tally.upgrade(upgraded);
@@ -172,15 +195,15 @@ impl Driver {
                 self.worker.tally.polling(-1);
                 self.cell.upgraded();
             }
-            more |= upgraded;
+            turn.acts();
         }
         if let Some((ticket, answer)) = self.client.poll_answer(turn.cx) {
             if let Answer::Claim(granted) = answer {
                 self.worker.tally.resume(granted);
             }
             turn.session.event(Event::Answer(ticket, answer), turn.now);
+            turn.acts();
         }
-        more
     }
 
     /// One receive from one side, judged, and sent on to the other.
@@ -212,6 +235,7 @@ impl Driver {
             let (fate, len) = match inflow.next(batch, peek) {
                 Ok(None) => break,
                 Ok(Some(Found::Control { opcode, len })) => {
+                    turn.acts();
                     let note = turn.session.event(Event::Control(from, opcode, &peek[..len]), turn.now);
                     self.ledger.note(from, note, turn.session.view());
                     self.speak(from, batch, turn);
@@ -243,9 +267,13 @@ impl Driver {
                     break;
                 }
             };
+            if fate == Fate::Pass {
+                passed.add(len);
+                continue;
+            }
+            turn.acts();
             match fate {
-                Fate::Pass => passed.add(len),
-                Fate::Gather => {}
+                Fate::Pass | Fate::Gather => {}
                 Fate::Wait(until) => {
                     self.client.paused = Some(until);
                     self.speak(from, batch, turn);
@@ -267,9 +295,9 @@ impl Driver {
             }
         }
         self.ledger.count(from, passed);
-        if from == Side::Client {
-            let begun = self.client.leg.inflow().is_some_and(|inflow| inflow.in_message());
-            turn.session.event(Event::Fragments(begun), turn.now);
+        if from == Side::Client && self.client.leg.inflow().is_some_and(|inflow| inflow.in_message()) {
+            turn.acts();
+            turn.session.event(Event::Fragments, turn.now);
         }
     }
 
@@ -333,6 +361,7 @@ impl Driver {
     }
 
     fn act(&mut self, action: Action, turn: &mut Turn<'_, '_>) {
+        turn.acts();
         let now = turn.now.instant;
         match action {
             Action::Say(Side::Client, Spoken::Own(opcode, payload)) => self.client.leg.say(opcode, &payload, now),
@@ -374,6 +403,7 @@ impl Driver {
 
     /// A side is lost, or has broken a rule.
     fn lost(&mut self, why: Ended, turn: &mut Turn<'_, '_>) {
+        turn.acts();
         turn.session.event(Event::Lost(why), turn.now);
         while let Some(action) = turn.session.poll(self.ready()) {
             self.act(action, turn);
@@ -386,10 +416,14 @@ impl Driver {
         if turn.session.ended().is_some() {
             return;
         }
-        if let Poll::Ready(Err(_)) = self.client.leg.flush(now, turn.cx) {
+        if self.client.leg.has_unsent()
+            && let Poll::Ready(Err(_)) = self.client.leg.flush(now, turn.cx)
+        {
             self.lost(Ended::ClientLost, turn);
         }
-        if let Poll::Ready(Err(_)) = self.service.leg.flush(now, turn.cx) {
+        if self.service.leg.has_unsent()
+            && let Poll::Ready(Err(_)) = self.service.leg.flush(now, turn.cx)
+        {
             self.lost(Ended::ServiceLost, turn);
         }
     }
@@ -397,6 +431,7 @@ impl Driver {
     /// What time alone brings about: pings, limits, a drain, changed rules.
     fn keep_time(&mut self, turn: &mut Turn<'_, '_>) {
         if !self.worker.still_obeys(&self.rules) {
+            turn.acts();
             self.rules = self.worker.rules();
             turn.session.event(Event::NewRules(Arc::clone(&self.rules.session)), turn.now);
         }
@@ -405,6 +440,7 @@ impl Driver {
         if now < self.cell.deadline.get() && !drains {
             return;
         }
+        turn.acts();
         if drains {
             turn.session.event(Event::Drain, turn.now);
         }
@@ -418,8 +454,12 @@ impl Driver {
         }
     }
 
-    /// Nothing more can be done now.
+    /// Nothing more can be done now. Messages that pass bring no deadline forward, so nothing is reckoned for them.
     fn rest(&mut self, turn: &mut Turn<'_, '_>) {
+        let is_stalled = self.client.leg.stalled_since().is_some() || self.service.leg.stalled_since().is_some();
+        if !turn.unsettled && !is_stalled {
+            return;
+        }
         if self.ledger.queue(turn.session.view(), self.rules.queue_total) {
             turn.session.event(Event::Lost(Ended::QueueFull), turn.now);
             // So that no other session ends for packets that are dropped with this one.
@@ -462,7 +502,7 @@ impl Future for Driver {
         let cell = Rc::clone(&this.cell);
         let Ok(mut session) = cell.session.try_borrow_mut() else { return Poll::Ready(()) };
         let now = this.worker.clock.now();
-        this.end(&mut Turn { session: &mut session, now, cx }, Ended::Panicked);
+        this.end(&mut Turn { session: &mut session, now, cx, acted: false, unsettled: false }, Ended::Panicked);
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -54,6 +54,7 @@ impl ServiceLeg {
     }
 
     /// What comes in, as frames. `None` while nothing does.
+    #[inline]
     pub const fn inflow(&mut self) -> Option<&mut Inflow> {
         match self {
             Self::Open(leg) => Some(&mut leg.inflow),
@@ -62,6 +63,7 @@ impl ServiceLeg {
     }
 
     /// Receives into `buffer`, as frames, behind what was carried over.
+    #[inline]
     pub fn fill(&mut self, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<Result<usize, Ended>> {
         match self {
             Self::Open(leg) => leg.fill(buffer, cx).map_err(|_| Ended::ServiceLost),
@@ -83,6 +85,16 @@ impl ServiceLeg {
         }
     }
 
+    /// Whether [`flush`](Self::flush) has something to do.
+    #[inline]
+    #[must_use]
+    pub const fn has_unsent(&self) -> bool {
+        match self {
+            Self::Open(leg) => leg.has_unsent(),
+            Self::Absent | Self::Dialling(_) => false,
+        }
+    }
+
     /// Sends what was kept.
     pub fn flush(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
@@ -94,6 +106,7 @@ impl ServiceLeg {
     /// Would it take more now? While it would not, the client is not read. While there is none, the session says what
     /// becomes of the client's packets.
     #[must_use]
+    #[inline]
     pub const fn takes(&self) -> bool {
         match self {
             Self::Absent | Self::Dialling(_) => true,
@@ -112,6 +125,7 @@ impl ServiceLeg {
 
     /// Whether no frame that passes has gone in part.
     #[must_use]
+    #[inline]
     pub const fn between_frames(&self) -> bool {
         match self {
             Self::Absent | Self::Dialling(_) => true,
@@ -123,6 +137,7 @@ impl ServiceLeg {
     ///
     /// # Errors
     /// The socket's.
+    #[inline]
     pub fn send(&mut self, bytes: &[u8], now: Instant, cx: &mut Context<'_>) -> io::Result<()> {
         match self {
             Self::Open(leg) => leg.send(bytes, now, cx),

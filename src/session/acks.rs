@@ -72,8 +72,12 @@ impl Acks {
     }
 
     fn take(&mut self, namespace: u8, id: u64) -> Option<Waiting> {
-        let at = self.waiting.iter().position(|w| w.id == id && w.namespace == namespace)?;
-        let waiting = self.waiting.remove(at);
+        let is_it = |waiting: &Waiting| waiting.id == id && waiting.namespace == namespace;
+        let waiting = if self.waiting.front().is_some_and(is_it) {
+            self.waiting.pop_front()
+        } else {
+            self.waiting.remove(self.waiting.iter().position(is_it)?)
+        };
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT_CAPACITY {
             self.waiting = VecDeque::new();
         }

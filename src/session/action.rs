@@ -78,6 +78,11 @@ impl Actions {
         self.0.push_back(action);
     }
 
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn say(&mut self, to: Side, spoken: Spoken) {
         self.push(Action::Say(to, spoken));
     }

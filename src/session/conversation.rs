@@ -35,7 +35,7 @@ pub(super) struct Conversation<'a> {
 impl Conversation<'_> {
     /// Who this token names, or the certificate where no token does.
     pub(super) fn authenticate(&self, token: Option<&Token>, now: Now) -> Result<Identity, AuthError> {
-        let identity = self.core.rules.policies.auth.authenticate(token, now.wall)?;
+        let identity = self.core.rules.policies.auth.authenticate(token, now.wall())?;
         Ok(identity.or_certified(self.client.certified.as_deref()))
     }
 

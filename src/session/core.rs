@@ -179,10 +179,8 @@ impl Core {
         self.last_packet = now.instant;
     }
 
-    pub(super) fn fragments(&mut self, begun: bool, now: Now) {
-        if begun {
-            self.fragments_until.get_or_insert(now.instant + FRAGMENTS_WITHIN);
-        }
+    pub(super) fn fragments(&mut self, now: Now) {
+        self.fragments_until.get_or_insert(now.instant + FRAGMENTS_WITHIN);
     }
 
     /// A control frame that is no Close. False: there were too many, and the session ends.

@@ -29,8 +29,8 @@ pub enum Event<'a> {
     Connected(Option<&'a str>),
     /// A control frame: Close, Ping or Pong, with its payload.
     Control(Side, OpCode, &'a [u8]),
-    /// After a receive from the client: whether a fragmented message has begun and not ended.
-    Fragments(bool),
+    /// After a receive from the client: a fragmented message has begun and not ended.
+    Fragments,
     /// A question is answered.
     Answer(Ticket, Answer),
     /// The client is back, with another connection.

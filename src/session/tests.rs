@@ -242,13 +242,13 @@ fn a_fragmented_message_has_thirty_seconds() {
     for _ in 0..5 {
         world.client("complete");
         world.event(Event::Control(Side::Client, OpCode::Pong, b""));
-        world.event(Event::Fragments(true));
+        world.event(Event::Fragments);
         world.passes(seconds(20));
         assert_eq!(world.ended(), None);
     }
     // The next fragments of the last one do not prolong it.
     world.event(Event::Control(Side::Client, OpCode::Pong, b""));
-    world.event(Event::Fragments(true));
+    world.event(Event::Fragments);
     assert!(world.session.deadline() <= world.now.instant + seconds(10));
     world.passes(seconds(10));
     assert_eq!(world.ended(), Some(Ended::ClientFrame(CloseCode::POLICY, "frame_fragments")));

@@ -365,6 +365,12 @@ impl Upstream {
         room
     }
 
+    /// Whether packets may wait. Nearly every session has none nearly always.
+    #[inline]
+    pub(super) const fn has_packets(&self) -> bool {
+        self.backlog.is_some()
+    }
+
     /// The next packet for the service, in order. `None` while the service is not there, or where none waits.
     pub(super) fn next_packet(&mut self) -> Option<WholePacket> {
         if self.stage != Stage::Flowing {

@@ -71,6 +71,10 @@ impl Driver {
 
     /// What has come to the mailbox since the last poll.
     pub(super) fn take_mail(&mut self, turn: &mut Turn<'_, '_>) {
+        if !self.cell.has_mail() {
+            return;
+        }
+        turn.acts();
         for incoming in self.cell.take_mail() {
             let fetches = matches!(
                 (&self.client.leg, &incoming),

@@ -79,6 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
     ///
     /// # Errors
     /// The socket's; [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) where the peer has ended.
+    #[inline]
     pub fn fill(&mut self, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.inflow.has_put_back() {
             return Poll::Ready(Ok(self.inflow.take_carry(buffer)));
@@ -97,6 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
     ///
     /// # Errors
     /// The socket's.
+    #[inline]
     pub fn send(&mut self, mut bytes: &[u8], now: Instant, cx: &mut Context<'_>) -> io::Result<()> {
         if self.leftover.is_empty() {
             while !bytes.is_empty() {
@@ -142,9 +144,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
         self.say(OpCode::Close, &payload, now);
     }
 
+    /// Whether [`flush`](Self::flush) has something to do.
+    #[inline]
+    #[must_use]
+    pub const fn has_unsent(&self) -> bool {
+        !self.leftover.is_empty() || self.holding
+    }
+
     /// Sends what was kept.
     pub fn flush(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.leftover.is_empty() && !self.holding {
+        if !self.has_unsent() {
             return Poll::Ready(Ok(()));
         }
         while self.leftover_at < self.leftover.len() {

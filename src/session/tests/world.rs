@@ -49,6 +49,8 @@ const OPEN: &str = r#"0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeou
 pub(in crate::session) struct World {
     pub(in crate::session) session: Session,
     rules: Arc<SessionRules>,
+    /// The client has no connection: nothing comes from it.
+    is_client_absent: bool,
     pub(in crate::session) now: Now,
     /// Texts and, as `<n bytes>`, attachments.
     pub(in crate::session) at_service: Vec<String>,
@@ -90,7 +92,7 @@ fn rules(change: impl FnOnce(&mut Config)) -> Arc<SessionRules> {
 impl World {
     /// A client that has yet to join a namespace.
     pub(in crate::session) fn new(change: impl FnOnce(&mut Config)) -> Self {
-        let (rules, now) = (rules(change), Now { instant: Instant::now(), wall: SystemTime::now() });
+        let (rules, now) = (rules(change), Now::new(Instant::now(), SystemTime::now()));
         let pid = rules.hold.resume.is_some().then(|| id(9));
         let handshake = Handshake { sid: id(7), pid, token: Ok(None), certified: None };
         Self::of(Session::socketio(beginning(Arc::clone(&rules)), handshake, now), rules, now)
@@ -98,7 +100,7 @@ impl World {
 
     /// A client of a plain route, whose service has chosen the subprotocol `chat`.
     pub(in crate::session) fn plain(route: PlainRules, change: impl FnOnce(&mut Config)) -> Self {
-        let (rules, now) = (rules(change), Now { instant: Instant::now(), wall: SystemTime::now() });
+        let (rules, now) = (rules(change), Now::new(Instant::now(), SystemTime::now()));
         let session =
             Session::plain(beginning(Arc::clone(&rules)), Arc::new(route), Some("chat"), Identity::anonymous(), now);
         Self::of(session, rules, now)
@@ -106,7 +108,7 @@ impl World {
 
     fn of(session: Session, rules: Arc<SessionRules>, now: Now) -> Self {
         let (at_service, at_client, actions) = (Vec::new(), Vec::new(), Vec::new());
-        Self { session, rules, now, at_service, at_client, actions, note: Note::None }
+        Self { session, rules, is_client_absent: false, now, at_service, at_client, actions, note: Note::None }
     }
 
     /// The same session, written down and continued on another node.
@@ -115,7 +117,7 @@ impl World {
         let read = Snapshot::decode(&snapshot.encode().unwrap()).unwrap();
         assert_eq!(read, snapshot);
         let session = Session::restore(read, beginning(Arc::clone(&self.rules)), self.now).unwrap();
-        Some(Self::of(session, Arc::clone(&self.rules), self.now))
+        Some(Self { is_client_absent: true, ..Self::of(session, Arc::clone(&self.rules), self.now) })
     }
 
     /// A client that needs no token.
@@ -139,6 +141,9 @@ impl World {
     }
 
     pub(in crate::session) fn message(&mut self, from: Side, opcode: OpCode, bytes: &[u8]) -> Fate {
+        if from == Side::Client && self.is_client_absent {
+            return Fate::Drop;
+        }
         let message = Message { opcode, bytes, complete: true, here: true };
         let (fate, note) = self.session.message(from, &message, self.now);
         self.note = note;
@@ -181,6 +186,7 @@ impl World {
     }
 
     pub(in crate::session) fn event(&mut self, event: Event<'_>) -> Note {
+        self.is_client_absent &= !matches!(event, Event::Returned(_));
         let note = self.session.event(event, self.now);
         self.obey();
         note
@@ -199,7 +205,7 @@ impl World {
     }
 
     pub(in crate::session) fn passes(&mut self, time: Duration) {
-        self.now = Now { instant: self.now.instant + time, wall: self.now.wall + time };
+        self.now = self.now.at(self.now.instant + time);
         self.session.timeout(self.now);
         self.obey();
     }
@@ -214,6 +220,7 @@ impl World {
     fn obey(&mut self) {
         while let Some(action) = self.session.poll(Ready::BOTH) {
             let Action::Say(to, spoken) = action else {
+                self.is_client_absent |= matches!(action, Action::Detach(Side::Client, _));
                 self.actions.push(action);
                 continue;
             };
@@ -261,7 +268,7 @@ impl World {
     }
 
     pub(in crate::session) fn token(&self, lives: Duration) -> String {
-        let exp = (self.now.wall + lives).duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let exp = (self.now.wall() + lives).duration_since(UNIX_EPOCH).unwrap().as_secs();
         let claims = serde_json::json!({ "sub": "ada", "exp": exp });
         jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).unwrap()
     }
