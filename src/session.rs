@@ -408,7 +408,7 @@ impl Session {
             Ok(said) => said.unwrap_or(NO_CLOSE),
             Err(error) => return self.core.end(Ended::broken_frame(from, error.close_code())),
         };
-        self.core.close_reason = reason.into();
+        self.core.closed_for(reason, now);
         self.lost(if from == Side::Client { Ended::ClientClosed(code) } else { Ended::ServiceClosed(code) }, now);
     }
 
@@ -440,7 +440,7 @@ impl Session {
         let outage = if matches!(why, Ended::ServiceClosed(_)) { Ended::ServiceLost } else { why };
         let dial_at = now.instant + backoff(self.upstream.failures(), self.core.spread());
         self.upstream.lose(outage, dial_at, now.instant);
-        self.core.close_reason = Box::default();
+        self.core.forget_close_reason();
         self.core.actions.push(Action::Detach(Side::Service, why));
     }
 

@@ -33,7 +33,7 @@ pub struct SessionCell {
     /// Packets and bytes that wait for the service.
     pub queued: Cell<(usize, usize)>,
     /// What the client shows to come back.
-    pub pid: Option<Pid>,
+    pid: Option<Box<Pid>>,
     sid: Cell<Option<Sid>>,
     /// Whom the sid was given to, where a request may bring it.
     owner: RefCell<Option<Box<SidOwner>>>,
@@ -72,7 +72,7 @@ impl SessionCell {
             deadline: Cell::new(opened),
             service_down_since: Cell::default(),
             queued: Cell::default(),
-            pid,
+            pid: pid.map(Box::new),
             sid: Cell::new(sid),
             owner: RefCell::new(owner.map(Box::new)),
             client_absent: Cell::default(),
@@ -127,6 +127,12 @@ impl SessionCell {
     #[must_use]
     pub fn take_mail(&self) -> Vec<Incoming> {
         self.mailbox.take().incoming
+    }
+
+    /// What its client shows to come back. `None`: it cannot.
+    #[must_use]
+    pub fn pid(&self) -> Option<Pid> {
+        self.pid.as_deref().copied()
     }
 
     /// What its client knows it by.

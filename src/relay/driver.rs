@@ -67,7 +67,7 @@ pub struct Driver {
     client: ClientSide,
     service: ServiceSide,
     ledger: Ledger,
-    closing: Option<Closing>,
+    closing: Option<Box<Closing>>,
 }
 
 /// What one poll works with.

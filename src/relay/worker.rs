@@ -125,7 +125,7 @@ impl Worker {
         if self.draining.get() {
             cell.drain_at(now);
         }
-        self.sessions.borrow_mut().insert(id, cell.sid(), cell.pid, &cell);
+        self.sessions.borrow_mut().insert(id, cell.sid(), cell.pid(), &cell);
         self.tally.opened();
         if transport == Some(Transport::Polling) {
             self.tally.polling(1);
@@ -135,7 +135,7 @@ impl Worker {
 
     /// The session is over.
     pub fn forget(&self, cell: &SessionCell) {
-        let is_ours = self.sessions.borrow_mut().remove(cell.id, cell.sid(), cell.pid);
+        let is_ours = self.sessions.borrow_mut().remove(cell.id, cell.sid(), cell.pid());
         self.queued(&cell.queued, 0, 0);
         if let Some(sid) = cell.sid().filter(|_| !is_ours) {
             self.registry.forget_sid(sid);

@@ -42,8 +42,11 @@ pub(super) fn judge(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[
     }
     // Behind the DISCONNECT that is said of a namespace that the client was in, its CONNECT is said too.
     let passes = talk.upstream.flows() && !was_in;
+    let was_known = talk.core.identity.is_some();
     let (fate, mut note) = join(talk, head, json, passes, now);
-    if !matches!(fate, Fate::Wait(_)) {
+    // The first that is accepted is what every session has.
+    let is_free = !was_known && talk.core.identity.is_some();
+    if !matches!(fate, Fate::Wait(_)) && !is_free {
         talk.core.spend_join(now);
     }
     if let Note::Refused(refused) = &mut note {

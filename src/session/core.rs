@@ -47,22 +47,29 @@ pub(super) struct Core {
     pub(super) peer: IpAddr,
     pub(super) actions: Actions,
     pub(super) heartbeat: Heartbeat,
-    /// What the side that closed said of it.
-    pub(super) close_reason: Box<str>,
     meters: Meters,
     expires: Option<Instant>,
+    last_packet: Instant,
+    /// `None` in nearly every session nearly always.
+    rare: Option<Box<Rare>>,
+    ended: Option<Ended>,
+    tickets: u32,
+    /// State of the generator that spreads dials in time.
+    seed: u32,
+}
+
+/// What few sessions need: those whose clients are refused, send control frames or fragments, or are closed.
+#[derive(Debug)]
+struct Rare {
     client_control: ControlRate,
     service_control: ControlRate,
     flood: Flood,
     /// When the fragmented message of the client must be complete.
     fragments_until: Option<Instant>,
-    last_packet: Instant,
     /// When the client was last told of refused packets that ask for no ack.
     told: Option<Instant>,
-    ended: Option<Ended>,
-    tickets: u32,
-    /// State of the generator that spreads dials in time.
-    seed: u32,
+    /// What the side that closed said of it.
+    close_reason: Box<str>,
 }
 
 impl Core {
@@ -74,15 +81,10 @@ impl Core {
             identity: None,
             peer,
             actions: Actions::default(),
-            close_reason: Box::default(),
             meters,
             expires: None,
-            client_control: ControlRate::new(now.instant),
-            service_control: ControlRate::new(now.instant),
-            flood: Flood::new(now.instant),
-            fragments_until: None,
             last_packet: now.instant,
-            told: None,
+            rare: None,
             ended: None,
             tickets: 0,
             seed,
@@ -118,14 +120,16 @@ impl Core {
     /// For how long no packet has come that is no heartbeat, and for how long the client has not been told of refused ones.
     pub(super) fn quiet_for(&self, now: Now) -> (Duration, Option<Duration>) {
         let since = |at: Instant| now.instant.saturating_duration_since(at);
-        (since(self.last_packet), self.told.map(since))
+        (since(self.last_packet), self.rare.as_ref().and_then(|rare| rare.told).map(since))
     }
 
     /// It was [so](Self::quiet_for) when the session was saved.
     pub(super) fn was_quiet_for(&mut self, (idle, told): (Duration, Option<Duration>), now: Now) {
         let before = |ago: Duration| now.instant.checked_sub(ago);
         self.last_packet = before(idle).unwrap_or(now.instant);
-        self.told = told.and_then(before);
+        if let Some(told) = told {
+            self.rare(now).told = before(told);
+        }
     }
 
     /// The client is back, with another connection and perhaps another token of the same user.
@@ -157,20 +161,55 @@ impl Core {
     /// Only the client has gone, and it may come back.
     pub(super) fn go_on(&mut self) {
         self.ended = None;
-        self.fragments_until = None;
-        self.close_reason = Box::default();
+        if let Some(rare) = &mut self.rare {
+            rare.fragments_until = None;
+        }
+        self.forget_close_reason();
+    }
+
+    /// A side has closed, and said this of it.
+    pub(super) fn closed_for(&mut self, reason: &str, now: Now) {
+        if !reason.is_empty() {
+            self.rare(now).close_reason = reason.into();
+        }
+    }
+
+    /// The session goes on in spite of a Close.
+    pub(super) fn forget_close_reason(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.close_reason = Box::default();
+        }
+    }
+
+    fn rare(&mut self, now: Now) -> &mut Rare {
+        self.rare.get_or_insert_with(|| {
+            Box::new(Rare {
+                client_control: ControlRate::new(now.instant),
+                service_control: ControlRate::new(now.instant),
+                flood: Flood::new(now.instant),
+                fragments_until: None,
+                told: None,
+                close_reason: Box::default(),
+            })
+        })
     }
 
     /// A message came from the client, be it a heartbeat. Until when it waits, where its client was refused too much.
     #[inline]
     pub(super) fn client_spoke(&mut self, now: Now) -> Option<Instant> {
-        self.fragments_until = None;
         self.heartbeat.heard(now.instant, self.rules.ping_timeout);
-        let until = self.flood.pause(now.instant)?;
-        if self.flood.lasts(now.instant) {
+        let rare = self.rare.as_mut()?;
+        rare.fragments_until = None;
+        let until = rare.flood.pause(now.instant)?;
+        if rare.flood.lasts(now.instant) {
             self.end(Ended::ClientPacket(FLOOD));
         }
         Some(until)
+    }
+
+    /// What the side that closed said of it.
+    pub(super) fn close_reason(&self) -> &str {
+        self.rare.as_ref().map_or("", |rare| &rare.close_reason)
     }
 
     /// A message came that is no heartbeat.
@@ -180,14 +219,15 @@ impl Core {
     }
 
     pub(super) fn fragments(&mut self, now: Now) {
-        self.fragments_until.get_or_insert(now.instant + FRAGMENTS_WITHIN);
+        self.rare(now).fragments_until.get_or_insert(now.instant + FRAGMENTS_WITHIN);
     }
 
     /// A control frame that is no Close. False: there were too many, and the session ends.
     pub(super) fn admits_control(&mut self, from: Side, now: Now) -> bool {
+        let rare = self.rare(now);
         let (rate, ended) = match from {
-            Side::Client => (&mut self.client_control, Ended::ClientFrame(CloseCode::POLICY, CONTROL_RATE)),
-            Side::Service => (&mut self.service_control, Ended::ServiceFrame(CloseCode::POLICY, CONTROL_RATE)),
+            Side::Client => (&mut rare.client_control, Ended::ClientFrame(CloseCode::POLICY, CONTROL_RATE)),
+            Side::Service => (&mut rare.service_control, Ended::ServiceFrame(CloseCode::POLICY, CONTROL_RATE)),
         };
         let admitted = rate.admits(now.instant);
         if !admitted {
@@ -230,7 +270,7 @@ impl Core {
                 (refusal, Answered::ByClosing)
             }
         };
-        self.flood.refuse(now.instant);
+        self.rare(now).flood.refuse(now.instant);
         (Fate::Drop, Note::Refused(Box::new(Refused { refusal, answer, event, is_connect: false })))
     }
 
@@ -244,20 +284,21 @@ impl Core {
 
     /// A packet that means nothing: it is dropped and costs its client what a refusal costs.
     pub(super) fn meaningless(&mut self, now: Now) -> (Fate, Note) {
-        self.flood.refuse(now.instant);
+        self.rare(now).flood.refuse(now.instant);
         (Fate::Drop, Note::None)
     }
 
     /// The client asks to join a namespace, for which a token may have to be verified.
     pub(super) fn spend_join(&mut self, now: Now) {
-        self.flood.join(now.instant);
+        self.rare(now).flood.join(now.instant);
     }
 
     /// Whether the client may be told again of refused packets that ask for no ack.
     pub(super) fn may_tell(&mut self, once_per: Duration, now: Now) -> bool {
-        let may = self.told.is_none_or(|at| now.instant.saturating_duration_since(at) >= once_per);
+        let told = &mut self.rare(now).told;
+        let may = told.is_none_or(|at| now.instant.saturating_duration_since(at) >= once_per);
         if may {
-            self.told = Some(now.instant);
+            *told = Some(now.instant);
         }
         may
     }
@@ -288,7 +329,7 @@ impl Core {
         if due(self.expires) {
             self.end(Ended::TokenExpired);
         }
-        if due(self.fragments_until) {
+        if due(self.fragments_until()) {
             self.end(Ended::ClientFrame(CloseCode::POLICY, "frame_fragments"));
         }
         if due(self.idle_until()) {
@@ -298,7 +339,11 @@ impl Core {
 
     /// When [`timeout`](Self::timeout) has something to do.
     pub(super) fn deadlines(&self) -> [Option<Instant>; 3] {
-        [self.expires, self.fragments_until, self.idle_until()]
+        [self.expires, self.fragments_until(), self.idle_until()]
+    }
+
+    fn fragments_until(&self) -> Option<Instant> {
+        self.rare.as_ref().and_then(|rare| rare.fragments_until)
     }
 
     fn idle_until(&self) -> Option<Instant> {

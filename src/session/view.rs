@@ -127,6 +127,6 @@ impl<'a> View<'a> {
     /// What the side that closed said of it.
     #[must_use]
     pub fn close_reason(self) -> &'a str {
-        &self.core.close_reason
+        self.core.close_reason()
     }
 }

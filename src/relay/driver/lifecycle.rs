@@ -136,7 +136,7 @@ impl Driver {
         if self.client.leg.between_frames() {
             self.service.leg.say_close(answer::to_service(ended, view.close_reason()), now);
         }
-        self.closing = Some(Closing::new(ended, now));
+        self.closing = Some(Box::new(Closing::new(ended, now)));
         if let Some(transport) = self.client.leg.transport() {
             self.ledger.client_ended(view, Some(transport), ended, now);
         }
