@@ -25,7 +25,7 @@ use crate::{
         cell::SessionCell,
         client_side::ClientSide,
         closing::Closing,
-        inflow::Found,
+        inflow::{self, Found},
         ledger::{Ledger, Volume},
         rules::RelayRules,
         scratch::Scratch,
@@ -243,7 +243,8 @@ impl Driver {
                 }
                 Ok(Some(Found::Head { header, len, complete })) => {
                     let here = batch.ahead().len() as u64 >= header.header_len as u64 + header.payload_len;
-                    let message = Message { opcode: header.opcode, bytes: &peek[..len], complete, here };
+                    let bytes = inflow::shown(&header, len, batch, peek);
+                    let message = Message { opcode: header.opcode, bytes, complete, here };
                     let fate = self.ledger.judged(from, &message, turn.session, turn.now);
                     if let Fate::Wait(_) = fate {
                         inflow.put_back(batch);

@@ -70,8 +70,7 @@ pub enum Found {
         /// Of the payload.
         len: usize,
     },
-    /// A message in one frame, still ahead in the batch: [`Inflow::decide`] it. The first `len` bytes of the peek buffer
-    /// are its beginning.
+    /// A message in one frame, still ahead in the batch: [`Inflow::decide`] it. Its first `len` bytes are [`shown`].
     Head {
         /// To be handed back to [`Inflow::decide`].
         header: FrameHeader,
@@ -204,12 +203,12 @@ impl Inflow {
         if len > 125 || (length & MASKED != 0) != mask.is_some() || len as u64 > self.scan.payload_max() {
             return None;
         }
-        let (payload, shown) = (payload.get(..len)?, &mut peek[..len]);
-        match mask {
-            Some(key) => mask::copy_unmasked(payload, key, 0, shown),
-            None => shown.copy_from_slice(payload),
+        let mut payload = payload.get(..len)?;
+        if let Some(key) = mask {
+            mask::copy_unmasked(payload, key, 0, &mut peek[..len]);
+            payload = &peek[..len];
         }
-        if self.utf8.is_some() && !shown.is_ascii() {
+        if self.utf8.is_some() && !payload.is_ascii() {
             return None;
         }
         let header_len = bytes.len() - rest.len() + mask.map_or(0, |key| key.len());
@@ -258,13 +257,15 @@ impl Inflow {
                 self.take(&header, batch, Course::Gather, false)?;
                 continue;
             }
-            unmask(&payload[..needed], &header, &mut peek[..needed]);
+            if let Some(key) = header.mask {
+                mask::copy_unmasked(&payload[..needed], key, 0, &mut peek[..needed]);
+            }
             let complete = payload_len == needed;
             if complete
                 && header.opcode == OpCode::Text
                 && let Some(utf8) = &mut self.utf8
             {
-                utf8.feed(&peek[..needed])?;
+                utf8.feed(shown(&header, needed, batch, peek))?;
                 utf8.finish()?;
             }
             return Ok(Some(Found::Head { header, len: needed, complete }));
@@ -374,6 +375,17 @@ impl Inflow {
             self.carry = [ahead, &self.carry].concat();
             batch.cut(len);
         }
+    }
+}
+
+/// The first `len` bytes of the message that [`Inflow::next`] has found: unmasked in `peek`, or in the batch where they came
+/// without a mask.
+#[inline]
+#[must_use]
+pub fn shown<'a>(header: &FrameHeader, len: usize, batch: &'a Batch<'_>, peek: &'a [u8; PEEK_BYTES]) -> &'a [u8] {
+    match header.mask {
+        Some(_) => &peek[..len],
+        None => &batch.ahead()[header.header_len..][..len],
     }
 }
 

@@ -29,7 +29,11 @@ fn found(bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>) {
                     seen.push(format!("{opcode:?} {}", String::from_utf8_lossy(&peek[..len])));
                 }
                 Found::Head { header, len, .. } => {
-                    seen.push(format!("{:?} {}", header.opcode, String::from_utf8_lossy(&peek[..len])));
+                    seen.push(format!(
+                        "{:?} {}",
+                        header.opcode,
+                        String::from_utf8_lossy(shown(&header, len, &batch, &peek))
+                    ));
                     inflow.decide(&header, &mut batch, Fate::Pass).unwrap();
                 }
                 Found::Message { opcode, payload } => {

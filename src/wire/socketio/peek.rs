@@ -33,6 +33,7 @@ const ATTACHMENT_DIGITS_MAX: usize = 3;
 ///
 /// # Errors
 /// The rule that the packet breaks. Of the payload behind an event's name only the last byte is checked.
+#[inline]
 pub fn peek_client(text: &[u8], complete: bool) -> Result<PacketHead<'_>, PeekError> {
     peek(text, complete, Sender::Client)
 }
@@ -42,10 +43,12 @@ pub fn peek_client(text: &[u8], complete: bool) -> Result<PacketHead<'_>, PeekEr
 ///
 /// # Errors
 /// The rule that the packet breaks.
+#[inline]
 pub fn peek_service(text: &[u8], complete: bool) -> Result<PacketHead<'_>, PeekError> {
     peek(text, complete, Sender::Service)
 }
 
+#[inline]
 fn peek(text: &[u8], complete: bool, sender: Sender) -> Result<PacketHead<'_>, PeekError> {
     match common_head(text, complete, sender) {
         Some(head) => Ok(head),
@@ -54,6 +57,7 @@ fn peek(text: &[u8], complete: bool, sender: Sender) -> Result<PacketHead<'_>, P
 }
 
 /// The full grammar. A call of its own, so that the common head costs no large stack frame.
+#[cold]
 #[inline(never)]
 fn any_head(text: &[u8], complete: bool, sender: Sender) -> Result<PacketHead<'_>, PeekError> {
     let mut reader = Reader { text, at: 0, complete };

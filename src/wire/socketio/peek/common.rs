@@ -10,6 +10,7 @@ use crate::wire::{
 
 /// The head of nearly every packet: an event or ack without attachments, its namespace and name of plain ASCII. `None`
 /// for every other text, right or wrong: the full reader decides.
+#[inline]
 pub(super) fn common_head(text: &[u8], complete: bool, sender: Sender) -> Option<PacketHead<'_>> {
     let (kind, rest) = match text {
         [b'4', b'2', rest @ ..] => (PacketType::Event, rest),
@@ -42,6 +43,7 @@ fn plain_namespace(text: &[u8]) -> Option<(&str, &[u8])> {
 }
 
 /// The ack id at the start of `text`, if any, and the text after it. An id of the most digits is not read here.
+#[inline]
 fn short_ack_id(text: &[u8]) -> Option<(Option<u64>, &[u8])> {
     let mut id = 0;
     let mut digits = 0;
@@ -57,6 +59,7 @@ fn short_ack_id(text: &[u8]) -> Option<(Option<u64>, &[u8])> {
 }
 
 /// The event name at the start of `text`, where it is of plain ASCII without escapes and nothing forbids it.
+#[inline]
 fn plain_name(text: &[u8], sender: Sender) -> Option<EventName<'_>> {
     let (b'"', text) = text.split_first()? else { return None };
     let len = plain_ascii_len(text);
@@ -73,6 +76,7 @@ fn plain_name(text: &[u8], sender: Sender) -> Option<EventName<'_>> {
 
 /// The length of the run of ASCII bytes at the start of `text` that stand for themselves in a JSON string. The count
 /// ends a few bytes behind the longest name.
+#[inline]
 fn plain_ascii_len(text: &[u8]) -> usize {
     let (words, tail) = text[..text.len().min(EVENT_NAME_BYTES_MAX + 8)].as_chunks::<8>();
     for (at, word) in words.iter().enumerate() {
