@@ -9,56 +9,70 @@
 //!
 //! * [`wire`] turns bytes into values and back.
 //!   * `websocket`: RFC 6455 frames, masks, UTF-8, reassembly, the handshake.
-//!   * `engineio`: Engine.IO packets, the payloads of long-polling, the open packet, its error answers.
+//!   * `engineio`: Engine.IO packets, the payloads of long-polling, the open packet, its error answers, session ids.
 //!   * `socketio`: the head of a Socket.IO packet, read and written.
-//!   * `json`: one field of a JSON object, without a parser.
-//! * [`fault`]: an error in the configuration, with the key that it belongs to.
+//!   * `json`: one field of a JSON object without a parser, and whether a member is repeated.
+//!   * `query`: the query of a URL.
+//! * [`fault`]: a mistake in the configuration, with the key that it belongs to.
 //! * [`units`]: durations, sizes and secrets as they are written in the configuration.
 //! * [`event_names`]: event names as small numbers, with a cap.
 //! * [`observe`] counts and logs, and never calls back.
 //!   * `counter`, `histogram`: numbers with one writer that other threads read without a lock.
 //!   * `tally`: the counters of one worker.
 //!   * `gauges`, `acme`, `process`: figures of the whole process.
-//!   * `catalog`: name and help of every metric.
-//!   * `prometheus`: sums the tallies at a scrape.
+//!   * `prometheus`: the text format of a page of metrics.
+//!   * `catalog`: every metric, declared once: name, help, kind, and how it is read.
+//!   * `exposition`: the page of all metrics.
 //!   * `stderr`, `line_limit`, `journal`: log lines, written without blocking and limited in rate.
 //!
 //! ## Decisions: no socket, no clock, no log
 //!
 //! * [`policy`] turns packets and handshakes into verdicts.
 //!   * `verdict`: what a policy answers.
+//!   * `gcra`: an allowance as one instant.
 //!   * `pattern`, `network`: how rules name events, and what counts as one address.
 //!   * `origin`, `namespaces`, `connections`, `handshake_rate`, `rate_limit`: one policy each.
-//!   * `token_source`, `auth`, `identity`, `bearer`: where a token is found, whether it is valid, whose it is, who may use a
-//!     sid.
+//!   * `identity`, `token_source`, `auth`, `sid_owner`: a verified user, where a token is found, whether it is valid, and
+//!     who may use a sid.
 //!   * `policies`: all policies, in the order in which they judge.
 //! * [`session`] is one conversation as a state machine.
+//!   * `now`, `message`, `question`, `event`, `action`: what goes in and what comes out.
 //!   * `ended`, `answer`: why a session ends, and what each side is told.
-//!   * `heartbeat`, `control_frames`, `control_rate`, `flood`: what a client must send, and how much it may.
-//!   * `namespaces`, `acks`: what is joined, and which acknowledgements are outstanding.
-//!   * `hold`, `queue`, `backlog`, `replay`, `upstream`: what happens while the service is down.
+//!   * `heartbeat`, `control_rate`, `control_frames`, `flood`: what a client must send, and how much it may.
+//!   * `membership`, `namespaces`, `acks`: what is joined, and which acks are outstanding.
+//!   * `table`, `hold`, `rules`: the tables of sessions, and the rules that they compile to.
+//!   * `queue`, `replay`, `upstream`: what happens while the service is down.
 //!   * `resume`: what happens while the client is absent.
-//!   * `socketio`, `plain`: the two kinds of conversation.
-//!   * `compile`: the rules of sessions, from the configuration.
+//!   * `snapshot`: a session as plain data.
+//!   * `core`: what a session has whatever is spoken on its legs.
+//!   * `engineio`, `socketio`, `plain`, `speech`: what is spoken on each leg.
+//!   * `conversation`: the parts of a Socket.IO session together.
+//!   * `connect`, `client_packet`, `service_packet`: what each kind of packet does.
+//!   * `view`: a session as the log, the gauges and `/sessions` see it.
 //!
 //! ## I/O
 //!
 //! * [`side_http`]: an HTTP/1 server for short answers, beside the gate.
 //! * [`relay`] moves the bytes of a session, on the thread that accepted it.
-//!   * `stream`, `scratch`, `batch`, `inflow`: sockets, lent buffers, received bytes, the frames in them.
-//!   * `leg`, `client_leg`: one side of a session over WebSocket or long-polling.
-//!   * `dial`, `pace`, `redial`: connections to the service, and how fast they are made again.
-//!   * `mailbox`, `registry`, `letters`: how a request finds its session on another thread.
-//!   * `pump`, `driver`, `closing`, `record`, `resume`: the task of one session from its first byte to its log line.
-//!   * `worker`: all sessions of one thread.
-//! * [`jwks`] fetches the key set of an issuer.
-//!   * `fetch`: one GET with bounds.
+//!   * `stream`, `scratch`, `batch`, `inflow`, `clock`: sockets, lent buffers, received bytes, the frames in them, the time.
+//!   * `leg`: WebSocket, long-polling, and the upgrade from one to the other.
+//!   * `client_leg`, `service_leg`: the two legs of a session.
+//!   * `dial`, `reconnect_pacer`: connections to the service, and how fast they are made again.
+//!   * `rules`: the rules of sessions, with their I/O.
+//!   * `responder`, `request`, `registry`: what comes to a session beside its frames, and how it finds the worker.
+//!   * `directory`, `cell`, `worker`: the sessions of one thread.
+//!   * `client_side`, `service_side`: a leg, and what is under way beside it.
+//!   * `ledger`: what is counted and logged of a session.
+//!   * `closing`: the last moments of a session.
+//!   * `driver`: the task of a session, from its first byte to its last.
 //! * [`tls`] holds certificates and does handshakes, on both sides.
 //!   * `certificate`, `client_auth`: certificates from files, certificates of clients.
 //!   * `acme`: orders a certificate and renews it (RFC 8555).
 //!   * `resolver`: which certificate a client is shown.
 //!   * `io`, `handshake`: a client's encrypted connection, and the handshake with its bounds.
 //!   * `upstream`: TLS towards the service.
+//! * [`jwks`] fetches the key set of an issuer.
+//!   * `fetch`: one GET with bounds.
 //! * [`gateway`] is the edge towards clients: HTTP until a connection becomes a session.
 //!   * `drain`, `listener`: whether the node still accepts, and the sockets it accepts on.
 //!   * `reply`, `cors`, `peer`: answers, cross-origin headers, the client's address behind proxies.
@@ -76,7 +90,7 @@
 //! ## The whole
 //!
 //! * [`config`] is the TOML file; the type of each table lives beside the code that obeys it.
-//!   * `model`, `error`, `check`: all tables, what can be wrong with them, rules between them.
+//!   * `model`, `error`, `check`: all tables, a mistake with its place, rules between tables.
 //!   * `load`, `schema`, `watch`: reads the configuration, documents it, notices changes.
 //! * [`start`] joins the parts.
 //!   * `error`, `compile`: why a node does not start, and the configuration compiled into rules.
@@ -87,11 +101,14 @@
 //!
 //! # The way of one frame
 //!
-//! [`relay::leg::websocket::WebSocketLeg::fill`] reads into the worker's buffer, [`relay::inflow::Inflow::next`] finds the
-//! frame and unmasks a copy of its beginning, [`wire::socketio::peek::peek_client`] reads the packet's head,
-//! [`session::Session::client_packet`] and the [`policy::policies::Policies`] give a [`policy::verdict::Verdict`],
-//! [`relay::batch::Batch::keep`] or [`cut`](relay::batch::Batch::cut) marks its bytes, and
-//! [`relay::leg::upstream::UpstreamLeg::send`] sends what was kept, unchanged, in one call.
+//! [`WebSocketLeg::fill`](relay::leg::websocket::WebSocketLeg::fill) receives into the worker's buffer, and
+//! [`Inflow::next`](relay::inflow::Inflow::next) finds the frame and unmasks a copy of its beginning.
+//! [`Session::message`](session::Session::message) reads the packet's head with
+//! [`peek_client`](wire::socketio::peek::peek_client), asks the [`Policies`](policy::policies::Policies), and answers with a
+//! [`Fate`](session::message::Fate) and a [`Note`](session::message::Note), which the [`Ledger`](relay::ledger::Ledger)
+//! counts. [`Inflow::decide`](relay::inflow::Inflow::decide) keeps or cuts the frame's bytes in the
+//! [`Batch`](relay::batch::Batch). [`ServiceLeg::send`](relay::service_leg::ServiceLeg::send) sends what was kept, unchanged,
+//! in one call, and the [`Driver`](relay::driver::Driver) does what [`Session::poll`](session::Session::poll) asks for.
 
 pub mod admin;
 pub mod cli;
