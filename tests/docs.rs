@@ -1,9 +1,12 @@
-//! What the pages name exists: `module::path::function` in the code, `folder/file` in the tree.
+//! What the pages name exists: `module::path::function` in the code or an end-to-end test, `folder/file` in the tree.
 
 use std::{fs, path::Path};
 
 /// The pages that name code.
-const PAGES: &[&str] = &["docs/architecture.md", "CONTRIBUTING.md"];
+const PAGES: &[&str] =
+    &["docs/architecture.md", "docs/protocol.md", "docs/threats.md", "docs/tls.md", "README.md", "CONTRIBUTING.md"];
+/// Where the files of a module path lie.
+const ROOTS: &[&str] = &["src", "tests/e2e"];
 /// A word with a slash is a path of this tree where it begins so.
 const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "examples/", "benches/", "config/", "scripts/"];
 
@@ -23,11 +26,13 @@ fn words<'a>(page: &'a str, of: impl Fn(char) -> bool + Copy + 'a) -> impl Itera
 /// `relay::driver::Driver::poll` exists where src/relay/driver.rs has the words `Driver` and `fn poll`.
 fn exists(path: &str) -> bool {
     let segments: Vec<_> = path.split("::").collect();
-    let in_file = (1..=segments.len()).rev().find_map(|end| {
-        let text = read(&format!("src/{}.rs", segments[..end].join("/")))?;
-        Some((text, &segments[end..]))
-    });
-    in_file.is_some_and(|(text, names)| names.iter().all(|name| declares(&text, name)))
+    ROOTS.iter().any(|root| {
+        let in_file = (1..=segments.len()).rev().find_map(|end| {
+            let text = read(&format!("{root}/{}.rs", segments[..end].join("/")))?;
+            Some((text, &segments[end..]))
+        });
+        in_file.is_some_and(|(text, names)| names.iter().all(|name| declares(&text, name)))
+    })
 }
 
 /// Whether a file has this function, or this type, constant or variant.
@@ -45,7 +50,7 @@ fn every_path_a_page_names_exists() {
         for (line, word) in words(&text, |c| is_identifier(c) || c == ':') {
             let path = word.trim_matches(':');
             if path.contains("::") && !exists(path) {
-                missing.push(format!("{page}:{line}: no `{path}` in src/"));
+                missing.push(format!("{page}:{line}: no `{path}` in the code"));
             }
         }
         for (line, word) in words(&text, |c| is_identifier(c) || "/.-".contains(c)) {
