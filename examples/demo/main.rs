@@ -24,7 +24,7 @@ use tidegate::{
 
 use crate::{service::LEARNER, token::Secret};
 
-/// Where the service of the brief listens, and therefore where its clients look for it.
+/// The port of the service in the README. Its clients connect to it, so the gate listens there.
 const PORT: u16 = 4003;
 const ADMIN_PORT: u16 = 9464;
 

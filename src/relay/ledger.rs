@@ -126,7 +126,7 @@ impl Ledger {
         }
     }
 
-    /// One batch in [`TRANSIT_SAMPLE`] is measured from the time at which it was received.
+    /// One batch in `TRANSIT_SAMPLE` is measured from the time at which it was received.
     pub fn batch(&mut self, received: Instant) {
         self.batches = self.batches.wrapping_add(1);
         if self.batches % TRANSIT_SAMPLE == 1 {

@@ -112,7 +112,7 @@ pub enum WorkerCommand {
     KeysChanged,
 }
 
-/// What was to be delivered exceeds [`WORKER_BYTES_MAX`] of the worker. It has been refused.
+/// What was to be delivered exceeds the `WORKER_BYTES_MAX` of its worker. It has been refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overloaded;
 

@@ -102,7 +102,7 @@ const fn refusal_code(refusal: Refusal) -> CloseCode {
     }
 }
 
-/// The body of every rate-limit refusal, as the service's team defined it.
+/// The body of every rate-limit refusal. Clients depend on this text.
 pub const RATE_LIMITED: &str = r#"{"error":"Rate limit exceeded. Please slow down.","rateLimited":true}"#;
 
 /// The body of the ack of an event that was on its way when the service went away.

@@ -6,7 +6,7 @@ use tokio::{io::AsyncWriteExt, process::Command};
 
 use crate::support::{Gate, Service, Value, http, json, token};
 
-/// The brief's eight, by their names.
+/// The names that dashboards of Socket.IO services know, with their types.
 const PROMISED: [(&str, &str); 8] = [
     ("websocket_connections_total", "gauge"),
     ("websocket_connections_count", "counter"),
@@ -92,7 +92,7 @@ async fn the_promised_metrics_have_their_names_and_types() {
 }
 
 #[tokio::test]
-async fn prometheus_has_nothing_to_say_but_on_the_names_of_the_brief() {
+async fn promtool_objects_to_the_fixed_names_only() {
     let service = Service::start().await;
     let gate =
         Gate::before(&service).with("[[rate_limit]]\nevents = [\"agent:tutor\"]\nmessages = 1\nper = \"1h\"").await;

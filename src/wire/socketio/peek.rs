@@ -2,7 +2,7 @@
 //!
 //! Node accepts more than its own clients write: `42 ["q"]` asks for the ack 0, `42/,["q"]` is an event of `/`. Each such
 //! spelling could bypass a rule. So a client's packet is read by the grammar that all official clients write, and the
-//! service reads the same bytes the same way.
+//! service reads the same bytes the same way. `docs/protocol.md` has the grammar, and what Node reads beyond it.
 
 mod common;
 
