@@ -1,4 +1,4 @@
-//! Is this token good, whose is it, and until when: key set, claims, expiry.
+//! Verifies tokens: key set, claims, expiry.
 
 mod claims;
 pub mod compile;
@@ -36,7 +36,7 @@ pub struct AuthTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = SecretSource::Env("NEXTAUTH_SECRET".to_owned()))]
     pub secret: Option<SecretSource>,
-    /// Accept a secret shorter than 32 bytes, or one out of public examples. For trying things only.
+    /// Accept a secret shorter than 32 bytes, or one from public examples. For trying things only.
     pub allow_weak_secret: bool,
     /// A PEM file with the public key of RS, PS, ES or EdDSA tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,9 +59,9 @@ pub struct AuthTable {
     pub audience: Option<String>,
     /// How far the clocks of the issuer and this machine may differ. At most 60s.
     pub leeway: Period,
-    /// Where a token may stand: `connect:FIELD` (of the `auth` object of a Socket.IO client), `header` (`Authorization:
-    /// Bearer …`), `query:NAME`, `cookie:NAME`, `subprotocol` (behind an entry `bearer`). One in any
-    /// of them will do; two different ones are refused.
+    /// Where a token may be: `connect:FIELD` (of the `auth` object of a Socket.IO client), `header` (`Authorization:
+    /// Bearer …`), `query:NAME`, `cookie:NAME`, `subprotocol` (after an entry `bearer`). One of
+    /// them is enough; two different tokens are refused.
     pub token_from: Vec<String>,
     /// The claims that name the user; the first one present counts.
     pub user_claim: Vec<String>,
@@ -103,7 +103,7 @@ pub struct Auth {
 /// Where the keys come from.
 #[derive(Debug)]
 enum Keys {
-    /// There are none: tokens are not looked at.
+    /// No key is configured: tokens are not read.
     None,
     /// From the configuration.
     Configured(KeySet),
@@ -112,7 +112,7 @@ enum Keys {
 }
 
 impl Auth {
-    /// Whose session is it?
+    /// The identity that a token proves, or the anonymous one where no token is required.
     ///
     /// # Errors
     /// [`MISSING`], [`INVALID`], [`EXPIRED`], [`KEYS_UNAVAILABLE`], or [`AuthError::KeysPending`].

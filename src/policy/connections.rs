@@ -1,4 +1,4 @@
-//! How many connections, in all and per address, and the bounds of one.
+//! Limits connections, in total and per address, and bounds each one.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use crate::{
     units::{ByteSize, Period},
 };
 
-/// A request head is held in memory while it comes.
+/// A request head is held in memory until it is complete.
 const HEADER_BYTES: std::ops::RangeInclusive<u64> = 1024..=1024 * 1024;
 
 /// `[limits]`: the bounds of one node.
@@ -34,13 +34,13 @@ pub struct LimitsTable {
     pub handshakes_per_ip: u32,
     /// How long a new connection may take until its request head is complete; half of it is for TLS.
     pub handshake_timeout: Period,
-    /// How large a request head may be.
+    /// The largest request head.
     pub header_bytes: ByteSize,
-    /// Sessions without a packet from either side for so long are closed; heartbeats do not count. `"0s"`: never.
+    /// Sessions without a packet from either side for this long are closed; heartbeats do not count. `"0s"`: never.
     pub idle_timeout: Period,
-    /// How much may wait for a client that reads slowly before its session is closed.
+    /// How many bytes may wait for a client that reads slowly before its session is closed.
     pub send_buffer: ByteSize,
-    /// On SIGTERM, the span over which the clients are sent away.
+    /// On SIGTERM, the time over which clients are disconnected.
     pub shutdown_grace: Period,
 }
 
@@ -60,17 +60,17 @@ impl Default for LimitsTable {
 }
 
 impl LimitsTable {
-    /// Can these bounds be kept?
+    /// Checks these limits.
     ///
     /// # Errors
-    /// Each that cannot.
+    /// Each limit that admits no connection, and each size out of bounds.
     pub fn check(&self) -> Result<(), Vec<Fault>> {
         let mut faults = Faults::default();
         for (key, count) in
             [("limits.connections", self.connections), ("limits.connections_per_ip", self.connections_per_ip)]
         {
             if count == 0 {
-                faults.add(key, "is 0, which lets nobody in");
+                faults.add(key, "is 0, which refuses every connection");
             }
         }
         faults.keep(self.handshake_timeout.above_zero("limits.handshake_timeout"));
@@ -79,7 +79,7 @@ impl LimitsTable {
     }
 }
 
-/// Counts the connections of the process. Asked once for each, when it is accepted, so one lock will do.
+/// Counts the connections of the process. Called once for each accepted connection, so one lock is enough.
 #[derive(Debug)]
 pub struct Connections {
     counts: Mutex<Counts>,
@@ -94,7 +94,7 @@ struct Counts {
     open_per_network: HashMap<Network, u32>,
 }
 
-/// Leave for one connection to be open; it ends when this is dropped.
+/// Permission for one open connection; the connection counts until this is dropped.
 #[derive(Debug)]
 #[must_use = "the connection counts as closed as soon as this is dropped"]
 pub struct Permit {
@@ -115,11 +115,11 @@ impl Connections {
         Arc::new(Self { counts: Mutex::new(counts) })
     }
 
-    /// May one more connection from `ip` be open?
+    /// Permission for one more connection from `ip`.
     ///
     /// # Errors
     /// `limit.connections` (unavailable) when the node is full, else `limit.connections_per_ip` (too many) when the
-    /// address, or the IPv6 /64 around it, has its share.
+    /// address, or the IPv6 /64 around it, has reached its limit.
     pub fn admit(self: &Arc<Self>, ip: IpAddr) -> Result<Permit, Refusal> {
         const FULL: Refusal = Refusal {
             kind: RefusalKind::Unavailable,
@@ -147,14 +147,14 @@ impl Connections {
         Ok(Permit { connections: Arc::clone(self), network })
     }
 
-    /// From now on these limits hold. Connections open beyond them stay.
+    /// Replaces the limits. Connections open beyond them stay open.
     pub fn set_limits(&self, limits: &LimitsTable) {
         let mut counts = self.counts();
         counts.limit = limits.connections;
         counts.limit_per_ip = limits.connections_per_ip;
     }
 
-    /// How many are open.
+    /// The number of open connections.
     #[must_use]
     pub fn open(&self) -> u32 {
         self.counts().open

@@ -21,13 +21,13 @@ const BURST_SECONDS: u32 = 4;
 /// Handshakes per second from one IPv4 address or one IPv6 /64 network.
 #[derive(Debug)]
 pub struct HandshakeRate {
-    /// `None`: any number.
+    /// `None`: no limit.
     per_second: Option<NonZeroU32>,
     used: Mutex<HashMap<Network, Gcra>>,
 }
 
 impl HandshakeRate {
-    /// This many per second, and those of four seconds at once. `0` means any number.
+    /// This many per second, and those of four seconds at once. `0`: no limit.
     #[must_use]
     pub fn new(per_second: u32) -> Self {
         Self { per_second: NonZeroU32::new(per_second), used: Mutex::default() }

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, header};
 
 use crate::fault::{Fault, Faults};
 
-/// Headers with a meaning of their own between us and the service.
+/// Headers that have a meaning of their own between Tidegate and the service.
 const HAS_OTHER_MEANING: [HeaderName; 13] = [
     header::HOST,
     header::CONNECTION,
@@ -27,7 +27,7 @@ const HAS_OTHER_MEANING: [HeaderName; 13] = [
 /// configuration calls the table.
 ///
 /// # Errors
-/// Each name that is no header, has a meaning of its own, or is there twice.
+/// Each name that is not a header name, has a meaning of its own, or is repeated.
 pub fn client_headers<T: Clone>(key: &str, table: &BTreeMap<String, T>) -> Result<Vec<(HeaderName, T)>, Vec<Fault>> {
     let (mut headers, mut faults) = (Vec::new(), Faults::default());
     for (text, filling) in table {
@@ -40,9 +40,9 @@ pub fn client_headers<T: Clone>(key: &str, table: &BTreeMap<String, T>) -> Resul
 }
 
 fn client_header<T>(text: &str, earlier: &[(HeaderName, T)]) -> Result<HeaderName, &'static str> {
-    const NO_NAME: &str = "is no header name; use letters, digits and hyphens, for example x-user-id";
+    const NO_NAME: &str = "is not a header name; use letters, digits and hyphens, for example x-user-id";
     let header = text.parse::<HeaderName>().map_err(|_| NO_NAME)?;
-    // A server that makes variables of headers has the same one for `-` and `_`.
+    // Servers that turn headers into variables use the same variable for `-` and `_`.
     if text.contains('_') {
         return Err(NO_NAME);
     }
@@ -50,14 +50,14 @@ fn client_header<T>(text: &str, earlier: &[(HeaderName, T)]) -> Result<HeaderNam
         return Err("is a header with a meaning of its own; use another one, for example x-user-id");
     }
     if earlier.iter().any(|(name, _)| *name == header) {
-        return Err("is there twice, as upper and lower case are the same in header names; keep one of them");
+        return Err("is repeated: upper and lower case are the same in header names; keep one of them");
     }
     Ok(header)
 }
 
-/// Whose session it is, by the verified token. A function that needs a verified user takes one of these.
+/// The owner of a session, by the verified token. A function that needs a verified user takes one of these.
 ///
-/// It lives as long as the session, so it keeps what is needed of the token and not the token.
+/// It lives as long as the session, so it stores what is needed of the token and not the token itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     user: Option<Box<str>>,
@@ -66,13 +66,13 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Nobody in particular: `auth.required` is false, and no token came.
+    /// An anonymous client: `auth.required` is false, and no token was sent.
     #[must_use]
     pub fn anonymous() -> Self {
         Self { user: None, expires_at: None, forward_headers: Box::default() }
     }
 
-    /// The same, and where no token names a user, this one, whom a verified certificate names.
+    /// The same identity. If the token names no user, the user of a verified certificate takes its place.
     #[must_use]
     pub fn or_certified(mut self, user: Option<&str>) -> Self {
         if self.user.is_none() {
@@ -81,7 +81,7 @@ impl Identity {
         self
     }
 
-    /// The user a verified token names. Called by `auth` alone, after every check.
+    /// The user that a verified token names. Called by `auth` alone, after every check.
     pub(super) fn verified(
         user: Option<Box<str>>,
         expires_at: SystemTime,
@@ -90,7 +90,7 @@ impl Identity {
         Self { user, expires_at: Some(expires_at), forward_headers }
     }
 
-    /// An identity that was verified before, on this node or another one of the same cluster, by what it was then.
+    /// An identity that was verified earlier, on this node or another one of the same cluster.
     #[must_use]
     pub fn continued(
         user: Option<Box<str>>,
@@ -100,13 +100,14 @@ impl Identity {
         Self { user, expires_at, forward_headers }
     }
 
-    /// The user, from the first of `auth.user_claim` that the token has, or from a client certificate.
+    /// The user, from the first of `auth.user_claim` that the token has, or from a client certificate. `None` if
+    /// neither names one.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
 
-    /// When the session has to end: the token's `exp` and the leeway. Never for an anonymous one.
+    /// When the session has to end: the token's `exp` and the leeway. `None` for an anonymous session.
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.expires_at

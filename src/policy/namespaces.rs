@@ -6,7 +6,7 @@ use super::{
 };
 use crate::fault::Fault;
 
-/// What errors call the list.
+/// The name of the list in errors.
 const KEY: &str = "socketio.namespaces";
 
 /// The namespaces of `socketio.namespaces`.
@@ -17,7 +17,7 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
-    /// What a client hears who asks for another one. The words are those of a Socket.IO server.
+    /// The answer to a CONNECT for any other namespace. The words are those of a Socket.IO server.
     pub const REFUSAL: Refusal =
         Refusal { kind: RefusalKind::Forbidden, code: "forbidden", message: "Invalid namespace", rule: None };
 
@@ -35,7 +35,7 @@ impl Namespaces {
         Ok(Self { allowed, all })
     }
 
-    /// May clients join `name`? The main namespace is `/`.
+    /// Whether clients may join `name`. The main namespace is `/`.
     #[must_use]
     pub fn admits(&self, name: &str) -> bool {
         self.all || self.allowed.matches(name)

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// One IPv4 address or one IPv6 /64 network.
 ///
-/// Whoever has one address of a /64 has all 2^64 of them, so single IPv6 addresses are worth nothing to count.
+/// A client with one address of a /64 can use all 2^64 of them, so single IPv6 addresses are not worth counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network(IpAddr);
 

@@ -22,7 +22,7 @@ impl Default for OriginsTable {
     }
 }
 
-/// The origins of `origins.allow`, ready to be asked.
+/// The origins of `origins.allow`, compiled.
 #[derive(Debug, Clone)]
 pub struct Origins {
     any: bool,
@@ -38,14 +38,14 @@ struct Origin {
 }
 
 impl Origins {
-    /// What a page hears whose origin is not in the list.
+    /// The answer to a page whose origin is not in the list.
     pub const REFUSAL: Refusal =
         Refusal { kind: RefusalKind::Forbidden, code: "forbidden", message: "Origin not allowed", rule: None };
 
     /// Reads the list.
     ///
     /// # Errors
-    /// The first entry that is no origin: with a path, without a scheme, `null`.
+    /// The first entry that is not an origin: with a path, without a scheme, `null`.
     pub fn compile(table: &OriginsTable) -> Result<Self, Fault> {
         let listed = |(at, text): (usize, &String)| {
             Origin::parse(text).ok_or_else(|| {
@@ -62,16 +62,16 @@ impl Origins {
         })
     }
 
-    /// Is every page admitted?
+    /// Whether every page is admitted.
     #[must_use]
     pub const fn admits_any(&self) -> bool {
         self.any
     }
 
-    /// May a request with these headers open a session?
+    /// Checks whether a request with these headers may open a session.
     ///
     /// # Errors
-    /// [`Origins::REFUSAL`] for an origin that is not in the list, is `null` or no origin at all, and for two of them
+    /// [`Origins::REFUSAL`] for an origin that is not in the list, is `null` or malformed, and for two of them
     /// in one request, of which the service might read the other one.
     pub fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let mut sent = headers.get_all(ORIGIN).iter();
@@ -88,7 +88,7 @@ impl Origins {
 }
 
 impl Origin {
-    /// `scheme "://" host [ ":" port ]` and not a character more. `None` for everything else, `null` among it.
+    /// `scheme "://" host [ ":" port ]` and not a character more. `None` for everything else, including `null`.
     fn parse(text: &str) -> Option<Self> {
         let (scheme, authority) = text.split_once("://")?;
         let scheme_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
@@ -115,7 +115,7 @@ impl Origin {
     }
 }
 
-/// Digits alone: `u16`'s own parser takes a sign as well.
+/// Digits only: the parser of `u16` also accepts a sign.
 fn port(text: &str) -> Option<u16> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }

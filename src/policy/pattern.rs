@@ -7,7 +7,7 @@ use crate::fault::Fault;
 /// The longest pattern, in bytes. Names of events and namespaces are shorter.
 pub const PATTERN_MAX_BYTES: usize = 256;
 
-/// A name, or a pattern in which each `*` stands for any characters, also none.
+/// A name, or a pattern in which each `*` stands for any number of characters, including none.
 ///
 /// There is no other special character. Matching takes time linear in the name, whatever the pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,21 +16,21 @@ pub enum Pattern {
     Any,
     /// Without `*`: this name alone.
     Exact(Box<str>),
-    /// What stands before the first `*`, between them in order, and after the last.
+    /// The text before the first `*`, the texts between them in order, and the text after the last.
     Wildcard {
         /// How the name begins.
         prefix: Box<str>,
-        /// What it has further on, each part behind the one before.
+        /// What follows, each part behind the one before.
         middle: Box<[Box<str>]>,
         /// How it ends.
         suffix: Box<str>,
     },
 }
 
-/// Why a text is no pattern.
+/// Why a text is not a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// Nothing at all would match it.
+    /// An empty pattern matches nothing.
     #[error("is empty; write a name, or \"*\" for every name")]
     Empty,
     /// Longer than [`PATTERN_MAX_BYTES`].
@@ -72,7 +72,7 @@ impl Pattern {
                 let inner = name.strip_prefix(prefix.as_bytes());
                 let inner = inner.and_then(|rest| rest.strip_suffix(suffix.as_bytes()));
                 let Some(mut inner) = inner else { return false };
-                // The leftmost place is as good as any, so nothing is ever tried twice.
+                // The leftmost match is as good as any other, so nothing is tried twice.
                 middle.iter().all(|part| match memmem::find(inner, part.as_bytes()) {
                     Some(at) => {
                         inner = &inner[at + part.len()..];
@@ -85,7 +85,7 @@ impl Pattern {
     }
 }
 
-/// Several patterns, of which one has to match.
+/// Several patterns, one of which has to match.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Patterns(Box<[Pattern]>);
 
@@ -93,7 +93,7 @@ impl Patterns {
     /// Reads each of `texts`.
     ///
     /// # Errors
-    /// The first text that is no pattern. `key` is what the configuration calls the list.
+    /// The first text that is not a pattern. `key` is the name of the list in the configuration.
     pub fn compile(key: &str, texts: &[String]) -> Result<Self, Fault> {
         let one = |(at, text): (usize, &String)| {
             Pattern::parse(text).map_err(|error| Fault::new(format!("{key}[{at}]"), error.to_string()))
@@ -108,13 +108,13 @@ impl Patterns {
         self.0.iter().any(|pattern| pattern.matches(name))
     }
 
-    /// Does every name match?
+    /// Whether every name matches.
     #[must_use]
     pub fn match_all(&self) -> bool {
         self.0.contains(&Pattern::Any)
     }
 
-    /// Is there none?
+    /// Whether the list is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()

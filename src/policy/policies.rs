@@ -1,4 +1,4 @@
-//! The list of policies, in the order of judging: the one place where a new policy is entered.
+//! The list of policies, in the order of judging: the one place where a new policy is added.
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
@@ -31,30 +31,30 @@ pub struct PolicyTables<'a> {
     pub rate_limit: &'a [RateLimitTable],
 }
 
-/// Everything this node decides by, compiled once and shared by all its sessions. A reload makes new ones.
+/// The policies of this node, compiled once and shared by all its sessions. A reload makes new ones.
 ///
-/// **A new policy** is a file in this folder with its table, `compile`, its question and its tests; then a field here
-/// and one line in [`admit`](Self::admit) if it is asked about requests, or in [`judge`](Self::judge) if it is asked
-/// about packets. The order of the lines is the order of judging, and the first refusal ends it. Metrics, log and
-/// answers follow by themselves, because a [`Refusal`] carries what they need.
+/// **A new policy** is a file in this folder with its table, `compile`, its check and its tests; then a field here
+/// and one line in [`admit`](Self::admit) if it checks requests, or in [`judge`](Self::judge) if it checks
+/// packets. The order of the lines is the order of judging, and the first refusal ends it. Metrics, log and
+/// answers need no change, because a [`Refusal`] carries what they need.
 #[derive(Debug)]
 pub struct Policies {
-    /// Ascending with every reload. A session that sees another one than at its last packet
-    /// [opens its meters](Self::open_meters) anew.
+    /// Grows with every reload. A session that sees another one than at its last packet
+    /// [opens its meters](Self::open_meters) again.
     pub generation: u64,
-    /// Whose token is it?
+    /// Verifies tokens.
     pub auth: Auth,
-    /// Where is the token?
+    /// Finds tokens.
     pub token_sources: TokenSources,
-    /// Which web pages?
+    /// Admits web pages.
     pub origins: Origins,
-    /// Which namespaces?
+    /// Admits namespaces.
     pub namespaces: Namespaces,
-    /// How many packets?
+    /// Limits packets.
     pub rate_limits: RateLimits,
 }
 
-/// A packet from a client, as far as policies see it.
+/// The parts of a client's packet that policies see.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
     /// The namespace, `/` for the main one; empty on a plain WebSocket route, which has none.
@@ -63,7 +63,7 @@ pub struct Asked<'a> {
     pub slot: EventSlot,
     /// The event's name in UTF-8; empty for a packet that has none.
     pub event: &'a [u8],
-    /// When it came.
+    /// When it arrived.
     pub now: Instant,
 }
 
@@ -72,7 +72,7 @@ impl Policies {
     /// set; they outlive a reload.
     ///
     /// # Errors
-    /// What is wrong with each table; nothing is changed by then.
+    /// Every fault of every table; nothing has changed then.
     pub fn compile(
         tables: &PolicyTables<'_>,
         published: &Arc<SharedKeys>,
@@ -97,7 +97,7 @@ impl Policies {
         faults.finish(all())
     }
 
-    /// May this request open a session, as far as can be told before anybody is known?
+    /// Checks whether this request may open a session, as far as that is known before its token is verified.
     ///
     /// # Errors
     /// The first refusal.
@@ -111,14 +111,14 @@ impl Policies {
         self.rate_limits.open(identity.user(), ip, now)
     }
 
-    /// What may become of this packet? A CONNECT is answered by [`Namespaces::admits`] before it is judged here.
+    /// The verdict on this packet. A CONNECT is checked by [`Namespaces::admits`] before it is judged here.
     ///
     /// # Panics
-    /// Where `meters` were not opened by these policies.
+    /// If `meters` were not opened by these policies.
     #[must_use]
     pub fn judge(&self, asked: &Asked<'_>, meters: &Meters) -> Verdict {
-        // After a reload a session may be in a namespace that is closed by now. Its transport is closed; the client
-        // comes again and hears a CONNECT_ERROR, which it understands.
+        // After a reload a session may be in a namespace that is no longer allowed. Its transport is closed; the client
+        // reconnects and gets a CONNECT_ERROR, which it understands.
         if !asked.namespace.is_empty() && !self.namespaces.admits(asked.namespace) {
             return Verdict::Close(Namespaces::REFUSAL);
         }
@@ -161,7 +161,7 @@ mod tests {
         let judge =
             |namespace| policies.judge(&Asked { namespace, slot: EventSlot::OTHER, event: b"chat", now }, &meters);
         assert_eq!(judge("/admin"), Verdict::Close(Namespaces::REFUSAL));
-        assert_eq!(judge("/"), Verdict::Forward, "what was refused before counts nowhere");
+        assert_eq!(judge("/"), Verdict::Forward, "a packet that was refused before is not counted");
         assert!(matches!(judge("/"), Verdict::Reply { .. }));
         assert!(matches!(judge(""), Verdict::Reply { .. }), "a plain WebSocket route has no namespace to refuse");
     }

@@ -31,11 +31,11 @@ use crate::{
     units::Period,
 };
 
-/// A rule beyond it is a mistake: no session sends so much.
+/// A larger value is a mistake: no session sends so much.
 const MESSAGES_MAX: u32 = 1_000_000;
 /// A packet is judged by each rule that names its event.
 const RULES_MAX: usize = 16;
-/// In a mask of rules, a bit each: this mask has been worked out.
+/// In a mask of rules, one bit each: this mask has been computed.
 const KNOWN: u32 = 1 << 31;
 const PER_MIN: Duration = Duration::from_millis(1);
 const PER_MAX: Duration = Duration::from_hours(24);
@@ -52,7 +52,7 @@ pub struct RateLimitTable {
     pub messages: u32,
     /// The span of time of `messages`.
     pub per: Period,
-    /// What becomes of a packet over the limit.
+    /// What happens to a packet over the limit.
     pub exceeded: Exceeded,
 }
 
@@ -68,15 +68,15 @@ pub enum Scope {
     Ip,
 }
 
-/// What becomes of a packet over the limit.
+/// What happens to a packet over the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Exceeded {
-    /// It is answered with an error, and the service does not see it.
+    /// It is answered with an error, and the service does not get it.
     Reply,
-    /// It vanishes, unanswered.
+    /// It is dropped without an answer.
     Drop,
-    /// It, and what follows it, waits its turn.
+    /// It waits for its turn, and so does what follows it.
     Delay,
     /// The session is closed.
     Close,
@@ -98,8 +98,8 @@ impl Default for RateLimitTable {
 #[derive(Debug)]
 pub struct RateLimits {
     rules: Box<[Rule]>,
-    /// Which rules count the event of a slot: a bit each, found out when the slot is first seen. Two threads may find
-    /// out at once; they find the same.
+    /// Which rules count the event of a slot: one bit each, computed when the slot is first used. Two threads may
+    /// compute it at once; they get the same mask.
     by_slot: Box<[AtomicU32]>,
     shared: SharedMeters,
 }
@@ -143,8 +143,8 @@ impl RateLimits {
         Ok(Self { rules, by_slot, shared })
     }
 
-    /// The meters of a new session. Those of a user or an address are shared with its other sessions; where nobody is
-    /// known, a limit per user is one per session.
+    /// The meters of a new session. Those of a user or an address are shared with its other sessions; for an anonymous
+    /// client, a limit per user counts its session alone.
     #[must_use]
     pub fn open(&self, user: Option<&str>, ip: IpAddr, now: Instant) -> Meters {
         let meter = |(at, rule): (usize, &Rule)| {
@@ -158,7 +158,7 @@ impl RateLimits {
         Meters(self.rules.iter().enumerate().map(meter).collect())
     }
 
-    /// Uses up what is left of each rule that counts this session alone, so that the session can go on elsewhere with it.
+    /// Uses up what is left of each rule that counts this session alone, so that another node can continue with it.
     /// `None` for a rule that counts a user or an address.
     #[must_use]
     pub fn use_up(&self, meters: &Meters, now: Instant) -> Vec<Option<u32>> {
@@ -169,7 +169,7 @@ impl RateLimits {
         meters.0.iter().map(left).collect()
     }
 
-    /// The meters of a session that goes on with what was [left](Self::use_up). Rules that are others now count anew.
+    /// The meters of a session that continues with what was [left](Self::use_up). Changed rules count from zero.
     #[must_use]
     pub fn continued(&self, user: Option<&str>, ip: IpAddr, left: &[Option<u32>], now: Instant) -> Meters {
         let mut meters = self.open(user, ip, now);
@@ -183,13 +183,13 @@ impl RateLimits {
         meters
     }
 
-    /// May this packet go on? All rules that count its event are asked in order, and the first to refuse ends it.
+    /// The verdict on this packet. All rules that count its event are applied in order, and the first refusal ends it.
     ///
-    /// What the rules before it have counted stays counted: a packet over a later limit is a packet all the same, and
-    /// giving it back would let a sender probe one limit for free on the account of another.
+    /// What the earlier rules have counted stays counted: a packet over a later limit is still a packet, and
+    /// giving it back would let a sender probe one limit for free at the cost of another.
     ///
     /// # Panics
-    /// Where `meters` were opened by other rules than these.
+    /// If `meters` were opened by other rules than these.
     #[must_use]
     pub fn judge(&self, meters: &Meters, slot: EventSlot, event: &[u8], now: Instant) -> Verdict {
         let mut counting = self.counting(slot, event);
@@ -207,12 +207,12 @@ impl RateLimits {
         Verdict::Forward
     }
 
-    /// Forgets users and addresses without a session, once their limits would be full again. Call it every 10 s or so.
+    /// Forgets users and addresses without a session, once their limits would be full again. Call it about every 10 s.
     pub fn sweep(&self, now: Instant) {
         self.shared.sweep(now, |rule| self.rules[rule].per);
     }
 
-    /// The rules that count this event, a bit each.
+    /// The rules that count this event, one bit each.
     fn counting(&self, slot: EventSlot, event: &[u8]) -> u32 {
         if slot == EventSlot::OTHER {
             return self.matching(event);

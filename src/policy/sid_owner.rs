@@ -1,4 +1,4 @@
-//! Who may use a sid: whoever it was given to, and nobody else who has come to know it.
+//! Restricts a sid to the client that it was given to.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderValue, header::ORIGIN};
 
 use super::{token_source::Token, verdict::Refusal};
 
-/// What a request with a sid shows of who sends it. The handshake's is kept as long as the session, so it holds a hash
-/// of the token and not the token.
+/// What a request with a sid shows of its sender. That of the handshake is kept as long as the session, so it holds a
+/// hash of the token and not the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SidOwner {
     token: u64,
@@ -19,7 +19,7 @@ pub struct SidOwner {
     address: IpAddr,
 }
 
-/// What [`RandomState`] draws once: nobody outside can look for a token with the hash of another.
+/// Seeded once per process, so that an outsider cannot compute a token with the same hash.
 static HASHER: OnceLock<RandomState> = OnceLock::new();
 
 impl SidOwner {
@@ -37,15 +37,15 @@ impl SidOwner {
         self.address
     }
 
-    /// The page it comes from, as far as that is text.
+    /// The page it comes from. `None` if there is no `Origin`, or it is not text.
     #[must_use]
     pub fn origin(&self) -> Option<&str> {
         self.origin.as_ref().and_then(|origin| origin.to_str().ok())
     }
 
-    /// Is `other` the one whom this sid was given to? The token must be the same, the origin and, where `same_address`
-    /// says so, the address. A browser names its origin in some requests to its own site and not in others, so none is
-    /// no other; the first that it names holds from then on.
+    /// Whether `other` is the client that this sid was given to. The token must be the same, the origin and, with
+    /// `same_address`, the address. A browser names its origin in some requests to its own site and not in others, so a
+    /// missing origin matches; the first one that is sent is required from then on.
     pub fn admits(&mut self, other: &Self, same_address: bool) -> bool {
         let other_origin = match (&self.origin, &other.origin) {
             (Some(known), Some(shown)) => known != shown,
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn another_token_or_origin_is_another_bearer_and_an_address_may_be() {
+    fn another_token_or_origin_is_another_client_and_another_address_may_be() {
         let owner = || shown("t", Some("https://a.test"), 1);
         for (other, same_address, admitted) in [
             (owner(), true, true),
@@ -87,11 +87,11 @@ mod tests {
         }
         let refused = SidOwner::new(&Err(INVALID), &HeaderMap::new(), [192, 0, 2, 1].into());
         assert!(!owner().admits(&refused, false));
-        assert!(refused.clone().admits(&refused, false), "who was refused for the token hears that in the session");
+        assert!(refused.clone().admits(&refused, false), "a client with a refused token is answered in the session");
     }
 
     #[test]
-    fn the_first_origin_that_is_named_holds() {
+    fn the_first_origin_that_is_named_is_required_from_then_on() {
         let mut owner = shown("", None, 1);
         assert!(owner.admits(&shown("", Some("https://a.test"), 1), false));
         assert!(!owner.admits(&shown("", Some("https://b.test"), 1), false));

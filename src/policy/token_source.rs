@@ -1,4 +1,4 @@
-//! Where a token may stand in a request or a CONNECT packet, and how it is taken from there.
+//! Finds a token in a request or a CONNECT packet.
 
 use std::{fmt, str::FromStr};
 
@@ -18,15 +18,15 @@ use crate::{
     },
 };
 
-/// The longest token that is looked at, in bytes.
+/// The longest token that is accepted, in bytes.
 pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
 
-/// The subprotocol entry whose next neighbour is a token.
+/// The subprotocol entry that a token follows.
 const SUBPROTOCOL_MARK: &str = "bearer";
-/// What a subprotocol entry begins with that is a token itself.
+/// The prefix of a subprotocol entry that contains a token.
 const SUBPROTOCOL_PREFIX: &str = "tidegate.bearer.";
 
-/// A token as it came: neither verified nor looked into. Never shown, and wiped when dropped.
+/// A token as it was sent: neither verified nor parsed. Never shown, and wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Zeroizing<String>);
 
@@ -63,8 +63,8 @@ pub enum TokenSource {
     /// `cookie:NAME`: a cookie.
     Cookie(String),
     /// `subprotocol`: in `Sec-WebSocket-Protocol`, for browsers, which can set no other header on a WebSocket. Either
-    /// the entry behind an entry `bearer` (`chat, bearer, TOKEN`), or one entry `tidegate.bearer.TOKEN`. A browser
-    /// wants one of its entries answered, so the second form stands beside a subprotocol that the service knows.
+    /// the entry after an entry `bearer` (`chat, bearer, TOKEN`), or one entry `tidegate.bearer.TOKEN`. A browser
+    /// requires that one of its entries is selected, so the second form is for use with a subprotocol of the service.
     Subprotocol,
 }
 
@@ -72,7 +72,7 @@ impl FromStr for TokenSource {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        // Names of these bytes need no escaping in a query or a cookie, so there is one way to write them.
+        // Names of these bytes need no escaping in a query or a cookie, so each has one spelling.
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
         let name = |name: &str| (!name.is_empty() && name.bytes().all(plain)).then(|| name.to_owned()).ok_or(());
         match text.split_once(':') {
@@ -86,7 +86,7 @@ impl FromStr for TokenSource {
     }
 }
 
-/// All places where a token may stand. One in any of them will do; two different ones are refused.
+/// All places where a token may be. One of them is enough; two different tokens are refused.
 #[derive(Debug, Clone)]
 pub struct TokenSources(Box<[TokenSource]>);
 
@@ -94,7 +94,7 @@ impl TokenSources {
     /// Reads `auth.token_from`.
     ///
     /// # Errors
-    /// The first entry that is no source.
+    /// The first entry that is not a source.
     pub fn compile(texts: &[String]) -> Result<Self, Fault> {
         let source = |(at, text): (usize, &String)| {
             text.parse().map_err(|()| {
@@ -111,8 +111,8 @@ impl TokenSources {
     /// The token in the head of a request.
     ///
     /// # Errors
-    /// `auth.invalid` where a place is there twice (two `Authorization` headers, a cookie or query parameter
-    /// repeated), where two places have different tokens, and for a token longer than [`TOKEN_MAX_BYTES`].
+    /// `auth.invalid` if a place is repeated (two `Authorization` headers, a cookie or query parameter twice),
+    /// if two places have different tokens, and for a token longer than [`TOKEN_MAX_BYTES`].
     pub fn from_request(&self, request: &Parts) -> Result<Option<Token>, Refusal> {
         self.0.iter().try_fold(None, |found, source| {
             let token = match source {
@@ -129,8 +129,8 @@ impl TokenSources {
     /// The token in the payload of a CONNECT packet, which is a JSON object or empty.
     ///
     /// # Errors
-    /// `auth.invalid` where a token's field is repeated or neither text nor null, where two fields have different
-    /// tokens, for a token longer than [`TOKEN_MAX_BYTES`], and for what is no JSON object.
+    /// `auth.invalid` if a token's field is repeated or neither text nor null, if two fields have different
+    /// tokens, for a token longer than [`TOKEN_MAX_BYTES`], and for a payload that is not a JSON object.
     pub fn from_connect(&self, auth_json: &[u8]) -> Result<Option<Token>, Refusal> {
         if auth_json.is_empty() || !self.0.iter().any(|source| matches!(source, TokenSource::Connect(_))) {
             return Ok(None);
@@ -146,10 +146,10 @@ impl TokenSources {
         })
     }
 
-    /// The token of a session whose request and CONNECT packet may both have one.
+    /// The token of a session, of which the request and the CONNECT packet may both have one.
     ///
     /// # Errors
-    /// `auth.invalid` for two different tokens: the service might believe the other one.
+    /// `auth.invalid` for two different tokens: the service might use the other one.
     pub fn same(one: Option<Token>, other: Option<Token>) -> Result<Option<Token>, Refusal> {
         match (one, other) {
             (Some(one), Some(other)) if one != other => Err(INVALID),
@@ -157,14 +157,14 @@ impl TokenSources {
         }
     }
 
-    /// The query parameters that may be a token. They are taken out of what the service sees, for URLs are logged. A
-    /// header or a cookie reaches it as it came: the service may read it itself.
+    /// The query parameters that may be a token. They are removed from requests to the service, because URLs are logged.
+    /// A header or a cookie is passed unchanged: the service may read it too.
     pub fn query_keys(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|source| if let TokenSource::Query(name) = source { Some(&**name) } else { None })
     }
 
-    /// The subprotocols a client offers, in its order, without those that are a token or mark one. The service may be
-    /// told these, and one of these may be selected.
+    /// The subprotocols a client offers, in its order, without tokens and the entries that mark them. The service may
+    /// get these, and one of these may be selected.
     #[must_use]
     pub fn subprotocols<'a>(&self, headers: &'a HeaderMap) -> Vec<&'a str> {
         let tokens_too = self.0.contains(&TokenSource::Subprotocol);
@@ -175,8 +175,8 @@ impl TokenSources {
         offered(headers).filter_map(protocol).filter_map(|name| std::str::from_utf8(name).ok()).collect()
     }
 
-    /// The subprotocol to answer a client with for which the service chose none: a browser drops a connection whose
-    /// offer is not taken up, so the mark of its token is.
+    /// The subprotocol to select for a client if the service chose none: a browser closes a connection that selects
+    /// none of its offers, so the mark of its token is selected. `None`: no mark was offered.
     #[must_use]
     pub fn answered_subprotocol(&self, headers: &HeaderMap) -> Option<&'static str> {
         let marked = || offered(headers).any(|entry| matches!(entry, Subprotocol::Mark(_)));
@@ -209,7 +209,7 @@ fn subprotocol(headers: &HeaderMap) -> Result<Option<Token>, Refusal> {
     only(offered(headers).filter_map(token))
 }
 
-/// An entry of `Sec-WebSocket-Protocol` where tokens may stand in it.
+/// An entry of `Sec-WebSocket-Protocol` if tokens may be in it.
 enum Subprotocol<'a> {
     Protocol(&'a [u8]),
     Mark(&'a [u8]),
@@ -231,7 +231,7 @@ fn offered(headers: &HeaderMap) -> impl Iterator<Item = Subprotocol<'_>> {
     })
 }
 
-/// The token in `texts`, if it is the only one: two of a kind are refused even where they are equal.
+/// The token in `texts`, if it is the only one: two are refused even if they are equal.
 fn only<'a>(mut texts: impl Iterator<Item = &'a [u8]>) -> Result<Option<Token>, Refusal> {
     match (texts.next(), texts.next()) {
         (None, _) => Ok(None),
@@ -240,7 +240,7 @@ fn only<'a>(mut texts: impl Iterator<Item = &'a [u8]>) -> Result<Option<Token>, 
     }
 }
 
-/// The entries of a header that is a list, over all its lines. They are bytes: a stray one in somebody else's cookie
+/// The entries of a list header, over all its lines. They are bytes: an invalid byte in another cookie
 /// must not hide the token beside it.
 fn list<'a>(headers: &'a HeaderMap, name: &HeaderName, separator: u8) -> impl Iterator<Item = &'a [u8]> {
     let lines = headers.get_all(name).iter();

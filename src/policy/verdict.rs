@@ -1,54 +1,54 @@
-//! What may become of a packet or a handshake.
+//! The verdict on a packet, and the refusal of a packet or a handshake.
 
 use std::time::{Duration, Instant};
 
-/// What a policy says of one packet. The relay obeys; it decides nothing.
+/// What a policy decides for one packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Send it onward as it came.
+    /// Pass it unchanged.
     Forward,
-    /// Cut it out and say nothing.
+    /// Drop it without an answer.
     Drop(Refusal),
-    /// Cut it out and tell the sender: by the packet's ack where it asks for one, else once in a while.
+    /// Drop it and answer the sender: in the packet's ack if it asks for one, otherwise from time to time.
     Reply {
-        /// What to tell.
+        /// The content of the answer.
         refusal: Refusal,
-        /// A sender who asked for no ack is told no more often than this.
+        /// The least time between two answers to packets without an ack.
         once_per: Duration,
     },
-    /// Leave it, and all behind it, unread until then.
+    /// Read neither it nor what follows it until then.
     Delay {
         /// When to judge it again.
         until: Instant,
     },
-    /// Cut it out and end the session.
+    /// Drop it and end the session.
     Close(Refusal),
 }
 
-/// Why something was refused. `code` is at once what the client reads, the metric label and the log field.
+/// Why something was refused. `code` is the text for the client, the metric label and the log field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
     /// The class of refusal, from which every transport makes its answer.
     pub kind: RefusalKind,
     /// Machine-readable and stable, `auth.expired` for example.
     pub code: &'static str,
-    /// One sentence for the person who reads the answer.
+    /// One sentence for a human reader.
     pub message: &'static str,
-    /// Which `[[rate_limit]]`, counted from 0, where it was one.
+    /// Which `[[rate_limit]]`, counted from 0. `None` if another policy refused.
     pub rule: Option<u8>,
 }
 
-/// The classes of refusal. Closed and small, so that the table of answers is complete by the compiler's word.
+/// The classes of refusal. Few and closed, so that the compiler checks that the table of answers is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalKind {
-    /// No token, or none that holds.
+    /// No token, or no valid one.
     Unauthenticated,
-    /// Known, and not allowed.
+    /// Authenticated, but not allowed.
     Forbidden,
     /// Over a limit.
     TooMany,
     /// Not what the protocol allows.
     Malformed,
-    /// We cannot tell now; the client may try again.
+    /// Not decidable now; the client may try again.
     Unavailable,
 }

@@ -28,11 +28,11 @@ fn keys_and_claims_are_told_with_their_line() {
         (
             "[auth]\nrequired = true\n",
             "2: auth.required is true, but there is no key; give one of auth.secret, auth.public_key and auth.jwks_url, or \
-             set auth.required = false to let everybody in",
+             set auth.required = false to accept every client",
         ),
         (
             "[auth]\nsecret = { env = \"A\" }\njwks_url = \"https://a/\"\n",
-            "3: auth.jwks_url is given beside auth.secret; give one of them",
+            "3: auth.jwks_url is given together with auth.secret; give one of them",
         ),
         (
             "[auth]\nsecret = { env = \"TIDEGATE_NOT_THERE\" }\n",
@@ -59,12 +59,11 @@ fn keys_and_claims_are_told_with_their_line() {
         ),
         (
             "[auth]\nrequired = false\n[auth.forward_claims]\nX-User = \"sub\"\nx-user = \"email\"\n",
-            "5: auth.forward_claims.x-user is there twice, as upper and lower case are the same in header names; keep one \
-             of them",
+            "5: auth.forward_claims.x-user is repeated: upper and lower case are the same in header names; keep one of them",
         ),
         (
             "[auth]\nrequired = false\nforward_claims = { x_user = \"sub\" }\n",
-            "3: auth.forward_claims.x_user is no header name; use letters, digits and hyphens, for example x-user-id",
+            "3: auth.forward_claims.x_user is not a header name; use letters, digits and hyphens, for example x-user-id",
         ),
     ] {
         told(text, message);
@@ -168,7 +167,7 @@ fn limits_and_times_are_told_with_their_line() {
             "5: rate_limit[1].messages is 0; it must be between 1 and 1000000. To turn limits off write rate_limit = []",
         ),
         ("[[rate_limit]]\nper = \"2d\"\n", "4: rate_limit[0].per is \"2d\"; it must be between 1ms and 1d"),
-        ("[limits]\nconnections = 0\n", "4: limits.connections is 0, which lets nobody in"),
+        ("[limits]\nconnections = 0\n", "4: limits.connections is 0, which refuses every connection"),
         ("[limits]\nheader_bytes = \"1B\"\n", "4: limits.header_bytes is 1B; it must be between 1KiB and 1MiB"),
         ("[limits]\nsend_buffer = \"1KB\"\n", "4: limits.send_buffer is 1KB; it must be at least \"64KiB\""),
         (

@@ -107,7 +107,7 @@ async fn what_is_wrong_with_a_changed_file_is_logged_with_its_line() {
         (
             "session.retry_events = []\nauth.forward_claims = { X-User = \"sub\", x-user = \"sub\" }",
             "auth.forward_claims",
-            "auth.forward_claims.x-user is there twice",
+            "auth.forward_claims.x-user is repeated",
         ),
         (
             "auth.forward_claims = {}\ntls.client_ca = \"/nowhere/ca.crt\"",

@@ -1,16 +1,16 @@
-//! What the claims of a verified token have to be: present where they count, and of their type.
+//! Checks the claims of a verified token: presence, type and value.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
-/// 2100-01-01. A later `exp` is a mistake or an attack: milliseconds for seconds, or "for ever".
+/// 2100-01-01. A later `exp` is a mistake or an attack: milliseconds for seconds, or "never".
 const YEAR_2100_SECS: f64 = 4_102_444_800.0;
-/// The longest name of a user, in bytes: it is kept with the session, and in the map of limits per user.
+/// The longest user name, in bytes: it is stored with the session and in the map of limits per user.
 const USER_MAX_BYTES: usize = 256;
 
-/// What is expected of every token.
+/// What every token must have.
 #[derive(Debug, Clone)]
 pub(super) struct Expected {
     pub(super) issuer: Option<String>,
@@ -19,25 +19,25 @@ pub(super) struct Expected {
     pub(super) leeway: Duration,
 }
 
-/// Why claims do not hold.
+/// Why claims are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unfit {
-    /// Something required is missing, of the wrong type, or says something else.
+    /// A required claim is missing, of the wrong type, or has another value.
     Invalid,
-    /// All is well except that it is too late.
+    /// The token has expired; everything else is valid.
     Expired,
 }
 
-/// The claims of a token whose signature holds.
+/// The claims of a token whose signature is valid.
 #[derive(Debug)]
 pub(super) struct Claims(pub(super) Map<String, Value>);
 
 impl Claims {
-    /// Until when the token is good, leeway included. Types are checked as RFC 7519 §4.1 has them.
+    /// When the token expires, leeway included. Types are checked as RFC 7519 §4.1 defines them.
     pub(super) fn check(&self, expected: &Expected, now: SystemTime) -> Result<SystemTime, Unfit> {
         let leeway = expected.leeway;
         let expires_at = self.date("exp")?.ok_or(Unfit::Invalid)? + leeway;
-        // A token of the future may have been stolen from a machine whose clock was set forward.
+        // A token dated in the future may have been stolen from a machine whose clock was set forward.
         for not_later in [self.date("nbf")?, self.date("iat")?].into_iter().flatten() {
             if not_later > now + leeway {
                 return Err(Unfit::Invalid);
@@ -51,8 +51,8 @@ impl Claims {
         if now < expires_at { Ok(expires_at) } else { Err(Unfit::Expired) }
     }
 
-    /// The first of `names` that is there; null is not. One that is there and cannot be a name is an error, not a
-    /// reason to look further: the next one may be somebody else.
+    /// The first of `names` that is present; null counts as absent. A claim that is present and cannot be a name is an
+    /// error: the next one may name another user.
     pub(super) fn user(&self, names: &[String]) -> Result<Option<Box<str>>, Unfit> {
         let present = |name: &String| self.0.get(name).filter(|value| !value.is_null());
         let Some(value) = names.iter().find_map(present) else { return Ok(None) };
@@ -64,7 +64,7 @@ impl Claims {
         if (1..=USER_MAX_BYTES).contains(&user.len()) { Ok(Some(user.into())) } else { Err(Unfit::Invalid) }
     }
 
-    /// The headers for the service. A claim that is missing, an object, an array or no legal value makes none.
+    /// The headers for the service. A claim that is missing, an object, an array or no valid header value is left out.
     pub(super) fn headers(&self, from_claims: &[(HeaderName, String)]) -> Box<[(HeaderName, HeaderValue)]> {
         let header = |(name, claim): &(HeaderName, String)| {
             let text = match self.0.get(claim)? {
@@ -77,7 +77,7 @@ impl Claims {
         from_claims.iter().filter_map(header).collect()
     }
 
-    /// RFC 7519 §2, NumericDate: seconds since 1970, whole or not.
+    /// RFC 7519 §2, NumericDate: seconds since 1970, with or without a fraction.
     fn date(&self, name: &str) -> Result<Option<SystemTime>, Unfit> {
         let Some(value) = self.0.get(name) else { return Ok(None) };
         match value.as_f64() {

@@ -1,4 +1,4 @@
-//! From the table to what verifies: reads the key, and refuses a configuration that would let the wrong ones in.
+//! Compiles `[auth]`: reads the key, and refuses a configuration that would accept forged tokens.
 
 use std::{fs, net::IpAddr, sync::Arc, time::Duration};
 
@@ -20,8 +20,8 @@ use crate::{
 
 /// RFC 7518 §3.2: a shared secret is at least as long as the hash, which is 32 bytes for HS256.
 const SECRET_MIN_BYTES: usize = 32;
-/// Out of secrets that documentation and generators of projects show, and that are copied: Supabase's, those of jwt.io,
-/// those of countless files `.env.example`. Lower case, with hyphens for what is no letter or digit.
+/// Parts of secrets that documentation and project generators show, and that get copied: from Supabase, jwt.io and
+/// countless files `.env.example`. In lower case, with a hyphen for each character that is no letter or digit.
 const EXAMPLE_PHRASES: [&str; 8] = [
     "change-in-production",
     "change-this-in-production",
@@ -32,14 +32,14 @@ const EXAMPLE_PHRASES: [&str; 8] = [
     "valid-string-secret-that-is-at-least",
     "jwt-token-with-at-least-32-characters",
 ];
-/// What mends a secret that can be guessed.
+/// The fix for a secret that can be guessed.
 const BETTER_SECRET: &str =
     "for example with \"openssl rand -base64 48\" (or set auth.allow_weak_secret = true to try things)";
 /// The largest difference between two clocks that a leeway may cover.
 const LEEWAY_MAX: Duration = Duration::from_secs(60);
 
 impl Auth {
-    /// Reads the key from where the table says. `published` are the keys of `auth.jwks_url`, fetched or not yet.
+    /// Reads the key that the table names. `published` holds the keys of `auth.jwks_url`, fetched or not yet.
     ///
     /// # Errors
     /// A key that is missing, unreadable, too weak or unfit for the algorithms; each value out of bounds.
@@ -70,7 +70,7 @@ impl Auth {
 /// Reads the secret that tokens are signed with, and refuses one that can be guessed unless `allow_weak`.
 ///
 /// # Errors
-/// It is not there, too short, or in public examples.
+/// The secret is missing, too short, or from public examples.
 pub fn shared_secret(source: &SecretSource, allow_weak: bool) -> Result<Secret, Fault> {
     let fault = |message: String| Fault::new("auth.secret", message);
     let secret = source.read().map_err(|error| fault(error.to_string()))?;
@@ -79,7 +79,7 @@ pub fn shared_secret(source: &SecretSource, allow_weak: bool) -> Result<Secret, 
         return Err(fault(format!("has {length} bytes; make one of at least {SECRET_MIN_BYTES}, {BETTER_SECRET}")));
     }
     if is_from_an_example(secret.expose()) && !allow_weak {
-        return Err(fault(format!("is one that stands in public examples; make one of your own, {BETTER_SECRET}")));
+        return Err(fault(format!("is a secret from public examples; make one of your own, {BETTER_SECRET}")));
     }
     Ok(secret)
 }
@@ -87,7 +87,7 @@ pub fn shared_secret(source: &SecretSource, allow_weak: bool) -> Result<Secret, 
 /// The address of `auth.jwks_url`: `https`, or `http` on loopback.
 ///
 /// # Errors
-/// Any other.
+/// Any other URL.
 pub fn key_server(url: &str) -> Result<Uri, Fault> {
     let wrong = || {
         let message = format!("is {url:?}; it must be https://, or http:// on loopback, with a host");
@@ -116,7 +116,7 @@ fn bounds(table: &AuthTable, faults: &mut Faults) {
         faults.add("auth.user_claim", message);
     }
     if table.required && table.token_from.is_empty() {
-        let message = "is empty; name where a token stands, for example [\"connect:token\"]";
+        let message = "is empty; name where a token is, for example [\"connect:token\"]";
         faults.add("auth.token_from", message);
     }
 }
@@ -142,11 +142,11 @@ fn keys(table: &AuthTable, algorithms: &[Algorithm], published: &Arc<SharedKeys>
         fit(algorithms, key.algorithms(), setting)?;
         Ok(Keys::Configured(KeySet::configured(key)))
     };
-    let two = |second: &str, first: &str| Err(Fault::new(second, format!("is given beside {first}; give one of them")));
+    let two = |second: &str, first: &str| Err(Fault::new(second, format!("is given together with {first}; give one of them")));
     match (&table.secret, &table.public_key, &table.jwks_url) {
         (None, None, None) if table.required => {
             let message = "is true, but there is no key; give one of auth.secret, auth.public_key and auth.jwks_url, or \
-                           set auth.required = false to let everybody in";
+                           set auth.required = false to accept every client";
             Err(Fault::new("auth.required", message))
         }
         (None, None, None) => Ok(Keys::None),
@@ -185,7 +185,7 @@ fn is_from_an_example(secret: &[u8]) -> bool {
     EXAMPLE_PHRASES.iter().any(|phrase| memchr::memmem::find(&plain, phrase.as_bytes()).is_some())
 }
 
-/// An algorithm the key has no use for is a misunderstanding, and HS beside a public key is an open door.
+/// An algorithm that the key cannot be used for is a mistake; with HS and a public key, any client could sign tokens.
 fn fit(configured: &[Algorithm], usable: &[Algorithm], key: &str) -> Result<(), Fault> {
     match configured.iter().enumerate().find(|(_, algorithm)| !usable.contains(algorithm)) {
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! A token taken apart, before anything in it is believed: RFC 7515 compact serialization.
+//! Parses a token before anything in it is trusted: RFC 7515 compact serialization.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
@@ -6,26 +6,26 @@ use serde_json::{Map, Value};
 
 use super::{key_set::Key, strict_json};
 
-/// The longest name of a key, in bytes.
+/// The longest key ID (`kid`), in bytes.
 const KID_MAX_BYTES: usize = 256;
-/// Header members that change what a token means in ways we do not follow: extensions that have to be understood
+/// Header members that change the meaning of a token and are not supported: critical extensions
 /// (RFC 7515 §4.1.11), a payload that is not encoded (RFC 7797), a compressed one (RFC 7516 §4.1.3).
 const UNSUPPORTED: [&str; 3] = ["crit", "b64", "zip"];
 
-/// The three parts of a token. Keys and addresses of keys in the header (`jwk`, `jku`, `x5u`, `x5c`) are not read.
+/// The three parts of a token. Keys and addresses of keys in the header (`jwk`, `jku`, `x5u`, `x5c`) are ignored.
 #[derive(Debug)]
 pub(super) struct Jws<'a> {
     signed: &'a str,
     claims: &'a str,
     signature: &'a str,
-    /// What the token says it is signed with. The key decides whether that is allowed.
+    /// The algorithm that the token names. The key decides whether it is allowed.
     pub(super) algorithm: Algorithm,
-    /// What the token calls its key.
+    /// The key ID. `None` if the token has none.
     pub(super) kid: Option<String>,
 }
 
 impl<'a> Jws<'a> {
-    /// None for what is no signed token, or one of a kind we do not take.
+    /// `None` for text that is not a signed token of a supported kind.
     pub(super) fn parse(token: &'a str) -> Option<Self> {
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, claims) = signed.split_once('.')?;
@@ -36,7 +36,7 @@ impl<'a> Jws<'a> {
         for (member, value) in object(header)? {
             match (&*member, value) {
                 (unsupported, _) if UNSUPPORTED.contains(&unsupported) => return None,
-                // `none` is no name that this reads.
+                // `none` does not parse as an algorithm.
                 ("alg", Value::String(name)) => algorithm = Some(name.parse().ok()?),
                 ("kid", Value::String(name)) if name.len() <= KID_MAX_BYTES => kid = Some(name),
                 ("alg" | "kid", _) => return None,
@@ -52,7 +52,7 @@ impl<'a> Jws<'a> {
     }
 }
 
-/// The object a part of a token is. Base64 that could be written in another way is refused.
+/// Decodes one part of a token, which is a JSON object. Base64 in a form that is not canonical is refused.
 fn object(part: &str) -> Option<Map<String, Value>> {
     strict_json::object(&URL_SAFE_NO_PAD.decode(part).ok()?)
 }

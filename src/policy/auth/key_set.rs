@@ -1,4 +1,4 @@
-//! The keys that tokens are verified with. Each key says which algorithms it may be used for; a token never does.
+//! The keys that tokens are verified with. Each key states its algorithms; a token never does.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use jsonwebtoken::{
 use serde::Deserialize;
 use serde_json::Value;
 
-/// More keys than any issuer rotates through.
+/// More keys than an issuer needs for rotation.
 const PUBLISHED_KEYS_MAX: usize = 100;
 /// Shorter RSA keys can be factored; longer ones cost too much to verify with.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// A key and what it may be used for.
+/// A key and the algorithms it may be used for.
 #[derive(Debug)]
 pub(super) struct Key {
     material: Material,
@@ -39,27 +39,27 @@ pub struct KeySet {
 
 #[derive(Debug)]
 enum Keys {
-    /// There is no other, so what a token calls its key does not matter.
+    /// The only key, so the token's `kid` is ignored.
     Configured(Arc<Key>),
     /// By `kid`.
     Published(Vec<(Option<String>, Arc<Key>)>),
 }
 
-/// The key for a token, as far as a set can tell.
+/// What one set has for a token.
 #[derive(Debug)]
 pub(super) enum Lookup {
-    /// This one, for the algorithm asked for.
+    /// This key, for the algorithm of the token.
     Found(Arc<Key>),
-    /// The key is there and not for that algorithm; or the token names none where there are several.
+    /// The key exists but not for that algorithm; or the token has no `kid` and the set has several keys.
     Unfit,
-    /// No key of that name; a newer set may have it.
+    /// No key has this `kid`; a newer set may have it.
     Unknown,
 }
 
 /// A published key that is not used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IgnoredKey {
-    /// Its name, where it has one.
+    /// Its `kid`. `None` if it has none.
     pub kid: Option<String>,
     /// Why.
     pub reason: IgnoredReason,
@@ -68,24 +68,24 @@ pub struct IgnoredKey {
 /// Why a published key is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IgnoredReason {
-    /// Not one of RSA, EC and OKP with the members they need. Secrets (`oct`) have no place in public.
-    #[error("it is no RSA, EC or Ed25519 public key")]
+    /// Not RSA, EC or OKP with the members they need. Secret keys (`oct`) must never be published.
+    #[error("it is not an RSA, EC or Ed25519 public key")]
     UnknownType,
-    /// It is meant for encryption, or for an algorithm of encryption.
-    #[error("it is not for verifying signatures")]
+    /// It is for encryption, or for an encryption algorithm.
+    #[error("it is not a key for verifying signatures")]
     OtherUse,
     /// RSA with fewer than 2048 or more than 8192 bits.
-    #[error("its RSA modulus has not 2048 to 8192 bits")]
+    #[error("its RSA modulus does not have 2048 to 8192 bits")]
     RsaSize,
-    /// A curve we do not verify on, or coordinates of the wrong length.
+    /// A curve that is not supported, or coordinates of the wrong length.
     #[error("it is not on P-256, P-384 or Ed25519")]
     Curve,
-    /// Whoever can read the set can sign with it.
-    #[error("it is published with its private part")]
+    /// Every reader of the set could sign tokens with it.
+    #[error("it is published together with its private key")]
     PrivatePart,
 }
 
-/// Why a document is no key set.
+/// Why a document is not a key set.
 #[derive(Debug, thiserror::Error)]
 pub enum KeySetError {
     /// Not RFC 7517 §5.
@@ -94,7 +94,7 @@ pub enum KeySetError {
     /// More than a hundred.
     #[error("the key set has {0} keys; at most {PUBLISHED_KEYS_MAX} are read")]
     TooMany(usize),
-    /// An empty set would refuse everybody.
+    /// An empty set would refuse every token.
     #[error("the key set has no key that can be used ({ignored} ignored)", ignored = .0.len())]
     NoUsableKey(Vec<IgnoredKey>),
 }
@@ -111,7 +111,7 @@ impl Key {
         Self { material: Material::Secret(prepared.into()), algorithms: AlgorithmFamily::Hmac.algorithms().to_vec() }
     }
 
-    /// The public key in a PEM file (RFC 7468 §13, or PKCS#1). None for everything else, private keys and
+    /// The public key in a PEM file (RFC 7468 §13, or PKCS#1). `None` for everything else, private keys and
     /// certificates included.
     pub(super) fn from_pem(pem: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(pem).ok()?;
@@ -119,12 +119,12 @@ impl Key {
         if !public.iter().any(|begin| text.contains(begin)) || text.matches("-----BEGIN").count() != 1 {
             return None;
         }
-        // RSA last: its reader does not look whether a PKCS#1 file is one of RSA.
+        // RSA last: its parser does not check that a PKCS#1 file holds an RSA key.
         let decoding = DecodingKey::from_ec_pem(pem)
             .or_else(|_| DecodingKey::from_ed_pem(pem))
             .or_else(|_| DecodingKey::from_rsa_pem(pem))
             .ok()?;
-        // One way in for every public key: what holds for published ones holds for this one.
+        // Every public key goes through the parser of published keys, so the same checks apply.
         Self::from_jwk(&Jwk::from_decoding_key(&decoding, None).ok()?).ok()
     }
 
@@ -163,12 +163,12 @@ impl Key {
         Ok(Self { material: Material::Public(decoding), algorithms })
     }
 
-    /// What it may be used for.
+    /// The algorithms it may be used for.
     pub(super) fn algorithms(&self) -> &[Algorithm] {
         &self.algorithms
     }
 
-    /// Did this key make `signature`, in base64, of `signed` with this algorithm?
+    /// Whether this key made `signature`, in base64, of `signed` with this algorithm.
     pub(super) fn verifies(&self, signature: &str, signed: &str, algorithm: Algorithm) -> bool {
         if !self.algorithms.contains(&algorithm) {
             return false;
@@ -189,11 +189,11 @@ impl KeySet {
         Self { keys: Keys::Configured(Arc::new(key)), ignored: Vec::new() }
     }
 
-    /// Reads a JSON Web Key Set (RFC 7517 §5). Each key stands for itself: one we cannot use is left out and reported
+    /// Reads a JSON Web Key Set (RFC 7517 §5). An unusable key does not affect the others: it is skipped and reported
     /// in [`KeySet::ignored`].
     ///
     /// # Errors
-    /// [`KeySetError`] where that leaves no key, or the document is no key set.
+    /// [`KeySetError`] if no key is left, or the document is not a key set.
     pub fn from_jwks(document: &[u8]) -> Result<Self, KeySetError> {
         #[derive(Deserialize)]
         struct Document {
@@ -217,13 +217,13 @@ impl KeySet {
         Ok(Self { keys: Keys::Published(keys), ignored })
     }
 
-    /// The published keys that are not used, for the log.
+    /// The published keys that are skipped, for the log.
     #[must_use]
     pub fn ignored(&self) -> &[IgnoredKey] {
         &self.ignored
     }
 
-    /// How many keys can be used.
+    /// The number of usable keys.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a set without a key is never made")]
     pub fn len(&self) -> usize {
@@ -233,7 +233,7 @@ impl KeySet {
         }
     }
 
-    /// The key a token was signed with, by what its header says: the name of the key and the algorithm.
+    /// The key that a token was signed with, by the key ID and the algorithm in its header.
     pub(super) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Lookup {
         let fit = |key: &Arc<Key>| key.algorithms.contains(&algorithm).then(|| Lookup::Found(Arc::clone(key)));
         match (&self.keys, kid) {

@@ -1,14 +1,14 @@
-//! Why a token opens no session, in the words a client hears.
+//! Why a token is refused, with the text for the client.
 
 use crate::policy::verdict::{Refusal, RefusalKind};
 
-/// No token came, and one is needed.
+/// No token was sent, and one is required.
 pub const MISSING: Refusal = unauthenticated("auth.missing", "Authentication token required");
-/// The token is not good, was not found in the one place it should be in, or there are two. Why is not told.
+/// The token is invalid, is not in the one place it should be in, or there are two. The client is not told which.
 pub const INVALID: Refusal = unauthenticated("auth.invalid", "Invalid authentication token");
-/// The token was good.
+/// The token was valid and has expired.
 pub const EXPIRED: Refusal = unauthenticated("auth.expired", "Invalid authentication token");
-/// There are no keys to verify a token with, and none can be fetched now.
+/// No key is available to verify a token with, and none can be fetched now.
 pub const KEYS_UNAVAILABLE: Refusal = Refusal {
     kind: RefusalKind::Unavailable,
     code: "auth.keys_unavailable",
@@ -20,12 +20,12 @@ const fn unauthenticated(code: &'static str, message: &'static str) -> Refusal {
     Refusal { kind: RefusalKind::Unauthenticated, code, message, rule: None }
 }
 
-/// Why a token opens no session, or not yet.
+/// Why a token is refused, or not decided yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthError {
-    /// It does not, for this reason.
+    /// It is refused, for this reason.
     Refused(Refusal),
-    /// Its key is unknown, and the issuer is being asked. Ask again in a moment; the answer is there within seconds.
+    /// Its key is unknown and is being fetched. Ask again in a moment; the answer is known within seconds.
     KeysPending,
 }
 

@@ -1,4 +1,4 @@
-//! The key set that an issuer publishes, shared between those who verify and the one who fetches it.
+//! The key set that an issuer publishes, shared between the verifiers and the fetcher.
 
 use std::{
     fmt,
@@ -12,11 +12,11 @@ use super::{
     refusals::{AuthError, INVALID, KEYS_UNAVAILABLE},
 };
 
-/// The newest key set, and what is known of getting a newer one.
+/// The newest key set, and the state of the fetch for a newer one.
 ///
-/// Verifiers ask for keys; a token whose key is unknown makes them want a newer set, and the fetcher is woken. The
-/// fetcher says when it begins, what came of it, and when it has rested: between a fetch that was wanted and the end
-/// of the rest an unknown key is final, so made-up key names cannot make it fetch more often.
+/// Verifiers look up keys; a token with an unknown key requests a newer set and wakes the fetcher. The fetcher reports
+/// when it begins, its result, and the end of its rest. From the end of a requested fetch to the end of the rest an
+/// unknown key is refused, so that made-up key IDs cannot cause more fetches.
 pub struct SharedKeys {
     state: RwLock<State>,
     wake: Box<dyn Fn() + Send + Sync>,
@@ -39,13 +39,13 @@ enum Fetch {
 }
 
 impl SharedKeys {
-    /// No keys yet. `wake` is called, on the thread of a verifier, when a fetch is wanted.
+    /// No keys yet. `wake` is called, on the thread of a verifier, when a fetch is requested.
     #[must_use]
     pub fn new(wake: Box<dyn Fn() + Send + Sync>) -> Self {
         Self { state: RwLock::default(), wake }
     }
 
-    /// For the fetcher: is a fetch wanted? If so it counts as begun.
+    /// For the fetcher: whether a fetch is requested. If so it counts as begun.
     #[must_use]
     pub fn refresh_wanted(&self) -> bool {
         let mut state = self.write();
@@ -57,40 +57,40 @@ impl SharedKeys {
         wanted
     }
 
-    /// For the fetcher: a fetch begins that nobody wanted.
+    /// For the fetcher: a scheduled fetch begins, which no token has requested.
     pub fn refresh_begins(&self) {
         self.write().fetch = Fetch::Running;
     }
 
-    /// For the fetcher: this is the newest set. It replaces the one before at once and whole.
+    /// For the fetcher: this is the newest set. It replaces the previous one as a whole.
     pub fn loaded(&self, keys: KeySet) {
         let mut state = self.write();
         (state.keys, state.fetch, state.last_failed) = (Some(Arc::new(keys)), Fetch::Idle, false);
     }
 
-    /// For the fetcher: it had no answer that can be used. The set before stays.
+    /// For the fetcher: the fetch has failed, or gave no usable set. The previous set stays.
     pub fn failed(&self) {
         let mut state = self.write();
         (state.fetch, state.last_failed) = (Fetch::Idle, true);
     }
 
-    /// For the fetcher: an unknown key may be a reason to fetch again.
+    /// For the fetcher: the rest is over, and an unknown key may request a fetch again.
     pub fn rested(&self) {
         self.write().resting = false;
     }
 
-    /// For the fetcher: the set is too old to be believed.
+    /// For the fetcher: the set is too old to be trusted.
     pub fn forget(&self) {
         self.write().keys = None;
     }
 
-    /// Is there a key set? Without one nobody can be let in.
+    /// Whether there is a key set. Without one no token can be verified.
     #[must_use]
     pub fn ready(&self) -> bool {
         self.read().keys.is_some()
     }
 
-    /// The key for a token that says so in its header.
+    /// The key for a token, by its header.
     pub(super) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, AuthError> {
         if let Some(decided) = decided(&self.read(), kid, algorithm) {
             return decided;
@@ -123,7 +123,7 @@ impl SharedKeys {
     }
 }
 
-/// What the set at hand says, unless a newer one may say something else.
+/// The answer of the current set. `None` if a newer set may answer otherwise.
 fn decided(state: &State, kid: Option<&str>, algorithm: Algorithm) -> Option<Result<Arc<Key>, AuthError>> {
     match state.keys.as_ref()?.find(kid, algorithm) {
         Lookup::Found(key) => Some(Ok(key)),
@@ -133,7 +133,7 @@ fn decided(state: &State, kid: Option<&str>, algorithm: Algorithm) -> Option<Res
 }
 
 impl Default for SharedKeys {
-    /// Keys that nobody fetches: for a configuration without `auth.jwks_url`, or one that is only checked.
+    /// Keys that are never fetched: for a configuration without `auth.jwks_url`, or one that is only checked.
     fn default() -> Self {
         Self::new(Box::new(|| ()))
     }
@@ -204,11 +204,11 @@ mod tests {
         assert!(keys.refresh_wanted());
         keys.loaded(set("b"));
         assert_eq!(outcome(&keys, "b"), Ok(()));
-        assert_eq!(outcome(&keys, "a"), REFUSED, "a removed key is gone at once");
+        assert_eq!(outcome(&keys, "a"), REFUSED, "a removed key is refused at once");
     }
 
     #[test]
-    fn while_the_issuer_is_away_known_keys_hold_and_unknown_ones_are_not_judged() {
+    fn while_the_issuer_is_down_known_keys_verify_and_unknown_ones_are_unavailable() {
         let keys = SharedKeys::default();
         keys.loaded(set("a"));
         assert_eq!(outcome(&keys, "b"), PENDING);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fetch_that_nobody_wanted_is_followed_by_one_that_somebody_wants() {
+    fn after_a_scheduled_fetch_a_token_can_request_one() {
         let keys = SharedKeys::default();
         keys.refresh_begins();
         keys.loaded(set("a"));

@@ -1,4 +1,4 @@
-//! Tokens good and bad against keys of every kind. `support` mints them, `tokens` and `compile` judge.
+//! Valid and invalid tokens against keys of every kind. `support` makes them, `tokens` and `compile` check them.
 
 mod compile;
 pub(super) mod support;

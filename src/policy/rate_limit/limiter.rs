@@ -37,34 +37,34 @@ impl Limiter {
         Self(RateLimiter::direct_with_clock(quota, CallersClock))
     }
 
-    /// Of which so many are left.
+    /// An allowance with this many left.
     pub(super) fn with_left(quota: Quota, left: u32, now: Instant) -> Self {
         let limiter = Self::new(quota, now);
         if let Some(used) = NonZeroU32::new(quota.messages.get().saturating_sub(left)) {
-            // As many as the whole burst are always there.
+            // A new limiter always has its whole burst.
             let _ = limiter.0.check_n(used);
         }
         limiter
     }
 
-    /// Uses everything that is left: how many that were.
+    /// Uses everything that is left, and returns how many that were.
     pub(super) fn use_up(&self, now: Instant) -> u32 {
         CallersClock::set(now);
         let takes =
             |count: u32| NonZeroU32::new(count).is_some_and(|count| matches!(self.0.check_n(count), Ok(Ok(()))));
-        // Each power of two at most once, from the greatest on.
+        // Each power of two at most once, from the largest on.
         (0..u32::BITS).rev().map(|bit| 1 << bit).filter(|count| takes(*count)).sum()
     }
 
-    /// Uses one, or says when there will be one.
+    /// Uses one. The error is the time when one is available.
     pub(super) fn check(&self, now: Instant) -> Result<(), Instant> {
         CallersClock::set(now);
         self.0.check().map_err(|not_until| CallersClock::instant(not_until.earliest_possible()))
     }
 }
 
-/// governor asks a clock and takes no time as an argument. This one says what its caller has just told it, in nanoseconds
-/// since the first moment that it was told.
+/// governor reads a clock and takes no time as an argument. This clock returns the time that its caller has just set,
+/// in nanoseconds since the first time that was set.
 #[derive(Debug, Clone, Copy)]
 struct CallersClock;
 
@@ -75,7 +75,7 @@ thread_local! {
 }
 
 impl CallersClock {
-    /// The packets of one receive come at one moment, which is reckoned once.
+    /// The packets of one receive share one instant, which is converted once.
     fn set(now: Instant) {
         if NOW.get().is_none_or(|(known, _)| known != now) {
             let beginning = BEGINNING.get_or_init(|| now);

@@ -1,4 +1,4 @@
-//! The allowances of users and addresses, found when a session opens and held by it, so that judging looks nothing up.
+//! The allowances of users and addresses, looked up when a session opens, so that judging needs no look-up.
 
 use std::{
     collections::HashMap,
@@ -9,18 +9,18 @@ use std::{
 use super::limiter::{Limiter, Quota};
 use crate::policy::network::Network;
 
-/// How many users and addresses are counted one by one. Those beyond share one allowance per rule, so that whoever
-/// brings ever new addresses gains nothing by it and memory has a bound: some 20 MB.
+/// How many users and addresses are counted one by one. Further ones share one allowance per rule, so that new
+/// addresses gain nothing and memory has a bound: about 20 MB.
 const ENTRIES_MAX: usize = 100_000;
 
-/// Whose packets an allowance is for.
+/// What an allowance belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Counted {
     User(Box<str>),
     Network(Network),
 }
 
-/// One allowance for each rule and each user or address that has a session, or had one of late.
+/// One allowance for each rule and each user or address that has a session, or had one recently.
 #[derive(Debug)]
 pub(super) struct SharedMeters(Mutex<Entries>);
 
@@ -28,14 +28,14 @@ pub(super) struct SharedMeters(Mutex<Entries>);
 struct Entries {
     /// By rule.
     counted: Box<[HashMap<Counted, Entry>]>,
-    /// By rule; made when it is first needed.
+    /// By rule; made on first use.
     overflow: Box<[Option<Arc<Limiter>>]>,
 }
 
 #[derive(Debug)]
 struct Entry {
     limiter: Arc<Limiter>,
-    /// Since when no session was seen to hold it.
+    /// Since when no session holds it. `None` while one does.
     unused_since: Option<Instant>,
 }
 
@@ -64,7 +64,7 @@ impl SharedMeters {
         let mut entries = self.lock();
         for (rule, counted) in entries.counted.iter_mut().enumerate() {
             counted.retain(|_, entry| {
-                // New holders are made under the lock, so a lone one stays alone while we look.
+                // New holders are made under the lock, so a single one stays single during this check.
                 let held = Arc::strong_count(&entry.limiter) > 1;
                 entry.unused_since = if held { None } else { entry.unused_since.or(Some(now)) };
                 entry.unused_since.is_none_or(|since| now.saturating_duration_since(since) < per(rule))
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn an_allowance_is_kept_while_somebody_holds_it_and_one_window_longer() {
+    fn an_allowance_is_kept_while_a_session_holds_it_and_one_window_longer() {
         let (meters, start) = (SharedMeters::new(1), Instant::now());
         let sweep = |secs| {
             meters.sweep(start + Duration::from_secs(secs), |_| Duration::from_secs(60));

@@ -1,4 +1,4 @@
-//! Rules as sessions meet them, on a clock of our own.
+//! Rules as sessions use them, on a clock of the test.
 
 use proptest::prelude::*;
 
@@ -23,7 +23,7 @@ fn forwarded(limits: &RateLimits, meters: &Meters, attempts: u32, now: Instant) 
 }
 
 #[test]
-fn a_hundred_packets_pass_and_the_next_one_is_told_so() {
+fn a_hundred_packets_pass_and_the_next_one_is_answered() {
     let (limits, now) = (limits(&[RateLimitTable::default()]), Instant::now());
     let meters = limits.open(None, ip("192.0.2.1"), now);
     assert_eq!(forwarded(&limits, &meters, 100, now), 100);
@@ -47,11 +47,11 @@ fn one_more_passes_after_each_interval_and_all_after_the_window() {
     assert_eq!(forwarded(&limits, &meters, 5, after(600)), 1);
     assert_eq!(forwarded(&limits, &meters, 5, after(1800)), 2);
     assert_eq!(forwarded(&limits, &meters, 200, after(1800 + 60_000)), 100);
-    assert_eq!(forwarded(&limits, &meters, 200, after(1800)), 0, "a clock that went back gives nothing");
+    assert_eq!(forwarded(&limits, &meters, 200, after(1800)), 0, "a clock that went back refills nothing");
 }
 
 #[test]
-fn each_rule_says_what_becomes_of_the_packet() {
+fn each_rule_decides_what_happens_to_a_packet_over_it() {
     let now = Instant::now();
     for exceeded in [Exceeded::Reply, Exceeded::Drop, Exceeded::Delay, Exceeded::Close] {
         let limits = limits(&[RateLimitTable { exceeded, ..rule(2, 10) }]);
@@ -86,7 +86,7 @@ fn a_rule_counts_the_events_it_names_and_the_first_to_refuse_answers() {
         };
     assert_eq!(judge("agent:learn"), None);
     assert_eq!(judge("agent:learn"), Some(0));
-    assert_eq!(judge("agent:unlisted"), Some(0), "a name without a slot is matched by itself");
+    assert_eq!(judge("agent:unlisted"), Some(0), "a name without a slot is matched as text");
     assert_eq!(judge("tutor"), Some(0));
     assert_eq!(judge("chat"), None);
     assert_eq!(judge(""), None);
@@ -98,12 +98,12 @@ fn a_rule_counts_the_events_it_names_and_the_first_to_refuse_answers() {
 fn users_and_addresses_share_a_limit_over_their_sessions() {
     let now = Instant::now();
     let at = [ip("192.0.2.1"), ip("192.0.2.2"), ip("::ffff:192.0.2.1"), ip("2001:db8::1"), ip("2001:db8::2")];
-    let (ada, bob, nobody) = (Some("ada"), Some("bob"), None);
+    let (ada, bob, anonymous) = (Some("ada"), Some("bob"), None);
     for (scope, one, other, shared) in [
         (Scope::Connection, (ada, at[0]), (ada, at[0]), false),
         (Scope::User, (ada, at[0]), (ada, at[1]), true),
         (Scope::User, (ada, at[0]), (bob, at[0]), false),
-        (Scope::User, (nobody, at[0]), (nobody, at[0]), false),
+        (Scope::User, (anonymous, at[0]), (anonymous, at[0]), false),
         (Scope::Ip, (ada, at[0]), (bob, at[0]), true),
         (Scope::Ip, (ada, at[0]), (ada, at[1]), false),
         (Scope::Ip, (ada, at[0]), (ada, at[2]), true),
@@ -118,7 +118,7 @@ fn users_and_addresses_share_a_limit_over_their_sessions() {
 }
 
 #[test]
-fn who_comes_again_within_the_window_finds_the_limit_as_it_was() {
+fn a_user_who_reconnects_within_the_window_has_the_same_limit_as_before() {
     let (limits, now) = (limits(&[RateLimitTable { scope: Scope::User, ..rule(10, 60) }]), Instant::now());
     let meters = limits.open(Some("ada"), ip("192.0.2.1"), now);
     assert_eq!(forwarded(&limits, &meters, 20, now), 10);
@@ -172,7 +172,7 @@ fn rules_have_bounds() {
 }
 
 proptest! {
-    /// In any span of time, however packets, sessions and pauses follow one another, no more than `messages` pass at
+    /// In any span of time, for any order of packets, sessions and pauses, no more than `messages` pass at
     /// once and one for each interval.
     #[test]
     fn never_more_pass_than_the_rule_says(

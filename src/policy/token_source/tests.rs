@@ -1,4 +1,4 @@
-//! Every place a token may stand in, and every way to have two of them.
+//! Every place where a token may be, and every way to have two of them.
 
 use http::Request;
 
@@ -146,13 +146,13 @@ fn a_browser_that_offers_only_a_token_has_its_mark_answered() {
 }
 
 #[test]
-fn the_forwarder_learns_what_to_take_out() {
+fn query_parameters_that_may_be_tokens_are_listed() {
     let sources = sources(&["connect:token", "query:token", "cookie:session", "query:jwt"]);
     assert_eq!(sources.query_keys().collect::<Vec<_>>(), ["token", "jwt"]);
 }
 
 #[test]
-fn a_source_that_is_none_is_an_error() {
+fn an_entry_that_is_not_a_source_is_an_error() {
     for text in ["", "token", "query", "query:", "connect:", "header:x", "cookie:a b", "query:a%62", "Header"] {
         let list = ["header".to_owned(), text.to_owned()];
         assert_eq!(TokenSources::compile(&list).unwrap_err().key, "auth.token_from[1]", "{text}");

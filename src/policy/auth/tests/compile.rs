@@ -1,4 +1,4 @@
-//! Which configurations are refused, and with what words.
+//! Which configurations are refused, and with which message.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
     units::{Period, SecretSource},
 };
 
-/// What is wrong with a table that has one fault.
+/// The message for a table that has one fault.
 fn refused(table: &AuthTable) -> String {
     let faults = Auth::compile(table, &Arc::new(SharedKeys::default())).unwrap_err();
     assert_eq!(faults.len(), 1, "{faults:?}");
@@ -30,7 +30,7 @@ fn with_secret(secret: &[u8]) -> AuthTable {
 }
 
 #[test]
-fn without_a_key_nothing_starts_that_requires_one() {
+fn required_tokens_need_a_key() {
     refuses(&AuthTable::default(), "auth.required is true, but there is no key; give one of auth.secret");
     let optional = AuthTable { required: false, ..AuthTable::default() };
     assert!(Auth::compile(&optional, &Arc::default()).is_ok());
@@ -41,7 +41,7 @@ fn a_secret_that_can_be_guessed_is_refused() {
     refuses(&with_secret(&[b'x'; 31]), "auth.secret has 31 bytes; make one of at least 32");
     refuses(&with_secret(b""), "auth.secret: the secret in the file ");
     let of_jwt_io = b"a-string-secret-at-least-256-bits-long";
-    refuses(&with_secret(of_jwt_io), "auth.secret is one that stands in public examples; make one of your own");
+    refuses(&with_secret(of_jwt_io), "auth.secret is a secret from public examples; make one of your own");
     let weak = |secret| AuthTable { allow_weak_secret: true, ..with_secret(secret) };
     assert!(Auth::compile(&weak(b"dev"), &Arc::default()).is_ok());
     assert!(Auth::compile(&weak(of_jwt_io), &Arc::default()).is_ok());
@@ -94,7 +94,7 @@ fn values_out_of_bounds_are_refused() {
     refuses(&AuthTable { user_claim: vec![], ..HMAC.table() }, "auth.user_claim is empty");
     refuses(&AuthTable { token_from: vec![], ..HMAC.table() }, "auth.token_from is empty");
     let two_keys = AuthTable { public_key: Some(file(&RSA.public)), ..HMAC.table() };
-    refuses(&two_keys, "auth.public_key is given beside auth.secret; give one of them");
+    refuses(&two_keys, "auth.public_key is given together with auth.secret; give one of them");
     let forwarded = |names: &[&str]| AuthTable {
         forward_claims: names.iter().map(|&name| (name.to_owned(), "sub".to_owned())).collect(),
         ..HMAC.table()
@@ -103,13 +103,13 @@ fn values_out_of_bounds_are_refused() {
         refuses(&forwarded(&[name]), &format!("auth.forward_claims.{name} is a header with a meaning of its own"));
     }
     for name in ["x user", "", "x_user"] {
-        refuses(&forwarded(&[name]), &format!("auth.forward_claims.{name} is no header name"));
+        refuses(&forwarded(&[name]), &format!("auth.forward_claims.{name} is not a header name"));
     }
-    refuses(&forwarded(&["x-user", "X-User"]), "auth.forward_claims.x-user is there twice");
+    refuses(&forwarded(&["x-user", "X-User"]), "auth.forward_claims.x-user is repeated");
 }
 
 #[test]
-fn keys_are_fetched_only_where_nobody_can_change_them_on_the_way() {
+fn keys_are_fetched_over_https_or_loopback_only() {
     for (url, allowed) in [
         ("https://issuer.test/.well-known/jwks.json", true),
         ("http://localhost:8080/jwks", true),
@@ -130,7 +130,7 @@ fn keys_are_fetched_only_where_nobody_can_change_them_on_the_way() {
 }
 
 #[test]
-fn an_error_says_how_to_mend_it_and_not_what_the_secret_is() {
+fn an_error_names_the_fix_and_never_the_secret() {
     let error = shared_secret(&SecretSource::File(file(b"canary")), false).unwrap_err().to_string();
     assert!(error.contains("auth.secret") && error.contains("openssl rand") && !error.contains("canary"), "{error}");
 }

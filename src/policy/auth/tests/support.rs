@@ -1,4 +1,4 @@
-//! Keys, and tokens minted with them: also such as no honest library would mint.
+//! Keys, and tokens signed with them, including tokens that no correct library would make.
 
 use std::{
     path::PathBuf,
@@ -111,7 +111,7 @@ pub(crate) fn header(algorithm: &str) -> String {
     json!({ "alg": algorithm, "typ": "JWT" }).to_string()
 }
 
-/// Claims that are good for an hour, with `more` on top.
+/// Claims that are valid for an hour, with `more` added.
 pub(crate) fn claims(more: &Value) -> String {
     let mut claims = json!({ "exp": NOW_SECS + 3600, "sub": "ada" });
     claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -122,7 +122,7 @@ pub(crate) fn auth(table: &AuthTable) -> Auth {
     Auth::compile(table, &Arc::new(SharedKeys::default())).unwrap()
 }
 
-/// What becomes of this token now.
+/// The result of verifying this token now.
 pub(crate) fn verify(auth: &Auth, token: &str) -> Result<Identity, AuthError> {
     auth.authenticate(Token::read(token).unwrap().as_ref(), now())
 }

@@ -1,4 +1,4 @@
-//! Which tokens hold, and which only look as if.
+//! Which tokens are valid, and which only look valid.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const ALGORITHMS: [&str; 12] =
     ["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
 
 #[test]
-fn a_token_of_every_kind_of_key_holds() {
+fn a_token_of_every_kind_of_key_is_valid() {
     for signer in [&*HMAC, &*RSA, &*P256, &*P384, &*ED25519] {
         let token = signer.mint(&header(&format!("{:?}", signer.algorithm)), &claims(&json!({})));
         let identity = verify(&auth(&signer.table()), &token).unwrap();
@@ -51,7 +51,7 @@ fn the_key_and_not_the_token_decides_on_the_algorithm() {
                 );
             }
         }
-        // The family would fit, and the signature is good; it is not configured.
+        // The family would fit, and the signature is valid; the algorithm is not configured.
         if signer.algorithm == Algorithm::RS256 {
             for other in [Algorithm::RS384, Algorithm::PS256] {
                 let token = signer.mint_as(other, &header(&format!("{other:?}")), &claims(&json!({})));
@@ -62,7 +62,7 @@ fn the_key_and_not_the_token_decides_on_the_algorithm() {
 }
 
 #[test]
-fn a_token_without_a_signature_is_none() {
+fn a_token_without_a_signature_is_refused() {
     let auth = auth(&HMAC.table());
     let signed = HMAC.mint(&header("HS256"), &claims(&json!({})));
     let (unsigned, signature) = signed.rsplit_once('.').unwrap();
@@ -72,7 +72,7 @@ fn a_token_without_a_signature_is_none() {
         let bare = token.rsplit_once('.').unwrap().0;
         assert_eq!(verify(&auth, &format!("{bare}.")), Err(REFUSED), "{alg} without signature");
     }
-    // The last two bits of the last of 43 characters stand for nothing, so that a lenient decoder reads the same bytes.
+    // The last two bits of the last of 43 characters carry no data, so that a lenient decoder reads the same bytes.
     let (but_last, last) = signature.split_at(signature.len() - 1);
     let same_bytes = format!("{but_last}{}", char::from(last.as_bytes()[0] + 1));
     for token in [
@@ -262,7 +262,7 @@ fn no_token_is_refused_only_where_one_is_required() {
     let optional = auth(&AuthTable { required: false, ..HMAC.table() });
     let anonymous = optional.authenticate(None, now()).unwrap();
     assert_eq!((anonymous.user(), anonymous.expires_at()), (None, None));
-    assert_eq!(verify(&optional, "x"), Err(REFUSED), "a bad token is worse than none");
+    assert_eq!(verify(&optional, "x"), Err(REFUSED), "an invalid token is refused even where none is required");
     let nameless = HMAC.mint(&header("HS256"), &claims(&json!({ "sub": null })));
     assert_eq!(verify(&optional, &nameless).unwrap().user(), None);
     let off = auth(&AuthTable { required: false, ..AuthTable::default() });
