@@ -1,4 +1,4 @@
-//! Acks in flight: what a client waits for, and for how long; what the service waits for, and under which number.
+//! Acks in flight: those the client waits for, with the time of the event; those the service waits for, renumbered.
 
 use std::{
     collections::VecDeque,
@@ -10,28 +10,29 @@ use crate::{
     session::snapshot::{AcksData, WaitingData},
 };
 
-/// As many packets of one session are known to wait for their ack; more pass, unmeasured, and fail in silence.
+/// At most so many packets of one session are tracked until their ack; more pass, but are not measured and fail
+/// silently.
 const WAITING_MAX: usize = 1024;
 
-/// What an idle session keeps allocated.
+/// The capacity that an idle session keeps.
 const KEPT_CAPACITY: usize = 16;
 
-/// Acks in flight in one session, both ways.
+/// Acks in flight in one session, in both directions.
 #[derive(Debug, Default)]
 pub struct Acks {
     /// Oldest first: acks mostly come in the order of the events.
     waiting: VecDeque<Waiting>,
     owed_by_client: u32,
-    /// The service numbers from 0 in each of its lives; for the client its numbers go on from here.
+    /// The service numbers from 0 after each restart; its number 0 is this one for the client.
     base: u64,
-    /// One above the highest number that the client has been asked by.
+    /// One above the highest ack id that the client has got.
     next: u64,
 }
 
 /// A packet of the client that waits for its ack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
-    /// Its number.
+    /// Its ack id.
     pub id: u64,
     /// The number of its namespace.
     pub namespace: u8,
@@ -39,14 +40,14 @@ pub struct Waiting {
     since: Instant,
 }
 
-/// What is to become of an ack of the client.
+/// What happens to an ack of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAck {
-    /// It answers this number of the service.
+    /// It answers this ack id of the service.
     Answers(u64),
-    /// The service that asked is gone.
+    /// It answers a service that has been lost since.
     Stale,
-    /// Nobody asked, and it must not pass, for acks are not limited.
+    /// The service has not asked for it. It must not pass, because acks are not limited.
     Unknown,
 }
 
@@ -59,14 +60,14 @@ impl Acks {
         }
     }
 
-    /// The service acknowledged: which event, and how long it took.
+    /// The service acknowledged: the event, and how long the ack took. `None` for an ack that is not tracked.
     #[inline]
     pub fn service_answers(&mut self, namespace: u8, id: u64, now: Instant) -> Option<(EventSlot, Duration)> {
         let waiting = self.take(namespace, id)?;
         Some((waiting.slot, now.saturating_duration_since(waiting.since)))
     }
 
-    /// This ack will not come. False: nobody waits for it.
+    /// Stops waiting for this ack. False: it is not tracked.
     pub fn give_up(&mut self, namespace: u8, id: u64) -> bool {
         self.take(namespace, id).is_some()
     }
@@ -84,7 +85,7 @@ impl Acks {
         waiting
     }
 
-    /// The service sent an event that asks for an ack: the number for the client, where that is another one.
+    /// The service sent an event that asks for an ack. `None`: the client gets the same ack id.
     pub fn service_asks(&mut self, id: u64) -> Option<u64> {
         self.owed_by_client = self.owed_by_client.saturating_add(1);
         let for_client = self.base.saturating_add(id);
@@ -92,7 +93,7 @@ impl Acks {
         (self.base > 0).then_some(for_client)
     }
 
-    /// Do numbers of the service mean something else to the client?
+    /// Whether ack ids of the service differ from those that the client gets.
     #[must_use]
     pub const fn are_renumbered(&self) -> bool {
         self.base > 0
@@ -108,7 +109,8 @@ impl Acks {
         ClientAck::Answers(asked)
     }
 
-    /// The service is gone: what it asked is asked no more. What waits for it comes back, but for what `stays`.
+    /// The service is lost: answers to it are stale from now on. Returns the packets that wait for an ack, except those
+    /// that `stays` keeps.
     pub fn service_lost(&mut self, mut stays: impl FnMut(&Waiting) -> bool) -> Vec<Waiting> {
         self.base = self.next;
         self.owed_by_client = 0;
@@ -140,7 +142,7 @@ impl Acks {
         Self { waiting: waiting.collect(), owed_by_client: 0, base: saved.base, next: saved.next }
     }
 
-    /// A namespace was left: its acks will not come.
+    /// The session has left a namespace: its acks will not come.
     pub fn forget(&mut self, namespace: u8) {
         self.waiting.retain(|w| w.namespace != namespace);
     }
@@ -151,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ack_is_settled_once_and_in_its_namespace() {
+    fn an_ack_counts_once_and_in_its_namespace() {
         let start = Instant::now();
         let mut acks = Acks::default();
         acks.client_asks(0, 7, EventSlot::OTHER, start);
@@ -164,22 +166,22 @@ mod tests {
     }
 
     #[test]
-    fn an_ack_nobody_asked_for_is_known() {
+    fn an_ack_that_the_service_has_not_asked_for_is_unknown() {
         let mut acks = Acks::default();
         assert_eq!(acks.client_answers(0), ClientAck::Unknown);
-        assert_eq!(acks.service_asks(0), None, "as long as the service lives, its numbers stand");
+        assert_eq!(acks.service_asks(0), None, "ack ids are unchanged until the service is lost");
         assert_eq!(acks.client_answers(0), ClientAck::Answers(0));
         assert_eq!(acks.client_answers(0), ClientAck::Unknown);
     }
 
     #[test]
-    fn the_answer_to_a_service_that_is_gone_does_not_reach_the_next() {
+    fn the_answer_to_a_lost_service_does_not_reach_the_next() {
         let mut acks = Acks::default();
         acks.service_asks(0);
         acks.service_asks(4);
         acks.service_lost(|_| false);
         assert!(acks.are_renumbered());
-        assert_eq!(acks.service_asks(0), Some(5), "not 0, which the client may yet answer");
+        assert_eq!(acks.service_asks(0), Some(5), "not 0, which the client may still answer");
         assert_eq!(acks.client_answers(4), ClientAck::Stale);
         assert_eq!(acks.client_answers(5), ClientAck::Answers(0));
         acks.service_lost(|_| false);
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_a_service_that_is_gone_comes_back() {
+    fn packets_that_wait_for_a_lost_service_are_returned() {
         let now = Instant::now();
         let mut acks = Acks::default();
         acks.client_asks(0, 1, EventSlot::OTHER, now);
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_measured_is_bounded_and_given_back() {
+    fn the_tracked_acks_are_bounded_and_their_memory_is_freed() {
         let now = Instant::now();
         let mut acks = Acks::default();
         for id in 0..10_000 {

@@ -1,4 +1,4 @@
-//! What each side hears of a refusal or an end: one table.
+//! What each side gets for a refusal or an end: one table.
 
 use crate::{
     policy::verdict::{Refusal, RefusalKind},
@@ -9,10 +9,10 @@ use crate::{
     },
 };
 
-/// A WebSocket Close: the code, or none for a Close without a body, and the reason.
+/// A WebSocket Close: its code and reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Close<'a> {
-    /// RFC 6455 §7.4; none: a Close without a body, which the peer reads as 1005.
+    /// RFC 6455 §7.4. `None`: a Close without a body, which the peer reads as 1005.
     pub code: Option<CloseCode>,
     /// At most 123 bytes.
     pub reason: &'a str,
@@ -23,13 +23,13 @@ impl<'a> Close<'a> {
         Self { code: Some(code), reason }
     }
 
-    /// What one side said in its Close, passed on to the other.
+    /// The Close of one side, as the other side gets it.
     const fn passed_on(code: CloseCode, reason: &'a str) -> Self {
         if code.may_be_sent() { Self::new(code, reason) } else { Self { code: None, reason: "" } }
     }
 }
 
-/// What the client hears; `reason` is what the side said that closed.
+/// The Close for the client; `reason` is the text of the side that closed.
 #[must_use]
 pub const fn to_client(ended: Ended, reason: &str) -> Close<'_> {
     match ended {
@@ -54,7 +54,7 @@ pub const fn to_client(ended: Ended, reason: &str) -> Close<'_> {
     }
 }
 
-/// The last packet of a session that polls: a Noop lets a client go that has left by itself.
+/// The last packet for a client that polls: a Noop ends the poll of a client that has closed the session itself.
 #[must_use]
 pub const fn to_poll(ended: Ended) -> EnginePacket {
     match ended {
@@ -63,17 +63,17 @@ pub const fn to_poll(ended: Ended) -> EnginePacket {
     }
 }
 
-/// Does it wait for a poll to come? engine.io forgets at once whoever broke a rule or was heard no more: the next poll
-/// hears that the session is unknown. The poll of a client that leaves may arrive behind its goodbye.
+/// Whether the last packet waits for a poll. engine.io forgets a session at once after a broken rule or a ping timeout:
+/// the next poll gets "session unknown". After a Close by the client, its poll may arrive behind the Close.
 #[must_use]
 pub const fn awaits_poll(ended: Ended) -> bool {
     !matches!(ended, Ended::ClientLost | Ended::ClientFrame(..) | Ended::ClientPacket(_) | Ended::PingTimeout)
 }
 
-/// The answer to the payload in which a session ended.
+/// The answer to the POST in which a session ended.
 ///
 /// # Errors
-/// Its packets did not all arrive.
+/// Not all of its packets arrived.
 pub const fn to_post(ended: Ended) -> Result<(), EngineError> {
     match ended {
         Ended::ClientClosed(_) => Ok(()),
@@ -82,7 +82,7 @@ pub const fn to_post(ended: Ended) -> Result<(), EngineError> {
     }
 }
 
-/// What the service hears; `reason` is what the side said that closed.
+/// The Close for the service; `reason` is the text of the side that closed.
 #[must_use]
 pub const fn to_service(ended: Ended, reason: &str) -> Close<'_> {
     match ended {
@@ -105,10 +105,10 @@ const fn refusal_code(refusal: Refusal) -> CloseCode {
 /// The body of every rate-limit refusal. Clients depend on this text.
 pub const RATE_LIMITED: &str = r#"{"error":"Rate limit exceeded. Please slow down.","rateLimited":true}"#;
 
-/// The body of the ack of an event that was on its way when the service went away.
+/// The body of the ack of an event that was in flight when the service was lost.
 pub const SERVICE_RESTARTED: &str = r#"{"error":"Service restarted","retriable":true}"#;
 
-/// The event that tells a Socket.IO client of a refused packet for which it asked no ack.
+/// The event that reports a refused packet to a Socket.IO client if the packet asked for no ack.
 pub const RATE_LIMITED_EVENT: &str = "rate_limited";
 
 /// The same for a plain WebSocket client.

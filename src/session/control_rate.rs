@@ -1,4 +1,4 @@
-//! How many WebSocket control frames one side may send: a ping costs an answer.
+//! How many WebSocket control frames one side may send: each ping is answered.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_passes_a_flood_does_not_and_a_steady_ping_always_does() {
+    fn a_burst_passes_a_flood_does_not_and_a_steady_ping_does() {
         let start = Instant::now();
         let mut rate = ControlRate::new(start);
         assert_eq!((0..1000).filter(|_| rate.admits(start)).count(), BURST as usize);

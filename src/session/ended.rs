@@ -1,11 +1,11 @@
-//! Why a session ended, and whose doing it was.
+//! Why a session ended, and which side caused it.
 
 use crate::{policy::verdict::Refusal, session::message::Side, wire::websocket::close::CloseCode};
 
-/// Whose doing it was.
+/// Which side caused the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The client left, broke a rule, or was not heard any more.
+    /// The client left, broke a rule, or stopped answering.
     Client,
     /// The service closed, broke a rule, or could not be reached.
     Service,
@@ -33,11 +33,11 @@ pub enum Ended {
     ClientPacket(&'static str),
     /// A policy closes the session.
     Refused(Refusal),
-    /// The token ran out.
+    /// The token expired.
     TokenExpired,
-    /// No answer to a ping.
+    /// The client did not answer a ping.
     PingTimeout,
-    /// No namespace joined in time.
+    /// The client joined no namespace in time.
     ConnectTimeout,
     /// No packet from either side for `idle_timeout`.
     IdleTimeout,
@@ -49,26 +49,27 @@ pub enum Ended {
     ServiceLost,
     /// The service could not be reached.
     ServiceUnreachable,
-    /// The service answered the handshake, and did not want this client.
+    /// The service answered the handshake and refused this client.
     ServiceRefused,
-    /// The service that came back speaks another subprotocol than the client was told.
+    /// The service that is back has chosen another subprotocol than before.
     ServiceChanged,
     /// The service broke a rule of WebSocket (RFC 6455).
     ServiceFrame(CloseCode, &'static str),
     /// The service broke a rule of Engine.IO or Socket.IO.
     ServiceFault(&'static str),
-    /// The service reads too slowly, or does not ping any more.
+    /// The service reads too slowly, or has stopped pinging.
     ServiceSlow,
     /// More packets waited for the service than `[session]` allows.
     QueueFull,
-    /// This node is drained.
+    /// The operator drains this node.
     Drained,
-    /// A defect of ours; the panic is in the log.
+    /// A defect of Tidegate; the panic is in the log.
     Panicked,
 }
 
 impl Ended {
-    /// This side broke a rule of RFC 6455. The label is as coarse as the close code, for what a peer sends is no label.
+    /// This side broke a rule of RFC 6455. The label is as coarse as the close code, because peers must not choose
+    /// labels.
     #[must_use]
     pub const fn broken_frame(by: Side, code: CloseCode) -> Self {
         let rule = match code {
@@ -113,8 +114,8 @@ impl Ended {
         }
     }
 
-    /// Has only the client's connection gone, so that it may come back? A page that is left says 1001, a network that
-    /// is lost says nothing, and official clients that give up a connection name no code.
+    /// Whether only the client's connection is lost, so that the client may come back. A page that is left closes with
+    /// 1001, a lost network sends no Close, and official clients that give up a connection send no code.
     #[must_use]
     pub fn client_may_return(self) -> bool {
         match self {
@@ -124,8 +125,8 @@ impl Ended {
         }
     }
 
-    /// Has only the service gone, so that a client may wait for it to come back? One that objects to what the client
-    /// said (RFC 6455 §7.4.1) would object again.
+    /// Whether only the service is lost, so that the client may wait for it. A service that rejects what the client
+    /// sent (RFC 6455 §7.4.1) would reject it again.
     #[must_use]
     pub fn service_may_return(self) -> bool {
         const OBJECTIONS: [CloseCode; 5] = [
@@ -142,7 +143,7 @@ impl Ended {
         }
     }
 
-    /// Whose doing it was.
+    /// Which side caused the end.
     #[must_use]
     pub const fn fault(self) -> Fault {
         match self {
@@ -172,7 +173,7 @@ impl Ended {
         }
     }
 
-    /// Is it a fault to be counted in `websocket_errors_total`, and not an ordinary end?
+    /// Whether it counts in `websocket_errors_total`, and is not an ordinary end.
     #[must_use]
     pub const fn is_error(self) -> bool {
         !matches!(
@@ -206,13 +207,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_that_objects_is_not_waited_for() {
+    fn a_session_does_not_wait_for_a_service_that_rejects_it() {
         let closes = |code| Ended::ServiceClosed(code).service_may_return();
         for code in [CloseCode::NO_STATUS, CloseCode::NORMAL, CloseCode::GOING_AWAY, CloseCode::RESTART] {
-            assert!(closes(code), "{code:?}: it goes, or goes down");
+            assert!(closes(code), "{code:?}: it closes normally, or goes down");
         }
         for code in [CloseCode::TOO_BIG, CloseCode::POLICY, CloseCode::PROTOCOL, CloseCode::INVALID_PAYLOAD] {
-            assert!(!closes(code), "{code:?}: it would do so again");
+            assert!(!closes(code), "{code:?}: it would close again");
         }
         assert!(Ended::ServiceLost.service_may_return() && !Ended::ServiceRefused.service_may_return());
     }
@@ -221,6 +222,6 @@ mod tests {
     fn a_page_that_is_left_does_not_come_back() {
         assert!(Ended::ClientLost.client_may_return() && Ended::ClientClosed(CloseCode::NO_STATUS).client_may_return());
         assert!(!Ended::ClientClosed(CloseCode::GOING_AWAY).client_may_return());
-        assert!(!Ended::ClientPacket("rule").client_may_return(), "whoever breaks a rule is sent away");
+        assert!(!Ended::ClientPacket("rule").client_may_return(), "a client that breaks a rule is disconnected");
     }
 }

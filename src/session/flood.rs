@@ -1,5 +1,5 @@
-//! A budget for what no rate limit counts: refusing a client's messages and verifying its tokens. A client that uses it
-//! up is slowed down, and closed if that goes on.
+//! A budget for what no rate limit counts: refusing a client's messages and verifying its tokens. A client that spends
+//! all of it is slowed down, and closed if it goes on.
 
 use std::time::{Duration, Instant};
 
@@ -11,16 +11,16 @@ const REFUSAL: u32 = 1;
 /// The cost of a CONNECT, for which a signature is verified.
 const JOIN: u32 = 20;
 
-/// One unit comes back after each step: a thousand times what a refusal takes.
+/// One unit comes back after each step: a thousand times as long as a refusal takes.
 const STEP: Duration = Duration::from_millis(1);
 
 /// Units that may be spent at once: a thousand refusals, fifty namespaces.
 const BURST: u32 = 1000;
 
-/// How long a client waits that has spent everything.
+/// How long a client waits that has spent all of its budget.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// A client that keeps spending everything is closed after this time.
+/// A client that keeps spending all of its budget is closed after this time.
 const LASTING: Duration = Duration::from_secs(5);
 
 /// What one client has left of its budget.
@@ -29,7 +29,7 @@ pub(super) struct Flood {
     budget: Gcra,
     /// When the client may go on. In the past, or `None`: now.
     paused_until: Option<Instant>,
-    /// Since when the client spends everything. `None` once the whole budget is back.
+    /// Since when the client has spent all of its budget. `None` once the whole budget is back.
     spent_at: Option<Instant>,
 }
 
@@ -39,7 +39,7 @@ impl Flood {
         Self { budget: Gcra::new(now), paused_until: None, spent_at: None }
     }
 
-    /// A message is refused, or means nothing.
+    /// A message is refused or ignored.
     pub(super) fn refuse(&mut self, now: Instant) {
         self.spend(REFUSAL, now);
     }
@@ -59,13 +59,13 @@ impl Flood {
         }
     }
 
-    /// Until when the client's messages wait. `None` if they do not.
+    /// Until when the client's messages wait. `None`: they do not wait.
     #[inline]
     pub(super) fn pause(&self, now: Instant) -> Option<Instant> {
         self.paused_until.filter(|until| *until > now)
     }
 
-    /// Whether the client has spent everything for so long that it is to be closed.
+    /// Whether the client has kept spending all of its budget for so long that it has to be closed.
     pub(super) fn lasts(&self, now: Instant) -> bool {
         self.spent_at.is_some_and(|at| now.saturating_duration_since(at) >= LASTING)
     }
@@ -75,7 +75,7 @@ impl Flood {
 mod tests {
     use super::*;
 
-    /// How many of so many refusals, and how long they take.
+    /// How many refusals pass before the flood ends, and how long they take.
     fn refused(flood: &mut Flood, count: u32, start: Instant) -> (u32, Duration) {
         let mut now = start;
         for done in 0..count {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_that_does_not_end_is_ended() {
+    fn a_flood_that_does_not_stop_ends_the_session() {
         let start = Instant::now();
         let (some, took) = refused(&mut Flood::new(start), 1_000_000, start);
         assert!(some < 7000, "{some}");

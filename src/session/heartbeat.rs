@@ -1,17 +1,17 @@
-//! Heartbeat towards the client, on our own clock: Engine.IO v4 `2` and `3`, or WebSocket ping and pong.
+//! Heartbeat towards the client, on Tidegate's own clock: Engine.IO v4 `2` and `3`, or WebSocket ping and pong.
 
 use std::time::{Duration, Instant};
 
 /// When the next ping is due, or the answer to the last one.
 #[derive(Debug)]
 pub struct Heartbeat {
-    /// The next ping where none is unanswered, else when the answer must be there.
+    /// When the next ping is due or, after a ping, when its answer is due.
     due: Instant,
     asked_at: Option<Instant>,
     rtt: Option<Duration>,
 }
 
-/// What a heartbeat wants.
+/// What to do for the heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beat {
     /// Nothing yet.
@@ -29,14 +29,14 @@ impl Heartbeat {
         Self { due: now + interval, asked_at: None, rtt: None }
     }
 
-    /// When [`beat`](Self::beat) has something to say.
+    /// When [`beat`](Self::beat) has something to do.
     #[must_use]
     pub const fn due(&self) -> Instant {
         self.due
     }
 
-    /// What is to be done now. Where a ping goes a little late the answer is still due a timeout after the ping was, as
-    /// the client was told; it has most of the timeout in any case.
+    /// What to do now. The answer is due a timeout after the ping was due, as the client was told, even if the ping
+    /// goes a little late; the client has most of the timeout in any case.
     pub fn beat(&mut self, now: Instant, timeout: Duration) -> Beat {
         if now < self.due {
             return Beat::Wait;
@@ -49,14 +49,14 @@ impl Heartbeat {
         Beat::Ping
     }
 
-    /// The client sent something: while an answer is awaited, it has that much longer.
+    /// The client sent something: an answer that is awaited gets that much more time.
     pub fn heard(&mut self, now: Instant, timeout: Duration) {
         if self.asked_at.is_some() {
             self.due = now + timeout;
         }
     }
 
-    /// The client answered a ping: how long it took. None where nothing was asked.
+    /// The client answered a ping: the round trip. `None` if no ping was sent.
     pub fn answered(&mut self, now: Instant, interval: Duration) -> Option<Duration> {
         let rtt = now.saturating_duration_since(self.asked_at.take()?);
         self.due = now + interval;
@@ -88,7 +88,7 @@ mod tests {
         let answered = pinged + Duration::from_millis(40);
         assert_eq!(heartbeat.answered(answered, INTERVAL), Some(Duration::from_millis(40)));
         assert_eq!(heartbeat.due(), answered + INTERVAL);
-        assert_eq!(heartbeat.answered(answered, INTERVAL), None, "an unasked answer is none");
+        assert_eq!(heartbeat.answered(answered, INTERVAL), None, "a pong without a ping does not count");
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_says_nothing_is_dead_and_one_that_talks_is_not() {
+    fn a_silent_client_times_out_and_one_that_sends_does_not() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::new(start, INTERVAL);
         let pinged = start + INTERVAL;

@@ -1,4 +1,4 @@
-//! `[session]`: what a session does while the service is away, or the client.
+//! `[session]`: what a session does while the service is down or the client is absent.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,39 +13,39 @@ use crate::{
     wire::socketio::peek::PacketHead,
 };
 
-/// `[session]`: when the service goes away, or the client.
+/// `[session]`: what happens while the service is down or the client is absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionTable {
-    /// How long a client stays connected while the service is away, and its packets wait. `"0s"`: not at all.
+    /// How long a client stays connected while the service is down, and its packets wait. `"0s"`: not at all.
     pub hold: Period,
-    /// How long the service's leg stays while the client is away, and what the client misses is kept; `"2m"` is a good
-    /// value. The client hears every event of it when it comes back, and its `recovered` is true. Each event gets its
-    /// number as one more argument, as with `connectionStateRecovery` of socket.io; for a service that has that on,
-    /// nothing is done here. `"0s"`: not at all.
+    /// How long the service's leg stays while the client is absent, and the events for the client are kept; `"2m"` is a
+    /// good value. The client gets all of them when it comes back, and its `recovered` is true. Each event gets its
+    /// number as one more argument, as with `connectionStateRecovery` of socket.io; if the service has that turned on,
+    /// nothing is kept here. `"0s"`: not at all.
     pub resume: Period,
-    /// So many packets of one session may wait.
+    /// At most this many packets of one session may wait.
     pub queue_packets: u32,
-    /// So many bytes of one session may wait.
+    /// At most this many bytes of one session may wait.
     pub queue_bytes: ByteSize,
-    /// So many bytes of all sessions may wait.
+    /// At most this many bytes of all sessions may wait.
     pub queue_total: ByteSize,
-    /// What becomes of a session whose queue is full.
+    /// What happens to a session whose queue is full.
     pub overflow: Overflow,
-    /// How often a packet is sent again whose ack was lost with the service.
+    /// How often a packet is sent again if its ack was lost with the service.
     pub retries: u8,
-    /// Events that are sent again: names, or patterns with `*`. They must do no harm twice. The acks of all others fail
-    /// with `{"error":"Service restarted","retriable":true}`.
+    /// Events that are sent again: names, or patterns with `*`. The service must accept them twice. The acks of all
+    /// others fail with `{"error":"Service restarted","retriable":true}`.
     pub retry_events: Vec<String>,
-    /// When the service is back, so many sessions a second go back to it, of the whole node.
+    /// After an outage, this many sessions a second dial the service again, of the whole node.
     pub pace: u32,
 }
 
-/// What becomes of a session whose queue is full.
+/// What happens to a session whose queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Overflow {
-    /// It is closed; the client comes back by itself.
+    /// It is closed; the client reconnects by itself.
     Close,
     /// The oldest packet is dropped; an ack it asked for fails.
     DropOldest,
@@ -67,30 +67,30 @@ impl Default for SessionTable {
     }
 }
 
-/// The same, ready for use.
+/// The compiled table.
 #[derive(Debug, Clone)]
 pub struct HoldRules {
-    /// How long a client stays; none: not at all.
+    /// How long a client stays connected while the service is down. `None`: not at all.
     pub hold: Option<Duration>,
-    /// How long a session stays without its client; none: not at all.
+    /// How long a session stays while its client is absent. `None`: not at all.
     pub resume: Option<Duration>,
     /// Of the queue of one session.
     pub bounds: QueueBounds,
-    /// What becomes of a session whose queue is full.
+    /// What happens to a session whose queue is full.
     pub overflow: Overflow,
     /// How often a packet is sent again.
     pub retries: u8,
-    /// Which events are.
+    /// Which events are sent again.
     pub retry_events: Arc<Patterns>,
-    /// So many sessions a second go back to the service, of the whole node.
+    /// After an outage, this many sessions a second dial the service again, of the whole node.
     pub pace: u32,
 }
 
 impl HoldRules {
-    /// As the table says.
+    /// Compiles the table.
     ///
     /// # Errors
-    /// An entry of `retry_events` that is no pattern.
+    /// An entry of `retry_events` that is not a pattern.
     pub fn compile(table: &SessionTable) -> Result<Self, Fault> {
         let retry_events = Patterns::compile("session.retry_events", &table.retry_events)?;
         Ok(Self {
@@ -107,7 +107,7 @@ impl HoldRules {
         })
     }
 
-    /// Is this packet sent again if its ack is lost?
+    /// Whether this packet is sent again if its ack is lost.
     #[must_use]
     pub fn sends_again(&self, head: &PacketHead<'_>) -> bool {
         if self.retries == 0 || self.hold.is_none() || self.retry_events.is_empty() {

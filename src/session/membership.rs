@@ -1,14 +1,14 @@
-//! Where a session stands with one namespace.
+//! The membership of a session in one namespace.
 
 use serde::{Deserialize, Serialize};
 
-/// Where a session stands with one namespace.
+/// The membership of a session in one namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Membership {
-    /// Never asked for, refused, or left.
+    /// Never joined, refused, or left.
     #[default]
     Apart,
-    /// CONNECT was sent to the service, its answer is awaited.
+    /// CONNECT was sent to the service; its answer is awaited.
     Connecting,
     /// The service answered with a socket id.
     Joined,

@@ -1,4 +1,4 @@
-//! The namespaces of one session: asked for, joined, left.
+//! The namespaces of one session: connecting, joined, left.
 
 use std::borrow::Cow;
 
@@ -29,20 +29,20 @@ struct Entry {
     memory: Option<Box<Memory>>,
 }
 
-/// What it takes to join a namespace again, at a service that has forgotten the session.
+/// What is needed to join a namespace again, at a service that does not know the session.
 #[derive(Debug, Default)]
 struct Memory {
     /// The JSON of the client's CONNECT, which may hold its token.
     connect: Zeroizing<Vec<u8>>,
-    /// By which the client knows itself there; none before the first answer.
+    /// The client's socket id there. `None` before the first answer.
     socket_id: Option<Box<str>>,
-    /// Connection state recovery: the secret by which the service knows the session again, ...
+    /// Connection state recovery: the secret by which the service recognizes the session, ...
     pid: Option<Box<str>>,
-    /// ... and the last event that the client got.
+    /// ... and the offset of the last event that the client got.
     offset: Option<Box<str>>,
-    /// Of an event whose attachments are still coming.
+    /// The offset of an event whose attachments are still coming.
     offset_to_come: Option<Box<str>>,
-    /// CONNECT was said again, the answer is awaited.
+    /// CONNECT was sent again; its answer is awaited.
     asked_again: bool,
 }
 
@@ -69,9 +69,9 @@ impl Entry {
 /// What the service's answer to CONNECT means for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answered {
-    /// It has joined, or has another socket id than before: it must hear that.
+    /// The client has joined, or has another socket id than before: it must get this answer.
     News,
-    /// The service knows it still: to the client nothing has happened.
+    /// The service still knows the session: nothing changes for the client.
     Recovered,
 }
 
@@ -85,7 +85,7 @@ struct Joined<'a> {
 }
 
 impl Namespaces {
-    /// The number of a namespace the session is not apart from, and where it stands with it.
+    /// The number and the membership of a namespace. `None` if the session is apart from it.
     #[must_use]
     #[inline]
     pub fn find(&self, name: &str) -> Option<(u8, Membership)> {
@@ -97,7 +97,7 @@ impl Namespaces {
         Some((number, self.entry(number)?.membership))
     }
 
-    /// CONNECT passes, with this JSON or none: false when the session has [`NAMESPACES_MAX`] already.
+    /// A CONNECT passes, with this JSON or none. False: the session already has [`NAMESPACES_MAX`].
     pub fn connecting(&mut self, name: &str, connect: &[u8]) -> bool {
         let memory = Memory { connect: Zeroizing::new(connect.to_vec()), ..Memory::default() };
         let entry = Entry { membership: Membership::Connecting, memory: Some(Box::new(memory)) };
@@ -113,7 +113,7 @@ impl Namespaces {
         true
     }
 
-    /// The service accepted, with this JSON. None: nobody awaits that.
+    /// The service accepted, with this JSON. `None`: no answer was awaited.
     pub fn joined(&mut self, name: &str, answer: &[u8]) -> Option<Answered> {
         let number = self.number(name)?;
         let entry = self.entry_mut(number)?;
@@ -123,7 +123,7 @@ impl Namespaces {
         let Ok(Joined { sid, pid }) = serde_json::from_slice(answer) else { return asked.then_some(Answered::News) };
         let recovered = memory.socket_id.as_deref() == Some(&*sid);
         if !recovered {
-            // Offsets count anew with another socket.
+            // Another socket starts its offsets again.
             *memory.as_mut() = Memory { connect: std::mem::take(&mut memory.connect), ..Memory::default() };
             memory.socket_id = Some(sid.into());
         }
@@ -131,14 +131,14 @@ impl Namespaces {
         asked.then_some(if recovered { Answered::Recovered } else { Answered::News })
     }
 
-    /// Refused, or left by either side; the number it had, and where the session stood with it.
+    /// The namespace was refused, or left by either side: the number and the membership it had.
     pub fn left(&mut self, name: &str) -> Option<(u8, Membership)> {
         let number = self.number(name)?;
         let entry = std::mem::take(self.entry_mut(number)?);
         Some((number, entry.membership))
     }
 
-    /// The service is another one, or has forgotten: the CONNECT packets to say to it, in the order of joining.
+    /// The service no longer knows the session: the CONNECT packets to send to it, in the order of joining.
     pub fn ask_again(&mut self) -> Vec<Vec<u8>> {
         let root = std::iter::once(("/", &mut self.root));
         let others = self.others.iter_mut().map(|(name, entry)| (&**name, entry));
@@ -155,20 +155,20 @@ impl Namespaces {
         packets
     }
 
-    /// Has every CONNECT been answered that was said again?
+    /// Whether every CONNECT that was sent again has been answered.
     #[must_use]
     pub fn all_answered(&self) -> bool {
         !self.entries().any(|entry| entry.memory.as_ref().is_some_and(|memory| memory.asked_again))
     }
 
-    /// Does the service number the events of this namespace, so that it can say which ones a client has missed?
+    /// Whether the service numbers the events of this namespace, so that it can tell which ones a client has missed.
     #[must_use]
     pub fn numbers_events(&self, name: &str) -> bool {
         let entry = self.number(name).and_then(|number| self.entry(number));
         entry.and_then(|entry| entry.memory.as_ref()).is_some_and(|memory| memory.pid.is_some())
     }
 
-    /// The number of the last event that the client got.
+    /// The offset of the last event that the client got.
     pub fn got(&mut self, name: &str, offset: &str) {
         let entry = self.number(name).and_then(|number| self.entry_mut(number));
         if let Some(memory) = entry.and_then(|entry| entry.memory.as_mut()) {
@@ -176,7 +176,7 @@ impl Namespaces {
         }
     }
 
-    /// The number of an event that the client gets when all of it has come, which is [said](Self::got_whole).
+    /// The offset of an event that the client gets once [all of it](Self::got_whole) has come.
     pub fn gets(&mut self, name: &str, offset: &str) {
         let entry = self.number(name).and_then(|number| self.entry_mut(number));
         if let Some(memory) = entry.and_then(|entry| entry.memory.as_mut()) {
@@ -184,14 +184,14 @@ impl Namespaces {
         }
     }
 
-    /// The attachments of an event have come.
+    /// All attachments of an event have come.
     pub fn got_whole(&mut self, number: u8) {
         if let Some(memory) = self.entry_mut(number).and_then(|entry| entry.memory.as_mut()) {
             memory.offset = memory.offset_to_come.take().or_else(|| memory.offset.take());
         }
     }
 
-    /// By which the client knows itself in this namespace; empty before the service has said it.
+    /// The client's socket id in this namespace; empty before the service has sent it.
     #[must_use]
     pub fn socket_id(&self, name: &str) -> &str {
         let entry = self.number(name).and_then(|number| self.entry(number));
@@ -199,13 +199,13 @@ impl Namespaces {
         memory.and_then(|memory| memory.socket_id.as_deref()).unwrap_or_default()
     }
 
-    /// The numbers of those with which the session stands so.
+    /// The numbers of the namespaces with this membership.
     pub fn numbers(&self, membership: Membership) -> impl Iterator<Item = u8> {
         let numbered = (0..).zip(self.entries());
         numbered.filter(move |(_, entry)| entry.membership == membership).map(|(number, _)| number)
     }
 
-    /// The name of this number.
+    /// The name of the namespace with this number.
     #[must_use]
     pub fn name(&self, number: u8) -> Option<&str> {
         match usize::from(number).checked_sub(1) {
@@ -214,13 +214,13 @@ impl Namespaces {
         }
     }
 
-    /// Is there none asked for or joined?
+    /// Whether no namespace is connecting or joined.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries().all(|entry| entry.membership == Membership::Apart)
     }
 
-    /// The names of those joined.
+    /// The names of the joined namespaces.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let root = (self.root.membership == Membership::Joined).then_some("/");
         let others = self.others.iter().filter(|(_, entry)| entry.membership == Membership::Joined);
@@ -234,7 +234,7 @@ impl Namespaces {
         root.chain(others).map(|(name, entry)| entry.save(name)).collect()
     }
 
-    /// The namespaces that were [saved](Self::save). `None` where there are none, or more than [`NAMESPACES_MAX`].
+    /// The namespaces that were [saved](Self::save). `None` if there are none, or more than [`NAMESPACES_MAX`].
     pub(super) fn load(saved: Vec<NamespaceData>) -> Option<Self> {
         let mut entries = saved.into_iter().map(|saved| (saved.name.clone(), Entry::load(saved)));
         let (_, root) = entries.next()?;
@@ -278,14 +278,14 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_is_asked_for_joined_and_left() {
+    fn a_namespace_is_connected_joined_and_left() {
         let mut namespaces = Namespaces::default();
         assert!(namespaces.is_empty());
         for name in ["/", "/chat"] {
             assert!(namespaces.connecting(name, b""));
             assert_eq!(namespaces.find(name).map(|(_, m)| m), Some(Membership::Connecting));
             assert_eq!(joined(&mut namespaces, name, "a"), Some(Answered::News));
-            assert_eq!(joined(&mut namespaces, name, "a"), None, "a second answer was not awaited");
+            assert_eq!(joined(&mut namespaces, name, "a"), None, "no second answer is awaited");
         }
         assert_eq!(namespaces.names().collect::<Vec<_>>(), ["/", "/chat"]);
         assert_eq!((namespaces.name(0), namespaces.name(1)), (Some("/"), Some("/chat")));
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn their_number_is_bounded_and_places_are_used_again() {
+    fn namespaces_are_bounded_and_their_numbers_are_reused() {
         let mut namespaces = Namespaces::default();
         assert!(namespaces.connecting("/", b""));
         for i in 1..NAMESPACES_MAX {
@@ -309,11 +309,11 @@ mod tests {
     }
 
     #[test]
-    fn another_service_is_asked_again_with_what_the_client_said() {
+    fn another_service_gets_the_connect_packets_of_the_client_again() {
         let mut namespaces = Namespaces::default();
         namespaces.connecting("/", br#"{"token":"t"}"#);
         namespaces.connecting("/chat", b"");
-        assert!(namespaces.all_answered(), "the first time it is the client who asks");
+        assert!(namespaces.all_answered(), "the first CONNECT is the client's own");
         joined(&mut namespaces, "/", "a");
         namespaces.joined("/chat", br#"{"sid":"b","pid":"p"}"#);
         assert!(namespaces.numbers_events("/chat") && !namespaces.numbers_events("/"));
@@ -324,7 +324,7 @@ mod tests {
         let packets: Vec<_> = packets.iter().map(|packet| String::from_utf8_lossy(packet)).collect();
         assert_eq!(packets, [r#"40{"token":"t"}"#, r#"40/chat,{"pid":"p","offset":"7-0"}"#]);
         assert!(!namespaces.all_answered());
-        assert_eq!(namespaces.names().count(), 2, "the client is in them all the while");
+        assert_eq!(namespaces.names().count(), 2, "the client stays in both");
         assert_eq!(joined(&mut namespaces, "/", "other"), Some(Answered::News));
         assert_eq!(namespaces.joined("/chat", br#"{"sid":"b","pid":"p"}"#), Some(Answered::Recovered));
         assert!(namespaces.all_answered());

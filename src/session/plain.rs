@@ -1,4 +1,4 @@
-//! A plain WebSocket route: messages, named by a JSON field where the route says so.
+//! A plain WebSocket route: messages, named by a JSON field if the route names one.
 
 use std::sync::Arc;
 
@@ -25,48 +25,47 @@ use crate::{
     },
 };
 
-/// What a message is called that has no name of its own.
+/// The event name of a message that has no name of its own.
 pub const MESSAGE: &str = "message";
 
-/// What becomes of a client when the service is lost.
+/// What happens to a client when the service is lost.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnUpstreamLoss {
-    /// It is closed with 1012, after what the service had sent. The client comes back by itself.
+    /// It is closed with 1012, after the last message of the service. The client reconnects by itself.
     #[default]
     Close,
-    /// It stays, and its messages wait, as `[session]` says.
+    /// It stays connected, and its messages wait, as `[session]` says.
     Hold,
 }
 
-/// What the sessions of a route obey.
+/// The rules for the sessions of a route.
 #[derive(Debug, Default, Clone)]
 pub struct PlainRules {
     /// The field of a JSON message that names the event.
     pub event_field: Option<Box<str>>,
-    /// What becomes of a client when the service is lost.
+    /// What happens to a client when the service is lost.
     pub on_upstream_loss: OnUpstreamLoss,
-    /// What another service is told first of a client that stayed.
+    /// What the next service gets first, for a client that stayed.
     pub replay: ReplayRules,
 }
 
 impl PlainRules {
-    /// Whether every message must be seen whole before it can be judged.
+    /// Whether every message must be complete before it can be judged.
     #[must_use]
     pub const fn reads_messages(&self) -> bool {
         self.event_field.is_some()
     }
 
-    /// Whether the service may be lost without the client. Then only a message that is here to its end is passed on, either
-    /// way.
+    /// Whether clients stay when the service is lost. If so, only messages that are complete pass, in both directions.
     fn holds(&self) -> bool {
         self.on_upstream_loss == OnUpstreamLoss::Hold
     }
 
-    /// What a text message calls itself. `None`: it is a [`MESSAGE`] like any other.
+    /// The event that a text message names. `None`: it is a [`MESSAGE`] like any other.
     ///
     /// # Errors
-    /// The field is there more than once. The service reads one of the two, and it cannot be known which.
+    /// The field is repeated. The service reads one of the two values, and it is unknown which.
     fn event_of<'a>(&self, message: &Message<'a>) -> Result<Option<EventName<'a>>, NamedTwice> {
         let Some(field) = self.event_field.as_ref().filter(|_| message.opcode == OpCode::Text) else { return Ok(None) };
         match json::top_level_string(message.bytes, field) {
@@ -77,21 +76,21 @@ impl PlainRules {
     }
 }
 
-/// A message has the field that names its event more than once.
+/// A message repeats the field that names its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct NamedTwice;
 
-/// What the service of a plain route speaks: messages of any kind.
+/// The state of a session on a plain route: messages of any kind.
 #[derive(Debug)]
 pub(super) struct Plain {
     pub(super) rules: Arc<PlainRules>,
-    /// The subprotocol that the service chose, if any. The client knows no other.
+    /// The subprotocol that the service chose, if any. The client was told this one.
     protocol: Option<Box<str>>,
     replay: Replay,
 }
 
 impl Plain {
-    /// With a service that is there and has chosen `protocol`.
+    /// For a service that is open and has chosen `protocol`.
     pub(super) fn new(rules: Arc<PlainRules>, protocol: Option<&str>) -> Self {
         Self { rules, protocol: protocol.map(Into::into), replay: Replay::default() }
     }
@@ -151,7 +150,7 @@ impl Plain {
         (Fate::Pass, Note::Event(core.rules.names.slot(event)))
     }
 
-    /// Another service was reached, and chose `protocol`: messages flow, behind those that are said again.
+    /// The next service is open, and chose `protocol`: messages flow, behind those that are sent again.
     pub(super) fn connected(&self, protocol: Option<&str>, core: &mut Core, upstream: &mut Upstream, now: Now) {
         if self.protocol.as_deref() != protocol {
             return core.end(Ended::ServiceChanged);
@@ -167,8 +166,8 @@ impl Plain {
         self.replay.remember(message, &self.rules.replay);
     }
 
-    /// Whether the client stays after this. Not where the service has closed and means to be done with it, nor where another
-    /// service would be told only half of what it has to know.
+    /// Whether the client stays after this end. Not if the service has closed the session for good, nor if the next
+    /// service would get only a part of what it has to know.
     pub(super) fn holds_after(&self, ended: Ended) -> bool {
         let is_done = matches!(ended, Ended::ServiceClosed(code) if !code.comes_back());
         self.rules.holds() && !is_done && self.replay.is_complete()

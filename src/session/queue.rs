@@ -10,16 +10,17 @@ use crate::{
     wire::websocket::frame::OpCode,
 };
 
-/// A packet with its attachments, or a message of a plain route, as it will be sent. Wiped when dropped: it may hold what the client keeps secret.
+/// A packet with its attachments, or a message of a plain route, as it will be sent. Wiped when dropped: it may hold
+/// secrets of the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WholePacket {
     /// The number of its namespace.
     pub namespace: u8,
-    /// The number by which it asks for an ack.
+    /// Its ack id. `None` if it asks for no ack.
     pub ack_id: Option<u64>,
     /// How often it has been sent already.
     pub sent: u8,
-    /// May it be sent again if its ack is lost, or to the next service?
+    /// Whether it may be sent again if its ack is lost, or to the next service.
     pub may_be_sent_again: bool,
     opcode: OpCode,
     payload: Zeroizing<Vec<u8>>,
@@ -28,7 +29,7 @@ pub struct WholePacket {
 }
 
 impl WholePacket {
-    /// With so many attachments to come.
+    /// A packet that still lacks so many attachments.
     #[must_use]
     pub fn new(namespace: u8, ack_id: Option<u64>, text: Vec<u8>, attachments: u8) -> Self {
         Self {
@@ -72,25 +73,25 @@ impl WholePacket {
         }
     }
 
-    /// The next attachment.
+    /// Adds the next attachment.
     pub fn attach(&mut self, bytes: Vec<u8>) {
         self.attachments.push(Zeroizing::new(bytes));
         self.awaited = self.awaited.saturating_sub(1);
     }
 
-    /// Has every attachment come?
+    /// Whether every attachment has come.
     #[must_use]
     pub const fn is_whole(&self) -> bool {
         self.awaited == 0
     }
 
-    /// Is it an event, and not the answer to one?
+    /// Whether it is an event, and not an ack.
     #[must_use]
     pub fn is_event(&self) -> bool {
         matches!(self.payload.as_slice(), [b'4', b'2' | b'5', ..])
     }
 
-    /// Text or, on a plain route alone, Binary.
+    /// Text or, only on a plain route, Binary.
     #[must_use]
     pub const fn opcode(&self) -> OpCode {
         self.opcode
@@ -102,18 +103,18 @@ impl WholePacket {
         &self.payload
     }
 
-    /// What belongs to it, in order.
+    /// Its attachments, in order.
     pub fn attachments(&self) -> impl Iterator<Item = &[u8]> {
         self.attachments.iter().map(|bytes| bytes.as_slice())
     }
 
-    /// The messages that it is sent as: the packet, then its attachments.
+    /// The messages to send: the packet, then its attachments.
     pub fn frames(&self) -> impl Iterator<Item = (OpCode, &[u8])> {
         let attachments = self.attachments.iter().map(|bytes| (OpCode::Binary, bytes.as_slice()));
         std::iter::once((self.opcode, self.payload())).chain(attachments)
     }
 
-    /// Of payload and attachments together.
+    /// The bytes of payload and attachments together.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.payload.len() + self.attachments().map(<[u8]>::len).sum::<usize>()
@@ -123,14 +124,14 @@ impl WholePacket {
 /// The bounds of one queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueBounds {
-    /// At most so many packets.
+    /// At most this many packets.
     pub packets: usize,
-    /// At most so many bytes.
+    /// At most this many bytes.
     pub bytes: usize,
 }
 
 impl QueueBounds {
-    /// Would a queue of nothing else hold a packet of so many bytes?
+    /// Whether an empty queue could hold a packet of so many bytes.
     #[must_use]
     pub const fn may_hold(&self, bytes: usize) -> bool {
         self.packets > 0 && bytes <= self.bytes
@@ -145,19 +146,19 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Would it hold one more of so many bytes?
+    /// Whether there is room for one more packet of so many bytes.
     #[must_use]
     pub fn has_room(&self, bytes: usize, bounds: &QueueBounds) -> bool {
         self.packets.len() < bounds.packets && self.bytes.saturating_add(bytes) <= bounds.bytes
     }
 
-    /// Behind all others.
+    /// Adds a packet at the end.
     pub fn push(&mut self, packet: WholePacket) {
         self.bytes += packet.bytes();
         self.packets.push_back(packet);
     }
 
-    /// Before all others, themselves in this order.
+    /// Puts packets back at the front, in their order.
     pub fn put_back(&mut self, packets: impl DoubleEndedIterator<Item = WholePacket>) {
         for packet in packets.rev() {
             self.bytes += packet.bytes();
@@ -165,19 +166,19 @@ impl Queue {
         }
     }
 
-    /// The oldest.
+    /// Takes the oldest.
     pub fn pop(&mut self) -> Option<WholePacket> {
         let packet = self.packets.pop_front();
         if let Some(packet) = &packet {
             self.bytes -= packet.bytes();
         } else {
-            // Nearly every session never queues anything again.
+            // Nearly no session queues again.
             self.packets = VecDeque::new();
         }
         packet
     }
 
-    /// Lets go of all others; how many they were.
+    /// Keeps only these packets, and returns how many were dropped.
     pub fn retain(&mut self, stays: impl FnMut(&WholePacket) -> bool) -> usize {
         let before = self.packets.len();
         if before == 0 {
@@ -188,24 +189,24 @@ impl Queue {
         before - self.packets.len()
     }
 
-    /// From the oldest on.
+    /// All packets, from the oldest on.
     pub fn iter(&self) -> impl Iterator<Item = &WholePacket> {
         self.packets.iter()
     }
 
-    /// How many packets wait.
+    /// The number of packets.
     #[must_use]
     pub fn len(&self) -> usize {
         self.packets.len()
     }
 
-    /// Does none wait?
+    /// Whether no packet waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.packets.is_empty()
     }
 
-    /// How many bytes wait.
+    /// The bytes of all packets.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_leave_in_the_order_they_came_and_what_was_sent_before_goes_first() {
+    fn packets_leave_in_order_and_those_put_back_go_first() {
         let mut queue = Queue::default();
         queue.push(packet(0, "c"));
         queue.push(packet(1, "gone"));
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_is_whole_with_its_last_attachment() {
+    fn a_packet_is_complete_with_its_last_attachment() {
         let mut packet = WholePacket::new(0, Some(7), b"452-7[]".to_vec(), 2);
         packet.attach(vec![1]);
         assert!(!packet.is_whole());

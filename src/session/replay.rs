@@ -1,4 +1,5 @@
-//! What a client of a plain route said first, or subscribed to: said again to a service that knows nothing of it.
+//! The first messages and the subscriptions of a plain route's client, to be sent again to a service that has lost
+//! them.
 
 use crate::{
     fault::Fault,
@@ -6,10 +7,10 @@ use crate::{
     session::queue::{Queue, QueueBounds, WholePacket},
 };
 
-/// So much is remembered of the first messages, and as much of those that a pattern names.
+/// The bound of the first messages, and another time of those that a pattern names.
 pub const REPLAY_BOUNDS: QueueBounds = QueueBounds { packets: 8, bytes: 16 * 1024 };
 
-/// Which messages of a client are said again.
+/// Which messages of a client are sent again.
 #[derive(Debug, Default, Clone)]
 pub struct ReplayRules {
     first: usize,
@@ -17,47 +18,47 @@ pub struct ReplayRules {
 }
 
 impl ReplayRules {
-    /// The first so many, and those whose event one of these patterns names. `route` is what the configuration calls
-    /// the table.
+    /// The first `first` messages, and those whose event one of these patterns names. `route` is the name of the table
+    /// in the configuration.
     ///
     /// # Errors
-    /// More than [`REPLAY_BOUNDS`] allow, or a text that is no pattern.
+    /// More than [`REPLAY_BOUNDS`] allow, or a text that is not a pattern.
     pub fn compile(route: &str, first: usize, events: &[String]) -> Result<Self, Fault> {
         let max = REPLAY_BOUNDS.packets;
         if first > max {
             return Err(Fault::new(
                 format!("{route}.replay_first"),
-                format!("is {first}; at most {max} messages are said again"),
+                format!("is {first}; at most {max} messages are sent again"),
             ));
         }
         Ok(Self { first, events: Patterns::compile(&format!("{route}.replay_events"), events)? })
     }
 
-    /// Is a message of this event said again, whenever it came?
+    /// Whether a message of this event is sent again, at whatever position it came.
     #[must_use]
     pub fn names(&self, event: impl AsRef<[u8]>) -> bool {
         self.events.matches(event)
     }
 }
 
-/// The messages of one client that are said again. Wiped when dropped: they may hold its credentials.
+/// The messages of one client that are sent again. Wiped when dropped: they may hold its credentials.
 #[derive(Debug, Default)]
 pub struct Replay {
     first: Queue,
-    /// How many of the first have been said, remembered or not.
+    /// How many of the first messages have been sent, remembered or not.
     said: usize,
     events: Queue,
     overflowed: bool,
 }
 
 impl Replay {
-    /// Is the next message one of the first?
+    /// Whether the next message is one of the first.
     #[must_use]
     pub const fn wants_next(&self, rules: &ReplayRules) -> bool {
         self.said < rules.first
     }
 
-    /// A message has been sent. Of the same text that was said twice, the later one counts.
+    /// A message has been sent. If the same text was sent twice, the later one counts.
     pub fn remember(&mut self, packet: &WholePacket, rules: &ReplayRules) {
         let is_first = self.wants_next(rules);
         let kept = if is_first {
@@ -76,14 +77,14 @@ impl Replay {
         }
     }
 
-    /// Is everything remembered that should be? Else another service would know only half of what the client believes
-    /// that it knows.
+    /// Whether everything is remembered that should be. If not, the next service would get only a part of what the
+    /// client has sent.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         !self.overflowed
     }
 
-    /// What to say again, in this order.
+    /// The messages to send again, in this order.
     pub fn again(&self) -> impl Iterator<Item = &WholePacket> {
         self.first.iter().chain(self.events.iter())
     }
@@ -119,14 +120,14 @@ mod tests {
     }
 
     #[test]
-    fn the_first_come_first_and_each_subscription_once_where_it_was_said_last() {
+    fn first_messages_come_first_and_each_subscription_once_at_its_last_position() {
         let rules = rules(2);
         let said = ["auth", "sub a", "chat", "sub b", "sub c", "sub a", "sub b", "auth"];
         assert_eq!(again(&after(&said, &rules)), ["auth", "sub a", "sub c", "sub b"]);
     }
 
     #[test]
-    fn nothing_is_remembered_that_was_not_asked_for() {
+    fn nothing_is_remembered_without_a_rule() {
         let replay = after(&["auth", "chat"], &rules(0));
         assert_eq!((again(&replay).len(), replay.is_complete()), (0, true));
     }
@@ -144,7 +145,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is said: within the bounds, in order of what was said last, nothing twice that a pattern names.
+        /// For any messages: within the bounds, in the order of the last sending, and no message of a pattern twice.
         #[test]
         fn it_is_bounded_and_in_order(said in prop::collection::vec(0..12_u8, 0..60), first in 0..=8_usize) {
             let rules = rules(first);

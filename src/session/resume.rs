@@ -1,8 +1,8 @@
-//! The client is absent: what it misses is kept, and said when it comes back with the `pid` that it was given.
+//! The client is absent: its events are kept, and sent when it comes back with the `pid` that it was given.
 //!
-//! This is Socket.IO's connection state recovery (socket.io-protocol v5), done here for a service that does not do it: the
-//! upstream leg stays, and the service never hears that the client was absent. Every event carries its number as one more
-//! argument, which stock clients remember and say when they connect again.
+//! This is Socket.IO's connection state recovery (socket.io-protocol v5), done here for a service that does not do it:
+//! the upstream leg stays, and the service does not notice the absence. Every event carries its number as one more
+//! argument, which stock clients remember and send when they connect again.
 
 use std::{borrow::Cow, collections::VecDeque, time::Instant};
 
@@ -18,22 +18,22 @@ use crate::{
     wire::engineio::id::Pid,
 };
 
-/// What it takes to go on with a client that comes back.
+/// What is needed to resume a client that comes back.
 #[derive(Debug)]
 pub(super) struct Resume {
-    /// What the client shows. Nobody can guess it.
+    /// The secret that the client sends to resume. It cannot be guessed.
     pub(super) pid: Pid,
     /// The number of the next event.
     next: u64,
-    /// The highest number that is not kept any more.
+    /// The highest number that was dropped. `None` if every event is kept.
     dropped: Option<u64>,
     events: VecDeque<Kept>,
     bytes: usize,
-    /// Since when the client is absent, and how its connection ended.
+    /// Since when the client is absent, and how its connection ended. `None` while it is connected.
     absent: Option<(Instant, Ended)>,
-    /// The namespaces that the client has joined and has not come back to, a bit for each number.
+    /// The namespaces that the client has joined and not joined again since its return, one bit for each number.
     unreturned: u64,
-    /// Until when it must have.
+    /// When it must have joined them again. `None` if there is no such namespace, or the client is absent.
     returns_by: Option<Instant>,
 }
 
@@ -42,22 +42,22 @@ pub(super) struct Resume {
 struct Kept {
     /// `None`: it asks for an ack, and the client certainly has not got it.
     number: Option<u64>,
-    /// It was said to the client, which may have got it or not.
+    /// It was sent to the client, which may have got it or not.
     said: bool,
     packet: WholePacket,
 }
 
-/// What a client says in CONNECT of what it had before.
+/// What a client sends in CONNECT about its earlier session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Recovery {
-    /// The session.
+    /// The `pid` of the session.
     pub(super) pid: Pid,
     /// The number of the last event that it got.
     pub(super) offset: Option<u64>,
 }
 
 impl Recovery {
-    /// In the JSON of a CONNECT. `None` where it is not ours.
+    /// Reads it from the JSON of a CONNECT. `None` if the JSON has no `pid` of Tidegate.
     pub(super) fn read(json: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Said<'a> {
@@ -73,7 +73,7 @@ impl Recovery {
 }
 
 impl Resume {
-    /// With what the client will show.
+    /// For a client that gets this `pid`.
     pub(super) const fn new(pid: Pid) -> Self {
         Self {
             pid,
@@ -87,7 +87,7 @@ impl Resume {
         }
     }
 
-    /// As plain data. `None` while the client is there.
+    /// As plain data. `None` while the client is connected.
     pub(super) fn save(&self, now: Instant) -> Option<ResumeData> {
         let (since, why) = self.absent?;
         let kept = |kept: &Kept| KeptData { number: kept.number, said: kept.said, packet: kept.packet.save() };
@@ -118,30 +118,30 @@ impl Resume {
         resume
     }
 
-    /// Since when the client is absent. `None`: it is there.
+    /// Since when the client is absent. `None` while it is connected.
     pub(super) fn absent_since(&self) -> Option<Instant> {
         self.absent.map(|(since, _)| since)
     }
 
-    /// Whether the client has yet to come back to this namespace.
+    /// Whether the client has not joined this namespace again yet.
     pub(super) const fn is_unreturned(&self, namespace: u8) -> bool {
         self.unreturned & 1 << namespace != 0
     }
 
-    /// The client's connection has ended. It may come back to these namespaces.
+    /// The client's connection has ended. It may join these namespaces again.
     pub(super) fn client_lost(&mut self, joined: impl Iterator<Item = u8>, why: Ended, now: Instant) {
         self.unreturned = joined.fold(0, |namespaces, number| namespaces | 1 << number);
         self.returns_by = None;
         self.absent = Some((now, why));
     }
 
-    /// The client is back, and comes back to its namespaces before `returns_by`.
+    /// The client is back, and has until `returns_by` to join its namespaces again.
     pub(super) fn client_returned(&mut self, returns_by: Instant) {
         self.absent = None;
         self.returns_by = Some(returns_by);
     }
 
-    /// The client has left this namespace: it has missed nothing of it.
+    /// The client has left this namespace: its events are dropped.
     pub(super) fn forget(&mut self, namespace: u8) {
         self.is_back_in(namespace);
         self.events.retain(|kept| kept.packet.namespace != namespace);
@@ -152,7 +152,7 @@ impl Resume {
         self.bytes = self.events.iter().map(|kept| kept.packet.bytes()).sum();
     }
 
-    /// The client is back in this namespace.
+    /// The client has joined this namespace again.
     pub(super) fn is_back_in(&mut self, namespace: u8) {
         self.unreturned &= !(1 << namespace);
         if self.unreturned == 0 {
@@ -160,13 +160,13 @@ impl Resume {
         }
     }
 
-    /// The client has been absent for too long: why its connection ended.
+    /// How its connection ended, if the client has been absent for too long. `None`: it may still come back.
     pub(super) fn given_up(&self, rules: &HoldRules, now: Instant) -> Option<Ended> {
         let (since, why) = self.absent?;
         (now >= since + rules.resume?).then_some(why)
     }
 
-    /// The namespaces that the client has not come back to in time. It has left them.
+    /// The namespaces that the client has not joined again in time. It has left them.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<u8> {
         if self.returns_by.is_none_or(|by| now < by) {
             return Vec::new();
@@ -176,7 +176,7 @@ impl Resume {
         (0..64).filter(|number| unreturned & 1 << number != 0).collect()
     }
 
-    /// When [`given_up`](Self::given_up) or [`overdue`](Self::overdue) has something to say.
+    /// When [`given_up`](Self::given_up) or [`overdue`](Self::overdue) has a result.
     pub(super) fn deadline(&self, rules: &HoldRules) -> Option<Instant> {
         let given_up = self.absent.zip(rules.resume).map(|((since, _), resume)| since + resume);
         given_up.into_iter().chain(self.returns_by).min()
@@ -187,7 +187,7 @@ impl Resume {
         self.next
     }
 
-    /// Whether everything has been kept that came after this number.
+    /// Whether every event after this number is kept.
     pub(super) fn has_all_after(&self, offset: Option<u64>) -> bool {
         match (self.dropped, offset) {
             (None, _) => true,
@@ -196,7 +196,8 @@ impl Resume {
         }
     }
 
-    /// Keeps an event that the client may miss. The number of older ones dropped that the client certainly has not got.
+    /// Keeps an event that the client may miss. Returns how many older events were dropped that the client certainly
+    /// has not got.
     pub(super) fn keep(&mut self, packet: &WholePacket, bounds: &QueueBounds) -> u64 {
         let unreturned = self.is_unreturned(packet.namespace);
         let number = packet.ack_id.is_none().then_some(self.next);
@@ -214,7 +215,7 @@ impl Resume {
         missed
     }
 
-    /// True: the client certainly has not got it.
+    /// True: the client certainly has not got the dropped event.
     fn drop_oldest(&mut self) -> bool {
         let Some(oldest) = self.events.pop_front() else { return false };
         self.bytes -= oldest.packet.bytes();
@@ -222,12 +223,12 @@ impl Resume {
         !oldest.said
     }
 
-    /// What a client that got everything up to `offset` has missed of a namespace.
+    /// The events of a namespace that a client with this `offset` has missed.
     pub(super) fn missed(&mut self, namespace: u8, offset: Option<u64>) -> Vec<WholePacket> {
         let is_after = |number: u64| offset.is_none_or(|offset| number > offset);
         let missed = self.events.iter().filter(|kept| kept.packet.namespace == namespace);
         let missed = missed.filter(|kept| kept.number.is_none_or(is_after)).map(|kept| kept.packet.clone()).collect();
-        // An event that asks for an ack is said once.
+        // An event that asks for an ack is sent once.
         self.events.retain(|kept| kept.packet.namespace != namespace || kept.number.is_some());
         for kept in self.events.iter_mut().filter(|kept| kept.packet.namespace == namespace) {
             kept.said = true;

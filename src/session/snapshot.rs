@@ -1,8 +1,8 @@
-//! A session as plain data, so that another node can continue it: written when the node that has it goes away, read where
-//! its client comes back with the `pid`.
+//! A session as plain data, so that another node can continue it: written when its node stops, read where the client
+//! comes back with the `pid`.
 //!
-//! Both legs are gone by then: the client is absent and the service down. Moments are written as durations, because clocks
-//! of two machines do not agree. The format is MessagePack with a version before it; a version that is not known is no
+//! Both legs are closed by then: the client is absent and the service down. Times are written as durations, because
+//! clocks of two machines do not agree. The format is MessagePack with a version before it; an unknown version is no
 //! error to the client, which gets a fresh session.
 
 use std::time::Duration;
@@ -21,9 +21,9 @@ const VERSION: u16 = 1;
 /// A Socket.IO session without its legs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// What the client shows to come back.
+    /// The `pid` that the client sends to come back.
     pub pid: String,
-    /// What the service hears at its handshake, as the relay keeps it.
+    /// The handshake for the service, as the relay stores it.
     pub handshake: Blob,
     pub(super) identity: IdentityData,
     pub(super) certified: Option<Box<str>>,
@@ -38,16 +38,16 @@ pub struct Snapshot {
     pub(super) upstream: UpstreamData,
 }
 
-/// Whose session it is.
+/// The owner of the session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct IdentityData {
     pub(super) user: Option<Box<str>>,
-    /// Until the token expires.
+    /// The time until the token expires. `None`: there is no token.
     pub(super) lives: Option<Duration>,
     pub(super) forward_headers: Vec<(String, Blob)>,
 }
 
-/// One place for a namespace, by its number. `name` is empty where the place is free.
+/// One slot for a namespace, by its number. `name` is empty if the slot is free.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct NamespaceData {
     pub(super) name: Box<str>,
@@ -58,7 +58,7 @@ pub(super) struct NamespaceData {
     pub(super) offset: Option<Box<str>>,
 }
 
-/// Acks in flight: the numbers of the service, and the events that wait unsent.
+/// Acks in flight: the ack ids of the service, and the events that are not sent yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct AcksData {
     pub(super) base: u64,
@@ -127,20 +127,20 @@ pub(super) enum EndData {
     ServiceSlow,
 }
 
-/// Bytes, written as such, and wiped when dropped: they may hold what a client keeps secret.
+/// Bytes, written as such, and wiped when dropped: they may hold secrets of a client.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Blob(pub Zeroizing<Vec<u8>>);
 
 /// Why a snapshot cannot be continued.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// Another version of Tidegate has written it.
+    /// Another version of Tidegate wrote it.
     #[error("the snapshot has version {0}, and {VERSION} is expected")]
     Version(u16),
-    /// It is none, or was cut off.
+    /// It is not a snapshot, or was cut off.
     #[error("the snapshot cannot be read: {0}")]
     Malformed(#[from] rmp_serde::decode::Error),
-    /// Something in it is not what it should be.
+    /// A value in it is not valid.
     #[error("the snapshot's {0} is not valid")]
     Invalid(&'static str),
 }
@@ -154,7 +154,7 @@ impl Snapshot {
         rmp_serde::to_vec(&(VERSION, self)).map(Zeroizing::new)
     }
 
-    /// The snapshot that these bytes are.
+    /// Reads a snapshot from these bytes.
     ///
     /// # Errors
     /// See [`SnapshotError`].
@@ -169,7 +169,7 @@ impl Snapshot {
 }
 
 impl EndData {
-    /// `None`: a session that ends so is not continued.
+    /// `None`: a session that ended this way is not continued.
     pub(super) const fn of(ended: Ended) -> Option<Self> {
         Some(match ended {
             Ended::ClientClosed(code) => Self::ClientClosed(code.get()),

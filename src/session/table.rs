@@ -9,9 +9,9 @@ use crate::units::{ByteSize, Period};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SocketioTable {
-    /// The path of the endpoint, with the slash at its end.
+    /// The path of the endpoint, with a slash at its end.
     pub path: String,
-    /// The transports clients may use. With both, a client that polls is offered to go over to WebSocket.
+    /// The transports clients may use. With both, a client that polls is offered an upgrade to WebSocket.
     pub transports: Vec<Transport>,
     /// The namespaces clients may join: names, or patterns with `*`.
     pub namespaces: Vec<String>,
@@ -23,8 +23,8 @@ pub struct SocketioTable {
     pub connect_timeout: Period,
     /// The largest message a client may send, and the largest payload it may post. Socket.IO's own default is 1MB.
     pub max_payload: ByteSize,
-    /// May a session that polls be used from the address alone that opened it? Token and origin must be the same
-    /// always; the address of a phone changes.
+    /// Whether a session that polls accepts requests only from the address that opened it. Token and origin must be the
+    /// same in any case; the address of a phone changes.
     pub same_address: bool,
     /// The name of a cookie with the session id, for a load balancer in front that needs one. Without it none is set.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,7 +38,7 @@ pub struct SocketioTable {
 pub enum Transport {
     /// A WebSocket connection.
     Websocket,
-    /// Long-polling: HTTP requests, one waiting for packets and one bringing them.
+    /// Long-polling: HTTP requests; a GET waits for packets and a POST sends them.
     Polling,
 }
 

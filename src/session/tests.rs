@@ -1,4 +1,4 @@
-//! Conversations played through the state machine, with a clock of their own.
+//! Conversations with the state machine, on a clock of the test.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::wire::websocket::{close::CloseCode, frame::OpCode};
 
 const LIMITED: &str = r#"{"error":"Rate limit exceeded. Please slow down.","rateLimited":true}"#;
 
-/// What the client was refused by, and how it was told.
+/// The code that the client was refused with, and the form of the answer.
 fn refused(world: &World) -> Option<(&'static str, Answered)> {
     match &world.note {
         Note::Refused(refused) => Some((refused.refusal.code, refused.answer)),
@@ -26,7 +26,7 @@ fn refused(world: &World) -> Option<(&'static str, Answered)> {
 }
 
 #[test]
-fn a_client_without_a_token_hears_connect_error_and_the_service_nothing() {
+fn a_client_without_a_token_gets_connect_error_and_the_service_gets_nothing() {
     let mut world = World::new(|_| ());
     assert_eq!(world.client("40"), Fate::Drop);
     assert_eq!(refused(&world), Some(("auth.missing", Answered::WithPacket)));
@@ -46,7 +46,7 @@ fn a_bad_token_is_refused_and_a_good_one_dials() {
     assert_eq!(world.done(), [Action::Dial { again: false }, Action::Opened]);
     assert_eq!(world.view().identity().and_then(|identity| identity.user()), Some("ada"));
     world.opens();
-    assert_eq!(world.service_got(), [connect], "said when the service is there");
+    assert_eq!(world.service_got(), [connect], "sent once the service is open");
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn an_open_session_ends_with_its_token() {
 }
 
 #[test]
-fn the_101st_packet_in_a_window_is_answered_not_forwarded() {
+fn the_101st_packet_in_a_window_is_answered_and_does_not_pass() {
     let mut world = World::joined(|_| ());
     for id in 0..100 {
         assert_eq!(world.client(&format!(r#"42{id}["agent:learning",{{}}]"#)), Fate::Pass);
@@ -74,7 +74,7 @@ fn the_101st_packet_in_a_window_is_answered_not_forwarded() {
 }
 
 #[test]
-fn a_packet_without_an_ack_is_answered_once_a_window() {
+fn refused_packets_without_an_ack_are_answered_once_per_window() {
     let mut world = World::joined(|_| ());
     for _ in 0..150 {
         world.client(r#"42["agent:learning",{}]"#);
@@ -83,7 +83,7 @@ fn a_packet_without_an_ack_is_answered_once_a_window() {
 }
 
 #[test]
-fn a_binary_event_is_refused_together_with_its_attachments() {
+fn a_binary_event_is_dropped_together_with_its_attachments() {
     let mut world = World::joined(|_| ());
     for _ in 0..100 {
         world.client(r#"42["x"]"#);
@@ -101,7 +101,7 @@ fn a_binary_event_is_refused_together_with_its_attachments() {
 }
 
 #[test]
-fn what_no_official_client_does_ends_the_session() {
+fn packets_that_no_official_client_sends_end_the_session() {
     let cases: [(&[&str], &str); 8] = [
         (&[r#"42["too-early"]"#], "namespace_not_joined"),
         (&["40", "40"], "connect_twice"),
@@ -132,7 +132,7 @@ fn text_between_a_packet_and_its_attachments_ends_the_session() {
 }
 
 #[test]
-fn an_ack_passes_only_where_the_service_asked() {
+fn an_ack_passes_only_if_the_service_asked_for_it() {
     let mut world = World::joined(|_| ());
     assert_eq!((world.client("430[1]"), refused(&world)), (Fate::Drop, Some(("ack_unknown", Answered::Silently))));
     world.service(r#"420["question"]"#);
@@ -141,7 +141,7 @@ fn an_ack_passes_only_where_the_service_asked() {
 }
 
 #[test]
-fn latency_is_from_the_packet_to_its_ack() {
+fn latency_is_measured_from_the_packet_to_its_ack() {
     let mut world = World::joined(|_| ());
     world.client(r#"427["agent:learning",{}]"#);
     let Note::Event(slot) = world.note else { panic!("{:?}", world.note) };
@@ -153,7 +153,7 @@ fn latency_is_from_the_packet_to_its_ack() {
 }
 
 #[test]
-fn a_namespace_that_is_not_allowed_is_refused_and_the_others_stay() {
+fn a_namespace_that_is_not_allowed_is_refused_and_the_others_stay_joined() {
     let mut world = World::without_auth(|config| {
         config.socketio.namespaces = vec!["/".to_owned(), "/chat*".to_owned()];
     });
@@ -177,8 +177,8 @@ fn a_client_that_joins_nothing_is_closed() {
 }
 
 #[test]
-fn a_connect_waits_for_a_key_until_there_is_one_or_time_is_up() {
-    // Nobody fetches the keys of this server, so they are pending until the wait is over.
+fn a_connect_waits_for_a_key_until_one_is_there_or_the_wait_times_out() {
+    // The keys of this server are never fetched, so they are pending until the wait is over.
     let mut world = World::new(|config| {
         config.auth.secret = None;
         config.auth.jwks_url = Some("https://issuer.test/jwks".to_owned());
@@ -186,11 +186,11 @@ fn a_connect_waits_for_a_key_until_there_is_one_or_time_is_up() {
     });
     // {"alg":"ES256"} and any claims: no key is known to verify it with.
     let connect = r#"40{"token":"eyJhbGciOiJFUzI1NiJ9.e30.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#;
-    let Fate::Wait(Until::Answer(ticket, at_latest)) = world.client(connect) else { panic!("it does not wait") };
+    let Fate::Wait(Until::Answer(ticket, at_latest)) = world.client(connect) else { panic!("no wait") };
     assert_eq!(at_latest, world.now.instant + Duration::from_secs(5));
     assert_eq!(world.done(), [Action::Ask(ticket, Question::Keys)]);
     world.passes(Duration::from_secs(4));
-    let Fate::Wait(Until::Answer(other, still)) = world.client(connect) else { panic!("it does not wait on") };
+    let Fate::Wait(Until::Answer(other, still)) = world.client(connect) else { panic!("no second wait") };
     assert!(other != ticket && still == at_latest, "a fetch that brought no key does not prolong the wait");
     world.passes(Duration::from_secs(1));
     assert_eq!(world.client(connect), Fate::Drop);
@@ -215,13 +215,13 @@ fn each_ping_is_answered_and_a_flood_ends_the_session() {
     };
     let client = flood(Side::Client, OpCode::Ping);
     assert_eq!(client, Some(Ended::ClientFrame(CloseCode::POLICY, "control_rate")));
-    assert_eq!(flood(Side::Client, OpCode::Pong), client, "pongs that nobody asked for are no better");
+    assert_eq!(flood(Side::Client, OpCode::Pong), client, "unsolicited pongs count too");
     let service = flood(Side::Service, OpCode::Ping);
     assert_eq!(service, Some(Ended::ServiceFrame(CloseCode::POLICY, "control_rate")));
 }
 
 #[test]
-fn pongs_that_cannot_be_said_do_not_pile_up() {
+fn pongs_that_cannot_be_sent_do_not_pile_up() {
     let mut world = World::joined(|_| ());
     for n in 0..1000_u64 {
         world.now.instant += Duration::from_millis(200);
@@ -238,7 +238,7 @@ fn pongs_that_cannot_be_said_do_not_pile_up() {
 fn a_fragmented_message_has_thirty_seconds() {
     let seconds = Duration::from_secs;
     let mut world = World::plain(PlainRules::default(), |config| config.auth.required = false);
-    // Each is complete in time, though there is always one under way.
+    // Each is complete in time, although one is always unfinished.
     for _ in 0..5 {
         world.client("complete");
         world.event(Event::Control(Side::Client, OpCode::Pong, b""));
@@ -246,7 +246,7 @@ fn a_fragmented_message_has_thirty_seconds() {
         world.passes(seconds(20));
         assert_eq!(world.ended(), None);
     }
-    // The next fragments of the last one do not prolong it.
+    // The next fragments of the last one do not extend its time.
     world.event(Event::Control(Side::Client, OpCode::Pong, b""));
     world.event(Event::Fragments);
     assert!(world.session.deadline() <= world.now.instant + seconds(10));
@@ -255,7 +255,7 @@ fn a_fragmented_message_has_thirty_seconds() {
 }
 
 #[test]
-fn a_close_is_passed_on_with_its_reason() {
+fn a_close_passes_with_its_reason() {
     let mut world = World::joined(|config| config.session.hold = crate::units::Period::OFF);
     world.event(Event::Control(Side::Service, OpCode::Close, b"\x03\xe8done"));
     assert_eq!(world.ended(), Some(Ended::ServiceClosed(CloseCode::NORMAL)));
@@ -266,7 +266,7 @@ fn a_close_is_passed_on_with_its_reason() {
 }
 
 proptest! {
-    /// Whatever is sent, in whatever order: no more events pass than the rule allows, an attachment passes only with its
+    /// For any packets in any order: no more events pass than the rule allows, and an attachment passes only with its
     /// packet.
     #[test]
     fn no_order_of_packets_gets_more_through(packets in prop::collection::vec(0..7_u8, 1..400)) {

@@ -1,4 +1,4 @@
-//! Where a session stands with the service: never wanted, down, being joined again, there.
+//! The state of the service for one session: unwanted, down, dialling, rejoining, flowing.
 //!
 //! ```text
 //! Unwanted ──first CONNECT──> Down ──dial_at──> Dialling ──OPEN──> Rejoining ──every CONNECT answered──> Flowing
@@ -8,8 +8,8 @@
 //!
 //! On a plain route the session begins in Flowing, and Dialling leads back there: no namespace is to be joined.
 //!
-//! Everywhere but in Flowing the packets of the client wait in the queue; the client is pinged as ever and notices
-//! nothing. A CONNECT never waits there: which namespaces to ask for is known, and asked when the service is there.
+//! In every state but Flowing the packets of the client wait in the queue; heartbeats go on, so the client notices
+//! nothing. A CONNECT never waits there: the namespaces to join are known, and joined when the service is open.
 
 use std::time::{Duration, Instant};
 
@@ -20,11 +20,11 @@ use crate::session::{
     snapshot::{EndData, UpstreamData},
 };
 
-/// A service that was there for less had not come back. Without this bound a client that makes the service close would
-/// have it dialled for ever.
+/// A connection shorter than this does not end an outage. Without this bound, a client that makes the service close
+/// would cause dials without end.
 const STEADY: Duration = Duration::from_secs(1);
 
-/// A session whose turn to dial has come has so long to join again, even where `hold` is over.
+/// After its turn to dial a session has this long to join again, even if `hold` is over.
 const AFTER_TURN: Duration = Duration::from_secs(5);
 
 /// The first wait after a dial that failed, ...
@@ -33,8 +33,8 @@ const BACKOFF: Duration = Duration::from_millis(100);
 /// ... which doubles with every failure up to this.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
-/// How long a session waits before it dials again, after so many failed dials. `spread` is from 0 to 1, another number
-/// each time, so that sessions that lost the service together do not come back together.
+/// How long a session waits before the next dial, after so many failures. `spread` is from 0 to 1, another number
+/// each time, so that sessions that lost the service together do not dial together.
 #[must_use]
 pub fn backoff(failures: u32, spread: f64) -> Duration {
     let doubled = BACKOFF.saturating_mul(1 << failures.min(10));
@@ -51,7 +51,7 @@ pub(super) struct Upstream {
     patience_ms: u32,
     /// Packets that were dropped.
     dropped: u64,
-    /// `None` in nearly every session nearly always.
+    /// `None` in nearly every session, nearly always.
     backlog: Option<Box<Backlog>>,
 }
 
@@ -64,11 +64,11 @@ pub(super) enum Stage {
     Flowing,
 }
 
-/// What there is while packets cannot simply pass.
+/// The state that is only needed while packets cannot simply pass.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     outage: Option<Outage>,
-    /// The packet of the client that still lacks attachments.
+    /// The client's packet that still lacks attachments.
     pub(super) begun: Option<WholePacket>,
     /// Packets that wait for the service.
     pub(super) queue: Queue,
@@ -81,7 +81,7 @@ impl Backlog {
         self.outage.is_none() && self.begun.is_none() && self.queue.is_empty() && self.kept.is_empty()
     }
 
-    /// Whether this event is still to be sent.
+    /// Whether this event has not been sent yet.
     pub(super) fn has_unsent(&self, namespace: u8, ack_id: u64) -> bool {
         let mut unsent = self.queue.iter().chain(&self.begun);
         unsent.any(|packet| packet.namespace == namespace && packet.ack_id == Some(ack_id))
@@ -92,13 +92,13 @@ impl Backlog {
 #[derive(Debug, Clone, Copy)]
 struct Outage {
     since: Instant,
-    /// What began it, and ends the session if it lasts too long.
+    /// What began the outage, and ends the session if it lasts too long.
     why: Ended,
     /// Dials that failed, or led to a connection shorter than [`STEADY`].
     failures: u32,
-    /// When it is this session's turn to dial a service that is back. It is not given up before.
+    /// When it is this session's turn to dial, after an outage. The session is not given up before. `None`: no turn.
     turn_at: Option<Instant>,
-    /// Since when the service is back. Lost within [`STEADY`], it had not come back.
+    /// Since when the service is back. If it is lost within [`STEADY`], the outage goes on.
     back: Option<Instant>,
 }
 
@@ -117,23 +117,23 @@ impl Outage {
     }
 }
 
-/// What time has brought about.
+/// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     Dial,
     GiveUp(Ended),
 }
 
-/// What it took to find room for a packet.
+/// What it took to make room for a packet.
 #[derive(Debug, Default)]
 pub(super) struct Room {
     pub(super) dropped: Vec<WholePacket>,
-    /// There is none, and the session is to end for it.
+    /// There is no room, and the session has to end.
     pub(super) is_full: bool,
 }
 
 impl Upstream {
-    /// Of a session whose service is dialled when the first CONNECT is accepted.
+    /// For a session whose service is dialled when the first CONNECT is accepted.
     pub(super) const fn unwanted() -> Self {
         Self::at(Stage::Unwanted)
     }
@@ -142,12 +142,12 @@ impl Upstream {
         Self { stage, pinged_by: None, patience_ms: 0, dropped: 0, backlog: None }
     }
 
-    /// Of a session that begins when the service is there.
+    /// For a session that begins with an open service.
     pub(super) const fn flowing() -> Self {
         Self::at(Stage::Flowing)
     }
 
-    /// As plain data. `None` while the service is there.
+    /// As plain data. `None` while the service is open.
     pub(super) fn save(&self, now: Instant) -> Option<UpstreamData> {
         let outage = self.outage().filter(|_| matches!(self.stage, Stage::Down { .. } | Stage::Dialling))?;
         Some(UpstreamData {
@@ -159,7 +159,7 @@ impl Upstream {
         })
     }
 
-    /// What was [saved](Self::save); the service is to be dialled at once.
+    /// What was [saved](Self::save); a dial is due at once.
     pub(super) fn load(saved: UpstreamData, now: Instant) -> Self {
         let since = now.checked_sub(saved.down_for).unwrap_or(now);
         let outage = Outage { failures: saved.failures, ..Outage::new(since, saved.why.ended()) };
@@ -168,7 +168,7 @@ impl Upstream {
         Self { dropped: saved.dropped, backlog: Some(Box::new(backlog)), ..Self::at(Stage::Down { dial_at: now }) }
     }
 
-    /// Whether the service has opened, so that something can be said to it.
+    /// Whether the service is open, so that packets can be sent to it.
     pub(super) const fn is_open(&self) -> bool {
         matches!(self.stage, Stage::Rejoining | Stage::Flowing)
     }
@@ -182,7 +182,7 @@ impl Upstream {
         self.stage
     }
 
-    /// Since when the service is down. `None`: it is there, or was never wanted.
+    /// Since when the service is down. `None`: it is open, or was never wanted.
     pub(super) fn down_since(&self) -> Option<Instant> {
         self.outage_now().map(|outage| outage.since)
     }
@@ -207,7 +207,7 @@ impl Upstream {
         self.backlog.as_deref()
     }
 
-    /// Failed dials since the service was last there.
+    /// Failed dials since the service was last open.
     pub(super) fn failures(&self) -> u32 {
         self.outage().map_or(0, |outage| outage.failures)
     }
@@ -236,7 +236,7 @@ impl Upstream {
         self.pinged_by = Some(now + Duration::from_millis(self.patience_ms.into()));
     }
 
-    /// When [`timeout`](Self::timeout) has something to do.
+    /// When [`timeout`](Self::timeout) has something to do. `None`: never.
     pub(super) fn deadline(&self, rules: &HoldRules) -> Option<Instant> {
         let dial_at = match self.stage {
             Stage::Down { dial_at } => Some(dial_at),
@@ -258,7 +258,7 @@ impl Upstream {
         self.backlog_mut().outage = Some(Outage::new(now, Ended::ServiceUnreachable));
     }
 
-    /// What time brings about: the next dial, or the end.
+    /// What is due now: the next dial, or the end. `None`: nothing.
     pub(super) fn timeout(&mut self, rules: &HoldRules, now: Instant) -> Option<Due> {
         if self.given_up_at(rules).is_some_and(|at| now >= at) {
             return self.outage_now().map(|outage| Due::GiveUp(outage.why));
@@ -273,7 +273,7 @@ impl Upstream {
         None
     }
 
-    /// An outage is over when the service has been back for [`STEADY`].
+    /// Ends an outage once the service has been back for [`STEADY`].
     fn forget_outage(&mut self, now: Instant) {
         let Some(backlog) = self.backlog.as_mut().filter(|_| self.stage == Stage::Flowing) else { return };
         backlog.outage = backlog.outage.filter(|outage| outage.steady_at().is_none_or(|at| now < at));
@@ -284,7 +284,7 @@ impl Upstream {
         self.backlog.take_if(|backlog| backlog.is_empty());
     }
 
-    /// The service cannot be dialled before then. Where a turn is `reserved`, the session is not given up before it.
+    /// Puts the next dial off until `at`. With a `reserved` turn, the session is not given up before it.
     pub(super) fn dial_later(&mut self, at: Instant, reserved: bool) {
         self.stage = Stage::Down { dial_at: at };
         if let Some(outage) = self.outage_mut().filter(|_| reserved) {
@@ -304,7 +304,7 @@ impl Upstream {
     pub(super) fn joined(&mut self) {
         if self.stage == Stage::Rejoining {
             self.stage = Stage::Flowing;
-            // Nearly every session ends without ever having lost the service: it remembers nothing.
+            // Nearly every session ends without an outage: it stores nothing.
             if let Some(backlog) = &mut self.backlog {
                 backlog.outage = backlog.outage.filter(|outage| !outage.is_first_dial());
             }
@@ -312,7 +312,7 @@ impl Upstream {
         }
     }
 
-    /// The service is there, and no namespace is to be joined.
+    /// The service is open, and no namespace is to be joined.
     pub(super) fn flow(&mut self, now: Instant) {
         self.stage = Stage::Flowing;
         self.come_back(now);
@@ -324,7 +324,7 @@ impl Upstream {
         }
     }
 
-    /// The service is lost, or was dialled in vain.
+    /// The service is lost, or a dial has failed.
     pub(super) fn lose(&mut self, why: Ended, dial_at: Instant, now: Instant) {
         self.forget_outage(now);
         let dialled = self.stage == Stage::Dialling;
@@ -332,13 +332,13 @@ impl Upstream {
         if dialled || outage.back.take().is_some() {
             outage.failures = outage.failures.saturating_add(1);
         }
-        // A turn serves for one dial.
+        // A turn is good for one dial.
         outage.turn_at = None;
         self.stage = Stage::Down { dial_at };
         self.pinged_by = None;
     }
 
-    /// Queues a packet behind those that wait, if need be in place of older ones.
+    /// Queues a packet behind the others, if need be in place of older ones.
     pub(super) fn enqueue(&mut self, packet: WholePacket, rules: &HoldRules) -> Room {
         let bounds = &rules.bounds;
         let mut room = Room::default();
@@ -371,7 +371,7 @@ impl Upstream {
         self.backlog.is_some()
     }
 
-    /// The next packet for the service, in order. `None` while the service is not there, or where none waits.
+    /// The next packet for the service, in order. `None` while the service is not open, or if none waits.
     pub(super) fn next_packet(&mut self) -> Option<WholePacket> {
         if self.stage != Stage::Flowing {
             return None;
@@ -383,7 +383,7 @@ impl Upstream {
         packet
     }
 
-    /// A packet of a namespace that is left may not reach the service any more, which would close the session for it.
+    /// A namespace is left: none of its packets may reach the service, which would close the session for it.
     pub(super) fn forget_packets(&mut self, namespace: u8) {
         let Some(backlog) = &mut self.backlog else { return };
         let dropped = backlog.queue.retain(|packet| packet.namespace != namespace);
@@ -399,14 +399,14 @@ impl Upstream {
         }
     }
 
-    /// The packet that lacks attachments does not get them.
+    /// Drops the packet that still lacks attachments.
     pub(super) fn forget_begun(&mut self) {
         if let Some(backlog) = &mut self.backlog {
             backlog.begun = None;
         }
     }
 
-    /// The session is over and nothing waits any more: what did is wiped.
+    /// The session is over: wipes all packets that wait.
     pub(super) fn forget_backlog(&mut self) {
         self.backlog = None;
     }

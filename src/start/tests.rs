@@ -143,7 +143,7 @@ fn limits_and_times_are_told_with_their_line() {
         ("[socketio]\nmax_payload = \"1GB\"\n", "4: socketio.max_payload is 1GB; it must be between 1B and 100MiB"),
         (
             "[[websocket]]\npath = \"/ws\"\non_upstream_loss = \"hold\"\nreplay_first = 9\n",
-            "6: websocket[0].replay_first is 9; at most 8 messages are said again",
+            "6: websocket[0].replay_first is 9; at most 8 messages are sent again",
         ),
         (
             "[[websocket]]\npath = \"/ws\"\nreplay_first = 1\n",

@@ -1,4 +1,4 @@
-//! A plain session whose service comes and goes, with a clock of its own.
+//! A plain session whose service is lost and comes back, on a clock of the test.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -21,7 +21,7 @@ const HOLD: Duration = Duration::from_secs(30);
 /// From a loss to the next dial.
 const BETWEEN: Duration = Duration::from_millis(100);
 
-/// A session, and what a service has got of it.
+/// A session, and what its service has got.
 struct World {
     world: world::World,
     got: Vec<String>,
@@ -46,7 +46,7 @@ impl World {
         Self { world, got: Vec::new() }
     }
 
-    /// The client says something that is its own event. What flows arrives.
+    /// The client sends a message that names its own event; what flows arrives.
     fn says(&mut self, text: &str) {
         self.world.client(&format!(r#"{{"t":"{text}"}}"#));
         self.arrive();
@@ -67,7 +67,7 @@ impl World {
         self.world.loses(ended)
     }
 
-    /// The next dial finds a service that has got nothing yet.
+    /// The next dial reaches a service that has got nothing yet.
     fn finds(&mut self, protocol: Option<&str>) -> Result<(), Ended> {
         self.passes(BETWEEN);
         if let Some(ended) = self.world.ended() {
@@ -86,7 +86,7 @@ impl World {
 }
 
 #[test]
-fn what_is_said_while_the_service_is_away_arrives_behind_what_is_said_again() {
+fn messages_sent_during_an_outage_arrive_behind_those_sent_again() {
     let mut world = World::new(1, Overflow::Close);
     world.says_all(&["auth", "one", "sub a"]);
     assert_eq!(world.got, ["auth", "one", "sub a"]);
@@ -97,11 +97,11 @@ fn what_is_said_while_the_service_is_away_arrives_behind_what_is_said_again() {
     world.says("four");
     assert!(world.loses(Ended::ServiceLost));
     assert_eq!(world.finds(Some("chat")), Ok(()));
-    assert_eq!(world.got, ["auth", "sub a", "sub b"], "what arrived once is not said again");
+    assert_eq!(world.got, ["auth", "sub a", "sub b"], "a message that arrived is not sent again");
 }
 
 #[test]
-fn a_packet_that_was_not_taken_whole_is_the_next_to_go() {
+fn a_message_that_was_not_sent_completely_is_the_next_one() {
     let mut world = World::new(0, Overflow::Close);
     assert!(world.loses(Ended::ServiceLost));
     world.says_all(&["one", "two"]);
@@ -109,7 +109,7 @@ fn a_packet_that_was_not_taken_whole_is_the_next_to_go() {
     let now = world.world.now;
     world.world.session.event(Event::Connected(Some("chat")), now);
     let Some(Action::Say(Side::Service, Spoken::Packet(one))) = world.world.session.poll(Ready::BOTH) else {
-        panic!("nothing is said")
+        panic!("nothing is sent")
     };
     world.world.session.event(Event::Unsent(one), now);
     world.world.done();
@@ -119,7 +119,7 @@ fn a_packet_that_was_not_taken_whole_is_the_next_to_go() {
 }
 
 #[test]
-fn a_service_that_is_done_with_the_client_ends_the_session_and_one_that_restarts_does_not() {
+fn a_service_that_closes_for_good_ends_the_session_and_one_that_restarts_does_not() {
     for (code, waits) in
         [(1000, false), (1005, false), (1008, false), (1011, false), (4000, false), (1001, true), (1012, true)]
     {
@@ -131,7 +131,7 @@ fn a_service_that_is_done_with_the_client_ends_the_session_and_one_that_restarts
 }
 
 #[test]
-fn a_client_that_waited_in_vain_hears_of_the_loss() {
+fn a_client_whose_hold_is_over_is_closed_for_the_lost_service() {
     let mut world = World::new(0, Overflow::Close);
     world.loses(Ended::ServiceClosed(CloseCode::GOING_AWAY));
     world.passes(HOLD - Duration::from_millis(1));
@@ -141,11 +141,11 @@ fn a_client_that_waited_in_vain_hears_of_the_loss() {
 }
 
 #[test]
-fn a_service_that_only_looks_in_has_not_come_back() {
+fn a_short_connection_does_not_end_the_outage() {
     let mut world = World::new(0, Overflow::Close);
     let began = world.world.now.instant;
     while world.world.ended().is_none() {
-        assert!(world.world.now.instant < began + HOLD * 2, "it is given up");
+        assert!(world.world.now.instant < began + HOLD * 2, "the session is not given up");
         world.loses(Ended::ServiceLost);
         assert_eq!(world.world.view().service_down_since(), Some(began));
         if world.finds(Some("chat")).is_err() {
@@ -162,7 +162,7 @@ fn a_service_that_only_looks_in_has_not_come_back() {
 }
 
 #[test]
-fn another_subprotocol_is_another_service() {
+fn a_service_with_another_subprotocol_ends_the_session() {
     for other in [None, Some("chat.v2")] {
         let mut world = World::new(0, Overflow::Close);
         world.loses(Ended::ServiceLost);
@@ -171,41 +171,41 @@ fn another_subprotocol_is_another_service() {
 }
 
 #[test]
-fn who_said_more_than_is_remembered_is_not_held() {
+fn a_client_that_sent_more_than_is_remembered_is_not_held() {
     let mut world = World::new(0, Overflow::Close);
     (0..9).for_each(|n| world.says(&format!("sub {n}")));
     assert!(!world.loses(Ended::ServiceLost));
 }
 
 proptest! {
-    /// Whatever is said and lost: a service gets what is said again, then the rest in order; nothing twice and nothing
-    /// left out but what the queue had no room for, which is counted.
+    /// For any messages and losses: a service gets the messages to send again, then the rest in order; none twice and
+    /// none left out except those that the queue had no room for, which are counted.
     #[test]
-    fn no_order_of_losses_loses_doubles_or_reorders(
+    fn no_order_of_outages_loses_doubles_or_reorders_messages(
         steps in prop::collection::vec(0..5_u8, 1..80),
         first in 0..3_usize,
         drops in any::<bool>(),
     ) {
         let mut world = World::new(first, if drops { Overflow::DropOldest } else { Overflow::Close });
-        let (mut away, mut said) = (false, 0_u32);
+        let (mut down, mut said) = (false, 0_u32);
         let mut awaited: VecDeque<String> = VecDeque::new();
         for step in steps {
             match step {
-                0 if !away => { prop_assert!(world.loses(Ended::ServiceLost)); away = true; }
-                1 if away => {
+                0 if !down => { prop_assert!(world.loses(Ended::ServiceLost)); down = true; }
+                1 if down => {
                     prop_assert_eq!(world.finds(Some("chat")), Ok(()));
                     let again = world.got.len() - awaited.len();
                     prop_assert!(again <= first);
                     prop_assert_eq!(&world.got[again..], awaited.make_contiguous());
                     awaited.clear();
-                    away = false;
+                    down = false;
                 }
                 0 | 1 => world.passes(Duration::from_millis(10)),
                 _ => {
                     let text = format!("say {said}");
                     said += 1;
                     world.says(&text);
-                    if away {
+                    if down {
                         awaited.push_back(text);
                         if awaited.len() > 5 {
                             if !drops {

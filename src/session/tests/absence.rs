@@ -1,4 +1,4 @@
-//! Whatever happens in whatever order: nothing is doubled, reordered or lost without a word.
+//! The service is lost in any order of events: no packet is doubled, reordered or lost without being counted.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -17,34 +17,34 @@ const NAMESPACES: [&str; 2] = ["/", "/chat"];
 const RETRIES: u8 = 2;
 const PACKETS_MAX: u32 = 6;
 
-/// One thing that happens.
+/// One event.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// The client emits, perhaps asking for an ack, perhaps something that may be sent again, perhaps with bytes.
+    /// The client emits, perhaps with an ack, perhaps an event that may be sent again, perhaps with an attachment.
     Emits {
         chat: bool,
         asks: bool,
         again: bool,
         binary: bool,
     },
-    /// The bytes follow.
+    /// The attachment follows.
     Attaches,
-    /// The client answers what it was asked first.
+    /// The client answers the first open question of the service.
     Answers,
     /// The client leaves or joins `/chat`.
     Toggles,
     /// The service, dialled again, opens.
     Opens,
-    /// The service answers a CONNECT: with the same sid where it knows one, with another, with an error.
+    /// The service answers a CONNECT: with the same sid if it knows one, with another sid, or with an error.
     Welcomes {
         same: bool,
     },
     Refuses,
     /// The service acknowledges the oldest event that asks for it.
     Acknowledges,
-    /// The service asks the client.
+    /// The service emits an event that asks the client for an ack.
     Asks,
-    /// The service is gone, or was dialled in vain.
+    /// The service is lost, or a dial fails.
     Goes,
     Passes {
         seconds: u64,
@@ -67,36 +67,36 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Both ends, as they see it.
+/// Both ends, with what each of them knows.
 struct Ends {
     held: World,
     overflow: Overflow,
-    /// How often the service has begun anew.
+    /// How often the service has restarted.
     life: u32,
     open: bool,
-    /// What this life of the service has been asked for and has not answered, and what it has let the client into.
+    /// The CONNECTs that this run of the service has not answered, and the namespaces that it has let the client into.
     asked: VecDeque<String>,
     joined_at_service: BTreeSet<String>,
     joined_at_client: BTreeSet<String>,
-    /// The client has asked for `/chat` and has had no answer.
+    /// The client has asked for `/chat` and has no answer yet.
     asks_for_chat: bool,
     sids: BTreeMap<String, String>,
     sids_drawn: u32,
     /// The number of the client's next event, which is also its ack id.
     next: u64,
-    /// The event that lacks its bytes.
+    /// The event that lacks its attachment.
     begun: Option<u64>,
-    /// Events that ask for an ack and have neither got it nor heard that it will not come.
+    /// Events that ask for an ack and have got neither the ack nor an error.
     unanswered: BTreeMap<u64, String>,
     emitted: BTreeSet<u64>,
     asking: BTreeSet<u64>,
     may_come_again: BTreeSet<u64>,
-    /// In which lives of the service an event arrived.
+    /// In which runs of the service an event arrived.
     arrived: BTreeMap<u64, Vec<u32>>,
     newest: u64,
     newest_of_life: u64,
     to_acknowledge: VecDeque<(String, u64)>,
-    /// The service's own ack ids, by life; what the client was asked, as (ack id, life).
+    /// The service's own ack ids, by run; what the client was asked, as (ack id, question, run).
     next_question: u64,
     questions: VecDeque<(u64, u64, u32)>,
 }
@@ -234,7 +234,7 @@ impl Ends {
     fn left(&mut self, namespace: &str) {
         self.joined_at_client.remove(namespace);
         self.sids.remove(namespace);
-        // Whoever leaves waits for nothing any more.
+        // A client that has left waits for no ack.
         self.unanswered.retain(|_, other| other != namespace);
     }
 
@@ -255,10 +255,10 @@ impl Ends {
         self.held.service(&format!("{}{{\"message\":\"no\"}}", prefix("44", &namespace)));
         if was_in {
             let errors = self.held.at_client.iter().filter(|text| text.starts_with("44")).count();
-            assert_eq!(errors, 0, "a client that is in hears no refusal");
+            assert_eq!(errors, 0, "a client that has joined gets no refusal");
         }
         if self.begun.is_some() {
-            // The client says the rest, not knowing yet.
+            // The client sends the rest: it does not know yet.
             self.attaches();
         }
     }
@@ -279,7 +279,7 @@ impl Ends {
         self.held.passes(Duration::ZERO);
     }
 
-    /// What has arrived at either end, held against what may.
+    /// Checks what has arrived at both ends.
     fn look(&mut self) {
         for text in self.held.service_got() {
             self.service_hears(&text);
@@ -298,7 +298,7 @@ impl Ends {
         if text.starts_with('<') {
             return;
         }
-        assert!(self.open, "{text}, though it is away");
+        assert!(self.open, "{text}, although it is down");
         let namespace = namespace_of(text);
         match &text[..2] {
             "40" => self.asked.push_back(namespace),
@@ -311,14 +311,14 @@ impl Ends {
             "43" => {
                 let (id, answer) = text[2..].split_once('[').unwrap();
                 let answer = answer.trim_end_matches(']');
-                assert_eq!(answer, format!("{},{id}", self.life), "it answers what this service has asked");
+                assert_eq!(answer, format!("{},{id}", self.life), "it answers a question of this run of the service");
             }
             _ => panic!("{text}"),
         }
     }
 
     fn event_arrives(&mut self, text: &str, namespace: String) {
-        assert!(self.joined_at_service.contains(&namespace), "{text}, though the client is not in there");
+        assert!(self.joined_at_service.contains(&namespace), "{text}, although the client has not joined");
         let seq: u64 = text.split(['"', '{', ']']).nth(2).unwrap().trim_matches(',').parse().unwrap();
         assert!(self.newest_of_life < seq, "{seq} behind {}", self.newest_of_life);
         self.newest_of_life = seq;
@@ -347,7 +347,7 @@ impl Ends {
                 let digits = text.trim_start_matches("43").trim_start_matches("/chat,");
                 let id = digits.split('[').next().unwrap().parse().unwrap();
                 let answered = self.unanswered.remove(&id);
-                assert_eq!(answered, Some(namespace), "{text} answers what was answered, or never asked");
+                assert_eq!(answered, Some(namespace), "{text} answers an event that is answered already, or was never sent");
                 assert!(text.ends_with("[\"done\"]") || text.ends_with(&format!("[{RESTARTED}]")));
             }
             "42" => {
@@ -361,7 +361,7 @@ impl Ends {
         }
     }
 
-    /// The service comes and stays, and does its work.
+    /// The service opens, stays, and answers everything.
     fn all_ends_well(&mut self) {
         self.does(Step::Attaches);
         self.does(Step::Opens);
@@ -372,18 +372,18 @@ impl Ends {
         if self.is_over() {
             return;
         }
-        assert!(self.unanswered.is_empty(), "never answered: {:?}", self.unanswered);
+        assert!(self.unanswered.is_empty(), "no answer to {:?}", self.unanswered);
         let missing = self.emitted.iter().filter(|seq| !self.arrived.contains_key(seq)).count() as u64;
-        assert!(missing <= self.held.view().dropped(), "{missing} lost without a word");
+        assert!(missing <= self.held.view().dropped(), "{missing} lost and not counted");
         self.does(Step::Passes { seconds: 1 });
         let state = format!("{:?}", self.held.session);
-        assert!(state.contains("backlog: None") && state.contains("waiting: []"), "something stays: {state}");
+        assert!(state.contains("backlog: None") && state.contains("waiting: []"), "state is left: {state}");
     }
 }
 
 proptest! {
     #[test]
-    fn nothing_is_doubled_reordered_or_lost_without_a_word(
+    fn no_packet_is_doubled_reordered_or_lost_without_being_counted(
         closes in any::<bool>(),
         steps in prop::collection::vec(step(), 1..150),
     ) {

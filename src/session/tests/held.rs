@@ -1,4 +1,4 @@
-//! A session whose service comes and goes: what each side gets.
+//! A session whose service is lost and comes back: what each side gets.
 
 use std::time::Duration;
 
@@ -22,20 +22,20 @@ fn table(change: impl FnOnce(&mut SessionTable)) -> impl FnOnce(&mut crate::conf
     }
 }
 
-/// A client that has asked for `/`, with a service that has not been reached yet.
+/// A client that has sent CONNECT for `/`, while the service is being dialled.
 fn dialling(change: impl FnOnce(&mut SessionTable)) -> World {
     let mut world = World::without_auth(table(change));
     world.client("40");
     world
 }
 
-/// A client that is in `/`, and everything about that said.
+/// A client that has joined `/`, with all packets of that exchanged.
 pub(super) fn flowing(change: impl FnOnce(&mut SessionTable)) -> World {
     World::joined(table(change))
 }
 
 #[test]
-fn what_is_sent_meanwhile_arrives_in_order_after_every_namespace_is_joined_again() {
+fn packets_sent_during_an_outage_arrive_in_order_after_every_namespace_is_joined_again() {
     let mut held = flowing(|_| ());
     held.client("40/chat,");
     held.service(r#"40/chat,{"sid":"c"}"#);
@@ -60,7 +60,7 @@ fn what_is_sent_meanwhile_arrives_in_order_after_every_namespace_is_joined_again
 }
 
 #[test]
-fn a_service_that_knows_the_session_still_is_no_news() {
+fn a_client_gets_nothing_from_a_service_that_still_knows_its_session() {
     let mut held = dialling(|_| ());
     held.opens();
     held.service(r#"40{"sid":"x","pid":"p"}"#);
@@ -77,7 +77,7 @@ fn a_service_that_knows_the_session_still_is_no_news() {
 }
 
 #[test]
-fn an_event_whose_attachments_were_lost_is_one_that_the_client_has_missed() {
+fn an_event_whose_attachments_were_lost_counts_as_missed() {
     let mut held = dialling(|_| ());
     held.opens();
     held.service(r#"40{"sid":"x","pid":"p"}"#);
@@ -96,7 +96,7 @@ fn an_event_whose_attachments_were_lost_is_one_that_the_client_has_missed() {
 }
 
 #[test]
-fn what_was_on_its_way_fails_unless_it_may_be_sent_again() {
+fn events_in_flight_fail_unless_they_may_be_sent_again() {
     let mut held = flowing(|table| table.retries = 2);
     held.client(r#"421["once"]"#);
     held.client(r#"422["again"]"#);
@@ -108,7 +108,7 @@ fn what_was_on_its_way_fails_unless_it_may_be_sent_again() {
         assert_eq!(held.client_got(), failed);
         held.opens();
         held.service(r#"40{"sid":"other"}"#);
-        assert_eq!(held.service_got(), ["40", r#"422["again"]"#], "what asks for no ack is not kept");
+        assert_eq!(held.service_got(), ["40", r#"422["again"]"#], "an event without an ack is not kept");
         held.client_got();
     }
     held.loses(Ended::ServiceLost);
@@ -116,7 +116,7 @@ fn what_was_on_its_way_fails_unless_it_may_be_sent_again() {
 }
 
 #[test]
-fn an_answer_to_a_service_that_is_gone_reaches_no_other() {
+fn an_ack_for_a_lost_service_does_not_reach_the_next() {
     let mut held = flowing(|_| ());
     held.service(r#"420["q"]"#);
     held.loses(Ended::ServiceLost);
@@ -126,13 +126,13 @@ fn an_answer_to_a_service_that_is_gone_reaches_no_other() {
     assert_eq!(held.service_got(), ["40"]);
     held.client_got();
     held.service(r#"420["q2"]"#);
-    assert_eq!(held.client_got(), [r#"421["q2"]"#], "under a number that the client has not heard yet");
+    assert_eq!(held.client_got(), [r#"421["q2"]"#], "with an ack id that is new to the client");
     held.client(r#"431["in time"]"#);
     assert_eq!(held.service_got(), [r#"430["in time"]"#]);
 }
 
 #[test]
-fn an_answer_that_waits_while_its_asker_goes_reaches_no_other() {
+fn an_ack_that_waits_while_its_service_is_lost_does_not_reach_the_next() {
     let mut held = flowing(|_| ());
     held.client("40/chat,");
     held.service(r#"40/chat,{"sid":"c"}"#);
@@ -151,12 +151,12 @@ fn an_answer_that_waits_while_its_asker_goes_reaches_no_other() {
 }
 
 #[test]
-fn a_packet_whose_attachments_are_still_coming_is_sent_once_and_whole() {
+fn a_packet_whose_attachments_are_still_coming_is_sent_once_and_complete() {
     let mut held = flowing(|_| ());
     held.client(r#"452-7["bin",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#);
     held.attaches(&[1, 2]);
     held.loses(Ended::ServiceLost);
-    assert_eq!(held.client_got(), [""; 0], "nothing of it was on its way");
+    assert_eq!(held.client_got(), [""; 0], "nothing of it was in flight");
     held.attaches(&[3]);
     held.opens();
     held.service(r#"40{"sid":"second"}"#);
@@ -165,7 +165,7 @@ fn a_packet_whose_attachments_are_still_coming_is_sent_once_and_whole() {
 }
 
 #[test]
-fn a_queue_that_is_full_closes_the_session_or_lets_go_of_the_oldest() {
+fn a_full_queue_closes_the_session_or_drops_the_oldest_packet() {
     let mut held = flowing(|table| table.queue_packets = 2);
     held.loses(Ended::ServiceLost);
     for packet in [r#"421["a"]"#, r#"422["b"]"#, r#"423["c"]"#] {
@@ -187,7 +187,7 @@ fn a_queue_that_is_full_closes_the_session_or_lets_go_of_the_oldest() {
 }
 
 #[test]
-fn a_packet_that_fits_no_queue_costs_no_other_its_place() {
+fn a_packet_that_is_larger_than_the_queue_displaces_no_other() {
     let mut held = flowing(|table| {
         table.queue_bytes = crate::units::ByteSize(20);
         table.overflow = Overflow::DropOldest;
@@ -200,7 +200,7 @@ fn a_packet_that_fits_no_queue_costs_no_other_its_place() {
 }
 
 #[test]
-fn a_client_that_is_refused_on_return_is_sent_away_and_never_hears_why() {
+fn a_client_that_is_refused_when_it_rejoins_gets_a_disconnect_and_no_error() {
     let mut held = flowing(|_| ());
     held.client("40/chat,");
     held.service(r#"40/chat,{"sid":"c"}"#);
@@ -219,12 +219,12 @@ fn a_client_that_is_refused_on_return_is_sent_away_and_never_hears_why() {
 }
 
 #[test]
-fn namespaces_left_and_asked_for_meanwhile_are_what_the_service_hears_of() {
+fn the_service_gets_the_namespaces_as_they_are_after_the_outage() {
     let mut held = flowing(|_| ());
     held.client("40/a,");
     held.service(r#"40/a,{"sid":"a"}"#);
     held.loses(Ended::ServiceLost);
-    held.client(r#"42/a,["for nobody"]"#);
+    held.client(r#"42/a,["for no service"]"#);
     held.client("41/a,");
     held.client(r#"40/b,{"with":1}"#);
     held.service_got();
@@ -232,25 +232,25 @@ fn namespaces_left_and_asked_for_meanwhile_are_what_the_service_hears_of() {
     assert_eq!(held.service_got(), ["40", r#"40/b,{"with":1}"#]);
     held.client("40/c,");
     held.client("41");
-    assert_eq!(held.service_got(), ["40/c,", "41"], "at once, for the service is there");
+    assert_eq!(held.service_got(), ["40/c,", "41"], "at once, because the service is open");
     assert_eq!(held.view().dropped(), 1);
 }
 
 #[test]
-fn a_client_that_left_everything_meanwhile_may_begin_again() {
+fn a_client_that_left_every_namespace_during_the_outage_may_join_again() {
     let mut held = flowing(|_| ());
     held.loses(Ended::ServiceLost);
     held.client("41");
     held.opens();
     assert_eq!(held.service_got(), [""; 0]);
     held.passes(Duration::from_secs(31));
-    assert_eq!(held.ended(), None, "the service is there");
+    assert_eq!(held.ended(), None, "the service is open");
     held.client("40");
     assert_eq!(held.service_got(), ["40"]);
 }
 
 #[test]
-fn patience_ends_with_what_began_it_however_often_the_service_comes_and_goes() {
+fn an_outage_ends_the_session_with_its_first_cause_however_often_the_service_opens() {
     let mut held = flowing(|_| ());
     held.loses(Ended::ServiceLost);
     for _ in 0..2 {
@@ -264,7 +264,7 @@ fn patience_ends_with_what_began_it_however_often_the_service_comes_and_goes() {
 }
 
 #[test]
-fn a_client_that_was_thrown_out_or_has_nothing_to_wait_for_is_not_held() {
+fn a_client_without_a_namespace_or_a_hold_time_is_not_held() {
     let mut held = flowing(|_| ());
     held.service("41");
     assert!(!held.loses(Ended::ServiceLost));
@@ -274,7 +274,7 @@ fn a_client_that_was_thrown_out_or_has_nothing_to_wait_for_is_not_held() {
 }
 
 #[test]
-fn whoever_has_a_place_in_the_queue_is_not_given_up_in_it() {
+fn a_session_with_a_turn_is_not_given_up_before_it() {
     let mut held = flowing(|_| ());
     held.loses(Ended::ServiceLost);
     let turn = held.now.instant + Duration::from_secs(50);
@@ -293,15 +293,15 @@ fn whoever_has_a_place_in_the_queue_is_not_given_up_in_it() {
     held.passes(Duration::from_secs(50));
     held.loses(Ended::ServiceUnreachable);
     held.passes(Duration::from_secs(1));
-    assert_eq!(held.ended(), Some(Ended::ServiceLost), "and was in vain");
+    assert_eq!(held.ended(), Some(Ended::ServiceLost), "and the dial failed");
 }
 
 #[test]
-fn a_service_that_welcomes_a_client_and_hangs_up_at_once_is_given_up() {
+fn a_service_that_accepts_a_client_and_closes_at_once_is_given_up() {
     let mut held = flowing(|_| ());
     let began = held.now.instant;
     while held.loses(Ended::ServiceLost) && held.ended().is_none() {
-        assert!(held.now.instant < began + Duration::from_secs(60), "it is dialled for ever");
+        assert!(held.now.instant < began + Duration::from_secs(60), "the dials do not end");
         held.passes(Duration::from_millis(500));
         held.opens();
         held.service(r#"40{"sid":"another"}"#);
@@ -317,5 +317,5 @@ fn a_service_that_welcomes_a_client_and_hangs_up_at_once_is_given_up() {
         held.service(r#"40{"sid":"another"}"#);
         held.passes(Duration::from_secs(1));
     }
-    assert_eq!(held.ended(), None, "this one is there each time");
+    assert_eq!(held.ended(), None, "this one stays open each time");
 }

@@ -1,5 +1,5 @@
-//! A client that comes and goes, and what it hears: all that it has missed, once and in order, or that it has missed
-//! something.
+//! A client that is absent and comes back gets every event that it missed, once and in order, or learns that it has
+//! missed some.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -28,7 +28,7 @@ use crate::{
 
 const NAMESPACES: [&str; 2] = ["/", "/chat"];
 const PACKETS_MAX: u32 = 6;
-/// One thing that happens.
+/// One event.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     /// The service emits, perhaps asking for an ack, perhaps with bytes.
@@ -37,21 +37,21 @@ enum Step {
         asks: bool,
         binary: bool,
     },
-    /// So much of what is on its way reaches the client.
+    /// So many packets in flight reach the client.
     Reaches {
         packets: usize,
     },
-    /// The client's connection breaks, and with it what is on its way.
+    /// The client's connection breaks, and with it the packets in flight are lost.
     Breaks,
-    /// The client comes back, to one namespace first.
+    /// The client comes back, and joins one namespace first.
     Returns {
         chat_first: bool,
     },
-    /// It asks for the other one, perhaps as if it had never been there.
+    /// It joins the other one, perhaps as a new client.
     Joins {
         anew: bool,
     },
-    /// It leaves `/chat` for good.
+    /// It leaves `/chat` and does not come back to it.
     Leaves,
     Passes {
         seconds: u64,
@@ -72,14 +72,14 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// One namespace, as both ends see it.
+/// One namespace, with what both ends know of it.
 #[derive(Debug, Default)]
 struct Room {
     /// The service has the client in it.
     at_service: bool,
-    /// The client is in it, or believes to be about to.
+    /// The client has joined it, or expects to.
     at_client: bool,
-    /// What the stock client remembers: the number of its last event.
+    /// The offset that the stock client remembers: the number of its last event.
     offset: Option<u64>,
     newest: u64,
     /// Events that the client must get, in this order.
@@ -90,12 +90,12 @@ struct Ends {
     world: World,
     overflow: Overflow,
     rooms: [Room; 2],
-    /// On its way to the client: the namespace and the text.
+    /// In flight to the client: the packets of both namespaces.
     wire: VecDeque<String>,
-    /// Events that ask for an ack: what breaks off with a connection is not said again.
+    /// Events that ask for an ack: those that a lost connection cuts off are not sent again.
     asking: BTreeSet<u64>,
     next: u64,
-    away: bool,
+    absent: bool,
     over: bool,
 }
 
@@ -123,17 +123,17 @@ impl Ends {
         world.forget_what_was_said();
         let room = || Room { at_service: true, at_client: true, ..Room::default() };
         let (rooms, wire, asking) = ([room(), room()], VecDeque::new(), BTreeSet::new());
-        Self { world, overflow, rooms, wire, asking, next: 0, away: false, over: false }
+        Self { world, overflow, rooms, wire, asking, next: 0, absent: false, over: false }
     }
 
     fn does(&mut self, step: Step) {
         match step {
             Step::Emits { chat, asks, binary } => self.emits(usize::from(chat), asks, binary),
             Step::Reaches { packets } => self.reaches(packets),
-            Step::Breaks if !self.away => self.breaks(),
-            Step::Returns { chat_first } if self.away => self.returns(usize::from(chat_first)),
-            Step::Joins { anew } if !self.away => self.joins(anew),
-            Step::Leaves if !self.away && self.rooms[1].at_client => {
+            Step::Breaks if !self.absent => self.breaks(),
+            Step::Returns { chat_first } if self.absent => self.returns(usize::from(chat_first)),
+            Step::Joins { anew } if !self.absent => self.joins(anew),
+            Step::Leaves if !self.absent && self.rooms[1].at_client => {
                 assert_eq!(self.world.client("41/chat,"), Fate::Pass);
                 self.world.service_got();
                 self.rooms[1] = Room::default();
@@ -141,15 +141,15 @@ impl Ends {
             }
             Step::Passes { seconds } => {
                 self.world.passes(Duration::from_secs(seconds));
-                if !self.away {
+                if !self.absent {
                     self.world.client("3");
                 }
-                // A service that pings.
+                // The service pings.
                 self.world.service("2");
             }
             Step::Breaks | Step::Returns { .. } | Step::Joins { .. } | Step::Leaves => {}
         }
-        self.settle();
+        self.collect();
         let kept = format!("{:?}", self.world.session).matches("Kept {").count();
         assert!(kept <= PACKETS_MAX as usize, "{kept} are kept");
     }
@@ -188,7 +188,7 @@ impl Ends {
             if self.asking.contains(&seq) {
                 continue;
             }
-            assert_eq!(room.due.pop_front(), Some(seq), "another one was due");
+            assert_eq!(room.due.pop_front(), Some(seq), "another event was due");
             room.offset = number;
         }
     }
@@ -201,7 +201,7 @@ impl Ends {
             return;
         }
         assert_eq!(self.world.done(), [Action::Detach(Side::Client, Ended::ClientLost)]);
-        self.away = true;
+        self.absent = true;
         for room in &mut self.rooms {
             room.at_client = false;
         }
@@ -210,9 +210,9 @@ impl Ends {
     fn returns(&mut self, first: usize) {
         let (namespace, offset) = (NAMESPACES[first], self.rooms[first].offset);
         let claim = |user: Option<&str>| Claim { user: user.map(Into::into), namespace: namespace.into(), offset };
-        assert!(!self.world.session.takes_back(&claim(Some("eve"))), "to nobody else");
+        assert!(!self.world.session.takes_back(&claim(Some("eve"))), "another user cannot resume it");
         if !self.world.session.takes_back(&claim(None)) {
-            // A session of its own: the client knows that it begins anew.
+            // It gets a new session, and learns that.
             self.over = true;
             return;
         }
@@ -220,7 +220,7 @@ impl Ends {
         let behind = self.wire.len();
         self.world.event(Event::Returned(Returning { pid: id(9), claim: claim(None), sid: id(1), peer, identity }));
         assert_eq!(self.world.done(), [Action::Opened]);
-        self.away = false;
+        self.absent = false;
         self.is_back(first, behind);
     }
 
@@ -234,39 +234,39 @@ impl Ends {
         if !anew {
             return self.is_back(room, behind);
         }
-        // To the service it leaves and asks as a new client, and the service lets it in.
+        // For the service the client leaves and connects as a new one, and the service accepts it.
         let at_service = self.world.service_got();
         assert_eq!((at_service.len(), &at_service[0][..2], &at_service[1][..2]), (2, "41", "40"), "{at_service:?}");
         self.rooms[room] = Room { at_service: true, at_client: true, ..Room::default() };
         self.world.service(&format!(r#"40{namespace}{{"sid":"other"}}"#));
-        self.settle();
+        self.collect();
         self.wire.retain(|text| room_of(text) != room);
     }
 
-    /// Whether the client was in there, and the service believes that it is.
+    /// Whether the client has yet to rejoin, while the service still has it joined.
     fn is_unreturned(&self, room: usize) -> bool {
         self.rooms[room].at_service && !self.rooms[room].at_client
     }
 
-    /// What it hears is all that it has missed, or that it has missed something.
+    /// The client got every event that it missed, or learns that it has missed some.
     fn is_back(&mut self, room: usize, behind: usize) {
-        self.settle();
+        self.collect();
         let said: Vec<_> = self.wire.iter().skip(behind).cloned().collect();
         let (connect, missed) = said.split_last().unwrap();
-        assert!(connect.starts_with("40"), "{connect} is the last");
+        assert!(connect.starts_with("40"), "the last packet is {connect}");
         let missed = missed.iter().map(|text| read(text).0).filter(|seq| !self.asking.contains(seq));
         let missed: VecDeque<u64> = missed.collect();
         let room = &mut self.rooms[room];
         room.at_client = true;
         if connect.contains("\"pid\"") {
-            assert_eq!(missed, room.due, "recovered, and not all of it");
+            assert_eq!(missed, room.due, "recovered, but not complete");
         } else {
             assert!(room.due.iter().rev().zip(missed.iter().rev()).all(|(one, other)| one == other), "{missed:?}");
             room.due = missed;
         }
     }
 
-    fn settle(&mut self) {
+    fn collect(&mut self) {
         let attachments = |text: &String| !text.starts_with('<');
         self.wire.extend(self.world.client_got().into_iter().filter(attachments));
         for text in self.world.service_got().into_iter().filter(|text| text != "3") {
@@ -281,15 +281,15 @@ impl Ends {
 }
 
 #[test]
-fn a_claim_waits_for_the_session_that_it_names() {
+fn a_connect_with_a_pid_waits_for_the_session_that_it_names() {
     let open = || World::without_auth(|config| config.session.resume = Period::from_secs(30));
     let connect = format!(r#"40{{"pid":"{}","offset":"7"}}"#, Pid::to_string(&id(9)));
     for (answer, expected) in [(Some(true), Fate::HandOver), (Some(false), Fate::Drop), (None, Fate::Drop)] {
         let mut world = open();
-        let Fate::Wait(Until::Answer(ticket, at_latest)) = world.client(&connect) else { panic!("it does not wait") };
+        let Fate::Wait(Until::Answer(ticket, at_latest)) = world.client(&connect) else { panic!("no wait") };
         let claim = Claim { user: None, namespace: "/".into(), offset: Some(7) };
         assert_eq!(world.done(), [Action::Ask(ticket, Question::Claim(id(9), claim.clone()))]);
-        assert!(matches!(world.client(&connect), Fate::Wait(_)), "it is not asked twice");
+        assert!(matches!(world.client(&connect), Fate::Wait(_)), "the question is asked once");
         match answer {
             Some(granted) => drop(world.event(Event::Answer(ticket, Answer::Claim(granted)))),
             None => world.passes(at_latest - world.now.instant),
@@ -307,7 +307,7 @@ fn a_claim_waits_for_the_session_that_it_names() {
 
 proptest! {
     #[test]
-    fn a_client_that_comes_back_has_missed_nothing_or_knows_it(
+    fn a_client_that_comes_back_has_missed_nothing_or_learns_that_it_has(
         closes in any::<bool>(),
         steps in prop::collection::vec(step(), 1..150),
     ) {
@@ -318,7 +318,7 @@ proptest! {
                 break;
             }
         }
-        if !ends.over && !ends.away {
+        if !ends.over && !ends.absent {
             ends.does(Step::Reaches { packets: usize::MAX });
             for (room, namespace) in ends.rooms.iter().zip(NAMESPACES) {
                 prop_assert!(room.due.is_empty() || ends.is_unreturned(usize::from(namespace != "/")), "{:?}", room);

@@ -1,4 +1,4 @@
-//! A session that is continued on another node behaves as it would have on its own.
+//! A session that is continued on another node behaves as it would have on its own node.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{
     wire::websocket::frame::OpCode,
 };
 
-/// One thing that happens to a session, whatever its state.
+/// One event of a session, in any state.
 #[derive(Debug, Clone)]
 enum Input {
     Client(&'static str),
@@ -79,7 +79,7 @@ fn input() -> impl Strategy<Value = Input> {
     ]
 }
 
-/// What both sides and the relay see of it.
+/// Everything that both sides and the relay get.
 #[derive(Debug, PartialEq)]
 struct Seen {
     fate: Option<Fate>,
@@ -123,7 +123,7 @@ fn happens(world: &mut World, input: &Input) -> Seen {
     }
 }
 
-/// The next dial is due at once, whatever chance says.
+/// The next dial is due at once, whatever the random spread is.
 fn lose_service(world: &mut World) {
     world.event(Event::Lost(Ended::ServiceLost));
     if world.ended().is_none() {
@@ -146,7 +146,7 @@ fn resumable(change: impl FnOnce(&mut crate::config::Config)) -> World {
     world
 }
 
-/// Both legs go.
+/// Both legs are lost.
 fn suspend(world: &mut World) {
     world.event(Event::Lost(Ended::ClientLost));
     lose_service(world);
@@ -177,7 +177,7 @@ proptest! {
 }
 
 #[test]
-fn a_budget_is_not_given_anew_on_the_next_node() {
+fn a_used_budget_stays_used_on_the_next_node() {
     let mut world = resumable(|config| config.rate_limit = vec![crate::policy::rate_limit::RateLimitTable::default()]);
     for _ in 0..70 {
         assert_eq!(world.client(r#"42["counted"]"#), Fate::Pass);
@@ -196,18 +196,18 @@ fn a_budget_is_not_given_anew_on_the_next_node() {
 }
 
 #[test]
-fn a_session_whose_client_or_service_is_there_is_not_continued_elsewhere() {
+fn a_session_with_a_connected_leg_is_not_continued_elsewhere() {
     let mut world = resumable(|_| ());
     assert!(world.continued().is_none());
     world.event(Event::Lost(Ended::ClientLost));
-    assert!(world.continued().is_none(), "the service is there");
+    assert!(world.continued().is_none(), "the service is open");
     let mut world = World::joined(|_| ());
     lose_service(&mut world);
-    assert!(world.continued().is_none(), "the client could not come back to it");
+    assert!(world.continued().is_none(), "the client could not resume it");
 }
 
 #[test]
-fn a_snapshot_of_another_version_or_in_pieces_is_an_error() {
+fn a_snapshot_of_another_version_or_cut_off_is_an_error() {
     let mut world = resumable(|_| ());
     suspend(&mut world);
     let snapshot = world.session.snapshot(b"", world.now).unwrap();

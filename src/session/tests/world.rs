@@ -1,4 +1,4 @@
-//! A session with both of its ends, and a clock of its own. It does what the relay does, and decides as little.
+//! A session with both of its ends, on a clock of the test. It does what the relay does, and decides as little.
 
 use std::{
     io::Write as _,
@@ -45,7 +45,7 @@ pub(in crate::session) const RESTARTED: &str = r#"{"error":"Service restarted","
 
 const OPEN: &str = r#"0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
 
-/// A conversation, and what has reached either side since it was last asked.
+/// A session, and what has reached either side since the last look.
 pub(in crate::session) struct World {
     pub(in crate::session) session: Session,
     rules: Arc<SessionRules>,
@@ -55,9 +55,9 @@ pub(in crate::session) struct World {
     /// Texts and, as `<n bytes>`, attachments.
     pub(in crate::session) at_service: Vec<String>,
     pub(in crate::session) at_client: Vec<String>,
-    /// Actions other than what is said.
+    /// All actions except `Say`.
     pub(in crate::session) actions: Vec<Action>,
-    /// What was learned from the last message.
+    /// The note of the last message.
     pub(in crate::session) note: Note,
 }
 
@@ -90,7 +90,7 @@ fn rules(change: impl FnOnce(&mut Config)) -> Arc<SessionRules> {
 }
 
 impl World {
-    /// A client that has yet to join a namespace.
+    /// A client that has not joined a namespace yet.
     pub(in crate::session) fn new(change: impl FnOnce(&mut Config)) -> Self {
         let (rules, now) = (rules(change), Now::new(Instant::now(), SystemTime::now()));
         let pid = rules.hold.resume.is_some().then(|| id(9));
@@ -111,7 +111,7 @@ impl World {
         Self { session, rules, is_client_absent: false, now, at_service, at_client, actions, note: Note::None }
     }
 
-    /// The same session, written down and continued on another node.
+    /// The same session, as a snapshot that another node continues.
     pub(in crate::session) fn continued(&mut self) -> Option<Self> {
         let snapshot = self.session.snapshot(b"GET /", self.now)?;
         let read = Snapshot::decode(&snapshot.encode().unwrap()).unwrap();
@@ -128,7 +128,7 @@ impl World {
         })
     }
 
-    /// A client that is in `/`, and everything about that done.
+    /// A client that has joined `/`, with all packets of that exchanged.
     pub(in crate::session) fn joined(change: impl FnOnce(&mut Config)) -> Self {
         let mut world = Self::without_auth(change);
         assert_eq!(world.client("40"), Fate::Drop);
@@ -192,7 +192,7 @@ impl World {
         note
     }
 
-    /// The service is lost, or was dialled in vain; the next dial is due at once. True: the session goes on.
+    /// The service is lost, or a dial fails; the next dial is due at once. True: the session goes on.
     pub(in crate::session) fn loses(&mut self, why: Ended) -> bool {
         self.event(Event::Lost(why));
         let goes_on = self.ended().is_none();
@@ -210,7 +210,7 @@ impl World {
         self.obey();
     }
 
-    /// A client that says something now and then, so that it is not given up.
+    /// Time passes for a client that answers pings.
     pub(in crate::session) fn passes_with_a_heartbeat(&mut self, time: Duration) {
         self.passes(time);
         self.client("3");
@@ -255,14 +255,14 @@ impl World {
         mem::take(&mut self.at_client).into_iter().filter(|text| text != "2").collect()
     }
 
-    /// What has happened so far does not matter.
+    /// Discards what has happened so far.
     pub(in crate::session) fn forget_what_was_said(&mut self) {
         self.at_service.clear();
         self.at_client.clear();
         self.actions.clear();
     }
 
-    /// What was to be done since the last look, beside what is said.
+    /// The actions since the last look, except `Say`.
     pub(in crate::session) fn done(&mut self) -> Vec<Action> {
         mem::take(&mut self.actions)
     }
