@@ -1,8 +1,8 @@
-//! How a target treats its input: the first five bytes say so, and the fuzzer chooses them too.
+//! The layout of an input: the first five bytes say how a target treats the rest, and the fuzzer chooses them too.
 
-/// What a fuzzer has come up with.
+/// The input of a fuzz target.
 pub struct Input<'a> {
-    /// For the target to choose by.
+    /// Choices of the target.
     pub options: u8,
     /// One less than the bytes of a piece, four pieces in turn.
     sizes: [u8; 4],
@@ -11,18 +11,18 @@ pub struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// None: it is too short to say how it is to be treated.
+    /// `None`: it is too short for these five bytes.
     pub fn new(data: &'a [u8]) -> Option<Self> {
         let (&[options, ref sizes @ ..], bytes) = data.split_first_chunk::<5>()?;
         Some(Self { options, sizes: *sizes, bytes })
     }
 
-    /// 1 to 256, again and again.
+    /// 1 to 256, repeated.
     pub fn sizes(&self) -> impl Iterator<Item = usize> + use<> {
         self.sizes.into_iter().map(|size| usize::from(size) + 1).cycle()
     }
 
-    /// These bytes as they might come from a socket.
+    /// These bytes in pieces, as from a socket.
     pub fn pieces<'b>(&self, bytes: &'b [u8]) -> impl Iterator<Item = &'b [u8]> + use<'b> {
         let mut sizes = self.sizes();
         let mut rest = bytes;

@@ -1,4 +1,4 @@
-//! Payloads of long-polling: what is read is what is there, and what is written is read back.
+//! Payloads of long-polling: a payload that is read is written back unchanged, and the reverse.
 #![no_main]
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(packets.len(), separators + 1);
 
     let decoded: Option<Vec<_>> = packets.iter().map(|packet| decoded(packet, &input)).collect();
-    // A packet of nothing has no type, and the writer is never given one.
+    // An empty packet has no type, and is never passed to the writer.
     let Some(decoded) = decoded.filter(|_| !packets.contains(&PayloadPacket::Text(Bytes::new()))) else { return };
 
     let payloads = written(&decoded, &input);
@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Is it binary, and its bytes. None: it is refused.
+/// Whether it is binary, and its bytes. `None`: it is refused.
 fn decoded(packet: &PayloadPacket, input: &Input<'_>) -> Option<(bool, Vec<u8>)> {
     let base64 = match packet {
         PayloadPacket::Text(text) => return Some((false, text.to_vec())),
@@ -41,7 +41,7 @@ fn decoded(packet: &PayloadPacket, input: &Input<'_>) -> Option<(bool, Vec<u8>)>
     Some((true, bytes?))
 }
 
-/// Decodes into one small buffer after another, each with room for a group at least.
+/// Decodes into one small buffer after another, each with room for at least one group.
 fn decoded_in_rooms(mut base64: &[u8], mut rooms: impl Iterator<Item = usize>) -> Result<Vec<u8>, PayloadError> {
     decoded_len(base64)?;
     let mut bytes = Vec::new();
@@ -55,7 +55,7 @@ fn decoded_in_rooms(mut base64: &[u8], mut rooms: impl Iterator<Item = usize>) -
     Ok(bytes)
 }
 
-/// The packets as payloads, taken after every so many pieces; 0: only at the end.
+/// The packets as payloads, taken after every so many pieces. 0: only at the end.
 fn written(packets: &[(bool, Vec<u8>)], input: &Input<'_>) -> Vec<Bytes> {
     let mut writer = PayloadWriter::default();
     let mut payloads = Vec::new();

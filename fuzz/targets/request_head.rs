@@ -1,5 +1,5 @@
-//! Request heads and the bodies behind them: cut anywhere they end where they end, and httparse, which hyper reads by,
-//! finds the same in what is admitted.
+//! Request heads and the bodies behind them: however they are cut they end at the same byte, and httparse, which hyper
+//! uses, reads the same in every head that is admitted.
 #![no_main]
 
 use std::iter;
@@ -42,7 +42,7 @@ fn end_in_pieces(input: &Input<'_>, head_bytes_max: usize) -> Result<Option<usiz
     Ok(None)
 }
 
-/// Where a body ends that comes in these pieces. None: it goes on behind them.
+/// Where a body ends that comes in these pieces. `None`: it goes on behind them.
 fn body_end<'a>(framing: BodyFraming, pieces: impl Iterator<Item = &'a [u8]>) -> Result<Option<usize>, HeadError> {
     let (mut body, mut end) = (BodyTracker::new(framing), 0);
     for piece in pieces {
@@ -78,7 +78,7 @@ fn httparse_head(bytes: &[u8], upgrade: bool) -> Head {
     Head { body, upgrade }
 }
 
-/// Where the body ends by httparse's reading of the sizes of chunks.
+/// Where the body ends by httparse's reading of chunk sizes.
 fn httparse_body_end(framing: BodyFraming, bytes: &[u8]) -> Option<usize> {
     match framing {
         BodyFraming::None => return Some(0),
@@ -88,7 +88,7 @@ fn httparse_body_end(framing: BodyFraming, bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
         let Ok(Status::Complete((line, size))) = parse_chunk_size(&bytes[at..]) else { return None };
-        // Behind every chunk, and behind the last, stands an empty line.
+        // Every chunk, including the last, is followed by an empty line.
         at += line + usize::try_from(size).ok()?;
         at = bytes.get(at..)?.starts_with(b"\r\n").then_some(at + 2)?;
         if size == 0 {

@@ -1,4 +1,4 @@
-//! The head of a client's packet: it is the same however much of the message is there, and it is written in one way.
+//! The head of a client's packet: any beginning of the message gives the same head, and a head has one spelling.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -12,7 +12,7 @@ fuzz_target!(|text: &[u8]| {
         if beginning == Err(PeekError::CutShort) {
             assert!(len < PEEK_BYTES, "{PEEK_BYTES} bytes are enough for every head");
         } else if whole != Err(PeekError::PayloadEnd) {
-            // How a message ends is all that only the whole of it shows.
+            // Only the whole message shows how it ends.
             assert_eq!(beginning, whole, "after {len} bytes");
         }
     }
@@ -22,7 +22,7 @@ fuzz_target!(|text: &[u8]| {
     }
 });
 
-/// What was read, written again, is what was there.
+/// A head that is read and written again is unchanged.
 fn assert_canonical(head: &PacketHead<'_>, text: &[u8]) {
     let mut written = format!("4{}", char::from(head.kind.digit()));
     if head.kind.has_attachments() {
@@ -40,7 +40,7 @@ fn assert_canonical(head: &PacketHead<'_>, text: &[u8]) {
     assert!(read == written.as_bytes() || without_comma, "{written}");
 }
 
-/// Where the payload is JSON, its first element is the name that was read.
+/// If the payload is JSON, its first element is the name that was read.
 fn assert_named_as_json_says(head: &PacketHead<'_>, payload: &[u8]) {
     let Some(event) = &head.event else { return };
     if let Ok(payload) = serde_json::from_slice::<Value>(payload) {

@@ -1,5 +1,5 @@
-//! Frames of one leg: cut anywhere they mean the same, tungstenite reads in them what we do, and what goes onward is
-//! whole.
+//! Frames of one leg: cuts do not change them, tungstenite reads the same, and messages that pass are
+//! complete.
 #![no_main]
 
 use std::{
@@ -24,7 +24,7 @@ use tungstenite::{
     protocol::{Role, WebSocket, WebSocketConfig},
 };
 
-/// More than is peeked at, so that there are messages of which only the beginning is shown.
+/// More than the peek, so that of some messages only the beginning is shown.
 const MESSAGE_BYTES_MAX: usize = 2 * PEEK_BYTES;
 
 type Messages = Vec<(OpCode, Vec<u8>)>;
@@ -57,13 +57,13 @@ fuzz_target!(|data: &[u8]| {
     assert_kept_whole(sender, &in_pieces);
 });
 
-/// What comes of bytes. A message that goes onward is here as far as it was shown.
+/// The result of reading bytes. A message that passes is complete as far as it was shown.
 struct Reading {
     /// In the order they came, with control frames among them.
     messages: Messages,
-    /// Those of them that go onward.
+    /// Those of them that pass.
     shown: Messages,
-    /// The bytes that do.
+    /// The bytes that pass.
     kept: Vec<u8>,
     between_frames: bool,
     refused: Option<FrameError>,
@@ -111,7 +111,7 @@ impl Reading {
     }
 }
 
-/// What goes onward is the frames that were shown, to the last byte that came.
+/// The bytes that pass are the frames that were shown, to the last byte that came.
 fn assert_kept_whole(sender: Sender, reading: &Reading) {
     let onward = tungstenite_reads(sender, &reading.kept);
     for ((opcode, payload), (shown_opcode, beginning)) in onward.iter().zip(&reading.shown) {
@@ -123,7 +123,7 @@ fn assert_kept_whole(sender: Sender, reading: &Reading) {
     }
 }
 
-/// Messages and control frames as tungstenite reads them, up to the first Close, behind which it reads nothing.
+/// Messages and control frames as tungstenite reads them, up to the first Close, where it stops reading.
 fn tungstenite_reads(sender: Sender, bytes: &[u8]) -> Messages {
     let config = WebSocketConfig::default()
         .read_buffer_size(4096)
@@ -148,7 +148,7 @@ fn until_close(messages: impl IntoIterator<Item = (OpCode, Vec<u8>)>) -> Message
     messages.into_iter().take_while(|(opcode, _)| *opcode != OpCode::Close).collect()
 }
 
-/// A socket of which only the receiving half matters.
+/// A socket of which only the receiving half is used.
 struct Recorded<'a>(&'a [u8]);
 
 impl Read for Recorded<'_> {
