@@ -1,6 +1,6 @@
 //! Tidegate in front of a Socket.IO service, in one process: `cargo run --release --example demo`.
 //!
-//! No network, no Node, no Redis, no configuration. The service and the page it serves know nothing of the gate.
+//! It needs no network, no Node, no Redis, no configuration. The service and its page do not know of the gate.
 
 mod service;
 mod token;
@@ -35,14 +35,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let service = service::start(secret)?;
     let gate = config(service, secret_file.path())?;
     let running = tidegate::start::start(gate)?;
-    // Read by now, and a Ctrl-C would leave it behind.
+    // The file has been read, and a Ctrl-C would leave it behind.
     drop(secret_file);
     println!("{}", welcome(running.address, running.admin, &token));
     running.wait();
     Ok(())
 }
 
-/// What a `tidegate.toml` would say.
+/// What a `tidegate.toml` would contain.
 fn config(service: SocketAddr, secret: &Path) -> io::Result<Config> {
     let address = loopback(PORT)?;
     let port = address.port();
@@ -58,7 +58,7 @@ fn config(service: SocketAddr, secret: &Path) -> io::Result<Config> {
     })
 }
 
-/// This port on loopback, or a free one where somebody has it.
+/// This port on loopback, or a free one if it is taken.
 fn loopback(port: u16) -> io::Result<SocketAddr> {
     match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
@@ -83,8 +83,8 @@ Tidegate stands in front of a Socket.IO service.
 Four things to try:
 
   1. Open the page and press \"Send 101 messages\": the service answers 100 of them, Tidegate the 101st.
-  2. Press \"Connect with a bad token\": the client hears why, and does not try again.
-  3. Press \"Kill the service\": it is gone for five seconds, and nobody is disconnected.
+  2. Press \"Connect with a bad token\": the client gets the reason, and does not retry.
+  3. Press \"Kill the service\": it is down for five seconds, and every client stays connected.
   4. See what was counted:
      curl -s http://{admin}/metrics/prometheus | grep ^websocket_
 

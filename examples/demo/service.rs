@@ -1,4 +1,4 @@
-//! The service behind the gate: an ordinary Socket.IO server that knows nothing of Tidegate.
+//! The service behind the gate: an ordinary Socket.IO server that does not know of Tidegate.
 //!
 //! It speaks the events of a tutoring service, checks no token and counts no message.
 
@@ -29,23 +29,23 @@ use tokio::{net::TcpListener, sync::Notify, time::sleep};
 
 use crate::token::Secret;
 
-/// The learner every visitor of the page is.
+/// The learner that every visitor of the page is.
 pub(crate) const LEARNER: &str = "ada";
 
 const PAGE: &str = include_str!("assets/index.html");
 /// socket.io-client 4.8.4, `dist/socket.io.min.js`, as published.
 const CLIENT: &str = include_str!("assets/socket.io.min.js");
-/// Where the page wants its token.
+/// The placeholder of the token in the page.
 const TOKEN_PLACE: &str = "{{token}}";
 
 const QUALITY_EVERY: Duration = Duration::from_secs(5);
-/// How long it is away once it was killed.
+/// How long it is down after a kill.
 const DEAD_FOR: Duration = Duration::from_secs(5);
 const LAST_WORD: Duration = Duration::from_millis(50);
 const LESSON_ADAPTED_EVERY: u32 = 5;
 const BREAK_AFTER: u32 = 12;
 
-/// Starts the service on a free loopback port, on a thread of its own, and says where it listens.
+/// Starts the service on a free loopback port, on a thread of its own, and returns its address.
 pub(crate) fn start(secret: Secret) -> io::Result<SocketAddr> {
     let mut listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
@@ -53,19 +53,19 @@ pub(crate) fn start(secret: Secret) -> io::Result<SocketAddr> {
     thread::Builder::new().name("service".to_owned()).spawn(move || {
         loop {
             if let Err(error) = live(listener, &secret) {
-                return eprintln!("the service of the demo has ended: {error}");
+                return eprintln!("the service of the demo has stopped: {error}");
             }
             thread::sleep(DEAD_FOR);
             listener = match std::net::TcpListener::bind(address) {
                 Ok(listener) => listener,
-                Err(error) => return eprintln!("the service of the demo does not come back: {error}"),
+                Err(error) => return eprintln!("the service of the demo does not restart: {error}"),
             };
         }
     })?;
     Ok(address)
 }
 
-/// One life of the service, until it is killed: with its runtime goes everything that it knew and held.
+/// One run of the service, until it is killed: its runtime drops all state and connections.
 fn live(listener: std::net::TcpListener, secret: &Arc<Secret>) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -92,7 +92,7 @@ async fn serve(listener: std::net::TcpListener, secret: Arc<Secret>, killed: Arc
     }
 }
 
-/// As late as that whoever asks for it still hears that it was heard.
+/// Late enough that the request to kill is still answered.
 fn kill_soon(killed: &Arc<Notify>) {
     let killed = Arc::clone(killed);
     tokio::spawn(async move {
@@ -189,7 +189,7 @@ async fn watch_quality(socket: SocketRef) {
 }
 
 fn answer(ack: AckSender, body: &Value) {
-    // Fails only where the client has left, and then nobody waits for it.
+    // Fails only if the client has left, and then the answer is not needed.
     let _ = ack.send(body);
 }
 

@@ -10,12 +10,12 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
-/// How long a token of the demo is good for.
+/// How long a token of the demo is valid.
 const VALID_FOR: Duration = Duration::from_secs(60 * 60);
 /// As long as the output of SHA-256, as RFC 7518 §3.2 asks for HS256.
 const SECRET_BYTES: usize = 32;
 
-/// A random HS256 secret. It lives as long as this process.
+/// A random HS256 secret. It exists as long as this process.
 #[derive(Clone)]
 pub(crate) struct Secret(String);
 
@@ -26,7 +26,7 @@ struct Claims<'a> {
 }
 
 impl Secret {
-    /// A new one from the operating system's random numbers.
+    /// A new secret from the operating system's random numbers.
     pub(crate) fn random() -> Result<Self, getrandom::Error> {
         let mut bytes = [0; SECRET_BYTES];
         getrandom::fill(&mut bytes)?;
