@@ -33,7 +33,7 @@ use crate::{
     relay::registry::{self, Registry},
     start::{
         acme::CertificateOrder,
-        compile::{Keys, Settings, Shared},
+        compile::{Keys, NodeRules, Shared},
         control::Control,
         thread::ThreadArgs,
     },
@@ -121,7 +121,7 @@ pub fn verify(loaded: &Loaded) -> Result<(), ConfigError> {
 struct Prepared {
     shared: Shared,
     keys: Keys,
-    settings: Settings,
+    node_rules: NodeRules,
     admin_token: Option<Secret>,
 }
 
@@ -131,10 +131,11 @@ fn prepare(config: &Config, gauges: Arc<Gauges>, ordered: Option<OrderedHere>) -
     let shared = faults.keep(Shared::compile(config, gauges, ordered));
     let compiled =
         keys.as_ref().zip(shared.as_ref()).map(|(keys, shared)| compile::compile(config, keys, &shared.names, 1));
-    let settings = compiled.and_then(|compiled| faults.keep(compiled));
+    let node_rules = compiled.and_then(|compiled| faults.keep(compiled));
     let admin_token = config.admin.token.as_ref().map(SecretSource::read).transpose();
     let admin_token = faults.keep(admin_token.map_err(|error| Fault::new("admin.token", error.to_string())));
-    let prepared = || Some(Prepared { shared: shared?, keys: keys?, settings: settings?, admin_token: admin_token? });
+    let prepared =
+        || Some(Prepared { shared: shared?, keys: keys?, node_rules: node_rules?, admin_token: admin_token? });
     faults.finish(prepared())
 }
 
@@ -151,13 +152,13 @@ fn launch(loaded: Loaded, source: Option<control::Source>) -> Result<Running, St
     let gauges = Arc::new(Gauges::new());
     let order = CertificateOrder::of(config, &gauges).map_err(|faults| loaded.place(faults))?;
     let prepared = prepare(config, gauges, order.as_ref().map(CertificateOrder::here));
-    let Prepared { shared, keys, settings, admin_token } = prepared.map_err(|faults| loaded.place(faults))?;
+    let Prepared { shared, keys, node_rules, admin_token } = prepared.map_err(|faults| loaded.place(faults))?;
     let (shared, order) = (Arc::new(shared), order.map(|order| order.listen(bind)).transpose()?);
     let count = worker_count(config);
     let tallies: Vec<_> = (0..count).map(|_| Tally::new(&config.metrics.latency_buckets_ms)).collect();
     let health = Arc::new(Health::new(started, tallies.clone()));
     health.set_certificate(order.is_none());
-    let settings = Arc::new(settings);
+    let node_rules = Arc::new(node_rules);
 
     let address = config.listen.address;
     let refused = |source| StartError::Listen { key: "listen.address", address, source };
@@ -167,7 +168,7 @@ fn launch(loaded: Loaded, source: Option<control::Source>) -> Result<Running, St
     let admin_address = admin_listener.local_addr()?;
 
     let (stage, stage_seen) = watch::channel(Stage::Serving);
-    let (current, current_seen) = watch::channel(settings);
+    let (current, current_seen) = watch::channel(node_rules);
     let mut workers = Vec::with_capacity(count);
     let (handles, inboxes): (Vec<_>, Vec<_>) = tallies.iter().map(|_| registry::channel()).unzip();
     // A node that starts anew is another one: it knows no session of before.
@@ -179,7 +180,7 @@ fn launch(loaded: Loaded, source: Option<control::Source>) -> Result<Running, St
                 listener,
                 tally: Arc::clone(tally),
                 shared: Arc::clone(&shared),
-                settings: current_seen.clone(),
+                node_rules: current_seen.clone(),
                 stage: stage_seen.clone(),
                 registry: registry.clone(),
                 inbox,

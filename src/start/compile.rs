@@ -1,4 +1,4 @@
-//! Compiles the configuration into the rules that every thread obeys.
+//! Compiles the configuration into the rules of every thread.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -27,30 +27,30 @@ use crate::{
     wire::engineio::open::Open,
 };
 
-/// A mailbox holds one payload, and so many bytes of other requests.
+/// A mailbox holds one payload, and this many bytes of other requests.
 const MAILBOX_BESIDE: usize = 64 * 1024;
 
-/// What every thread obeys, replaced as a whole by a reload.
+/// The rules of every thread, replaced as a whole by a reload.
 #[derive(Debug)]
-pub(super) struct Settings {
+pub(super) struct NodeRules {
     pub(super) session: Arc<RelayRules>,
     pub(super) edge: Arc<EdgeRules>,
 }
 
-/// What outlives a reload.
+/// The state that outlives a reload.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) names: Arc<EventNames>,
     pub(super) connections: Arc<Connections>,
     pub(super) gauges: Arc<Gauges>,
     pub(super) workers: SharedState,
-    /// None: clients speak plain HTTP.
+    /// `None`: clients use plain HTTP.
     pub(super) tls: Option<Arc<Tls>>,
-    /// None: certificates come from files.
+    /// `None`: certificates come from files.
     ordered: Option<OrderedHere>,
 }
 
-/// The keys that tokens are checked with, where they are published by a key server.
+/// The keys that verify tokens, and the server that publishes them. `None`: no server does.
 pub(super) struct Keys {
     pub(super) published: Arc<SharedKeys>,
     pub(super) server: Option<KeyServer>,
@@ -71,8 +71,8 @@ impl Shared {
         gauges: Arc<Gauges>,
         ordered: Option<OrderedHere>,
     ) -> Result<Self, Vec<Fault>> {
-        let terms = tls_rules(config, ordered.as_ref(), None)?;
-        let terms = terms.inspect(|terms| gauges.certificates_read(&terms.validity()));
+        let rules = tls_rules(config, ordered.as_ref(), None)?;
+        let rules = rules.inspect(|rules| gauges.certificates_read(&rules.validity()));
         let configured = config.rate_limit.iter().flat_map(|rule| &rule.events).filter(|event| !event.contains('*'));
         let configured = configured.map(String::as_str).chain([plain::MESSAGE]);
         Ok(Self {
@@ -80,13 +80,13 @@ impl Shared {
             connections: Connections::new(&config.limits),
             gauges,
             workers: SharedState::default(),
-            tls: terms.map(|terms| Arc::new(Tls::new(terms))),
+            tls: rules.map(|rules| Arc::new(Tls::new(rules))),
             ordered,
         })
     }
 
-    /// TLS as a changed configuration, or changed files, have it. None where that takes a restart: whether a certificate
-    /// is ordered, and which, is settled at the start.
+    /// The TLS rules of a changed configuration or of changed files. `None` if the change needs a restart: whether a
+    /// certificate is ordered, and which one, is fixed at the start.
     pub(super) fn new_tls_rules(&self, config: &Config) -> Result<Option<TlsRules>, Vec<Fault>> {
         let Some(tls) = &self.tls else { return Ok(None) };
         if acme::table(config).is_some() != self.ordered.is_some() {
@@ -100,7 +100,7 @@ impl Shared {
     }
 }
 
-/// How TLS is ended, if it is. `ordered`: the certificate that is ordered, `earlier`: what is in force.
+/// The TLS rules. `None` without `[tls]`. `ordered`: the certificate that is ordered, `earlier`: the rules in force.
 fn tls_rules(
     config: &Config,
     ordered: Option<&OrderedHere>,
@@ -109,13 +109,13 @@ fn tls_rules(
     config.tls.as_ref().map(|table| TlsRules::compile(table, ordered, SystemTime::now(), earlier)).transpose()
 }
 
-/// Puts a configuration into effect, or says everything that is wrong with it.
+/// Compiles a configuration, or lists all of its faults.
 pub(super) fn compile(
     config: &Config,
     keys: &Keys,
     names: &Arc<EventNames>,
     generation: u64,
-) -> Result<Settings, Vec<Fault>> {
+) -> Result<NodeRules, Vec<Fault>> {
     let tables = PolicyTables {
         auth: &config.auth,
         origins: &config.origins,
@@ -133,13 +133,13 @@ pub(super) fn compile(
     let may_hold = !config.session.hold.0.is_zero();
     let websocket = config.websocket.iter().enumerate().map(|(at, table)| table.compile(at, may_hold));
     let websocket: Vec<_> = websocket.filter_map(|route| faults.keep(route)).map(Arc::new).collect();
-    let settings = || {
+    let node_rules = || {
         let (policies, timing, dialler) = (policies?, timing?, dialler?);
         let edge = edge(config, &policies, &timing, &dialler, routes?, websocket);
         let session = SessionRules::new(policies, Arc::clone(names), timing);
-        Some(Settings { session: Arc::new(rules(config, session, dialler)), edge: Arc::new(edge) })
+        Some(NodeRules { session: Arc::new(rules(config, session, dialler)), edge: Arc::new(edge) })
     };
-    faults.finish(settings())
+    faults.finish(node_rules())
 }
 
 fn dialler(config: &Config) -> Result<Dialler, Vec<Fault>> {

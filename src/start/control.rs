@@ -29,7 +29,7 @@ use crate::{
     relay::registry::Registry,
     start::{
         acme::{self, CertificateOrder},
-        compile::{self, Keys, Settings, Shared},
+        compile::{self, Keys, NodeRules, Shared},
     },
     tls::{TlsRules, TlsTable, upstream},
 };
@@ -37,13 +37,13 @@ use crate::{
 /// The grace of a second SIGTERM.
 const IMPATIENT_GRACE: Duration = Duration::from_secs(2);
 
-/// How often limits that nobody uses any more are forgotten.
+/// How often unused limits are forgotten.
 const TIDY_EVERY: Duration = Duration::from_secs(10);
 
-/// How often the end of certificates is looked at.
+/// How often the expiry of certificates is checked.
 const EXPIRY_LOOK: Duration = Duration::from_secs(3600);
 
-/// How often a node without keys looks whether it has some.
+/// How often a node without keys checks whether it has some.
 const KEYS_LOOK: Duration = Duration::from_millis(100);
 
 /// Where the configuration came from, so that it can be read again.
@@ -52,15 +52,15 @@ pub(super) struct Source {
     pub(super) journal: Journal,
 }
 
-/// What the control thread grows from.
+/// The parts of the control thread.
 pub(super) struct Control {
     pub(super) loaded: Loaded,
     pub(super) shared: Arc<Shared>,
     pub(super) keys: Keys,
     pub(super) order: Option<CertificateOrder>,
-    /// Watched since before they were read.
+    /// Watched before the files are read.
     pub(super) certificates: Option<FilesWatch>,
-    pub(super) current: watch::Sender<Arc<Settings>>,
+    pub(super) current: watch::Sender<Arc<NodeRules>>,
     pub(super) stage: watch::Sender<Stage>,
     pub(super) health: Arc<Health>,
     pub(super) admin: Admin,
@@ -131,17 +131,17 @@ impl Control {
 }
 
 /// Frees the limits of users and addresses that have left, at a fixed interval.
-async fn tidy(current: watch::Sender<Arc<Settings>>) {
+async fn tidy(current: watch::Sender<Arc<NodeRules>>) {
     loop {
         tokio::time::sleep(TIDY_EVERY).await;
-        let settings = Arc::clone(&current.borrow());
+        let node_rules = Arc::clone(&current.borrow());
         let now = Instant::now();
-        settings.session.session.policies.rate_limits.sweep(now);
-        settings.edge.handshake_rate.sweep(now);
+        node_rules.session.session.policies.rate_limits.sweep(now);
+        node_rules.edge.handshake_rate.sweep(now);
     }
 }
 
-/// Fetches keys, and lets the node be ready once it has some. Stops when dropped.
+/// Fetches keys, and makes the node ready once it has some. Stops when dropped.
 struct KeyTask {
     published: Arc<SharedKeys>,
     tasks: Vec<Task<()>>,
@@ -192,19 +192,19 @@ impl Drain {
                 _ = int.recv() => {}
             }
             let grace = graces.next().unwrap_or_default();
-            journal::line(LogLevel::Info, &format!("draining: clients are sent away within {grace:?}"));
+            journal::line(LogLevel::Info, &format!("draining: clients are disconnected within {grace:?}"));
             self.stage.send_replace(Stage::Draining(grace));
         }
     }
 }
 
-/// Reads the configuration again. What cannot be put into effect changes nothing.
+/// Reads the configuration again. A configuration with a fault changes nothing.
 struct Reload {
-    /// What is in force.
+    /// The configuration in force.
     loaded: Loaded,
     shared: Arc<Shared>,
     certificates: Option<FilesWatch>,
-    current: watch::Sender<Arc<Settings>>,
+    current: watch::Sender<Arc<NodeRules>>,
     health: Arc<Health>,
     keys: KeyTask,
     registry: Registry,
@@ -232,8 +232,7 @@ impl Reload {
         }
     }
 
-    /// Files of certificates have changed, and nothing else: the configuration is not read again, for it may be in the
-    /// midst of being written.
+    /// Only files of certificates have changed: the configuration is not read again, because it may be half written.
     fn renew_certificates(&mut self) {
         if let Err(faults) = self.try_renew_certificates() {
             self.shared.gauges.certificates_failed();
@@ -244,16 +243,16 @@ impl Reload {
 
     fn try_renew_certificates(&mut self) -> Result<(), Vec<Fault>> {
         let config = &self.loaded.config;
-        let terms = self.shared.new_tls_rules(config)?;
+        let rules = self.shared.new_tls_rules(config)?;
         if config.upstream.tls.is_some() {
             let keys = Keys { published: Arc::clone(&self.keys.published), server: None };
-            let settings = compile::compile(config, &keys, &self.shared.names, self.generation + 1)?;
+            let node_rules = compile::compile(config, &keys, &self.shared.names, self.generation + 1)?;
             self.generation += 1;
-            self.current.send_replace(Arc::new(settings));
+            self.current.send_replace(Arc::new(node_rules));
             journal::line(LogLevel::Info, "the certificates for the service were read again");
         }
-        if let (Some(tls), Some(terms)) = (&self.shared.tls, terms) {
-            let new = terms.new_since(&tls.rules());
+        if let (Some(tls), Some(rules)) = (&self.shared.tls, rules) {
+            let new = rules.new_since(&tls.rules());
             if new.is_empty() {
                 journal::line(LogLevel::Info, "the files of [tls] were read again; the certificates are the same");
             }
@@ -261,8 +260,8 @@ impl Reload {
                 let days = not_after.duration_since(SystemTime::now()).map_or(0, |left| left.as_secs() / 86_400);
                 journal::line(LogLevel::Info, &format!("new certificate for {name}, good for {days} days"));
             }
-            self.shared.gauges.certificates_read(&terms.validity());
-            tls.replace(terms);
+            self.shared.gauges.certificates_read(&rules.validity());
+            tls.replace(rules);
         } else if self.shared.tls.is_none() {
             self.shared.gauges.certificates_read(&[]);
         }
@@ -285,16 +284,16 @@ impl Reload {
         if self.loaded.config.auth.jwks_url != loaded.config.auth.jwks_url {
             self.keys = KeyTask::spawn(new.keys, &self.health, self.registry.clone());
         }
-        if let (Some(tls), Some(terms)) = (&self.shared.tls, new.tls) {
-            self.shared.gauges.certificates_read(&terms.validity());
-            tls.replace(terms);
+        if let (Some(tls), Some(rules)) = (&self.shared.tls, new.tls) {
+            self.shared.gauges.certificates_read(&rules.validity());
+            tls.replace(rules);
         }
-        self.current.send_replace(Arc::new(new.settings));
+        self.current.send_replace(Arc::new(new.node_rules));
         (self.loaded, self.certificates) = (loaded, certificates);
         Ok(())
     }
 
-    /// Everything that a changed configuration replaces. Changes nothing.
+    /// Compiles everything that a changed configuration replaces. Changes nothing.
     fn compile(&self, config: &Config) -> Result<Replacement, Vec<Fault>> {
         let keys = if self.loaded.config.auth.jwks_url == config.auth.jwks_url {
             Keys { published: Arc::clone(&self.keys.published), server: None }
@@ -302,30 +301,30 @@ impl Reload {
             Keys::of(config, &self.shared.gauges)?
         };
         let mut faults = Faults::default();
-        let settings = faults.keep(compile::compile(config, &keys, &self.shared.names, self.generation + 1));
+        let node_rules = faults.keep(compile::compile(config, &keys, &self.shared.names, self.generation + 1));
         faults.keep(acme::verify(config));
         let tls = faults.keep(self.shared.new_tls_rules(config));
-        let replacement = || Some(Replacement { keys, settings: settings?, tls: tls? });
+        let replacement = || Some(Replacement { keys, node_rules: node_rules?, tls: tls? });
         faults.finish(replacement())
     }
 }
 
-/// What a reload puts into effect.
+/// What a reload replaces.
 struct Replacement {
     keys: Keys,
-    settings: Settings,
+    node_rules: NodeRules,
     /// `None`: TLS stays as it is.
     tls: Option<TlsRules>,
 }
 
-/// A line for each mistake, with its place.
+/// Logs a line for each fault, with its place.
 fn log_mistakes(what: &str, error: &ConfigError) {
     for mistake in error.mistakes() {
         journal::line(LogLevel::Error, &format!("{what}: {mistake}"));
     }
 }
 
-/// Watches the files of certificates. Begun before they are read, so that no change goes unseen.
+/// Watches the files of certificates. Begun before they are read, so that no change is missed.
 pub(super) fn watch_certificates(config: &Config) -> Option<FilesWatch> {
     let clients = config.tls.iter().flat_map(TlsTable::files);
     let service = config.upstream.tls.iter().flat_map(upstream::files);
@@ -333,7 +332,7 @@ pub(super) fn watch_certificates(config: &Config) -> Option<FilesWatch> {
     (!files.is_empty()).then(|| FilesWatch::start(files))
 }
 
-/// Waits until they have; for ever where there are none.
+/// Waits until the files change; for ever if there are none.
 async fn changed(files: Option<&mut FilesWatch>) {
     match files {
         Some(files) => files.changed().await,
@@ -341,7 +340,7 @@ async fn changed(files: Option<&mut FilesWatch>) {
     }
 }
 
-/// Says so while a certificate is about to end, or has.
+/// Logs a warning while a certificate is about to expire, or has expired.
 async fn watch_expiry(shared: Arc<Shared>) {
     let Some(tls) = &shared.tls else { return };
     loop {

@@ -85,7 +85,7 @@ fn addresses_and_paths_are_told_with_their_line() {
         ),
         (
             "[upstream]\nurl = \"http://ada:password@a\"\n",
-            "4: upstream.url has a user name in it, which would be sent to nobody; it must be http://HOST:PORT, for \
+            "4: upstream.url has a user name in it, which is never sent; it must be http://HOST:PORT, for \
              example \"http://127.0.0.1:4003\"",
         ),
         ("[upstream]\nresponse_timeout = \"0s\"\n", "4: upstream.response_timeout is \"0s\"; it must be longer"),

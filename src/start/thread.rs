@@ -21,7 +21,7 @@ use crate::{
         registry::{Registry, WorkerInbox},
         worker::Worker,
     },
-    start::compile::{Settings, Shared},
+    start::compile::{NodeRules, Shared},
     tls::handshake::Handshakes,
 };
 
@@ -43,7 +43,7 @@ pub(super) struct ThreadArgs {
     pub(super) listener: TcpListener,
     pub(super) tally: Arc<Tally>,
     pub(super) shared: Arc<Shared>,
-    pub(super) settings: watch::Receiver<Arc<Settings>>,
+    pub(super) node_rules: watch::Receiver<Arc<NodeRules>>,
     pub(super) stage: watch::Receiver<Stage>,
     pub(super) registry: Registry,
     pub(super) inbox: WorkerInbox,
@@ -59,8 +59,8 @@ pub(super) fn spawn(index: usize, args: ThreadArgs) -> io::Result<JoinHandle<u64
 }
 
 async fn run(index: usize, args: ThreadArgs) -> u64 {
-    let ThreadArgs { listener, tally, shared, mut settings, mut stage, registry, mut inbox, started } = args;
-    let current = Arc::clone(&settings.borrow_and_update());
+    let ThreadArgs { listener, tally, shared, mut node_rules, mut stage, registry, mut inbox, started } = args;
+    let current = Arc::clone(&node_rules.borrow_and_update());
     let tick = (current.session.session.ping_interval.min(current.session.session.ping_timeout) / TICKS_PER_PING)
         .clamp(TICK_MIN, TICK_MAX);
     let rules = Arc::clone(&current.session);
@@ -85,8 +85,8 @@ async fn run(index: usize, args: ThreadArgs) -> u64 {
     spawn_local({
         let worker = Rc::clone(&worker);
         async move {
-            while settings.changed().await.is_ok() {
-                let current = Arc::clone(&settings.borrow_and_update());
+            while node_rules.changed().await.is_ok() {
+                let current = Arc::clone(&node_rules.borrow_and_update());
                 worker.adopt(Arc::clone(&current.session));
                 edge.adopt(Arc::clone(&current.edge));
             }
