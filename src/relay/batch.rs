@@ -1,31 +1,31 @@
-//! One receive's bytes, and which of them go onward.
+//! The bytes of one receive, and which of them pass.
 
-/// Bytes in the order they came. What is kept moves together at the front, so that it leaves in one write; where
-/// nothing is cut, nothing moves.
+/// Bytes in the order they came. Passing bytes move together at the front, so that they leave in one write; if nothing
+/// is cut, nothing moves.
 #[derive(Debug)]
 pub struct Batch<'a> {
     bytes: &'a mut [u8],
-    /// Where the bytes begin that go onward and were not sent, and where they end.
+    /// Where the bytes begin that pass and have not been sent, and where they end.
     unsent: usize,
     kept: usize,
     at: usize,
 }
 
 impl<'a> Batch<'a> {
-    /// All of it is still to be judged.
+    /// A batch that is all still to be judged.
     #[must_use]
     pub const fn new(bytes: &'a mut [u8]) -> Self {
         Self { bytes, unsent: 0, kept: 0, at: 0 }
     }
 
-    /// What is still to be judged.
+    /// The bytes still to be judged.
     #[must_use]
     #[inline]
     pub fn ahead(&self) -> &[u8] {
         &self.bytes[self.at..]
     }
 
-    /// The next `len` bytes go onward.
+    /// The next `len` bytes pass.
     #[inline]
     pub fn keep(&mut self, len: usize) {
         if self.kept != self.at {
@@ -35,20 +35,20 @@ impl<'a> Batch<'a> {
         self.at += len;
     }
 
-    /// The next `len` bytes do not.
+    /// The next `len` bytes are dropped.
     #[inline]
     pub const fn cut(&mut self, len: usize) {
         self.at += len;
     }
 
-    /// What goes onward.
+    /// The bytes that pass.
     #[must_use]
     #[inline]
     pub fn kept(&self) -> &[u8] {
         &self.bytes[self.unsent..self.kept]
     }
 
-    /// What goes onward has been sent: begin anew behind it.
+    /// The passing bytes have been sent: continue behind them.
     pub const fn sent(&mut self) {
         (self.unsent, self.kept) = (self.at, self.at);
     }

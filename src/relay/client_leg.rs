@@ -1,4 +1,4 @@
-//! The client leg: what the client holds, whatever carries it. The session does not depend on it.
+//! The client leg, for any transport. The session does not depend on the transport.
 
 use std::{
     io,
@@ -16,22 +16,22 @@ use crate::{
     wire::websocket::frame::OpCode,
 };
 
-/// While more than this waits for a client, the service is not read.
+/// While more bytes than this wait for a client, the service is not read.
 const SEND_HIGH_WATER: usize = 64 * 1024;
 
-/// What the client holds.
+/// The connection of the client.
 #[derive(Debug)]
 pub enum ClientLeg {
     /// A websocket.
     Websocket(WebSocketLeg<ClientStream>),
-    /// Requests that come and go; and perhaps a websocket that is being probed.
+    /// Long-polling requests, and perhaps a websocket that is being probed.
     Polling(Box<PollingLeg>),
     /// Nothing: the client is absent, and may come back.
     Absent,
 }
 
 impl ClientLeg {
-    /// Which of Engine.IO's transports it is; none while the client is absent.
+    /// The Engine.IO transport. `None` while the client is absent.
     #[must_use]
     pub const fn transport(&self) -> Option<Transport> {
         match self {
@@ -41,7 +41,7 @@ impl ClientLeg {
         }
     }
 
-    /// What comes in, as frames; none while the client is absent.
+    /// The incoming frames. `None` while the client is absent.
     #[inline]
     pub const fn inflow(&mut self) -> Option<&mut Inflow> {
         match self {
@@ -51,7 +51,7 @@ impl ClientLeg {
         }
     }
 
-    /// The same leg on the reactor of this thread; none where its connection is lost on the way.
+    /// The same leg on the reactor of this thread. `None` if its connection is lost on the way.
     #[must_use]
     pub fn rebind(self) -> Option<Self> {
         Some(match self {
@@ -64,7 +64,7 @@ impl ClientLeg {
         })
     }
 
-    /// Has every frame that goes onward gone whole?
+    /// Whether every passing frame has been sent completely.
     #[must_use]
     #[inline]
     pub const fn between_frames(&self) -> bool {
@@ -101,7 +101,7 @@ impl ClientLeg {
         }
     }
 
-    /// Queues one frame of our own; [`flush`](Self::flush) sends it. Only between two frames that go onward.
+    /// Queues a frame of Tidegate; [`flush`](Self::flush) sends it. Only between two frames that pass.
     pub fn say(&mut self, opcode: OpCode, payload: &[u8], now: Instant) {
         match self {
             Self::Websocket(leg) => leg.say(opcode, payload, now),
@@ -110,8 +110,8 @@ impl ClientLeg {
         }
     }
 
-    /// Queues the last word; `reason` is what the side said that closed. On a websocket there is none where the
-    /// service's frame has not gone whole.
+    /// Queues the last packet or Close; `reason` is the text of the side that closed. On a websocket there is none if a
+    /// frame of the service was sent in part.
     pub fn say_end(&mut self, ended: Ended, reason: &str, between_frames: bool, now: Instant) {
         match self {
             Self::Websocket(leg) if between_frames && ended != Ended::ClientLost => {
@@ -133,7 +133,7 @@ impl ClientLeg {
         }
     }
 
-    /// Sends what was kept.
+    /// Sends what is queued.
     pub fn flush(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Websocket(leg) => leg.flush(now, cx),
@@ -142,19 +142,19 @@ impl ClientLeg {
         }
     }
 
-    /// Would it take more of the service now?
+    /// Whether it accepts more from the service now.
     #[must_use]
     #[inline]
     pub const fn takes(&self) -> bool {
         match self {
             Self::Websocket(leg) => leg.waiting() <= SEND_HIGH_WATER,
-            // Only whole packets can be fetched, so one that has begun must come to its end.
+            // Only complete packets can be fetched, so one that has begun must be finished.
             Self::Polling(leg) => leg.in_packet() || leg.waiting() <= SEND_HIGH_WATER,
             Self::Absent => true,
         }
     }
 
-    /// How many bytes it could have taken and has not.
+    /// How many queued bytes the client has not taken.
     #[must_use]
     pub fn backlog(&self) -> usize {
         match self {
@@ -164,8 +164,8 @@ impl ClientLeg {
         }
     }
 
-    /// Since when it has taken nothing although there is something. Between two polls that is nobody's fault; a client
-    /// that comes no more is found by its heartbeat.
+    /// Since when the client takes none of the queued bytes. `None` between two polls: the client cannot take any then,
+    /// and its heartbeat detects a client that has stopped polling.
     #[must_use]
     pub const fn stalled_since(&self) -> Option<Instant> {
         match self {
@@ -174,7 +174,7 @@ impl ClientLeg {
         }
     }
 
-    /// When a probe must be over; none where there is none.
+    /// When a probe must be finished. `None`: there is no probe.
     #[must_use]
     pub fn probe_until(&self) -> Option<Instant> {
         match self {
@@ -183,7 +183,7 @@ impl ClientLeg {
         }
     }
 
-    /// The end: sends what is left, says no more, and waits until the client has ended too.
+    /// The end: sends what is queued and nothing after it, and waits until the client has closed too.
     pub fn end(&mut self, buffer: &mut [u8], now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Websocket(leg) => leg.end(buffer, now, cx).map(drop),

@@ -1,4 +1,4 @@
-//! The last moments of a session: what is left is sent, both sides close.
+//! The end of a session: the rest is sent, and both sides close.
 
 use std::{
     task::{Context, Poll},
@@ -10,10 +10,10 @@ use crate::{
     session::ended::Ended,
 };
 
-/// A side that has not closed by then is dropped.
+/// The longest wait for a side to close; then it is dropped.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How far the closing has come.
+/// The stage of the closing.
 #[derive(Debug)]
 pub struct Closing {
     ended: Ended,
@@ -35,13 +35,13 @@ impl Closing {
         self.ended
     }
 
-    /// When it is over at the latest.
+    /// When the closing is over at the latest.
     #[must_use]
     pub const fn until(&self) -> Instant {
         self.until
     }
 
-    /// Ready: both sides are closed, or have had their time.
+    /// Ready: both sides are closed, or their time is over.
     pub fn poll(
         &mut self,
         client: &mut ClientLeg,
@@ -56,7 +56,7 @@ impl Closing {
                 ServiceLeg::Open(leg) => leg.end(buffer, now, cx).is_ready(),
                 ServiceLeg::Absent | ServiceLeg::Dialling(_) => true,
             };
-        // A side that is gone need not be waited for.
+        // A side that is lost is not waited for.
         let client_done = self.client_closed || self.ended == Ended::ClientLost;
         let service_done = self.service_closed || self.ended == Ended::ServiceLost;
         if (client_done && service_done) || now >= self.until { Poll::Ready(()) } else { Poll::Pending }

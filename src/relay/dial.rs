@@ -1,7 +1,7 @@
 //! Connects to the service and upgrades.
 //!
-//! The handshake is one small request and one small answer, so it is written and read here without the tasks and channels
-//! of an HTTP client. `httparse` reads the answer, as it does for hyper.
+//! The handshake is one small request and one small answer, so it is written and read here without the tasks and
+//! channels of an HTTP client. `httparse` reads the answer, as it does for hyper.
 
 use std::{fmt, future::Future, io, mem::MaybeUninit, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
@@ -24,13 +24,13 @@ use crate::{
     wire::websocket::handshake::{self, AnswerError},
 };
 
-/// What is read at first of an answer, which most fit into, with the first packet behind it.
+/// The first read of an answer: most answers fit into it, together with the first packet behind them.
 const ANSWER_BYTES: usize = 1024;
 /// The largest head of an answer.
 const ANSWER_BYTES_MAX: usize = 400 * 1024;
 /// The most header lines of an answer.
 const ANSWER_FIELDS_MAX: usize = 100;
-/// Most heads of requests fit into this.
+/// Most request heads fit into this.
 const REQUEST_BYTES: usize = 512;
 /// What each dial adds to the client's request, apart from forwarded claims.
 const ADDED_BYTES: usize = 160;
@@ -54,16 +54,16 @@ pub struct UpstreamTable {
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamTlsTable {
-    /// A PEM file with the certificate authorities that the service's certificate may come from. Without it, those that
+    /// A PEM file with the certificate authorities that may sign the service's certificate. Without it, those that
     /// this machine trusts.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"/etc/tidegate/service-ca.crt")]
     pub ca: Option<PathBuf>,
-    /// The name that is asked for and must be in the certificate. Without it, the host of `upstream.url`.
+    /// The name to ask for, which must be in the certificate. Without it, the host of `upstream.url`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"orchestrator.internal")]
     pub server_name: Option<String>,
-    /// A PEM file with the certificate that we show to the service, where it asks for one.
+    /// A PEM file with the certificate that Tidegate shows to the service, where it asks for one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"/etc/tidegate/gate.crt")]
     pub certificate: Option<PathBuf>,
@@ -88,9 +88,9 @@ impl Default for UpstreamTable {
     }
 }
 
-/// Encrypts a connection to the service; in the end the error is what was wrong and the mend.
+/// Encrypts a connection to the service; the error text names the cause and the fix.
 pub trait Secure: fmt::Debug + Send + Sync {
-    /// Shakes hands over `stream`.
+    /// Performs the TLS handshake over `stream`.
     fn secure(&self, stream: TcpStream) -> Securing;
 }
 
@@ -103,11 +103,11 @@ pub struct Dialler {
     authority: Authority,
     address: Arc<str>,
     connect_timeout: Duration,
-    /// None: as it is.
+    /// `None`: the connection is not encrypted.
     tls: Option<Arc<dyn Secure>>,
 }
 
-/// The handshake that the service gets, for as long as a session lives: one buffer, wiped when dropped, because it may
+/// The handshake for the service, kept as long as its session: one buffer, wiped when dropped, because it may
 /// hold a token.
 #[derive(Debug)]
 pub struct PackedRequest {
@@ -115,13 +115,13 @@ pub struct PackedRequest {
     head: Zeroizing<Box<[u8]>>,
     /// The subprotocols that the client offers.
     protocols: Box<[String]>,
-    /// Whether the client has named a host.
+    /// Whether the client has sent a `Host` header.
     names_host: bool,
 }
 
 impl PackedRequest {
-    /// A request for `target`, path and query. `headers` hold nothing that belongs to the handshake itself:
-    /// `Connection`, `Upgrade` and `Sec-WebSocket-*` are added by each dial.
+    /// A request for `target`, path and query. `headers` must not contain those of the handshake itself:
+    /// each dial adds `Connection`, `Upgrade` and `Sec-WebSocket-*`.
     #[must_use]
     pub fn new<'h>(
         target: &str,
@@ -140,7 +140,7 @@ impl PackedRequest {
         Self { head: Zeroizing::new(head.into_boxed_slice()), protocols: protocols.into(), names_host }
     }
 
-    /// The whole head. A header of `claims` replaces the client's own of that name.
+    /// The whole head. A header of `claims` replaces the client's header of that name.
     fn head(&self, authority: &Authority, key: &str, claims: &[(HeaderName, HeaderValue)]) -> Zeroizing<Vec<u8>> {
         let mut head = Zeroizing::new(Vec::with_capacity(self.head.len() + ADDED_BYTES));
         if claims.is_empty() {
@@ -182,7 +182,7 @@ fn is_field(line: &[u8], name: &str) -> bool {
 pub struct Dialled {
     /// The connection.
     pub io: ServiceStream,
-    /// What came behind the service's answer already.
+    /// What was read behind the service's answer.
     pub read_ahead: Bytes,
     /// The subprotocol the service chose.
     pub protocol: Option<String>,
@@ -192,19 +192,19 @@ pub struct Dialled {
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// No connection.
-    #[error("cannot connect to the service at {address}: {source}{}", mend(.source))]
+    #[error("cannot connect to the service at {address}: {source}{}", fix(.source))]
     Connect {
         /// Of the service.
         address: String,
         /// Why not.
         source: io::Error,
     },
-    /// TLS failed, or the service is not who it should be.
+    /// TLS failed, or the service has the wrong certificate.
     #[error("there is no TLS with the service at {address}: {why}")]
     Tls {
         /// Of the service.
         address: String,
-        /// What was wrong, and the mend.
+        /// The cause and the fix.
         why: String,
     },
     /// It took longer than `upstream.connect_timeout`.
@@ -215,7 +215,7 @@ pub enum DialError {
         /// `upstream.connect_timeout`.
         within: Duration,
     },
-    /// The connection broke, or the service does not speak HTTP.
+    /// The connection broke, or the service does not answer in HTTP.
     #[error("the service did not answer the handshake: {0}")]
     Http(#[from] io::Error),
     /// The service does not upgrade, or not as RFC 6455 says.
@@ -224,7 +224,7 @@ pub enum DialError {
 }
 
 impl DialError {
-    /// Would another dial come to the same? The service has answered, and does not want this client.
+    /// Whether another dial would fail in the same way: the service has answered, and refuses this client.
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
@@ -235,7 +235,7 @@ impl DialError {
     }
 }
 
-fn mend(source: &io::Error) -> &'static str {
+fn fix(source: &io::Error) -> &'static str {
     if source.kind() == io::ErrorKind::AddrNotAvailable {
         "; every local port towards this address is in use, about 28,000 per address"
     } else {
@@ -255,8 +255,7 @@ fn authority(url: &str, over_tls: bool) -> Result<(Authority, u16), Fault> {
         return Err(no_url());
     }
     if authority.as_str().contains('@') {
-        let message =
-            format!("has a user name in it, which would be sent to nobody; it must be http://HOST:PORT, {EXAMPLE}");
+        let message = format!("has a user name in it, which is never sent; it must be http://HOST:PORT, {EXAMPLE}");
         return Err(Fault::new("upstream.url", message));
     }
     if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
@@ -270,10 +269,10 @@ fn authority(url: &str, over_tls: bool) -> Result<(Authority, u16), Fault> {
 }
 
 impl Dialler {
-    /// For the service of this table; where it is at `https://`, with `tls`.
+    /// Compiles the table; for a service at `https://`, with `tls`.
     ///
     /// # Errors
-    /// The URL is none, or not one of an HTTP service; a time is zero.
+    /// The URL is malformed, or not that of an HTTP service; a time is zero.
     pub fn compile(table: &UpstreamTable, tls: Option<Arc<dyn Secure>>) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();
         let authority = faults.keep(authority(&table.url, tls.is_some()));
@@ -287,7 +286,7 @@ impl Dialler {
         faults.finish(dialler())
     }
 
-    /// Host and port of the service, as its URL says.
+    /// Host and port of the service, from its URL.
     #[must_use]
     pub const fn authority(&self) -> &Authority {
         &self.authority
@@ -299,8 +298,8 @@ impl Dialler {
         async move { dialler.in_time(dialler.stream()).await }
     }
 
-    /// Connects and upgrades, within `upstream.connect_timeout`. The service hears `request`, and of the session's
-    /// `claims` those that are forwarded.
+    /// Connects and upgrades, within `upstream.connect_timeout`. The service gets `request`, and the headers of the
+    /// session's `claims`.
     pub fn dial(
         &self,
         request: &PackedRequest,
@@ -415,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn the_service_hears_the_client_and_the_handshake() {
+    fn the_service_gets_the_client_headers_and_the_handshake() {
         let said = request(
             &[("host", b"a.example"), ("cookie", b"a=b"), ("x-empty", b""), ("x-latin", b"\xfc"), ("x-latin", b"b: 1")],
             &["chat", "v2"],
@@ -430,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_replaces_what_the_client_says_under_its_name() {
+    fn a_claim_replaces_the_client_header_of_its_name() {
         let claim = (HeaderName::from_static("x-user"), HeaderValue::from_static("ada"));
         let said = request(&[("x-user", b"root"), ("x-user-agent", b"kept"), ("x-user", b"admin")], &[]);
         let head = String::from_utf8(head(&said, &[claim])).unwrap();
@@ -445,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_taken_when_it_is_whole_and_what_follows_it_stays() {
+    fn an_answer_is_taken_when_it_is_complete_and_what_follows_it_stays() {
         let answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x010";
         assert_eq!(taken(answer), (Ok(Some(101)), b"\x81\x010".to_vec()));
         for end in 0..answer.len() - 3 {
@@ -455,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_told() {
+    fn a_malformed_answer_is_an_error() {
         let many = format!("HTTP/1.1 101 X\r\n{}\r\n", "a: b\r\n".repeat(ANSWER_FIELDS_MAX + 1));
         let large = format!("HTTP/1.1 101 X\r\na: {}", "b".repeat(ANSWER_BYTES_MAX));
         let rows: &[(&[u8], &str)] = &[

@@ -8,9 +8,9 @@ const READ_BYTES: usize = 64 * 1024;
 /// The buffers of one worker.
 #[derive(Debug)]
 pub struct Scratch {
-    /// What one receive brings.
+    /// The bytes of one receive.
     pub read: Box<[u8]>,
-    /// The beginning of one message, unmasked: a copy, so that the message itself goes onward as it came.
+    /// The beginning of one message, unmasked: a copy, so that the message itself passes unchanged.
     pub peek: Box<[u8; PEEK_BYTES]>,
 }
 

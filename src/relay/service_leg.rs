@@ -1,4 +1,4 @@
-//! The upstream leg: absent until the first CONNECT was accepted, then dialled, then open; and again after a loss.
+//! The upstream leg: absent until the first CONNECT is accepted, then dialled, then open; and again after a loss.
 
 use std::{
     fmt,
@@ -32,7 +32,7 @@ const FRAME_HEADER_MAX: usize = 14;
 /// A dial under way.
 pub type Dialling = Pin<Box<dyn Future<Output = Result<Dialled, DialError>>>>;
 
-/// What the service holds.
+/// The connection to the service.
 pub enum ServiceLeg {
     /// Nothing: it was never dialled, or is down.
     Absent,
@@ -43,7 +43,7 @@ pub enum ServiceLeg {
 }
 
 impl ServiceLeg {
-    /// Over a connection that was just made.
+    /// A leg over a new connection.
     #[must_use]
     pub fn over(dialled: Dialled, reading: Reading) -> Self {
         let mut inflow = Inflow::new(Sender::Service, SERVICE_PAYLOAD_MAX, reading.whole);
@@ -71,7 +71,7 @@ impl ServiceLeg {
         }
     }
 
-    /// Queues one frame of our own; [`flush`](Self::flush) sends it. Only between two frames that pass.
+    /// Queues a frame of Tidegate; [`flush`](Self::flush) sends it. Only between two frames that pass.
     pub fn say(&mut self, opcode: OpCode, payload: &[u8], now: Instant) {
         if let Self::Open(leg) = self {
             leg.say(opcode, payload, now);
@@ -95,7 +95,7 @@ impl ServiceLeg {
         }
     }
 
-    /// Sends what was kept.
+    /// Sends what is queued.
     pub fn flush(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Open(leg) => leg.flush(now, cx),
@@ -103,8 +103,8 @@ impl ServiceLeg {
         }
     }
 
-    /// Would it take more now? While it would not, the client is not read. While there is none, the session says what
-    /// becomes of the client's packets.
+    /// Whether it accepts more now. While it does not, the client is not read. While there is no connection, the
+    /// session decides what happens to the client's packets.
     #[must_use]
     #[inline]
     pub const fn takes(&self) -> bool {
@@ -114,7 +114,7 @@ impl ServiceLeg {
         }
     }
 
-    /// Since when it has taken nothing although there is something.
+    /// Since when the service takes none of the queued bytes. `None` while none are queued.
     #[must_use]
     pub const fn stalled_since(&self) -> Option<Instant> {
         match self {

@@ -1,4 +1,4 @@
-//! Connections as a session holds them, whatever is beneath: the relay knows no TLS.
+//! Connections as a session holds them, with or without TLS: the relay does not depend on TLS.
 
 use std::{
     fmt, io,
@@ -13,10 +13,10 @@ use tokio::{
 
 /// Bytes from and to a client.
 pub trait ClientIo: AsyncRead + AsyncWrite + Unpin + Send {
-    /// Moves to the reactor of this thread, for the connection may have been accepted by another one.
+    /// Moves to the reactor of this thread: another thread may have accepted the connection.
     ///
     /// # Errors
-    /// As the operating system's.
+    /// An error of the operating system.
     fn rebind(self: Box<Self>) -> io::Result<ClientStream>;
 }
 
@@ -42,7 +42,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ServiceIo for S {}
 
 /// A connection to the service.
 pub enum ServiceStream {
-    /// As it is.
+    /// Not encrypted.
     Plain(TcpStream),
     /// Encrypted.
     Tls(Box<dyn ServiceIo>),

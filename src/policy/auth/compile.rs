@@ -142,7 +142,9 @@ fn keys(table: &AuthTable, algorithms: &[Algorithm], published: &Arc<SharedKeys>
         fit(algorithms, key.algorithms(), setting)?;
         Ok(Keys::Configured(KeySet::configured(key)))
     };
-    let two = |second: &str, first: &str| Err(Fault::new(second, format!("is given together with {first}; give one of them")));
+    let two = |second: &str, first: &str| {
+        Err(Fault::new(second, format!("is given together with {first}; give one of them")))
+    };
     match (&table.secret, &table.public_key, &table.jwks_url) {
         (None, None, None) if table.required => {
             let message = "is true, but there is no key; give one of auth.secret, auth.public_key and auth.jwks_url, or \

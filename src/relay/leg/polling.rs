@@ -1,7 +1,8 @@
-//! Long-polling as a leg: payloads come in as the frames of a websocket would, frames for the client go out as payloads.
+//! Long-polling as a leg: payloads come in as the frames of a websocket would, frames for the client go out as
+//! payloads.
 //!
-//! So whatever carries a session, the same bytes are scanned, judged and sent on. What the service gets is masked as a
-//! client's frames are; what it sends is unmasked, and its frames are taken apart again here.
+//! So the same bytes are scanned, judged and sent for every transport. Frames for the service are masked as a
+//! client's frames are; frames of the service are unmasked, and are decoded again here.
 
 use std::{
     io,
@@ -36,27 +37,27 @@ use crate::{
     },
 };
 
-/// Room for a header, and for the least of a payload: less is left for the next buffer.
+/// Room for a header and for the smallest part of a payload: with less, the next buffer is used.
 const ROOM_MIN: usize = 32;
 
-/// Nothing: ends a poll.
+/// A Noop: ends a poll.
 const NOOP: &[u8] = &[EnginePacket::Noop.digit()];
 
-/// A client that comes with one request after another.
+/// A client that sends one HTTP request after another.
 #[derive(Debug)]
 pub struct PollingLeg {
-    /// What comes in.
+    /// The incoming frames.
     pub inflow: Inflow,
     payload: Option<Payload>,
     poll: Option<Responder<Vec<u8>>>,
     outbox: PayloadWriter,
-    /// The last word. It has a payload of its own: official clients act on a Close before they have looked at the
-    /// packets beside it, and would come back although a DISCONNECT among these forbids it.
+    /// The last packet. It has a payload of its own: official clients act on a Close before they have read the
+    /// packets beside it, and would reconnect although a DISCONNECT among these forbids it.
     last: Option<EnginePacket>,
-    /// What is still to come of the service's frame that is being sent.
+    /// The bytes that are missing of the service's frame that is being sent.
     frame_rest: u64,
     probe: Option<Box<Probe>>,
-    /// How long a websocket that is on its way from another thread is waited for.
+    /// How long a websocket that comes from another thread is waited for.
     probe_promised_until: Option<Instant>,
     payload_max: u64,
 }
@@ -74,19 +75,19 @@ struct Payload {
     reply: Responder<()>,
 }
 
-/// What became of an upgrade.
+/// The result of an upgrade.
 #[derive(Debug)]
 pub enum Upgraded {
-    /// Nothing yet, or there is none.
+    /// None yet, or there is no upgrade.
     NotYet,
-    /// It came to nothing. The client polls on.
+    /// It failed. The client polls on.
     Failed,
     /// This is the leg from now on.
     To(WebSocketLeg<ClientStream>),
 }
 
 impl PollingLeg {
-    /// A client that has yet to poll for the first time. Packets have at most `payload_max` bytes.
+    /// A client that has not polled yet. Packets have at most `payload_max` bytes.
     #[must_use]
     pub fn new(payload_max: u64) -> Self {
         Self {
@@ -102,7 +103,7 @@ impl PollingLeg {
         }
     }
 
-    /// The leg is on another thread now; a probe goes there or is given up.
+    /// The leg is on another thread now; a probe moves there too, or is given up.
     pub fn rebind(&mut self) {
         self.probe = self.probe.take().and_then(|probe| probe.rebind().ok()).map(Box::new);
     }
@@ -110,7 +111,7 @@ impl PollingLeg {
     /// A GET came.
     ///
     /// # Errors
-    /// There is one already, which ends the session as engine.io does.
+    /// A second GET ends the session, as in engine.io.
     pub fn poll(&mut self, reply: Responder<Vec<u8>>) -> Result<(), Ended> {
         if self.poll.is_some() {
             reply.refuse(EngineError::BadRequest);
@@ -123,7 +124,7 @@ impl PollingLeg {
     /// A POST came.
     ///
     /// # Errors
-    /// There is one already, which ends the session as engine.io does.
+    /// A second POST ends the session, as in engine.io.
     pub fn post(&mut self, body: Bytes, reply: Responder<()>) -> Result<(), Ended> {
         if self.payload.is_some() {
             reply.refuse(EngineError::BadRequest);
@@ -140,7 +141,8 @@ impl PollingLeg {
         Ok(())
     }
 
-    /// May a websocket come and be probed? Then it is promised to the first that asks: no other may come before it.
+    /// Whether a websocket may come and be probed. If so, it is promised to the first that asks: no other may come
+    /// before it.
     pub fn promise_probe(&mut self, now: Instant) -> bool {
         if self.probe.is_some() || self.probe_promised_until.is_some_and(|until| now < until) {
             return false;
@@ -149,7 +151,7 @@ impl PollingLeg {
         true
     }
 
-    /// A websocket came that may become the leg. Where one is being probed already, this one is closed.
+    /// A websocket came that may become the leg. If another one is being probed, this one is closed.
     pub fn probe(&mut self, io: ClientStream, read_ahead: &[u8], now: Instant) {
         self.probe_promised_until = None;
         if self.probe.is_none() {
@@ -159,14 +161,14 @@ impl PollingLeg {
         }
     }
 
-    /// When a probe must be over; none where there is none.
+    /// When a probe must be finished. `None`: there is no probe.
     #[must_use]
     pub fn probe_until(&self) -> Option<Instant> {
         self.probe.as_ref().map(|probe| probe.until())
     }
 
-    /// Goes on with a probe. What the client polled and posted comes before what it says on the websocket, and what
-    /// was not fetched by a poll is said there first.
+    /// Advances a probe. The packets of polls and POSTs come before those of the websocket, and packets that no poll
+    /// has fetched are sent on the websocket first.
     pub fn poll_probe(&mut self, scratch: &mut Scratch, now: Instant, cx: &mut Context<'_>) -> Upgraded {
         let Some(probe) = &mut self.probe else { return Upgraded::NotYet };
         let outcome = probe.poll(scratch, now, cx);
@@ -213,7 +215,7 @@ impl PollingLeg {
     pub fn send(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.frame_rest == 0 {
-                // It was scanned before, and no header is ever sent in parts.
+                // It was scanned before, and headers are always sent complete.
                 let Ok(Some(header)) = FrameHeader::parse(bytes, Sender::Service) else { return };
                 bytes = &bytes[header.header_len..];
                 self.frame_rest = header.payload_len;
@@ -230,14 +232,14 @@ impl PollingLeg {
         }
     }
 
-    /// Queues one message of our own.
+    /// Queues one message of Tidegate.
     pub fn say(&mut self, opcode: OpCode, payload: &[u8]) {
         self.outbox.begin(opcode == OpCode::Binary);
         self.outbox.push(payload);
         self.outbox.end();
     }
 
-    /// Queues the last word. A packet that has not come whole will not come any more.
+    /// Queues the last packet. A packet that is incomplete stays incomplete.
     pub fn say_end(&mut self, ended: Ended) {
         self.outbox.abandon();
         if let Some(payload) = self.payload.take() {
@@ -249,15 +251,15 @@ impl PollingLeg {
         let last = answer::to_poll(ended);
         let fetched = self.poll.is_some() || answer::awaits_poll(ended);
         if last == EnginePacket::Noop || !fetched {
-            // Whoever has left fetches nothing more.
+            // A client that has closed fetches nothing more.
             self.outbox = PayloadWriter::default();
         }
         self.last = fetched.then_some(last);
-        // Whoever has been answered has stopped to poll, and would wait for a heartbeat if the websocket were gone too.
+        // An answered client has stopped polling, and would wait for its heartbeat if the websocket were lost too.
         self.probe = self.probe.take().filter(|probe| probe.is_answered() && self.last == Some(EnginePacket::Close));
     }
 
-    /// Answers what can be answered.
+    /// Answers the requests that can be answered.
     pub fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(payload) = self.payload.take_if(|payload| payload.is_read()) {
             if self.inflow.has_put_back() {
@@ -284,25 +286,25 @@ impl PollingLeg {
         Poll::Ready(Ok(()))
     }
 
-    /// Is a packet on its way that is not whole?
+    /// Whether a packet is incomplete.
     #[must_use]
     pub const fn in_packet(&self) -> bool {
         self.outbox.in_packet()
     }
 
-    /// How many bytes wait for a poll.
+    /// The bytes that wait for a poll.
     #[must_use]
     pub const fn waiting(&self) -> usize {
         self.outbox.waiting()
     }
 
-    /// Is there a packet that a poll would fetch?
+    /// Whether a poll would fetch a packet.
     #[must_use]
     pub const fn has_packets(&self) -> bool {
         self.waiting() > 0 || self.last.is_some()
     }
 
-    /// How many of them waited when the last packet came.
+    /// How many bytes waited when the last packet came.
     #[must_use]
     pub const fn backlog(&self) -> usize {
         self.outbox.waiting_before_last()
@@ -383,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_poll_whose_client_has_gone_takes_no_packets_with_it() {
+    fn packets_are_kept_if_the_connection_of_a_poll_is_lost() {
         let mut leg = PollingLeg::new(100);
         let (reply, answer) = Responder::awaited();
         leg.poll(reply).unwrap();

@@ -1,4 +1,4 @@
-//! A websocket that a polling client may go over to (engine.io-protocol v4, "Upgrade"): `2probe`, `3probe`, `5`.
+//! A websocket that a polling client may upgrade to (engine.io-protocol v4, "Upgrade"): `2probe`, `3probe`, `5`.
 
 use std::{
     task::{Context, Poll},
@@ -18,7 +18,7 @@ const QUESTION: &[u8] = b"2probe";
 const ANSWER: &[u8] = b"3probe";
 const GO_OVER: &[u8] = b"5";
 
-/// A websocket on which nothing but the probe may travel.
+/// A websocket on which only the probe packets are allowed.
 #[derive(Debug)]
 pub struct Probe {
     leg: WebSocketLeg<ClientStream>,
@@ -26,21 +26,21 @@ pub struct Probe {
     stage: Probed,
 }
 
-/// How far it has come.
+/// The stage of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probed {
-    /// The client has yet to ask.
+    /// The client has not sent its probe yet.
     Awaited,
-    /// It was answered. Polls are released, so that the client can stop polling.
+    /// The probe was answered. Polls are released, so that the client can stop polling.
     Answered,
-    /// The client goes over. What it says from here on has not been read.
+    /// The client upgrades. What it sends after this has not been read.
     Confirmed,
-    /// The connection broke, something else was said, or it took too long.
+    /// The connection broke, another packet came, or it took too long.
     Failed,
 }
 
 impl Probe {
-    /// Begins.
+    /// A new probe.
     #[must_use]
     pub fn new(leg: WebSocketLeg<ClientStream>, now: Instant) -> Self {
         Self { leg, until: now + PATIENCE, stage: Probed::Awaited }
@@ -49,18 +49,18 @@ impl Probe {
     /// The same on the reactor of this thread.
     ///
     /// # Errors
-    /// As the operating system's.
+    /// An error of the operating system.
     pub fn rebind(self) -> std::io::Result<Self> {
         Ok(Self { leg: self.leg.rebind()?, ..self })
     }
 
-    /// When it must be over.
+    /// When the probe must be finished.
     #[must_use]
     pub const fn until(&self) -> Instant {
         self.until
     }
 
-    /// Has the client been answered?
+    /// Whether the probe was answered.
     #[must_use]
     pub fn is_answered(&self) -> bool {
         self.stage != Probed::Awaited
@@ -72,7 +72,7 @@ impl Probe {
         self.leg
     }
 
-    /// Goes on as far as it can.
+    /// Advances the probe as far as possible.
     pub fn poll(&mut self, scratch: &mut Scratch, now: Instant, cx: &mut Context<'_>) -> Probed {
         while !matches!(self.stage, Probed::Confirmed | Probed::Failed) {
             self.stage = match self.leg.fill(&mut scratch.read, cx) {

@@ -1,4 +1,5 @@
-//! One WebSocket connection: receives into the worker's buffer, sends from it, keeps only what the peer would not take.
+//! One WebSocket connection: receives into the worker's buffer, sends from it, and keeps only what the peer does not
+//! take.
 
 use std::{
     io,
@@ -23,19 +24,19 @@ use crate::{
 #[derive(Debug)]
 pub struct WebSocketLeg<S> {
     io: S,
-    /// What comes in.
+    /// The incoming frames.
     pub inflow: Inflow,
-    /// As whom we speak: towards the service we are the client, and mask.
+    /// The role of Tidegate: towards the service it is the client, and masks.
     speaker: Sender,
     leftover: Vec<u8>,
     leftover_at: usize,
     /// The stream has taken bytes that it holds itself, as TLS does.
     holding: bool,
     stalled_since: Option<Instant>,
-    /// What waited when we last said something ourselves.
+    /// The bytes that waited when Tidegate last queued a frame of its own.
     before_last: usize,
     shut: bool,
-    /// The peer says no more.
+    /// The peer has ended its direction.
     ended: bool,
 }
 
@@ -43,14 +44,14 @@ impl WebSocketLeg<ClientStream> {
     /// The same leg on the reactor of this thread.
     ///
     /// # Errors
-    /// As the operating system's.
+    /// An error of the operating system.
     pub fn rebind(self) -> io::Result<Self> {
         Ok(Self { io: self.io.rebind()?, ..self })
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
-    /// Over `io`, of which `read_ahead` was read already.
+    /// A leg over `io`, of which `read_ahead` has already been read.
     pub fn new(io: S, speaker: Sender, mut inflow: Inflow, read_ahead: &[u8]) -> Self {
         if !read_ahead.is_empty() {
             inflow.put_in_front(read_ahead);
@@ -69,16 +70,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
         }
     }
 
-    /// The same, with bytes that go out in front of every frame.
+    /// The same leg, with bytes that are sent before every frame.
     #[must_use]
     pub fn beginning_with(self, leftover: Vec<u8>) -> Self {
         Self { leftover, ..self }
     }
 
-    /// Receives into `buffer`, behind what was carried over. Nothing comes where a message that was put back waits alone.
+    /// Receives into `buffer`, behind what was carried over. Reads nothing while a message that was put back waits
+    /// alone.
     ///
     /// # Errors
-    /// The socket's; [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) where the peer has ended.
+    /// The socket's; [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if the peer has ended its direction.
     #[inline]
     pub fn fill(&mut self, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.inflow.has_put_back() {
@@ -121,7 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
         Ok(())
     }
 
-    /// Queues one frame of our own; [`flush`](Self::flush) sends it. Only between two frames that go onward.
+    /// Queues a frame of Tidegate; [`flush`](Self::flush) sends it. Only between two frames that pass.
     pub fn say(&mut self, opcode: OpCode, payload: &[u8], now: Instant) {
         self.before_last = self.waiting();
         let key = match self.speaker {
@@ -151,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
         !self.leftover.is_empty() || self.holding
     }
 
-    /// Sends what was kept.
+    /// Sends what is queued.
     pub fn flush(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.has_unsent() {
             return Poll::Ready(Ok(()));
@@ -179,19 +181,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
         self.leftover.len() - self.leftover_at
     }
 
-    /// How many of them waited before the last message of our own, which may be as large as it likes.
+    /// How many of them waited before the last frame of Tidegate, which may have any size.
     #[must_use]
     pub fn backlog(&self) -> usize {
         self.before_last.min(self.waiting())
     }
 
-    /// Since when it has taken nothing although there is something.
+    /// Since when the peer takes none of the queued bytes. `None` while none are queued.
     #[must_use]
     pub const fn stalled_since(&self) -> Option<Instant> {
         self.stalled_since
     }
 
-    /// The end: sends what is left, says no more, and reads until the peer has ended too.
+    /// The end: sends what is queued and nothing after it, and reads until the peer has ended too.
     pub fn end(&mut self, buffer: &mut [u8], now: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.shut {
             ready!(self.flush(now, cx))?;

@@ -347,7 +347,11 @@ impl Ends {
                 let digits = text.trim_start_matches("43").trim_start_matches("/chat,");
                 let id = digits.split('[').next().unwrap().parse().unwrap();
                 let answered = self.unanswered.remove(&id);
-                assert_eq!(answered, Some(namespace), "{text} answers an event that is answered already, or was never sent");
+                assert_eq!(
+                    answered,
+                    Some(namespace),
+                    "{text} answers an event that is answered already, or was never sent"
+                );
                 assert!(text.ends_with("[\"done\"]") || text.ends_with(&format!("[{RESTARTED}]")));
             }
             "42" => {
