@@ -11,8 +11,9 @@ use libfuzzer_sys::fuzz_target;
 use tidegate::{
     relay::{
         batch::Batch,
-        inflow::{Fate, Found, Inflow},
+        inflow::{Found, Inflow},
     },
+    session::message::Fate,
     wire::{
         socketio::packet::PEEK_BYTES,
         websocket::frame::{FrameError, HEADER_BYTES_MAX, OpCode, Sender},
