@@ -270,7 +270,7 @@ impl Session {
                     talk.client_returned(returning, now);
                 }
             }
-            Event::Unsent(packet) => self.upstream.backlog_mut().queue.put_back(std::iter::once(*packet)),
+            Event::Unsent(packet) => self.unsent(*packet),
             Event::NewRules(rules) => self.core.adopt(rules, now),
             Event::Drain => self.core.end(Ended::Drained),
         }
@@ -318,10 +318,14 @@ impl Session {
     /// What must be done next, as far as that can be done now. What waits for a side that is not `ready` waits on.
     #[inline]
     pub fn poll(&mut self, ready: Ready) -> Option<Action> {
-        if self.core.actions.is_empty() && !self.upstream.has_packets() {
-            return None;
-        }
-        self.next_action(ready)
+        if self.has_actions() { self.next_action(ready) } else { None }
+    }
+
+    /// Whether [`poll`](Self::poll) may have something to do. Nearly every session has nothing nearly always.
+    #[inline]
+    #[must_use]
+    pub fn has_actions(&self) -> bool {
+        !self.core.actions.is_empty() || self.upstream.has_packets()
     }
 
     fn next_action(&mut self, ready: Ready) -> Option<Action> {
@@ -334,7 +338,7 @@ impl Session {
         let mut packet = self.upstream.next_packet()?;
         packet.sent = packet.sent.saturating_add(1);
         match &mut self.service {
-            ServiceSpeech::Plain(service) => service.remember(&packet),
+            ServiceSpeech::Plain(service) => packet.may_be_sent_again |= service.remember(&packet),
             ServiceSpeech::SocketIo(_) if packet.may_be_sent_again => self.keep(packet.clone()),
             ServiceSpeech::SocketIo(_) => {}
         }
@@ -347,6 +351,22 @@ impl Session {
         if kept.has_room(packet.bytes(), &self.core.rules.hold.bounds) {
             kept.push(packet);
         }
+    }
+
+    /// The connection broke before this packet was sent: the next one gets it, once.
+    fn unsent(&mut self, mut packet: WholePacket) {
+        match &self.service {
+            // It is remembered, so the next service gets it with what is said again.
+            ServiceSpeech::Plain(_) if packet.may_be_sent_again => return,
+            ServiceSpeech::Plain(_) => {}
+            ServiceSpeech::SocketIo(_) => {
+                if let Some(id) = packet.ack_id {
+                    self.upstream.acknowledged(packet.namespace, id);
+                }
+            }
+        }
+        packet.sent = packet.sent.saturating_sub(1);
+        self.upstream.backlog_mut().queue.put_back(std::iter::once(packet));
     }
 
     /// When [`timeout`](Self::timeout) has something to do.

@@ -157,13 +157,15 @@ impl Plain {
         }
         upstream.flow(now.instant);
         for message in self.replay.again() {
-            core.actions.say(Side::Service, Spoken::Packet(Box::new(message.clone())));
+            let mut message = message.clone();
+            message.may_be_sent_again = true;
+            core.actions.say(Side::Service, Spoken::Packet(Box::new(message)));
         }
     }
 
-    /// A message has been sent.
-    pub(super) fn remember(&mut self, message: &WholePacket) {
-        self.replay.remember(message, &self.rules.replay);
+    /// A message is being sent. True: it is said to the next service again.
+    pub(super) fn remember(&mut self, message: &WholePacket) -> bool {
+        self.replay.remember(message, &self.rules.replay)
     }
 
     /// Whether the client stays after this end. Not if the service has closed the session for good, nor if the next

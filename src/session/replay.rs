@@ -58,8 +58,8 @@ impl Replay {
         self.said < rules.first
     }
 
-    /// A message has been sent. If the same text was sent twice, the later one counts.
-    pub fn remember(&mut self, packet: &WholePacket, rules: &ReplayRules) {
+    /// A message has been sent. If the same text was sent twice, the later one counts. True: it is remembered.
+    pub fn remember(&mut self, packet: &WholePacket, rules: &ReplayRules) -> bool {
         let is_first = self.wants_next(rules);
         let kept = if is_first {
             self.said += 1;
@@ -68,13 +68,14 @@ impl Replay {
             self.events.retain(|earlier| earlier.payload() != packet.payload());
             &mut self.events
         } else {
-            return;
+            return false;
         };
         if kept.has_room(packet.bytes(), &REPLAY_BOUNDS) {
             kept.push(packet.clone());
-        } else {
-            self.overflowed = true;
+            return true;
         }
+        self.overflowed = true;
+        false
     }
 
     /// Whether everything is remembered that should be. If not, the next service would get only a part of what the

@@ -6,12 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    session::{
-        action::{Action, Ready},
-        event::Event,
-        hold::Overflow,
-        tests::world,
-    },
+    session::{action::Action, event::Event, hold::Overflow, tests::world},
     units::{ByteSize, Period},
     wire::websocket::close::CloseCode,
 };
@@ -80,6 +75,19 @@ impl World {
         self.world.ended().map_or(Ok(()), Err)
     }
 
+    /// The next dial finds a service that takes one message less than this, and of that one a part.
+    fn breaks_at(&mut self, taken: usize) {
+        self.passes(BETWEEN);
+        let now = self.world.now;
+        self.world.session.event(Event::Connected(Some("chat")), now);
+        let packet = (0..taken).map(|_| self.world.takes_packet()).last().unwrap();
+        self.world.session.event(Event::Unsent(packet), now);
+        self.world.done();
+        assert!(self.loses(Ended::ServiceLost));
+        // What was still to be said is said to nobody.
+        self.world.service_got();
+    }
+
     fn passes(&mut self, time: Duration) {
         self.world.passes(time);
     }
@@ -105,17 +113,26 @@ fn a_message_that_was_not_sent_completely_is_the_next_one() {
     let mut world = World::new(0, Overflow::Close);
     assert!(world.loses(Ended::ServiceLost));
     world.says_all(&["one", "two"]);
-    world.passes(Duration::ZERO);
-    let now = world.world.now;
-    world.world.session.event(Event::Connected(Some("chat")), now);
-    let Some(Action::Say(Side::Service, Spoken::Packet(one))) = world.world.session.poll(Ready::BOTH) else {
-        panic!("nothing is sent")
-    };
-    world.world.session.event(Event::Unsent(one), now);
-    world.world.done();
-    assert!(world.loses(Ended::ServiceLost));
+    world.breaks_at(1);
     assert_eq!(world.finds(Some("chat")), Ok(()));
     assert_eq!(world.got, ["one", "two"]);
+}
+
+#[test]
+fn a_message_that_was_not_taken_whole_is_not_also_said_again() {
+    for taken in 1..=3 {
+        let mut world = World::new(1, Overflow::Close);
+        assert!(world.loses(Ended::ServiceLost));
+        world.says_all(&["auth", "sub a", "one"]);
+        world.breaks_at(taken);
+        assert_eq!(world.finds(Some("chat")), Ok(()));
+        assert_eq!(world.got, ["auth", "sub a", "one"], "broken at {taken}");
+        // The same where it breaks while they are said again.
+        assert!(world.loses(Ended::ServiceLost));
+        world.breaks_at(taken.min(2));
+        assert_eq!(world.finds(Some("chat")), Ok(()));
+        assert_eq!(world.got, ["auth", "sub a"], "broken at {taken}");
+    }
 }
 
 #[test]

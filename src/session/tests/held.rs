@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::world::{RESTARTED, World};
 use crate::{
     session::{
-        action::Action,
+        action::{Action, Ready},
         ended::Ended,
         event::Event,
         hold::{Overflow, SessionTable},
-        message::Side,
+        message::{Message, Side},
     },
     wire::websocket::{close::CloseCode, frame::OpCode},
 };
@@ -57,6 +57,34 @@ fn packets_sent_during_an_outage_arrive_in_order_after_every_namespace_is_joined
     held.service("437[1]");
     assert_eq!(held.client_got(), [r#"40{"sid":"second"}"#, r#"40/chat,{"sid":"c2"}"#, "437[1]"]);
     assert_eq!(held.view().waiting(), (0, 0));
+}
+
+#[test]
+fn a_packet_that_was_not_taken_whole_is_sent_again_once() {
+    for (retries, event) in [(1, "again"), (3, "again"), (3, "other")] {
+        let text = format!(r#"427["{event}"]"#);
+        let mut held = flowing(|session| session.retries = retries);
+        assert!(held.loses(Ended::ServiceLost));
+        held.client(&text);
+        for _ in 0..5 {
+            held.passes(Duration::ZERO);
+            held.opens();
+            let now = held.now;
+            let joined = Message { opcode: OpCode::Text, bytes: br#"40{"sid":"s"}"#, complete: true, here: true };
+            held.session.message(Side::Service, &joined, now);
+            held.session.poll(Ready { client: true, service: false });
+            let packet = held.takes_packet();
+            held.session.event(Event::Unsent(packet), now);
+            held.forget_what_was_said();
+            assert!(held.loses(Ended::ServiceLost));
+        }
+        assert_eq!(held.client_got(), [""; 0], "nothing has been sent that would fail");
+        held.passes(Duration::ZERO);
+        held.opens();
+        held.service_got();
+        held.service(r#"40{"sid":"s"}"#);
+        assert_eq!(held.service_got(), [text]);
+    }
 }
 
 #[test]

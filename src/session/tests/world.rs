@@ -28,6 +28,7 @@ use crate::{
         message::{Fate, Message, Note, Side},
         now::Now,
         plain::PlainRules,
+        queue::WholePacket,
         rules::SessionRules,
         snapshot::Snapshot,
         view::View,
@@ -190,6 +191,20 @@ impl World {
         let note = self.session.event(event, self.now);
         self.obey();
         note
+    }
+
+    /// The next packet for the service, taken out of its queue.
+    pub(in crate::session) fn takes_packet(&mut self) -> Box<WholePacket> {
+        match self.session.poll(Ready::BOTH) {
+            Some(Action::Say(Side::Service, Spoken::Packet(packet))) => packet,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The configuration is read again.
+    pub(in crate::session) fn reloads(&mut self, change: impl FnOnce(&mut Config)) {
+        self.rules = rules(change);
+        self.event(Event::NewRules(Arc::clone(&self.rules)));
     }
 
     /// The service is lost, or a dial fails; the next dial is due at once. True: the session goes on.
