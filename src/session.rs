@@ -444,7 +444,7 @@ impl Session {
     /// A side is lost. Where that is the service, the session may go on without it for a while.
     fn lost(&mut self, why: Ended, now: Now) {
         let is_known = match self.upstream.stage() {
-            Stage::Down { .. } => why.service_may_return(),
+            Stage::Down { .. } if why.service_may_return() => true,
             _ => why.client_may_return() && self.client.absent_since().is_some(),
         };
         if self.ended().is_some() || is_known {

@@ -305,6 +305,28 @@ fn a_connect_with_a_pid_waits_for_the_session_that_it_names() {
     }
 }
 
+fn resumable() -> World {
+    World::joined(|config| config.session.resume = Period::from_secs(30))
+}
+
+fn returning(world: &World, namespace: &str) -> Returning {
+    let claim = Claim { user: None, namespace: namespace.into(), offset: None };
+    Returning { pid: id(9), claim, sid: id(1), peer: world.view().peer(), identity: Identity::anonymous() }
+}
+
+#[test]
+fn a_client_that_is_lost_twice_while_the_service_is_down_may_still_come_back() {
+    for again in [Ended::ClientLost, Ended::Replaced] {
+        let mut world = resumable();
+        assert!(world.loses(Ended::ServiceLost));
+        world.event(Event::Lost(Ended::ClientLost));
+        world.event(Event::Lost(again));
+        assert_eq!(world.ended(), None, "{again:?}");
+        world.event(Event::Lost(Ended::ServiceLost));
+        assert_eq!(world.done(), [Action::Detach(Side::Client, Ended::ClientLost)], "{again:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn a_client_that_comes_back_has_missed_nothing_or_learns_that_it_has(
