@@ -393,10 +393,11 @@ impl Session {
         let (ClientSpeech::EngineIo(client), ServiceSpeech::SocketIo(service)) = (&self.client, &self.service) else {
             return false;
         };
+        let keeps_clients = self.core.rules.hold.resume.is_some();
         let is_owner = self.core.identity.as_ref().is_some_and(|identity| identity.user() == claim.user.as_deref());
         let joined = matches!(service.namespaces.find(&claim.namespace), Some((_, Membership::Joined)));
         let complete = client.resume.as_ref().is_some_and(|resume| resume.has_all_after(claim.offset));
-        is_owner && joined && complete && self.ended().is_none()
+        keeps_clients && is_owner && joined && complete && self.ended().is_none()
     }
 
     /// The session is over: what still waited is wiped. So many packets of the client never reached the service.

@@ -163,7 +163,8 @@ impl Resume {
     /// How its connection ended, if the client has been absent for too long. `None`: it may still come back.
     pub(super) fn given_up(&self, rules: &HoldRules, now: Instant) -> Option<Ended> {
         let (since, why) = self.absent?;
-        (now >= since + rules.resume?).then_some(why)
+        // A reload may have forbidden clients to come back.
+        (now >= since + rules.resume.unwrap_or_default()).then_some(why)
     }
 
     /// The namespaces that the client has not joined again in time. It has left them.
@@ -178,7 +179,7 @@ impl Resume {
 
     /// When [`given_up`](Self::given_up) or [`overdue`](Self::overdue) has a result.
     pub(super) fn deadline(&self, rules: &HoldRules) -> Option<Instant> {
-        let given_up = self.absent.zip(rules.resume).map(|((since, _), resume)| since + resume);
+        let given_up = self.absent.map(|(since, _)| since + rules.resume.unwrap_or_default());
         given_up.into_iter().chain(self.returns_by).min()
     }
 

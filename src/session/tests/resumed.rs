@@ -327,6 +327,19 @@ fn a_client_that_is_lost_twice_while_the_service_is_down_may_still_come_back() {
     }
 }
 
+#[test]
+fn an_absent_client_is_given_up_where_a_reload_forbids_it_to_come_back() {
+    let mut world = resumable();
+    world.event(Event::Lost(Ended::ClientLost));
+    let claim = returning(&world, "/").claim;
+    assert!(world.session.takes_back(&claim));
+    world.reloads(|config| config.auth.required = false);
+    assert!(!world.session.takes_back(&claim));
+    assert!(world.session.deadline() <= world.now.instant);
+    world.passes(Duration::ZERO);
+    assert_eq!(world.ended(), Some(Ended::ClientLost));
+}
+
 proptest! {
     #[test]
     fn a_client_that_comes_back_has_missed_nothing_or_learns_that_it_has(
