@@ -6,7 +6,7 @@ use crate::{
         conversation::Conversation,
         ended::Ended,
         message::{Fate, Message, Note, Side},
-        namespaces::Answered,
+        namespaces::{Answered, NAMESPACES_MAX},
         now::Now,
         queue::WholePacket,
     },
@@ -20,6 +20,11 @@ use crate::{
         websocket::{close::CloseCode, frame::OpCode},
     },
 };
+
+/// Stands for a namespace that the session is apart from, as it is after a DISCONNECT. No namespace has this number, so
+/// none that the client has yet to come back to.
+const APART: u8 = 63;
+const _: () = assert!(NAMESPACES_MAX <= APART as usize);
 
 /// In which form a packet goes to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +103,7 @@ fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> Resul
             changed
         }
     };
-    let namespace = talk.service.namespaces.find(head.namespace).map_or(0, |(number, _)| number);
+    let namespace = talk.service.namespaces.find(head.namespace).map_or(APART, |(number, _)| number);
     send(talk, Box::new(WholePacket::new(namespace, head.ack_id, text, head.attachments)));
     Ok((Fate::Drop, note))
 }

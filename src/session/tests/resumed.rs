@@ -340,6 +340,21 @@ fn an_absent_client_is_given_up_where_a_reload_forbids_it_to_come_back() {
     assert_eq!(world.ended(), Some(Ended::ClientLost));
 }
 
+#[test]
+fn what_the_service_says_at_an_end_of_a_namespace_reaches_a_client_that_has_yet_to_join_others() {
+    for (asks, says) in [("40/new,", r#"44/new,{"message":"no"}"#), ("3", "41/chat,")] {
+        let mut world = resumable();
+        world.client("40/chat,");
+        world.service(r#"40/chat,{"sid":"b"}"#);
+        world.event(Event::Lost(Ended::ClientLost));
+        world.event(Event::Returned(returning(&world, "/chat")));
+        world.client(asks);
+        world.forget_what_was_said();
+        world.service(says);
+        assert_eq!(world.client_got(), [says]);
+    }
+}
+
 proptest! {
     #[test]
     fn a_client_that_comes_back_has_missed_nothing_or_learns_that_it_has(
