@@ -97,6 +97,10 @@ impl Conversation<'_> {
         self.core.go_on();
         self.client.attachments = Attachments::default();
         self.upstream.forget_begun();
+        // Nobody hears the answer of the service, so the client asks again when it is back.
+        for namespace in self.service.namespaces.asked_for() {
+            self.leave_for_client(&namespace);
+        }
         let joined = self.service.namespaces.numbers(Membership::Joined);
         if let Some(resume) = &mut self.client.resume {
             resume.client_lost(joined, why, now.instant);

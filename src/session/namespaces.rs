@@ -205,6 +205,11 @@ impl Namespaces {
         numbered.filter(move |(_, entry)| entry.membership == membership).map(|(number, _)| number)
     }
 
+    /// The names of those that the client has asked for and has had no answer about.
+    pub(super) fn asked_for(&self) -> Vec<String> {
+        self.numbers(Membership::Connecting).filter_map(|number| self.name(number)).map(str::to_owned).collect()
+    }
+
     /// The name of the namespace with this number.
     #[must_use]
     pub fn name(&self, number: u8) -> Option<&str> {

@@ -355,6 +355,19 @@ fn what_the_service_says_at_an_end_of_a_namespace_reaches_a_client_that_has_yet_
     }
 }
 
+#[test]
+fn a_client_that_was_lost_before_the_service_answered_may_ask_again() {
+    let mut world = resumable();
+    world.client("40/chat,");
+    world.service_got();
+    world.event(Event::Lost(Ended::ClientLost));
+    assert_eq!(world.service_got(), ["41/chat,"]);
+    world.service(r#"40/chat,{"sid":"b"}"#);
+    world.event(Event::Returned(returning(&world, "/")));
+    assert_eq!(world.client("40/chat,"), Fate::Pass);
+    assert_eq!((world.ended(), world.service_got()), (None, vec!["40/chat,".to_owned()]));
+}
+
 proptest! {
     #[test]
     fn a_client_that_comes_back_has_missed_nothing_or_learns_that_it_has(
