@@ -43,7 +43,10 @@ use crate::{
         question::Answer,
         queue::WholePacket,
     },
-    wire::{socketio::packet::PEEK_BYTES, websocket::frame::OpCode},
+    wire::{
+        socketio::packet::PEEK_BYTES,
+        websocket::frame::{FrameError, OpCode},
+    },
 };
 
 /// So many times each side is received from before the other one: a second receive finds out that there is no more.
@@ -246,7 +249,7 @@ impl Driver {
                     if let Fate::Wait(_) = fate {
                         inflow.put_back(batch);
                     } else if let Err(error) = inflow.decide(&header, batch, fate) {
-                        self.lost(Ended::broken_frame(from, error.close_code()), turn);
+                        self.broke_frame(from, error, batch, turn);
                     }
                     (fate, header.payload_len)
                 }
@@ -261,7 +264,7 @@ impl Driver {
                     (fate, len as u64)
                 }
                 Err(error) => {
-                    self.lost(Ended::broken_frame(from, error.close_code()), turn);
+                    self.broke_frame(from, error, batch, turn);
                     break;
                 }
             };
@@ -301,10 +304,20 @@ impl Driver {
 
     /// Does what the session wants done in place of a message, behind those that passed before it.
     fn speak(&mut self, from: Side, batch: &mut Batch<'_>, turn: &mut Turn<'_, '_>) {
+        if !turn.session.has_actions() {
+            return;
+        }
+        // First, for the other side may be lost by this, and then a packet is not to be taken out of the queue for it.
+        self.send(from.other(), batch, turn);
         while let Some(action) = turn.session.poll(self.ready()) {
-            self.send(from.other(), batch, turn);
             self.act(action, turn);
         }
+    }
+
+    /// A side broke a rule of RFC 6455. What passed before goes first, or what is said now could tear its last frame.
+    fn broke_frame(&mut self, from: Side, error: FrameError, batch: &mut Batch<'_>, turn: &mut Turn<'_, '_>) {
+        self.send(from.other(), batch, turn);
+        self.lost(Ended::broken_frame(from, error.close_code()), turn);
     }
 
     /// Sends what has passed so far.
