@@ -281,15 +281,9 @@ impl Driver {
                     break;
                 }
                 Fate::Drop | Fate::HandOver => {
-                    if from == Side::Client {
-                        passed.add(len);
-                    }
-                    if fate == Fate::HandOver
-                        && !batch.ahead().is_empty()
-                        && let Some(inflow) = self.client.leg.inflow()
-                    {
-                        // What is behind it goes to the other session too.
-                        inflow.put_back(batch);
+                    passed.add_if(from == Side::Client, len);
+                    if fate == Fate::HandOver {
+                        self.put_back_rest(batch);
                     }
                     self.speak(from, batch, turn);
                 }
@@ -299,6 +293,13 @@ impl Driver {
         if from == Side::Client && self.client.leg.inflow().is_some_and(|inflow| inflow.in_message()) {
             turn.acts();
             turn.session.event(Event::Fragments, turn.now);
+        }
+    }
+
+    /// What is behind a CONNECT that is handed over goes to the other session too.
+    fn put_back_rest(&mut self, batch: &mut Batch<'_>) {
+        if let Some(inflow) = self.client.leg.inflow().filter(|_| !batch.ahead().is_empty()) {
+            inflow.put_back(batch);
         }
     }
 

@@ -47,6 +47,13 @@ impl Volume {
         Self { messages: 1, bytes }
     }
 
+    /// One more, if it counts.
+    pub const fn add_if(&mut self, counts: bool, bytes: u64) {
+        if counts {
+            self.add(bytes);
+        }
+    }
+
     /// One more.
     pub const fn add(&mut self, bytes: u64) {
         self.messages += 1;
