@@ -14,13 +14,13 @@ use crate::{
         client_leg::ClientLeg,
         inflow::Inflow,
         leg::websocket::WebSocketLeg,
-        stream::{ClientIo, ClientStream},
+        stream::{ClientIo, ClientStream, ServiceStream},
         tests::world::{beginning, worker},
     },
     wire::websocket::frame::Sender,
 };
 
-/// A defect of ours, arranged: it panics as soon as it is read.
+/// A defect in Tidegate, arranged: it panics as soon as it is read.
 struct Defect;
 
 impl AsyncRead for Defect {
@@ -55,10 +55,10 @@ impl ClientIo for DuplexStream {
     }
 }
 
-fn open(worker: &Rc<Worker>, client: impl ClientIo + 'static) {
+fn open(worker: &Rc<Worker>, client: impl ClientIo + 'static, service: ServiceLeg) {
     let session = Session::plain(beginning(worker), Arc::default(), None, Identity::anonymous(), worker.clock.now());
     let leg = WebSocketLeg::new(Box::new(client) as _, Sender::Service, Inflow::new(Sender::Client, 1000, false), &[]);
-    let service = ServiceSide::new(ServiceLeg::Absent, None);
+    let service = ServiceSide::new(service, None);
     Driver::spawn(worker, session, None, ClientSide::new(ClientLeg::Websocket(leg), None), service);
 }
 
@@ -68,8 +68,8 @@ async fn a_panic_in_one_session_touches_no_other() {
         .run_until(async {
             let worker = worker(([127, 0, 0, 1], 1).into(), 100);
             let (near, mut far) = tokio::io::duplex(1024);
-            open(&worker, near);
-            open(&worker, Defect);
+            open(&worker, near, ServiceLeg::Absent);
+            open(&worker, Defect, ServiceLeg::Absent);
             assert_eq!(worker.len(), 2);
             // A masked ping with an empty payload, and its answer.
             for _ in 0..3 {
@@ -81,6 +81,37 @@ async fn a_panic_in_one_session_touches_no_other() {
             }
             let ids: Vec<u64> = worker.list(0, 10).iter().map(|session| session.id).collect();
             assert_eq!(ids.len(), 1, "the one with the defect is gone, the other is not");
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_pong_that_waited_does_not_tear_the_message_before_a_broken_frame() {
+    LocalSet::new()
+        .run_until(async {
+            let (near, mut client) = tokio::io::duplex(10_000);
+            let (far, mut service) = tokio::io::duplex(10_000);
+            let inflow = Inflow::new(Sender::Service, 10_000, false);
+            let leg = WebSocketLeg::new(ServiceStream::Tls(Box::new(far)), Sender::Client, inflow, &[]);
+            let worker = worker(([127, 0, 0, 1], 1).into(), 100);
+            open(&worker, near, ServiceLeg::Open(Box::new(leg)));
+            // A binary message of 4096 bytes, of which 3000 come first.
+            let mut message = vec![0x82, 126, 0x10, 0];
+            message.resize(4 + 4096, b'x');
+            service.write_all(&message[..3004]).await.unwrap();
+            let mut got = vec![0; 3004];
+            client.read_exact(&mut got).await.unwrap();
+            // A ping, whose answer waits for the rest, and a message by which the service learns that it was read.
+            client.write_all(&[0x89, 0x80, 1, 2, 3, 4, 0x81, 0x80, 1, 2, 3, 4]).await.unwrap();
+            service.read_exact(&mut [0; 6]).await.unwrap();
+            // The rest, and a frame with a reserved opcode.
+            service.write_all(&[&message[3004..], &[0x83, 0]].concat()).await.unwrap();
+            got.resize(message.len(), 0);
+            client.read_exact(&mut got[3004..]).await.unwrap();
+            assert!(got == message, "the message is torn");
+            let mut pong = [0; 2];
+            client.read_exact(&mut pong).await.unwrap();
+            assert_eq!(pong, [0x8a, 0x00]);
         })
         .await;
 }
