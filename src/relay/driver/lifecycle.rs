@@ -20,8 +20,9 @@ use crate::{
         event::Event,
         message::Ticket,
         question::{Answer, Question, Returning},
+        table::Transport,
     },
-    wire::engineio::error::EngineError,
+    wire::engineio::{error::EngineError, id::Sid},
 };
 
 impl Driver {
@@ -99,7 +100,10 @@ impl Driver {
     /// The client is back, with its new connection. One that this session does not take back is closed.
     pub(super) fn attach(&mut self, attachment: Attachment, turn: &mut Turn<'_, '_>) {
         let Attachment { leg, owner, permit, returning } = attachment;
-        let Some(leg) = leg.rebind().filter(|_| turn.session.takes_back(&returning.claim)) else { return };
+        let transport = leg.transport();
+        let Some(leg) = leg.rebind().filter(|_| turn.session.takes_back(&returning.claim)) else {
+            return self.refuse(returning.sid, transport);
+        };
         if !matches!(self.client.leg, ClientLeg::Absent) {
             // The client has noticed the loss of its connection before the gate has.
             self.lost(Ended::Replaced, turn);
@@ -110,6 +114,15 @@ impl Driver {
         self.client.leg = leg;
         self.client.permit = permit;
         turn.session.event(Event::Returned(returning), turn.now);
+    }
+
+    /// A connection that cannot be attached any more is closed, and nothing remembers it.
+    fn refuse(&self, sid: Sid, transport: Option<Transport>) {
+        self.worker.registry.forget_sid(sid);
+        self.worker.tally.ended(Ended::ClientLost.cause());
+        if transport == Some(Transport::Polling) {
+            self.worker.tally.polling(-1);
+        }
     }
 
     /// The connection goes to another session. This one is over, and leaves no line in the log.
