@@ -128,10 +128,9 @@ struct Prepared {
 fn prepare(config: &Config, gauges: Arc<Gauges>, ordered: Option<OrderedHere>) -> Result<Prepared, Vec<Fault>> {
     let mut faults = Faults::default();
     let keys = faults.keep(Keys::of(config, &gauges));
-    let shared = faults.keep(Shared::compile(config, gauges, ordered));
-    let compiled =
-        keys.as_ref().zip(shared.as_ref()).map(|(keys, shared)| compile::compile(config, keys, &shared.names, 1));
-    let node_rules = compiled.and_then(|compiled| faults.keep(compiled));
+    let names = compile::event_names(config);
+    let node_rules = keys.as_ref().and_then(|keys| faults.keep(compile::compile(config, keys, &names, 1)));
+    let shared = faults.keep(Shared::compile(config, gauges, ordered, names));
     let admin_token = config.admin.token.as_ref().map(SecretSource::read).transpose();
     let admin_token = faults.keep(admin_token.map_err(|error| Fault::new("admin.token", error.to_string())));
     let prepared =

@@ -70,13 +70,12 @@ impl Shared {
         config: &Config,
         gauges: Arc<Gauges>,
         ordered: Option<OrderedHere>,
+        names: Arc<EventNames>,
     ) -> Result<Self, Vec<Fault>> {
         let rules = tls_rules(config, ordered.as_ref(), None)?;
         let rules = rules.inspect(|rules| gauges.certificates_read(&rules.validity()));
-        let configured = config.rate_limit.iter().flat_map(|rule| &rule.events).filter(|event| !event.contains('*'));
-        let configured = configured.map(String::as_str).chain([plain::MESSAGE]);
         Ok(Self {
-            names: Arc::new(EventNames::new(config.metrics.event_names, configured)),
+            names,
             connections: Connections::new(&config.limits),
             gauges,
             workers: SharedState::default(),
@@ -98,6 +97,13 @@ impl Shared {
     pub(super) fn exposition(&self, tallies: Vec<Arc<Tally>>, journal: Option<Journal>) -> Exposition {
         Exposition::new(tallies, Arc::clone(&self.names), Arc::clone(&self.gauges), journal)
     }
+}
+
+/// The event names that have a slot from the start: those of the limits.
+pub(super) fn event_names(config: &Config) -> Arc<EventNames> {
+    let configured = config.rate_limit.iter().flat_map(|rule| &rule.events).filter(|event| !event.contains('*'));
+    let configured = configured.map(String::as_str).chain([plain::MESSAGE]);
+    Arc::new(EventNames::new(config.metrics.event_names, configured))
 }
 
 /// The TLS rules. `None` without `[tls]`. `ordered`: the certificate that is ordered, `earlier`: the rules in force.
