@@ -94,7 +94,10 @@ struct Seen {
 fn happens(world: &mut World, input: &Input) -> Seen {
     let mut fate = None;
     world.note = Note::None;
+    let is_absent = world.session.client.absent_since().is_some();
     match input {
+        // An absent client has no leg that anything could come from.
+        Input::Client(_) | Input::ClientBytes if is_absent => {}
         Input::Client(text) => fate = Some(world.client(text)),
         Input::ClientBytes => fate = Some(world.attaches(b"bytes")),
         Input::Service(text) => fate = Some(world.service(text)),
