@@ -257,7 +257,7 @@ impl Session {
             Event::Control(from, OpCode::Close, payload) => self.closed(from, payload, now),
             Event::Control(from, OpCode::Ping, payload) => self.core.ping(from, payload, now),
             Event::Control(Side::Client, ..) => note = self.client_pong(now),
-            // A pong of the service that nobody asked for.
+            // An unsolicited pong of the service (RFC 6455 §5.5.3).
             Event::Control(Side::Service, ..) => {}
             Event::Fragments => self.core.fragments(now),
             Event::Answer(ticket, answer) => {
@@ -457,7 +457,7 @@ impl Session {
         if let ServiceSpeech::SocketIo(service) = &mut self.service {
             service.service_lost(&mut self.core, &mut self.upstream);
         }
-        // A client that waits in vain hears of the outage, and not of the Close that began it.
+        // A client that has waited for the service is told of the outage, not of the Close that began it.
         let outage = if matches!(why, Ended::ServiceClosed(_)) { Ended::ServiceLost } else { why };
         let dial_at = now.instant + backoff(self.upstream.failures(), self.core.spread());
         self.upstream.lose(outage, dial_at, now.instant);

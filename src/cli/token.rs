@@ -210,8 +210,8 @@ mod tests {
     #[test]
     fn a_token_lives_for_a_second_to_ten_years() {
         let (auth, _file) = table(&"s".repeat(32));
-        for (ttl, mend) in [("60", "a time needs a unit"), ("0s", "1s at least"), ("3651d", "3650d at most")] {
-            assert!(minted(&auth, &format!("--ttl {ttl}")).unwrap_err().contains(mend), "{ttl}");
+        for (ttl, fix) in [("60", "a time needs a unit"), ("0s", "1s at least"), ("3651d", "3650d at most")] {
+            assert!(minted(&auth, &format!("--ttl {ttl}")).unwrap_err().contains(fix), "{ttl}");
         }
         assert!(minted(&auth, "--ttl 1s").is_ok() && minted(&auth, "--ttl 3650d").is_ok());
     }

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_ours_to_mend_makes_us_pause() {
+    fn only_errors_of_this_node_pause_the_listener() {
         for (errno, exhausted) in [
             (Errno::EMFILE, true),
             (Errno::ENFILE, true),

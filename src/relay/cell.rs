@@ -53,7 +53,8 @@ struct Mailbox {
 }
 
 impl SessionCell {
-    /// A session that is opened now. `owner` is whom its sid was given to, where requests will bring it.
+    /// A session that is opened now. `owner`: the client that its sid was given to, if requests will name it by
+    /// the sid.
     #[must_use]
     pub fn new(
         id: u64,

@@ -88,8 +88,8 @@ impl Turn<'_, '_> {
 }
 
 impl Driver {
-    /// Opens a session after its client's handshake, and drives it as a task of this thread until it ends. `owner` is whom
-    /// its sid was given to, where requests will bring it.
+    /// Opens a session after its client's handshake, and drives it as a task of this thread until it ends. `owner`: the
+    /// client that its sid was given to, if requests will name it by the sid.
     pub fn spawn(
         worker: &Rc<Worker>,
         session: Session,

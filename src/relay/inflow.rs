@@ -107,7 +107,7 @@ impl Inflow {
         }
     }
 
-    /// Text that is not UTF-8 is refused, whoever sends it (RFC 6455 §8.1).
+    /// Text that is not UTF-8 is refused from both sides (RFC 6455 §8.1).
     #[must_use]
     pub fn checking_text(mut self) -> Self {
         self.utf8.get_or_insert_default();

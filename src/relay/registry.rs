@@ -101,7 +101,8 @@ pub enum WorkerCommand {
     Deliver {
         /// The session.
         to: Target,
-        /// Who brings it with a sid, and must be whom the sid was given to. `None`: a session of this node.
+        /// The sender, if it names the session by its sid: it must be the one that the sid was given to. `None`: a session
+        /// of this node.
         from: Option<SidOwner>,
         /// What it is.
         incoming: Incoming,
@@ -125,7 +126,7 @@ pub fn channel() -> (WorkerHandle, WorkerInbox) {
 }
 
 impl WorkerInbox {
-    /// The next command. `None`: nobody can send one any more.
+    /// The next command. `None`: no sender is left.
     pub async fn next(&mut self) -> Option<WorkerCommand> {
         let command = self.commands.recv().await?;
         if let WorkerCommand::Deliver { incoming, .. } = &command {

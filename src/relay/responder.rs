@@ -1,4 +1,4 @@
-//! Where an answer goes, on whichever thread whoever asked waits for it.
+//! Where an answer goes: to a task of any thread.
 
 use std::task::Context;
 

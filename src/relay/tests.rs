@@ -23,7 +23,7 @@ struct Case {
     /// Events that may pass.
     messages: u32,
     client: Vec<Message>,
-    /// What the service says by itself to whoever has joined.
+    /// What the service says by itself to a client that has joined.
     says: Vec<Message>,
     /// What reaches the service.
     service_gets: Vec<Message>,

@@ -110,14 +110,14 @@ impl Worker {
         Arc::ptr_eq(&self.rules.borrow(), rules)
     }
 
-    /// A sid or `pid` for a session of this worker, which nobody can guess.
+    /// A sid or `pid` for a session of this worker. It cannot be guessed.
     #[must_use]
     pub fn draw_id<K>(&self) -> Id<K> {
         Id::new(self.registry.home(self.index), rand::random())
     }
 
-    /// Enters a session, until it is [forgotten](Self::forget). `owner` is whom its sid was given to, where requests will
-    /// bring it.
+    /// Enters a session, until it is [forgotten](Self::forget). `owner`: the client that its sid was given
+    /// to, if requests will name it by the sid.
     pub fn open(&self, session: Session, transport: Option<Transport>, owner: Option<SidOwner>) -> Rc<SessionCell> {
         let now = self.clock.now().instant;
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);

@@ -28,7 +28,7 @@ pub enum Answer {
 /// A client's claim to a session that it had before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// The user, by a verified token. `None`: nobody in particular.
+    /// The user, from a verified token. `None`: an anonymous client.
     pub user: Option<Box<str>>,
     /// The namespace that it asks for first.
     pub namespace: Box<str>,

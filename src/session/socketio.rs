@@ -74,7 +74,7 @@ impl SocketIo {
             Stage::Rejoining => drop(self.acks.service_lost(|_| true)),
             Stage::Unwanted | Stage::Down { .. } | Stage::Dialling => {}
         }
-        // Answers that have not been sent are for nobody now.
+        // No service waits for the answers that have not been sent.
         let backlog = upstream.backlog_mut();
         backlog.queue.retain(WholePacket::is_event);
         backlog.begun.take_if(|packet| !packet.is_event());

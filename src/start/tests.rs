@@ -155,7 +155,7 @@ fn limits_and_times_are_told_with_their_line() {
         ),
         (
             "[[websocket]]\npath = \"/ws\"\non_upstream_loss = \"hold\"\n[session]\nhold = \"0s\"\n",
-            "5: websocket[0].on_upstream_loss is \"hold\", but session.hold is \"0s\", which holds nobody; give \
+            "5: websocket[0].on_upstream_loss is \"hold\", but session.hold is \"0s\", which holds no client; give \
              session.hold a time, or write \"close\"",
         ),
         (

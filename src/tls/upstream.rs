@@ -107,7 +107,7 @@ impl Secure for UpstreamTls {
 /// Explains a failed handshake, with a fix.
 fn explain(error: &io::Error, name: &ServerName<'_>) -> String {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
-    let mend = match cause {
+    let advice = match cause {
         Some(rustls::Error::InvalidCertificate(why)) => match why {
             // BadSignature: the authority has the name of another, for example after it was recreated.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
@@ -137,7 +137,7 @@ fn explain(error: &io::Error, name: &ServerName<'_>) -> String {
         }
         _ => "the handshake failed".to_owned(),
     };
-    format!("{mend} ({})", error.source().map_or_else(|| error.to_string(), ToString::to_string))
+    format!("{advice} ({})", error.source().map_or_else(|| error.to_string(), ToString::to_string))
 }
 
 const fn wants_certificate(alert: AlertDescription) -> bool {

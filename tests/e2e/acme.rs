@@ -174,7 +174,7 @@ async fn of_two_replicas_one_orders_and_the_other_answers_the_authority() {
 async fn what_cannot_be_ordered_is_told_at_check_and_at_start() {
     let (world, _) = World::new(LONG).await;
     let file = world.pebble.root_ca();
-    for (change, key, mend) in [
+    for (change, key, fix) in [
         ("tls.acme.domains = []".to_owned(), "tls.acme.domains", "for example"),
         ("tls.acme.domains = [\"*.a.test\"]".to_owned(), "tls.acme.domains", "cert-manager"),
         ("tls.acme.domain = \"a.test\"".to_owned(), "tls.acme.domain", "domains"),
@@ -189,9 +189,9 @@ async fn what_cannot_be_ordered_is_told_at_check_and_at_start() {
         let checked = setup.cli(&["check", "FILE"]).await;
         assert_eq!(checked.code, Some(2), "{change}");
         assert!(checked.stderr.contains("tidegate.toml:"), "the line is named: {}", checked.stderr);
-        assert!(checked.stderr.contains(key) && checked.stderr.contains(mend), "{change}: {}", checked.stderr);
+        assert!(checked.stderr.contains(key) && checked.stderr.contains(fix), "{change}: {}", checked.stderr);
         let started = setup.fails().await;
-        assert!(started.code == Some(2) && started.stderr.contains(mend), "{change}: {}", started.stderr);
+        assert!(started.code == Some(2) && started.stderr.contains(fix), "{change}: {}", started.stderr);
     }
     let good = world.replica().cli(&["check", "FILE"]).await;
     assert_eq!(good.code, Some(0), "{}", good.stderr);

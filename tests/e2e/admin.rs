@@ -67,7 +67,7 @@ async fn sessions_are_listed_with_what_is_known_of_them() {
 }
 
 #[tokio::test]
-async fn sessions_are_for_whoever_has_the_operators_token() {
+async fn sessions_are_listed_only_with_the_operators_token() {
     let service = Service::start().await;
     let gate = Gate::before(&service)
         .with(r#"admin.token = { env = "TIDEGATE_ADMIN_TOKEN" }"#)

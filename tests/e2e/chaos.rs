@@ -130,6 +130,6 @@ async fn whatever_clients_do_the_gate_stays_and_nothing_of_them_is_left() {
     let seen = service.seen().await;
     assert_eq!(seen["faults"], json!([]), "the service never has to find a fault itself");
     assert_eq!(seen["polls"], json!([]));
-    // And whoever comes now is served.
+    // A client that connects now is served.
     Poller::socketio(gate.address).await.echoes().await;
 }

@@ -125,7 +125,7 @@ async fn where_both_close_at_once_each_hears_one_close() {
     let client: Vec<_> = raw.until_end().await.iter().map(Frame::close_code).collect();
     let service: Vec<_> = service.heard().await.iter().map(Frame::close_code).collect();
     assert!(matches!(client[..], [4001 | 4002]), "the client hears {client:?}");
-    assert_eq!(service, client, "whoever was first, both hear of the same");
+    assert_eq!(service, client, "both sides get the same code, whichever closed first");
 }
 
 #[tokio::test]

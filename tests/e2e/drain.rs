@@ -37,7 +37,7 @@ async fn sigterm_sends_clients_away_and_ends_with_success() {
 }
 
 #[tokio::test]
-async fn nobody_new_comes_in_while_it_drains() {
+async fn no_new_client_is_accepted_while_it_drains() {
     let service = Service::start().await;
     let mut gate = Gate::before(&service).with(r#"limits.shutdown_grace = "3s""#).await;
     let _stays = gate.client(token("ada")).await;

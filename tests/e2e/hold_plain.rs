@@ -158,7 +158,7 @@ async fn large_and_binary_messages_wait_whole() {
 }
 
 #[tokio::test]
-async fn half_a_message_of_the_old_service_reaches_nobody() {
+async fn half_a_message_of_the_old_service_reaches_no_client() {
     let service = Service::plain().await;
     for field in ["event_field = \"type\"", ""] {
         let hold = HOLD.replace("event_field = \"type\"", field);
@@ -252,7 +252,7 @@ async fn a_service_that_speaks_another_subprotocol_is_not_the_same() {
 }
 
 #[tokio::test]
-async fn nobody_is_held_for_longer_than_the_file_says() {
+async fn no_client_is_held_for_longer_than_the_file_says() {
     let mut service = Service::plain().await;
     let gate = Gate::before(&service).with("session.hold = \"1s\"").with(HOLD).await;
     let mut client = connected(&gate).await;

@@ -167,7 +167,7 @@ async fn another_user_with_a_stolen_pid_gets_a_session_of_their_own() {
 }
 
 #[tokio::test]
-async fn whoever_leaves_is_gone_and_whoever_does_not_return_is_given_up() {
+async fn a_client_that_leaves_is_gone_and_one_that_does_not_return_is_given_up() {
     let service = Service::start().await;
     let gate = Gate::before(&service).with("session.resume = \"1s\"").await;
     let leaves = client(&gate, Way::Websocket).await;

@@ -1,4 +1,4 @@
-//! A sid is of use to whoever it was given to, and to nobody else who has come to know it.
+//! A sid is accepted only from the client that it was given to.
 
 use std::net::Ipv4Addr;
 

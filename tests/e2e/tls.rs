@@ -82,7 +82,7 @@ async fn what_cannot_be_used_is_told_and_nothing_is_listened_on() {
     let (good, other) = (SecretFolder::of(&pki.localhost(1)), SecretFolder::of(&pki.localhost(2)));
     let expired = SecretFolder::of(&pki.issue(&Request::server(&["localhost"]).expired()));
     let path = |folder: &SecretFolder, name: &str| format!("{:?}", folder.path().join(name));
-    for (change, file, mend) in [
+    for (change, file, fix) in [
         (format!("tls.private_key = {}", path(&other, "tls.key")), "tls.key", "both files of the same pair"),
         (format!("tls.certificate = {:?}", good.path()), "", "is a directory; name the PEM file in it"),
         (format!("tls.certificate = {}", path(&good, "none.crt")), "none.crt", "cannot be read"),
@@ -108,10 +108,10 @@ async fn what_cannot_be_used_is_told_and_nothing_is_listened_on() {
         let checked = setup.cli(&["check", "FILE"]).await;
         assert!(checked.stderr.contains("tidegate.toml:"), "the line is named: {}", checked.stderr);
         assert_eq!(checked.code, Some(2), "{change}");
-        assert!(checked.stderr.contains(file) && checked.stderr.contains(mend), "{change}: {}", checked.stderr);
+        assert!(checked.stderr.contains(file) && checked.stderr.contains(fix), "{change}: {}", checked.stderr);
         let started = setup.fails().await;
         assert_eq!(started.code, Some(2), "{change}");
-        assert!(started.stderr.contains(mend), "{change}: {}", started.stderr);
+        assert!(started.stderr.contains(fix), "{change}: {}", started.stderr);
     }
     let half = Gate::before(&service).over_tls(&pki, &good).without("tls.private_key").fails().await;
     assert!(half.code == Some(2) && half.stderr.contains("tls.private_key is missing"), "{}", half.stderr);

@@ -158,13 +158,13 @@ async fn a_new_authority_is_believed_without_a_restart() {
 #[tokio::test]
 async fn what_cannot_be_meant_is_refused() {
     let world = World::new(&Request::server(&["localhost"])).await;
-    for (change, mend) in [
+    for (change, fix) in [
         ("upstream.tls.ca = \"/nowhere/ca.crt\"", "upstream.tls.ca: /nowhere/ca.crt cannot be read"),
         ("upstream.tls.certificate = \"gate.crt\"", "upstream.tls.private_key is missing"),
         ("upstream.tls.server_name = \"no name\"", "must be a host name or an IP address"),
     ] {
         let checked = world.gate().with(change).cli(&["check", "FILE"]).await;
-        assert!(checked.code == Some(2) && checked.stderr.contains(mend), "{change}: {}", checked.stderr);
+        assert!(checked.code == Some(2) && checked.stderr.contains(fix), "{change}: {}", checked.stderr);
     }
     let plain = Gate::before_url("http://127.0.0.1:1").with("upstream.tls.server_name = \"a\"");
     let checked = plain.cli(&["check", "FILE"]).await;

@@ -50,7 +50,7 @@ impl WebsocketTable {
         let fault = |key: &str, message: &str| Err(Fault::new(format!("{table}.{key}"), message));
         let holds = self.on_upstream_loss == OnUpstreamLoss::Hold;
         if holds && !may_hold {
-            let message = "is \"hold\", but session.hold is \"0s\", which holds nobody; give session.hold a time, or write \
+            let message = "is \"hold\", but session.hold is \"0s\", which holds no client; give session.hold a time, or write \
                            \"close\"";
             return fault("on_upstream_loss", message);
         }

@@ -158,7 +158,7 @@ async fn read_message(io: &mut (impl AsyncRead + Unpin), sender: Sender) -> Opti
     }
 }
 
-/// A service that lets everybody in, says `says` to whoever joins `/`, and acknowledges with `["ok"]`.
+/// A service that accepts every client, says `says` to each that joins `/`, and acknowledges with `["ok"]`.
 async fn serve(listener: TcpListener, says: Vec<Message>, got: mpsc::UnboundedSender<Message>) {
     let (mut io, _) = listener.accept().await.unwrap();
     let mut head = Vec::new();

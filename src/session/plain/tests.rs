@@ -84,7 +84,7 @@ impl World {
         self.world.session.event(Event::Unsent(packet), now);
         self.world.done();
         assert!(self.loses(Ended::ServiceLost));
-        // What was still to be said is said to nobody.
+        // What was still to be said is dropped.
         self.world.service_got();
     }
 

@@ -59,7 +59,7 @@ impl Lock {
 
 /// Why a cache operation failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{} cannot be {verb}: {source}{}", path.display(), mend(.source))]
+#[error("{} cannot be {verb}: {source}{}", path.display(), advice(.source))]
 pub struct CacheError {
     /// The operation, as a participle.
     pub verb: &'static str,
@@ -70,7 +70,7 @@ pub struct CacheError {
     pub source: io::Error,
 }
 
-fn mend(error: &io::Error) -> &'static str {
+fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => "; give the user that runs Tidegate read and write access",
         io::ErrorKind::ReadOnlyFilesystem => "; it has to be on a volume that can be written to",

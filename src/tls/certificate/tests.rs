@@ -107,7 +107,7 @@ fn keys_are_read_in_the_forms_of_old() {
 }
 
 #[test]
-fn what_is_wrong_with_a_pair_is_told_with_the_file_and_the_mend() {
+fn a_fault_of_a_pair_names_the_file_and_the_fix() {
     let pki = Pki::new();
     let now = SystemTime::now();
     let key = KeyPair::generate().unwrap();
@@ -121,7 +121,7 @@ fn what_is_wrong_with_a_pair_is_told_with_the_file_and_the_mend() {
     let directory = pki.directory.path().to_owned();
     let missing = directory.join("missing.crt");
     let bad_base64 = leaf.replacen("MII", "!!!", 1);
-    for (certificate, private_key, file, mend) in [
+    for (certificate, private_key, file, fix) in [
         (&missing, &good_key, "missing.crt", "cannot be read: No such file"),
         (&directory, &good_key, "", "is a directory; name the PEM file in it, for example tls.crt"),
         (&good, &directory, "", "is a directory; name the PEM file in it, for example tls.key"),
@@ -153,7 +153,7 @@ fn what_is_wrong_with_a_pair_is_told_with_the_file_and_the_mend() {
         ),
     ] {
         let error = load(certificate, private_key, None).unwrap_err();
-        assert!(error.starts_with("tls.") && error.contains(file) && error.contains(mend), "{file}: {error}");
+        assert!(error.starts_with("tls.") && error.contains(file) && error.contains(fix), "{file}: {error}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Session ids that say where a session lives: the node, the worker thread, and enough chance that nobody guesses one.
+//! Session ids that say where a session lives: the node, the worker thread, and random bits, so that none can be guessed.
 
 use std::{fmt, marker::PhantomData};
 
@@ -62,7 +62,7 @@ pub struct Id<K> {
 }
 
 impl<K> Id<K> {
-    /// The id of a session at `home`. `random` must come from a source that nobody can predict.
+    /// The id of a session at `home`. `random` must come from a source that cannot be predicted.
     #[must_use]
     pub fn new(home: Home, random: [u8; ID_RANDOM_BYTES]) -> Self {
         let mut bytes = [0; 2 + ID_RANDOM_BYTES];

@@ -25,7 +25,7 @@ async fn a_client_that_the_service_knows_still_notices_nothing() {
         service.emit("ada", "tutor:message", json!([n])).await;
     }
     client.send("silence", json!(["meanwhile"])).await;
-    cable.mend();
+    cable.repair();
 
     for n in 1..=50 {
         assert_eq!(client.next("tutor:message").await[0], n);
@@ -46,7 +46,7 @@ async fn without_recovery_the_service_knows_it_no_more_and_the_client_hears_that
     held(&gate, 1).await;
     service.disconnection().await;
     service.emit("ada", "tutor:message", json!(["missed"])).await;
-    cable.mend();
+    cable.repair();
 
     client.next("connect").await;
     service.emit("ada", "tutor:message", json!(["heard"])).await;
@@ -65,7 +65,7 @@ async fn half_a_binary_packet_of_the_service_is_not_passed_on() {
         held(&gate, 1).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(client.untaken("content:adapted"), 0);
-        cable.mend();
+        cable.repair();
 
         // Who recovers has missed it, and gets it.
         if recovery == "on" {

@@ -62,7 +62,7 @@ impl Cable {
         self.state.left.store(bytes, Ordering::SeqCst);
     }
 
-    pub(crate) fn mend(&self) {
+    pub(crate) fn repair(&self) {
         self.state.left.store(usize::MAX, Ordering::SeqCst);
         self.state.broken.store(false, Ordering::SeqCst);
     }

@@ -254,7 +254,7 @@ impl Client {
         self.call("disconnect", json!({})).await.unwrap();
     }
 
-    /// `socket.connect()`, after a disconnection that it does not mend by itself.
+    /// `socket.connect()`, after a disconnection that it does not repair by itself.
     pub(crate) async fn connect_again(&self) {
         self.call("connectAgain", json!({})).await.unwrap();
     }

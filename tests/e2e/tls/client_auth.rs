@@ -38,7 +38,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn where_a_certificate_is_required_nobody_comes_in_without_a_good_one() {
+async fn where_a_certificate_is_required_no_client_connects_without_a_valid_one() {
     let world = World::new().await;
     let gate = world.gate("required").await;
     let stranger = Pki::new().issue(&Request::client("mallory"));
@@ -62,7 +62,7 @@ async fn where_a_certificate_is_required_nobody_comes_in_without_a_good_one() {
 }
 
 #[tokio::test]
-async fn the_service_hears_who_it_is_and_nobody_else_can_say_it() {
+async fn the_service_gets_the_name_of_the_certificate_and_no_client_can_forge_it() {
     let world = World::new().await;
     let gate = world.gate("optional").await;
     let forged = [("x-client-cn", "root"), ("X-Client-San", "URI:spiffe://test/root"), ("x_client_cn", "root")];

@@ -24,7 +24,7 @@ async fn an_address_shakes_hands_only_so_often_and_others_as_ever() {
 }
 
 #[tokio::test]
-async fn whoever_says_nothing_is_closed_and_keeps_nobody_out() {
+async fn a_silent_connection_is_closed_and_keeps_no_other_out() {
     const SILENT: usize = 600;
     let (pki, service) = (Pki::new(), Service::start().await);
     let folder = SecretFolder::of(&pki.localhost(1));

@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn nobody_notices_a_new_certificate_but_who_comes_after_it() {
+async fn a_new_certificate_is_shown_to_new_connections_and_disturbs_no_other() {
     const CLIENTS: usize = 30;
     const SWAPS: u64 = 5;
     let (pki, service) = (Pki::new(), Service::start().await);
@@ -44,7 +44,7 @@ async fn nobody_notices_a_new_certificate_but_who_comes_after_it() {
 }
 
 #[tokio::test]
-async fn a_bad_pair_changes_nothing_until_it_is_mended() {
+async fn a_bad_pair_changes_nothing_until_it_is_repaired() {
     let (pki, service) = (Pki::new(), Service::start().await);
     let mut folder = SecretFolder::of(&pki.localhost(1));
     let gate = Gate::before(&service).over_tls(&pki, &folder).await;
@@ -89,7 +89,7 @@ async fn a_configuration_that_is_broken_at_the_same_time_keeps_no_certificate_ba
 }
 
 #[tokio::test]
-async fn one_that_nobody_has_renewed_keeps_no_other_from_being_replaced() {
+async fn one_that_was_not_renewed_keeps_no_other_from_being_replaced() {
     let (pki, service) = (Pki::new(), Service::start().await);
     let mut folder = SecretFolder::of(&pki.localhost(1));
     let brief = pki.issue(&Request::server(&["brief.test"]).ending_in(Duration::from_secs(8)));
