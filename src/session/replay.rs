@@ -45,8 +45,8 @@ impl ReplayRules {
 #[derive(Debug, Default)]
 pub struct Replay {
     first: Queue,
-    /// How many of the first messages have been sent, remembered or not.
-    said: usize,
+    /// How many of the first messages have been sent, remembered or not; at most `first` of the rules.
+    said: u8,
     events: Queue,
     overflowed: bool,
 }
@@ -54,8 +54,8 @@ pub struct Replay {
 impl Replay {
     /// Whether the next message is one of the first.
     #[must_use]
-    pub const fn wants_next(&self, rules: &ReplayRules) -> bool {
-        self.said < rules.first
+    pub fn wants_next(&self, rules: &ReplayRules) -> bool {
+        usize::from(self.said) < rules.first
     }
 
     /// A message has been sent. If the same text was sent twice, the later one counts. True: it is remembered.
