@@ -113,9 +113,15 @@ pub enum WorkerCommand {
     KeysChanged,
 }
 
-/// What was to be delivered exceeds the `WORKER_BYTES_MAX` of its worker. It has been refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Overloaded;
+/// What could not be delivered, to be refused.
+#[derive(Debug)]
+pub struct Undelivered {
+    /// What was to be delivered.
+    pub incoming: Incoming,
+    /// [`Overloaded`](EngineError::Overloaded): it exceeds the `WORKER_BYTES_MAX` of its worker.
+    /// [`SessionUnknown`](EngineError::SessionUnknown): this node has no such worker.
+    pub error: EngineError,
+}
 
 /// A worker's two ends.
 #[must_use]
@@ -142,12 +148,11 @@ impl WorkerHandle {
         let _ = self.commands.send(command);
     }
 
-    fn deliver(&self, to: Target, from: Option<SidOwner>, incoming: Incoming) -> Result<(), Overloaded> {
+    fn deliver(&self, to: Target, from: Option<SidOwner>, incoming: Incoming) -> Result<(), Undelivered> {
         let bytes = incoming.bytes();
         if self.bytes.fetch_add(bytes, Relaxed) + bytes > WORKER_BYTES_MAX {
             self.bytes.fetch_sub(bytes, Relaxed);
-            incoming.refuse(EngineError::Overloaded);
-            return Err(Overloaded);
+            return Err(Undelivered { incoming, error: EngineError::Overloaded });
         }
         self.command(WorkerCommand::Deliver { to, from, incoming });
         Ok(())
@@ -171,19 +176,18 @@ impl Registry {
         self.workers.get(usize::from(home.worker)).filter(|_| home.node == self.node)
     }
 
-    /// Hands something to a session, on the worker that owns it. `from` is who brings it with a sid. To a session of
-    /// another node or an earlier run it is refused as to one that is no more.
+    /// Hands something to a session, on the worker that owns it. `from`: the sender, if it names the session by its
+    /// sid.
     ///
     /// # Errors
-    /// [`Overloaded`]; what was to be delivered has been refused.
-    pub fn deliver(&self, to: Target, from: Option<SidOwner>, incoming: Incoming) -> Result<(), Overloaded> {
+    /// The worker has too much to take, or is of another node or an earlier run.
+    pub fn deliver(&self, to: Target, from: Option<SidOwner>, incoming: Incoming) -> Result<(), Undelivered> {
         let home = match to {
             Target::Sid(sid) => sid.home(),
             Target::Pid(pid) => pid.home(),
         };
         let Some(worker) = self.worker(home) else {
-            incoming.refuse(EngineError::SessionUnknown);
-            return Ok(());
+            return Err(Undelivered { incoming, error: EngineError::SessionUnknown });
         };
         worker.deliver(to, from, incoming)
     }
@@ -226,9 +230,8 @@ mod tests {
     use super::*;
     use crate::relay::{request::SessionRequest, responder::Responder};
 
-    fn payload(bytes: usize) -> (Incoming, crate::relay::responder::Answered<()>) {
-        let (responder, answered) = Responder::awaited();
-        (SessionRequest::Payload(vec![0; bytes].into(), responder).into(), answered)
+    fn payload(bytes: usize) -> Incoming {
+        SessionRequest::Payload(vec![0; bytes].into(), Responder::awaited().0).into()
     }
 
     #[tokio::test]
@@ -237,17 +240,14 @@ mod tests {
         let registry = Registry::new(NodeId::new([1; 6]), vec![handle]);
         let sid = Sid::new(registry.home(0), [2; 13]);
         let deliver = |bytes| {
-            let (incoming, answered) = payload(bytes);
-            (registry.deliver(Target::Sid(sid), None, incoming), answered)
+            let delivered = registry.deliver(Target::Sid(sid), None, payload(bytes));
+            delivered.map_err(|undelivered| (undelivered.error, undelivered.incoming.bytes() >= bytes))
         };
         let half = WORKER_BYTES_MAX / 2 - 1000;
-        let (first, _kept) = deliver(half);
-        let (second, _kept_too) = deliver(half);
-        assert_eq!((first, second), (Ok(()), Ok(())));
-        let (third, mut refused) = deliver(half);
-        assert_eq!((third, refused.try_recv()), (Err(Overloaded), Ok(Err(EngineError::Overloaded))));
+        assert_eq!((deliver(half), deliver(half)), (Ok(()), Ok(())));
+        assert_eq!(deliver(half), Err((EngineError::Overloaded, true)));
         assert!(inbox.next().await.is_some());
-        assert_eq!(deliver(half).0, Ok(()), "there is room again");
+        assert_eq!(deliver(half), Ok(()), "there is room again");
     }
 
     #[test]
@@ -257,9 +257,8 @@ mod tests {
         let foreign = Home { node: NodeId::new([2; 6]), worker: 0 };
         let no_worker = registry.home(1);
         for home in [foreign, no_worker] {
-            let (incoming, mut answered) = payload(1);
-            assert_eq!(registry.deliver(Target::Pid(Pid::new(home, [0; 13])), None, incoming), Ok(()));
-            assert_eq!(answered.try_recv(), Ok(Err(EngineError::SessionUnknown)));
+            let delivered = registry.deliver(Target::Pid(Pid::new(home, [0; 13])), None, payload(1));
+            assert_eq!(delivered.map_err(|undelivered| undelivered.error), Err(EngineError::SessionUnknown));
         }
     }
 }

@@ -23,16 +23,16 @@ use crate::{
         clock::Clock,
         directory::{Directory, Found},
         reconnect_pacer::ReconnectPacer,
-        registry::{Overloaded, Registry, SessionView, Target, WorkerCommand},
-        request::Incoming,
+        registry::{Registry, SessionView, Target, Undelivered, WorkerCommand},
+        request::{Incoming, Transfer},
         responder::Responder,
         rules::RelayRules,
         scratch::Scratch,
     },
-    session::{Session, question::Answer, table::Transport},
+    session::{Session, ended::Ended, question::Answer, table::Transport},
     wire::engineio::{
         error::EngineError,
-        id::{Id, Pid},
+        id::{Id, Pid, Sid},
     },
 };
 
@@ -167,8 +167,28 @@ impl Worker {
 
     /// Hands a request to a session, wherever it lives. `from` is who brings it with a sid.
     pub fn deliver(&self, to: Target, from: Option<SidOwner>, incoming: impl Into<Incoming>) {
-        if self.registry.deliver(to, from, incoming.into()) == Err(Overloaded) {
-            self.tally.refused("session", EngineError::Overloaded.reason());
+        if let Err(Undelivered { incoming, error }) = self.registry.deliver(to, from, incoming.into()) {
+            if error == EngineError::Overloaded {
+                self.tally.refused("session", error.reason());
+            }
+            self.refuse(incoming, error);
+        }
+    }
+
+    /// Refuses what a session does not get.
+    pub fn refuse(&self, incoming: Incoming, error: EngineError) {
+        if let Incoming::Transfer(Transfer::Attach(attachment)) = &incoming {
+            self.connection_lost(attachment.returning.sid, attachment.leg.transport());
+        }
+        incoming.refuse(error);
+    }
+
+    /// A connection that went to another session has been closed on the way there: nothing remembers it.
+    pub fn connection_lost(&self, sid: Sid, transport: Option<Transport>) {
+        self.registry.forget_sid(sid);
+        self.tally.ended(Ended::ClientLost.cause());
+        if transport == Some(Transport::Polling) {
+            self.tally.polling(-1);
         }
     }
 
@@ -210,7 +230,7 @@ impl Worker {
             if from.is_some() {
                 self.tally.refused("session", EngineError::SessionUnknown.reason());
             }
-            return incoming.refuse(EngineError::SessionUnknown);
+            return self.refuse(incoming, EngineError::SessionUnknown);
         };
         let rules = self.rules();
         if let Some(from) = from.filter(|from| !cell.admits(from, rules.same_address)) {
@@ -222,11 +242,11 @@ impl Worker {
                 reason: "sid_mismatch",
                 origin: from.origin(),
             });
-            return incoming.refuse(EngineError::SessionUnknown);
+            return self.refuse(incoming, EngineError::SessionUnknown);
         }
         if let Err(incoming) = cell.post(incoming, rules.mailbox) {
             self.tally.refused("session", "mailbox_full");
-            incoming.refuse(EngineError::BadRequest);
+            self.refuse(incoming, EngineError::BadRequest);
         }
     }
 

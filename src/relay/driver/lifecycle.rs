@@ -20,9 +20,8 @@ use crate::{
         event::Event,
         message::Ticket,
         question::{Answer, Question, Returning},
-        table::Transport,
     },
-    wire::engineio::{error::EngineError, id::Sid},
+    wire::engineio::error::EngineError,
 };
 
 impl Driver {
@@ -82,7 +81,9 @@ impl Driver {
                 (ClientLeg::Polling(leg), Incoming::Request(SessionRequest::Poll(_))) if leg.has_packets()
             );
             match incoming {
-                incoming if self.closing.is_some() && !fetches => incoming.refuse(EngineError::SessionUnknown),
+                incoming if self.closing.is_some() && !fetches => {
+                    self.worker.refuse(incoming, EngineError::SessionUnknown)
+                }
                 Incoming::Request(SessionRequest::Claim(claim, responder)) => {
                     responder.answer(Answer::Claim(turn.session.takes_back(&claim)));
                 }
@@ -102,7 +103,7 @@ impl Driver {
         let Attachment { leg, owner, permit, returning } = attachment;
         let transport = leg.transport();
         let Some(leg) = leg.rebind().filter(|_| turn.session.takes_back(&returning.claim)) else {
-            return self.refuse(returning.sid, transport);
+            return self.worker.connection_lost(returning.sid, transport);
         };
         if !matches!(self.client.leg, ClientLeg::Absent) {
             // The client has noticed the loss of its connection before the gate has.
@@ -114,15 +115,6 @@ impl Driver {
         self.client.leg = leg;
         self.client.permit = permit;
         turn.session.event(Event::Returned(returning), turn.now);
-    }
-
-    /// A connection that cannot be attached any more is closed, and nothing remembers it.
-    fn refuse(&self, sid: Sid, transport: Option<Transport>) {
-        self.worker.registry.forget_sid(sid);
-        self.worker.tally.ended(Ended::ClientLost.cause());
-        if transport == Some(Transport::Polling) {
-            self.worker.tally.polling(-1);
-        }
     }
 
     /// The connection goes to another session. This one is over, and leaves no line in the log.

@@ -9,14 +9,19 @@ use tokio::{
 
 use super::*;
 use crate::{
+    event_names::EventNames,
+    observe::Exposition,
     policy::identity::Identity,
     relay::{
         client_leg::ClientLeg,
         inflow::Inflow,
-        leg::websocket::WebSocketLeg,
+        leg::{polling::PollingLeg, websocket::WebSocketLeg},
+        registry::Target,
+        request::{Attachment, Transfer},
         stream::{ClientIo, ClientStream, ServiceStream},
         tests::world::{beginning, worker},
     },
+    session::question::{Claim, Returning},
     wire::websocket::frame::Sender,
 };
 
@@ -114,6 +119,25 @@ async fn a_pong_that_waited_does_not_tear_the_message_before_a_broken_frame() {
             assert_eq!(pong, [0x8a, 0x00]);
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_connection_that_no_session_takes_is_closed_and_counted() {
+    let worker = worker(([127, 0, 0, 1], 1).into(), 100);
+    worker.tally.opened();
+    worker.tally.polling(1);
+    let (pid, sid) = (worker.draw_id(), worker.draw_id());
+    let claim = Claim { user: None, namespace: "/".into(), offset: None };
+    let returning = Returning { pid, claim, sid, peer: [127, 0, 0, 1].into(), identity: Identity::anonymous() };
+    let leg = ClientLeg::Polling(Box::new(PollingLeg::new(1000)));
+    let attachment = Attachment { leg, owner: None, permit: None, returning };
+    // This registry has no workers, so none has the session.
+    worker.deliver(Target::Pid(pid), None, Transfer::Attach(Box::new(attachment)));
+    let names = Arc::new(EventNames::new(10, []));
+    let page = Exposition::new(vec![Arc::clone(&worker.tally)], names, Arc::default(), None).render();
+    let ended = r#"websocket_disconnections_total{reason="client_lost"} 1"#;
+    assert!(page.lines().any(|line| line == ended), "{page}");
+    assert!(page.contains(r#"tidegate_sessions{transport="polling"} 0"#), "{page}");
 }
 
 #[test]
