@@ -161,12 +161,15 @@ impl Driver {
         self.flush(turn);
         let before = self.ledger.messages();
         let more = self.receive(Side::Client, turn, scratch) | self.receive(Side::Service, turn, scratch);
+        let (client_was_full, service_was_full) = (!self.client.leg.takes(), !self.service.leg.takes());
         if more || turn.acted || self.ledger.messages() > before {
             self.obey(turn);
             self.flush(turn);
             self.ledger.batch(turn.now.instant);
         }
-        more || turn.acted
+        // A side that took everything at once wakes this task no more, and the other side was left unread for it.
+        let reopened = (client_was_full && self.client.leg.takes()) || (service_was_full && self.service.leg.takes());
+        more || turn.acted || reopened
     }
 
     /// Receives from one side until nothing has come, at most [`RECEIVES`] times. True: there may be more.
