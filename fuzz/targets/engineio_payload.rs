@@ -55,7 +55,7 @@ fn decoded_in_rooms(mut base64: &[u8], mut rooms: impl Iterator<Item = usize>) -
     Ok(bytes)
 }
 
-/// The packets as payloads, taken after every so many pieces. 0: only at the end.
+/// The packets as payloads, taken each time after this number of pieces. 0: only at the end.
 fn written(packets: &[(bool, Vec<u8>)], input: &Input<'_>) -> Vec<Bytes> {
     let mut writer = PayloadWriter::default();
     let mut payloads = Vec::new();

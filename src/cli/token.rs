@@ -19,7 +19,7 @@ use crate::{
     units::Period,
 };
 
-/// Tokens cannot be revoked, so none is valid for ever.
+/// Tokens cannot be revoked, so every token expires.
 const TTL_MAX: Duration = Duration::from_hours(10 * 365 * 24);
 
 const EXAMPLES: &str = "\

@@ -272,7 +272,7 @@ impl Worker {
         }
     }
 
-    /// Wakes the sessions whose time has come, each `tick`, for ever.
+    /// Wakes the sessions whose time has come, at each `tick`, as long as the worker runs.
     pub async fn sweep(&self, started: Instant, tick: Duration) {
         let mut ticks = tokio::time::interval(tick);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -332,7 +332,7 @@ pub(super) fn watch_certificates(config: &Config) -> Option<FilesWatch> {
     (!files.is_empty()).then(|| FilesWatch::start(files))
 }
 
-/// Waits until the files change; for ever if there are none.
+/// Waits until the files change; without end if there are none.
 async fn changed(files: Option<&mut FilesWatch>) {
     match files {
         Some(files) => files.changed().await,

@@ -1,6 +1,6 @@
 //! The handshake: a sid, and a session that has yet to join a namespace.
 //!
-//! The session opens for every client: official clients reconnect for ever unless a final refusal is sent inside the
+//! The session opens for every client: official clients reconnect without end unless a final refusal is sent inside the
 //! session.
 
 use std::{rc::Rc, sync::Arc, time::Instant};
