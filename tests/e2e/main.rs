@@ -3,6 +3,7 @@
 
 mod acme;
 mod admin;
+mod attacks;
 mod auth;
 mod chaos;
 mod cli;

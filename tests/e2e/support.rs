@@ -1,5 +1,6 @@
 //! What scenarios are made of: the real program, the untouched service, stock clients, and patience.
 
+pub(crate) mod bystander;
 pub(crate) mod cable;
 pub(crate) mod client;
 pub(crate) mod eventually;
@@ -24,6 +25,7 @@ pub(crate) mod tls;
 pub(crate) mod token;
 pub(crate) mod way;
 
+pub(crate) use bystander::waits_during;
 pub(crate) use cable::Cable;
 pub(crate) use client::Client;
 pub(crate) use eventually::{eventually, soon};
