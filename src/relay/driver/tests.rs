@@ -1,6 +1,6 @@
 //! One session beside another on the same thread.
 
-use std::io;
+use std::{io, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf},
@@ -117,6 +117,36 @@ async fn a_pong_that_waited_does_not_tear_the_message_before_a_broken_frame() {
             let mut pong = [0; 2];
             client.read_exact(&mut pong).await.unwrap();
             assert_eq!(pong, [0x8a, 0x00]);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn the_service_is_read_on_after_a_message_that_fills_the_client_and_is_taken_at_once() {
+    LocalSet::new()
+        .run_until(async {
+            let (near, mut client) = tokio::io::duplex(1_000_000);
+            let (far, mut service) = tokio::io::duplex(1_000_000);
+            let inflow = Inflow::new(Sender::Service, 1_000_000, false);
+            let leg = WebSocketLeg::new(ServiceStream::Tls(Box::new(far)), Sender::Client, inflow, &[]);
+            open(&worker(([127, 0, 0, 1], 1).into(), 100), near, ServiceLeg::Open(Box::new(leg)));
+            // All but the last fragment of a message of 100,000 bytes.
+            let mut fragment = vec![0x02, 127, 0, 0, 0, 0, 0, 1, 0x86, 0xa0];
+            fragment.resize(10 + 100_000, b'x');
+            service.write_all(&fragment).await.unwrap();
+            // A ping; when its answer comes, everything before it has been read.
+            client.write_all(&[0x89, 0x80, 1, 2, 3, 4]).await.unwrap();
+            client.read_exact(&mut [0; 2]).await.unwrap();
+
+            // The last fragment, empty, comes alone. The message is put together, queued, and sent in the same turn.
+            service.write_all(&[0x80, 0]).await.unwrap();
+            client.read_exact(&mut fragment).await.unwrap();
+            service.write_all(&[0x82, 1, b'y']).await.unwrap();
+
+            let mut next = [0; 3];
+            let read = tokio::time::timeout(Duration::from_secs(10), client.read_exact(&mut next)).await;
+            read.expect("the service is not read any more").unwrap();
+            assert_eq!(next, [0x82, 1, b'y']);
         })
         .await;
 }
