@@ -31,7 +31,7 @@
 //!   * `verdict`: what a policy answers.
 //!   * `gcra`: an allowance as one instant.
 //!   * `pattern`, `network`: how rules name events, and what counts as one address.
-//!   * `origin`, `namespaces`, `connections`, `handshake_rate`, `rate_limit`: one policy each.
+//!   * `origin`, `namespaces`, `connections`, `requests`, `handshake_rate`, `rate_limit`: one policy each.
 //!   * `identity`, `token_source`, `auth`, `sid_owner`: a verified user, where a token is found, whether it is valid, and
 //!     who may use a sid.
 //!   * `policies`: all policies, in the order in which they judge.
@@ -75,6 +75,7 @@
 //!   * `fetch`: one GET with bounds.
 //! * [`gateway`] is the edge towards clients: HTTP until a connection becomes a session.
 //!   * `drain`, `listener`: whether the node still accepts, and the sockets it accepts on.
+//!   * `patience`, `service_body`: how long a body may keep the gate waiting; the body of a service's answer.
 //!   * `reply`, `cors`, `peer`: answers, cross-origin headers, the client's address behind proxies.
 //!   * `head_guard`: judges each request head before hyper reads it.
 //!   * `http2`: the same for HTTP/2.

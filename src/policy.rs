@@ -11,6 +11,7 @@ pub mod origin;
 pub mod pattern;
 pub mod policies;
 pub mod rate_limit;
+pub mod requests;
 pub mod sid_owner;
 pub mod token_source;
 pub mod verdict;

@@ -16,6 +16,7 @@ use crate::{
     policy::{
         connections::Connections,
         handshake_rate::HandshakeRate,
+        requests::Requests,
         verdict::{Refusal, RefusalKind},
     },
     relay::{dial::Dialler, worker::Worker},
@@ -57,14 +58,21 @@ pub struct Edge {
     pub worker: Rc<Worker>,
     /// The connections of the whole node.
     pub connections: Arc<Connections>,
+    /// The requests under way of the whole node.
+    pub requests: Arc<Requests>,
     rules: RefCell<Arc<EdgeRules>>,
 }
 
 impl Edge {
     /// The edge of `worker`.
     #[must_use]
-    pub const fn new(worker: Rc<Worker>, connections: Arc<Connections>, rules: Arc<EdgeRules>) -> Self {
-        Self { worker, connections, rules: RefCell::new(rules) }
+    pub const fn new(
+        worker: Rc<Worker>,
+        connections: Arc<Connections>,
+        requests: Arc<Requests>,
+        rules: Arc<EdgeRules>,
+    ) -> Self {
+        Self { worker, connections, requests, rules: RefCell::new(rules) }
     }
 
     /// The rules in force.

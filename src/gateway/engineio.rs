@@ -35,7 +35,10 @@ pub(super) async fn answer(
             Err(refusal) => edge.refuse("handshake", refusal, request.peer.address, &headers),
         },
         EngineRoute::Poll(sid) => polling::poll(edge, sid, &request).await,
-        EngineRoute::Post(sid) => polling::post(edge, &rules, sid, request).await,
+        EngineRoute::Post(sid) => match edge.requests.admit(request.peer.address) {
+            Ok(place) => polling::post(edge, &rules, sid, request, place).await,
+            Err(refusal) => edge.refuse("request", refusal, request.peer.address, &headers),
+        },
     };
     cors::allow(&edge.worker.rules().session.policies.origins, &headers, &mut answer);
     answer

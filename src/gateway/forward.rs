@@ -5,7 +5,9 @@ mod upload;
 use std::{
     error::Error,
     future::Future,
+    net::IpAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -22,13 +24,19 @@ use hyper_util::{
 };
 use tower_service::Service;
 
-use self::upload::Upload;
+use self::upload::{Upload, UploadError};
 use super::{
+    head_guard::{BODY_GRACE, HeadError},
     peer::{Peer, clean_request, strip_hop_by_hop},
     reply::{self, Body},
+    service_body::ServiceBody,
 };
 use crate::{
-    observe::journal,
+    observe::{
+        journal::{self, RefusedHandshake},
+        tally::Tally,
+    },
+    policy::requests::Place,
     relay::{
         dial::{DialError, Dialler},
         stream::ServiceStream,
@@ -37,6 +45,9 @@ use crate::{
 
 /// Node closes idle connections after 5 s by default; an older one might close under a request.
 const POOL_IDLE: Duration = Duration::from_secs(4);
+/// How long a client may not take an answer, and less than 1 KiB/s of it. Longer than for a request: what the kernel
+/// has taken in of an answer reaches a slow client only after a while.
+const ANSWER_GRACE: Duration = Duration::from_secs(60);
 /// Idle connections in the pool.
 const POOL_IDLE_CONNECTIONS: usize = 32;
 
@@ -46,6 +57,19 @@ pub struct Forward {
     client: Client<Connector, Upload>,
     service: uri::Authority,
     response_timeout: Duration,
+}
+
+/// What a request holds and who counts it.
+#[derive(Debug)]
+pub struct Forwarding<'a> {
+    /// Who sent it.
+    pub peer: &'a Peer,
+    /// Headers that only we may set.
+    pub identity: &'a [HeaderName],
+    /// Its place among the requests under way, kept until the client has its answer.
+    pub place: Place,
+    /// Counts clients that are too slow.
+    pub tally: &'a Arc<Tally>,
 }
 
 impl Forward {
@@ -61,8 +85,9 @@ impl Forward {
         Self { client, service, response_timeout }
     }
 
-    /// The service's answer to `request`, or our own if the service gives none. Only we may set the `identity` headers.
-    pub async fn forward(&self, request: Request<Incoming>, peer: &Peer, identity: &[HeaderName]) -> Response<Body> {
+    /// The service's answer to `request`, or our own if the service gives none.
+    pub async fn forward(&self, request: Request<Incoming>, forwarding: Forwarding<'_>) -> Response<Body> {
+        let Forwarding { peer, identity, place, tally } = forwarding;
         let (mut parts, body) = request.into_parts();
         if let Err(nominated) = clean_request(&mut parts.headers, identity) {
             return reply::closing(reply::json(StatusCode::BAD_REQUEST, "http_connection", nominated));
@@ -73,10 +98,13 @@ impl Forward {
             Err(_) => return reply::json(StatusCode::BAD_REQUEST, "http_syntax", "The request target is not valid"),
         };
         parts.version = Version::HTTP_11;
-        let (upload, progress) = Upload::new(body);
+        let (upload, progress) = Upload::new(body, BODY_GRACE);
         let answer = self.client.request(Request::from_parts(parts, upload));
         tokio::select! {
-            answer = answer => answer.map_or_else(|error| failed(&error), answered),
+            answer = answer => match answer {
+                Ok(answer) => answered(answer, peer, place, tally),
+                Err(error) => failed(&error, peer, tally),
+            },
             () = progress.stalled(self.response_timeout) => {
                 reply::json(StatusCode::GATEWAY_TIMEOUT, "upstream.timeout", "The service did not answer in time")
             }
@@ -115,7 +143,7 @@ impl Connection for ServiceStream {
     }
 }
 
-fn answered(answer: Response<Incoming>) -> Response<Body> {
+fn answered(answer: Response<Incoming>, peer: &Peer, place: Place, tally: &Arc<Tally>) -> Response<Body> {
     let (mut parts, body) = answer.into_parts();
     // `Upgrade` was removed from the request, so a 101 is a fault of the service.
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -123,19 +151,29 @@ fn answered(answer: Response<Incoming>) -> Response<Body> {
     }
     strip_hop_by_hop(&mut parts.headers);
     parts.version = Version::HTTP_11;
+    let (tally, address) = (Arc::clone(tally), peer.address);
+    let body = ServiceBody::new(body, place, ANSWER_GRACE, move || too_slow(&tally, address, "answer_timeout"));
     Response::from_parts(parts, Either::Right(body))
 }
 
-fn failed(error: &legacy::Error) -> Response<Body> {
+fn failed(error: &legacy::Error, peer: &Peer, tally: &Tally) -> Response<Body> {
     if error.is_connect() {
         return reply::json(StatusCode::BAD_GATEWAY, "upstream.unreachable", "The service cannot be reached");
     }
     // The client's body broke off. If the head guard cut it off, the caller replaces this answer.
     let cause = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
-    if cause.is_some_and(hyper::Error::is_user) {
-        return reply::closing(reply::json(StatusCode::BAD_REQUEST, "http_framing", "The request body broke off"));
+    let Some(cause) = cause.filter(|cause| cause.is_user()) else { return broken() };
+    if let Some(UploadError::TooSlow) = cause.source().and_then(|source| source.downcast_ref()) {
+        too_slow(tally, peer.address, HeadError::BodyTimeout.code());
+        return HeadError::BodyTimeout.answer();
     }
-    broken()
+    reply::closing(reply::json(StatusCode::BAD_REQUEST, "http_framing", "The request body broke off"))
+}
+
+/// Counts and logs a client that keeps the service waiting.
+fn too_slow(tally: &Tally, peer: IpAddr, reason: &'static str) {
+    tally.refused("request", reason);
+    journal::refused_handshake(&RefusedHandshake { peer, stage: "request", reason, origin: None });
 }
 
 fn broken() -> Response<Body> {

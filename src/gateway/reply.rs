@@ -5,11 +5,12 @@ use std::fmt::Display;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
 use serde::Serialize;
 
+use crate::gateway::service_body::ServiceBody;
+
 /// The body of every answer: one of our own, or the service's, streamed.
-pub type Body = Either<Full<Bytes>, Incoming>;
+pub type Body = Either<Full<Bytes>, ServiceBody>;
 
 /// `Retry-After` of 429 and 503, in seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");

@@ -21,6 +21,7 @@ use crate::{
         drain::Stage,
         edge::{Edge, EdgeRules},
         engineio::{self, request::EngineRequest},
+        forward::Forwarding,
         head_guard::{GuardedIo, HeadRules, KEEP_ALIVE_IDLE, Refused},
         http2,
         peer::Peer,
@@ -202,9 +203,7 @@ impl Server {
         };
         match route {
             Route::Forward => {
-                let request = Request::from_parts(parts, body);
-                let answer = rules.forward.forward(request, &peer, &rules.identity_headers).await;
-                let answer = refused.answer_in_body().unwrap_or(answer);
+                let answer = self.forward(&rules, Request::from_parts(parts, body), &peer, refused).await;
                 self.edge.worker.tally.http(answer.status().as_u16());
                 answer
             }
@@ -233,6 +232,29 @@ impl Server {
                 }
                 Err(refusal) => *refusal,
             },
+        }
+    }
+
+    async fn forward(
+        &self,
+        rules: &EdgeRules,
+        request: Request<Incoming>,
+        peer: &Peer,
+        refused: &Refused,
+    ) -> Response<Body> {
+        let place = match self.edge.requests.admit(peer.address) {
+            Ok(place) => place,
+            Err(refusal) => return self.edge.refuse("request", refusal, peer.address, request.headers()),
+        };
+        let tally = &self.edge.worker.tally;
+        let forwarding = Forwarding { peer, identity: &rules.identity_headers, place, tally };
+        let answer = rules.forward.forward(request, forwarding).await;
+        match refused.error().filter(|error| error.is_in_body()) {
+            Some(error) => {
+                tally.refused("request", error.code());
+                error.answer()
+            }
+            None => answer,
         }
     }
 

@@ -29,6 +29,11 @@ pub struct LimitsTable {
     pub connections: u32,
     /// Connections open at once from one IPv4 address or one IPv6 /64 network. One more gets 429.
     pub connections_per_ip: u32,
+    /// HTTP requests under way at once: those forwarded to the service, until their answer has been read, and payloads of
+    /// polling clients. One more gets 503.
+    pub requests: u32,
+    /// The same from one IPv4 address or one IPv6 /64 network. One more gets 429.
+    pub requests_per_ip: u32,
     /// TLS handshakes a second from one IPv4 address or one IPv6 /64 network, and four times as many at once; those of
     /// `listen.trusted_proxies` are not counted. One more is closed. `0`: any number.
     pub handshakes_per_ip: u32,
@@ -49,6 +54,8 @@ impl Default for LimitsTable {
         Self {
             connections: 20_000,
             connections_per_ip: 200,
+            requests: 1_000,
+            requests_per_ip: 100,
             handshakes_per_ip: 50,
             handshake_timeout: Period::from_secs(10),
             header_bytes: ByteSize(16_000),
@@ -63,7 +70,7 @@ impl LimitsTable {
     /// Checks these limits.
     ///
     /// # Errors
-    /// Each limit that admits no connection, and each size out of bounds.
+    /// Each limit that admits nothing, and each size out of bounds.
     pub fn check(&self) -> Result<(), Vec<Fault>> {
         let mut faults = Faults::default();
         for (key, count) in
@@ -71,6 +78,11 @@ impl LimitsTable {
         {
             if count == 0 {
                 faults.add(key, "is 0, which refuses every connection");
+            }
+        }
+        for (key, count) in [("limits.requests", self.requests), ("limits.requests_per_ip", self.requests_per_ip)] {
+            if count == 0 {
+                faults.add(key, "is 0, which refuses every request");
             }
         }
         faults.keep(self.handshake_timeout.above_zero("limits.handshake_timeout"));

@@ -14,6 +14,7 @@ use crate::{
         connections::Connections,
         handshake_rate::HandshakeRate,
         policies::{Policies, PolicyTables},
+        requests::Requests,
         token_source::TokenSources,
     },
     relay::{dial::Dialler, rules::RelayRules, worker::SharedState},
@@ -42,6 +43,7 @@ pub(super) struct NodeRules {
 pub(super) struct Shared {
     pub(super) names: Arc<EventNames>,
     pub(super) connections: Arc<Connections>,
+    pub(super) requests: Arc<Requests>,
     pub(super) gauges: Arc<Gauges>,
     pub(super) workers: SharedState,
     /// `None`: clients use plain HTTP.
@@ -77,6 +79,7 @@ impl Shared {
         Ok(Self {
             names,
             connections: Connections::new(&config.limits),
+            requests: Requests::new(&config.limits),
             gauges,
             workers: SharedState::default(),
             tls: rules.map(|rules| Arc::new(Tls::new(rules))),

@@ -280,6 +280,7 @@ impl Reload {
         }
         self.generation += 1;
         self.shared.connections.set_limits(&loaded.config.limits);
+        self.shared.requests.set_limits(&loaded.config.limits);
         self.source.journal.set_level(loaded.config.log.level);
         if self.loaded.config.auth.jwks_url != loaded.config.auth.jwks_url {
             self.keys = KeyTask::spawn(new.keys, &self.health, self.registry.clone());

@@ -65,9 +65,9 @@ async fn run(index: usize, args: ThreadArgs) -> u64 {
         .clamp(TICK_MIN, TICK_MAX);
     let rules = Arc::clone(&current.session);
     let worker = Worker::new(registry, index, &shared.workers, rules, Arc::clone(&tally));
-    let connections = Arc::clone(&shared.connections);
+    let (connections, requests) = (Arc::clone(&shared.connections), Arc::clone(&shared.requests));
     let handshakes = shared.tls.as_ref().map(|tls| Handshakes::new(Arc::clone(tls), Arc::clone(&tally)));
-    let edge = Rc::new(Edge::new(Rc::clone(&worker), connections, Arc::clone(&current.edge)));
+    let edge = Rc::new(Edge::new(Rc::clone(&worker), connections, requests, Arc::clone(&current.edge)));
     let server = Server::new(Rc::clone(&edge), handshakes, stage.clone());
 
     spawn_local({

@@ -44,6 +44,9 @@ const service = {
     response.writeHead(200, { "content-type": "application/octet-stream" });
     request.pipe(response);
   },
+  "POST /sink": (request, response) => {
+    request.on("error", () => {}).on("end", () => json(response, 200, {})).resume();
+  },
   "GET /stream": (_request, response) => {
     response.writeHead(200, { "content-type": "text/plain" });
     response.part = 0;

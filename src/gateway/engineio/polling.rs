@@ -1,7 +1,5 @@
 //! Long-polling: a GET waits for packets, a POST delivers them.
 
-use std::time::Duration;
-
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use http_body_util::BodyExt as _;
@@ -16,8 +14,10 @@ use crate::{
     gateway::{
         edge::{Edge, EdgeRules},
         head_guard::{BODY_GRACE, HeadError},
+        patience::Patience,
         reply::{self, Body},
     },
+    policy::requests::Place,
     relay::{request::SessionRequest, responder::Responder},
     wire::engineio::{error::EngineError, id::Sid},
 };
@@ -36,8 +36,14 @@ pub(super) async fn poll(edge: &Edge, sid: Sid, request: &EngineRequest) -> Resp
     packets(answered.await)
 }
 
-/// Accepts a payload as a whole. One that breaks off is discarded.
-pub(super) async fn post(edge: &Edge, rules: &EdgeRules, sid: Sid, request: EngineRequest) -> Response<Body> {
+/// Accepts a payload as a whole. One that breaks off is discarded. It has its `place` while the client is waited for.
+pub(super) async fn post(
+    edge: &Edge,
+    rules: &EdgeRules,
+    sid: Sid,
+    request: EngineRequest,
+    place: Place,
+) -> Response<Body> {
     let from = sender(edge, &request.parts, &request.peer);
     if let Some(answer) = refused_type(&request.parts) {
         return answer;
@@ -46,6 +52,7 @@ pub(super) async fn post(edge: &Edge, rules: &EdgeRules, sid: Sid, request: Engi
         Ok(body) => body,
         Err(answer) => return answer,
     };
+    drop(place);
     let (responder, answered) = Responder::awaited();
     deliver(edge, sid, from, SessionRequest::Payload(body, responder));
     match flat(answered.await) {
@@ -94,16 +101,15 @@ async fn read(request: EngineRequest, max: u64) -> Result<Bytes, Response<Body>>
         return Err(too_big(max));
     }
     let (mut payload, mut received) = (BytesMut::new(), 0);
-    let began = Instant::now();
+    let mut patience = Patience::new(BODY_GRACE);
     loop {
-        // Over HTTP/1.1 the head guard times out earlier.
-        let patience = BODY_GRACE + Duration::from_millis(received);
-        let Ok(frame) = timeout_at(began + patience, body.frame()).await else {
+        let Ok(frame) = timeout_at(patience.wait(Instant::now()), body.frame()).await else {
             return Err(HeadError::BodyTimeout.answer());
         };
         let Some(frame) = frame else { break };
         let broken_off = || guard.answer_in_body().unwrap_or_else(|| reply::closing(refused(EngineError::BadRequest)));
         let Ok(piece) = frame.map_err(|_| broken_off())?.into_data() else { continue };
+        patience.moved(piece.len(), Instant::now());
         received += piece.len() as u64;
         if received > max + DISCARDED_MAX {
             break;

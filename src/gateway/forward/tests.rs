@@ -13,7 +13,11 @@ use tokio::{
 };
 
 use super::*;
-use crate::{relay::dial::UpstreamTable, units::Period};
+use crate::{
+    policy::{connections::LimitsTable, requests::Requests},
+    relay::dial::UpstreamTable,
+    units::Period,
+};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -77,8 +81,10 @@ async fn gate(table: &UpstreamTable) -> SocketAddr {
                 let forward = forward.clone();
                 async move {
                     let peer = Peer::of(socket, request.headers(), &[], false);
-                    let identity = [HeaderName::from_static("x-user-id")];
-                    Ok::<_, Infallible>(forward.forward(request, &peer, &identity).await)
+                    let (identity, tally) = ([HeaderName::from_static("x-user-id")], Tally::new(&[]));
+                    let place = Requests::new(&LimitsTable::default()).admit(peer.address).unwrap();
+                    let forwarding = Forwarding { peer: &peer, identity: &identity, place, tally: &tally };
+                    Ok::<_, Infallible>(forward.forward(request, forwarding).await)
                 }
             });
             let http1 = hyper::server::conn::http1::Builder::new();

@@ -1,4 +1,5 @@
-//! The body of a forwarded request. While it makes progress, the response timeout does not run.
+//! The body of a forwarded request. While it makes progress, the response timeout does not run; while the client keeps it
+//! waiting, its patience does.
 
 use std::{
     pin::Pin,
@@ -6,18 +7,33 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A request body that records when it last made progress.
-pub(super) struct Upload {
-    body: Incoming,
+use crate::gateway::patience::Patience;
+
+/// A request body that records when it last made progress, and ends with an error when the client is too slow.
+pub(super) struct Upload<B = Incoming> {
+    body: B,
+    patience: Patience,
+    timer: Option<Pin<Box<Sleep>>>,
     progress: Progress,
+}
+
+/// Why a request body ends early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UploadError {
+    /// The client broke it off.
+    #[error("the request body broke off")]
+    Broken(#[source] hyper::Error),
+    /// It came slower than 1 KiB/s for too long.
+    #[error("the request body took too long")]
+    TooSlow,
 }
 
 /// When a request body last made progress.
@@ -27,10 +43,21 @@ pub(super) struct Progress {
     moved_ms: Arc<AtomicU64>,
 }
 
-impl Upload {
-    pub(super) fn new(body: Incoming) -> (Self, Progress) {
+impl<B> Upload<B> {
+    /// The client may keep the service waiting for so long.
+    pub(super) fn new(body: B, patience: Duration) -> (Self, Progress) {
         let progress = Progress { began: Instant::now(), moved_ms: Arc::default() };
-        (Self { body, progress: progress.clone() }, progress)
+        (Self { body, patience: Patience::new(patience), timer: None, progress: progress.clone() }, progress)
+    }
+
+    /// Ready when patience has ended.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let ends = self.patience.wait(Instant::now());
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(ends)));
+        if timer.deadline() != ends {
+            timer.as_mut().reset(ends);
+        }
+        timer.as_mut().poll(cx)
     }
 }
 
@@ -52,16 +79,20 @@ impl Progress {
     }
 }
 
-impl Body for Upload {
+impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for Upload<B> {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = UploadError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if frame.is_ready() {
-            self.progress.moved();
-        }
-        frame
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        let this = self.get_mut();
+        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+            ready!(this.poll_patience(cx));
+            return Poll::Ready(Some(Err(UploadError::TooSlow)));
+        };
+        let bytes = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
+        this.patience.moved(bytes, Instant::now());
+        this.progress.moved();
+        Poll::Ready(frame.map(|frame| frame.map_err(UploadError::Broken)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -70,5 +101,23 @@ impl Body for Upload {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream::{self, StreamExt as _};
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_ends_with_an_error() {
+        let pieces = stream::iter([Ok(Frame::data(Bytes::from_static(b"a")))]).chain(stream::pending());
+        let (mut upload, _) = Upload::new(StreamBody::new(pieces), Duration::from_millis(20));
+        assert!(upload.frame().await.unwrap().unwrap().is_data());
+        let began = Instant::now();
+        assert!(matches!(upload.frame().await, Some(Err(UploadError::TooSlow))));
+        assert!(began.elapsed() >= Duration::from_millis(15));
     }
 }

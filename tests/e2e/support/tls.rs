@@ -1,9 +1,10 @@
 //! TLS connections of our own: what the gate shows, and requests over HTTP/1.1 and HTTP/2.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use futures_util::stream::{self, StreamExt as _};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody as BoxBody};
 use hyper::{Request, body::Frame, client::conn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{
@@ -153,15 +154,26 @@ impl Http2 {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes())).boxed()).unwrap();
+        let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes())).boxed_unsync()).unwrap();
         reply(self.sender.send_request(request)).await
     }
 
     /// A POST whose body never comes.
     pub(crate) async fn post_nothing(&mut self, target: &str) -> Reply {
-        let body = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let body = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
         let request = Request::post(format!("{}{target}", self.origin)).body(BoxBody::new(body)).unwrap();
         reply(self.sender.send_request(request)).await.unwrap()
+    }
+
+    /// A POST with a byte of its body now and then, without end.
+    pub(crate) async fn post_slowly(&mut self, target: &str, pause: Duration) -> Result<Reply, String> {
+        let bytes = stream::repeat(()).then(move |()| async move {
+            tokio::time::sleep(pause).await;
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"a")))
+        });
+        let body = BoxBody::new(StreamBody::new(bytes));
+        let request = Request::post(format!("{}{target}", self.origin)).body(body).unwrap();
+        reply(self.sender.send_request(request)).await
     }
 }
 
