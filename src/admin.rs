@@ -21,9 +21,6 @@ use zeroize::Zeroizing;
 use self::{access::Access, answer::Answer, health::Health};
 use crate::{observe::Exposition, relay::registry::Registry, side_http, units::SecretSource};
 
-/// Connections to the operator's address at once.
-const CONNECTIONS_MAX: usize = 64;
-
 const INDEX: &str = "\
 Tidegate, the operator's address.
 
@@ -61,6 +58,8 @@ pub struct Admin {
     pub registry: Registry,
     /// The bearer token of operators, read from [`AdminTable::token`].
     pub token: Option<Zeroizing<Vec<u8>>>,
+    /// Connections at once. Of more the oldest is closed.
+    pub connections_max: usize,
 }
 
 /// What answers are made from.
@@ -74,7 +73,7 @@ struct AdminState {
 /// Answers on `listener` until `stop`, which also cuts off open requests.
 pub async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output = ()>) {
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
-    let Admin { exposition, health, registry, token } = admin;
+    let Admin { exposition, health, registry, token, connections_max } = admin;
     let state = Arc::new(AdminState { exposition, health, registry, access: Access { token, loopback } });
     let answer = move |request: Request<Incoming>| {
         let state = Arc::clone(&state);
@@ -82,7 +81,7 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output
     };
     tokio::select! {
         () = stop => {}
-        () = side_http::serve(listener, CONNECTIONS_MAX, answer) => {}
+        () = side_http::serve(listener, connections_max, answer) => {}
     }
 }
 

@@ -1,5 +1,6 @@
 //! The edge towards clients: listeners, HTTP, and the endpoints.
 
+mod admission;
 mod cors;
 pub mod drain;
 pub mod edge;

@@ -31,7 +31,8 @@
 //!   * `verdict`: what a policy answers.
 //!   * `gcra`: an allowance as one instant.
 //!   * `pattern`, `network`: how rules name events, and what counts as one address.
-//!   * `origin`, `namespaces`, `connections`, `requests`, `handshake_rate`, `rate_limit`: one policy each.
+//!   * `origin`, `namespaces`, `descriptors`, `connections`, `requests`, `handshake_rate`, `rate_limit`: one
+//!     policy each.
 //!   * `identity`, `token_source`, `auth`, `sid_owner`: a verified user, where a token is found, whether it is valid, and
 //!     who may use a sid.
 //!   * `policies`: all policies, in the order in which they judge.
@@ -82,6 +83,7 @@
 //!   * `router`: which endpoint a request is for.
 //!   * `forward`: ordinary HTTP, passed to the service.
 //!   * `edge`: what endpoints need of their worker.
+//!   * `admission`: what a connection may use before it is served.
 //!   * `upgrade`, `websocket`, `engineio`: the endpoints.
 //!   * `serve`: one connection, from accept to its endpoint.
 //! * [`admin`] is the operator's address.
@@ -95,7 +97,8 @@
 //!   * `load`, `schema`, `watch`: reads the configuration, documents it, notices changes.
 //! * [`start`] joins the parts.
 //!   * `error`, `compile`: why a node does not start, and the configuration compiled into rules.
-//!   * `acme`, `thread`, `control`: the order of a certificate, the worker threads, the control thread.
+//!   * `acme`, `descriptors`, `thread`, `control`: the order of a certificate, how many descriptors there are, the worker
+//!     threads, the control thread.
 //! * [`cli`] is the command line.
 //!   * `failure`, `output`, `configuration`: exit codes, what is printed, which file is read.
 //!   * `run`, `check`, `token`, `completions`: one subcommand each.

@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod connections;
+pub mod descriptors;
 pub mod gcra;
 pub mod handshake_rate;
 pub mod identity;

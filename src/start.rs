@@ -3,6 +3,7 @@
 mod acme;
 mod compile;
 mod control;
+mod descriptors;
 mod error;
 mod thread;
 
@@ -35,6 +36,7 @@ use crate::{
         acme::CertificateOrder,
         compile::{Keys, NodeRules, Shared},
         control::Control,
+        descriptors::Found,
         thread::ThreadArgs,
     },
     tls::OrderedHere,
@@ -113,7 +115,8 @@ pub fn run(loaded: Loaded, sources: Sources) -> Result<(), StartError> {
 pub fn verify(loaded: &Loaded) -> Result<(), ConfigError> {
     let mut faults = Faults::default();
     faults.keep(acme::verify(&loaded.config));
-    faults.keep(prepare(&loaded.config, Arc::new(Gauges::new()), None));
+    let found = Found::at_start(&loaded.config, worker_count(&loaded.config));
+    faults.keep(prepare(&loaded.config, Arc::new(Gauges::new()), None, found));
     faults.finish(Some(())).map_err(|faults| loaded.place(faults))
 }
 
@@ -125,12 +128,17 @@ struct Prepared {
     admin_token: Option<Secret>,
 }
 
-fn prepare(config: &Config, gauges: Arc<Gauges>, ordered: Option<OrderedHere>) -> Result<Prepared, Vec<Fault>> {
+fn prepare(
+    config: &Config,
+    gauges: Arc<Gauges>,
+    ordered: Option<OrderedHere>,
+    found: Found,
+) -> Result<Prepared, Vec<Fault>> {
     let mut faults = Faults::default();
     let keys = faults.keep(Keys::of(config, &gauges));
     let names = compile::event_names(config);
-    let node_rules = keys.as_ref().and_then(|keys| faults.keep(compile::compile(config, keys, &names, 1)));
-    let shared = faults.keep(Shared::compile(config, gauges, ordered, names));
+    let node_rules = keys.as_ref().and_then(|keys| faults.keep(compile::compile(config, keys, &names, 1, found.split)));
+    let shared = faults.keep(Shared::compile(config, gauges, ordered, names, found));
     let admin_token = config.admin.token.as_ref().map(SecretSource::read).transpose();
     let admin_token = faults.keep(admin_token.map_err(|error| Fault::new("admin.token", error.to_string())));
     let prepared =
@@ -144,16 +152,15 @@ fn launch(loaded: Loaded, source: Option<control::Source>) -> Result<Running, St
     for warning in config.warnings() {
         journal::line(LogLevel::Warn, &warning.to_string());
     }
-    if let Err(error) = listener::raise_descriptor_limit() {
-        journal::line(LogLevel::Warn, &format!("the limit of open descriptors could not be raised: {error}"));
-    }
+    let count = worker_count(config);
+    let found = Found::at_start(config, count);
     let certificates = source.as_ref().and_then(|_| control::watch_certificates(config));
     let gauges = Arc::new(Gauges::new());
     let order = CertificateOrder::of(config, &gauges).map_err(|faults| loaded.place(faults))?;
-    let prepared = prepare(config, gauges, order.as_ref().map(CertificateOrder::here));
+    let prepared = prepare(config, gauges, order.as_ref().map(CertificateOrder::here), found);
     let Prepared { shared, keys, node_rules, admin_token } = prepared.map_err(|faults| loaded.place(faults))?;
     let (shared, order) = (Arc::new(shared), order.map(|order| order.listen(bind)).transpose()?);
-    let count = worker_count(config);
+    shared.tell_descriptors(config);
     let tallies: Vec<_> = (0..count).map(|_| Tally::new(&config.metrics.latency_buckets_ms)).collect();
     let health = Arc::new(Health::new(started, tallies.clone()));
     health.set_certificate(order.is_none());
@@ -194,6 +201,7 @@ fn launch(loaded: Loaded, source: Option<control::Source>) -> Result<Running, St
         health: Arc::clone(&health),
         registry,
         token: admin_token.map(Secret::into_bytes),
+        connections_max: shared.found.split.side,
     };
     let grace = config.limits.shutdown_grace.0;
     let (workers_done, done) = oneshot::channel();

@@ -24,6 +24,8 @@ struct Operator {
     _stop: oneshot::Sender<()>,
 }
 
+const CONNECTIONS_MAX: usize = 8;
+
 impl Operator {
     async fn start(bind: &str, token: Option<&str>) -> Self {
         let listener = TcpListener::bind(bind).await.unwrap();
@@ -37,6 +39,7 @@ impl Operator {
             health: Arc::clone(&health),
             registry: Registry::new(NodeId::new([0; 6]), Vec::new()),
             token: token.map(|token| Zeroizing::new(token.into())),
+            connections_max: CONNECTIONS_MAX,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(serve(listener, admin, async move { drop(stopped.await) }));

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, net::IpAddr, rc::Rc, sync::Arc};
 
-use http::{HeaderMap, HeaderName, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Response, StatusCode, Version, header};
 use ipnet::IpNet;
 
 use crate::{
@@ -14,9 +14,10 @@ use crate::{
     },
     observe::journal::{self, RefusedHandshake},
     policy::{
-        connections::Connections,
+        connections::{Connections, Permit},
+        descriptors::{Descriptors, PER_CLIENT},
         handshake_rate::HandshakeRate,
-        requests::Requests,
+        requests::{Place, Requests},
         verdict::{Refusal, RefusalKind},
     },
     relay::{dial::Dialler, worker::Worker},
@@ -60,6 +61,8 @@ pub struct Edge {
     pub connections: Arc<Connections>,
     /// The requests under way of the whole node.
     pub requests: Arc<Requests>,
+    /// The descriptors that clients may use, of the whole node.
+    pub descriptors: Arc<Descriptors>,
     rules: RefCell<Arc<EdgeRules>>,
 }
 
@@ -70,9 +73,10 @@ impl Edge {
         worker: Rc<Worker>,
         connections: Arc<Connections>,
         requests: Arc<Requests>,
+        descriptors: Arc<Descriptors>,
         rules: Arc<EdgeRules>,
     ) -> Self {
-        Self { worker, connections, requests, rules: RefCell::new(rules) }
+        Self { worker, connections, requests, descriptors, rules: RefCell::new(rules) }
     }
 
     /// The rules in force.
@@ -86,6 +90,25 @@ impl Edge {
         self.rules.replace(rules);
     }
 
+    /// Permission for a session from `ip` that has no connection to itself, with descriptors for its two sides.
+    ///
+    /// # Errors
+    /// Why there is no room.
+    pub(super) fn admit(&self, ip: IpAddr) -> Result<Permit, Refusal> {
+        let set_aside = self.descriptors.set_aside(PER_CLIENT)?;
+        Ok(self.connections.admit(ip)?.with(set_aside))
+    }
+
+    /// A place for a request from `ip`, with a descriptor for its way to the service: over HTTP/1.1 the connection has one
+    /// for the only request at a time.
+    ///
+    /// # Errors
+    /// Why there is no room.
+    pub(super) fn admit_request(&self, ip: IpAddr, version: Version) -> Result<Place, Refusal> {
+        let place = self.requests.admit(ip)?;
+        Ok(if version == Version::HTTP_2 { place.with(self.descriptors.set_aside(1)?) } else { place })
+    }
+
     /// The HTTP answer to a refusal, counted and logged.
     pub(super) fn refuse(
         &self,
@@ -94,12 +117,22 @@ impl Edge {
         peer: IpAddr,
         headers: &HeaderMap,
     ) -> Response<Body> {
-        self.worker.tally.refused(stage, refusal.code);
-        self.worker.tally.error(refusal.code);
         // An origin is visible ASCII; anything else is kept out of the log.
         let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
-        journal::refused_handshake(&RefusedHandshake { peer, stage, reason: refusal.code, origin });
+        self.record_refusal(stage, refusal, peer, origin);
         reply::closing(reply::json(status_of(refusal.kind), refusal.code, refusal.message))
+    }
+
+    /// The same answer as bytes, to a client whose request is not waited for.
+    pub(super) fn refuse_unheard(&self, stage: &'static str, refusal: Refusal, peer: IpAddr) -> Vec<u8> {
+        self.record_refusal(stage, refusal, peer, None);
+        reply::json_bytes(status_of(refusal.kind), refusal.code, refusal.message)
+    }
+
+    fn record_refusal(&self, stage: &'static str, refusal: Refusal, peer: IpAddr, origin: Option<&str>) {
+        self.worker.tally.refused(stage, refusal.code);
+        self.worker.tally.error(refusal.code);
+        journal::refused_handshake(&RefusedHandshake { peer, stage, reason: refusal.code, origin });
     }
 }
 

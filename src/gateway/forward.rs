@@ -48,8 +48,6 @@ const POOL_IDLE: Duration = Duration::from_secs(4);
 /// How long a client may not take an answer, and less than 1 KiB/s of it. Longer than for a request: what the kernel
 /// has taken in of an answer reaches a slow client only after a while.
 const ANSWER_GRACE: Duration = Duration::from_secs(60);
-/// Idle connections in the pool.
-const POOL_IDLE_CONNECTIONS: usize = 32;
 
 /// Forwards ordinary HTTP requests to the service, over a pool of connections.
 #[derive(Debug, Clone)]
@@ -73,14 +71,14 @@ pub struct Forwarding<'a> {
 }
 
 impl Forward {
-    /// An empty pool whose connections `dialler` makes. The service must begin its answer within `response_timeout`.
+    /// An empty pool whose connections `dialler` makes, of which at most `pool` are kept while idle. The service must begin its answer within `response_timeout`.
     #[must_use]
-    pub fn new(dialler: Dialler, response_timeout: Duration) -> Self {
+    pub fn new(dialler: Dialler, response_timeout: Duration, pool: usize) -> Self {
         let service = dialler.authority().clone();
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(POOL_IDLE_CONNECTIONS)
+            .pool_max_idle_per_host(pool)
             .build(Connector(dialler));
         Self { client, service, response_timeout }
     }

@@ -18,12 +18,17 @@ use nix::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::yield_now,
+};
 
 /// Connections that wait in the kernel to be accepted; `net.core.somaxconn` may lower it.
 const BACKLOG: i32 = 4096;
 /// How long sent bytes may stay unacknowledged, or the client's window closed (`TCP_USER_TIMEOUT`).
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections that are accepted before others have a turn: sessions, and those that were accepted.
+const BATCH: usize = 16;
 /// Pause after descriptors or memory ran out.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
@@ -93,8 +98,12 @@ pub async fn accept(
 ) {
     let mut stop = pin!(stop);
     let mut spare = SpareDescriptor::default();
+    let mut accepted_at_once = 0;
     loop {
-        // Returns to the reactor only when no connection waits or tokio's budget for one wake is spent.
+        if accepted_at_once == BATCH {
+            accepted_at_once = 0;
+            yield_now().await;
+        }
         let accepted = tokio::select! {
             biased;
             () = &mut stop => return,
@@ -102,6 +111,7 @@ pub async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
+                accepted_at_once += 1;
                 on_connection(stream, peer);
             }
             Err(error) if is_exhausted(&error) => {
@@ -128,6 +138,14 @@ pub fn raise_descriptor_limit() -> io::Result<(u64, u64)> {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     }
     Ok((soft, hard))
+}
+
+/// How many descriptors this process may have open.
+///
+/// # Errors
+/// As `getrlimit(2)`.
+pub fn descriptor_limit() -> io::Result<u64> {
+    Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
 }
 
 fn is_exhausted(error: &io::Error) -> bool {

@@ -38,6 +38,18 @@ pub fn json(status: StatusCode, code: impl Serialize, message: impl Display) -> 
     response
 }
 
+/// The same answer as bytes of HTTP/1.1, after which the connection is closed.
+#[must_use]
+pub fn json_bytes(status: StatusCode, code: &str, message: &str) -> Vec<u8> {
+    let body = serde_json::json!({ "code": code, "message": message }).to_string();
+    format!(
+        "HTTP/1.1 {status}\r\nconnection: close\r\nretry-after: 5\r\ncache-control: no-store\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
 /// The same answer, after which the connection is closed. A refused upgrade needs this: the bytes behind it are not
 /// HTTP.
 #[must_use]

@@ -8,15 +8,17 @@ use std::{
     pin::pin,
     rc::Rc,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use http::{Request, Response, StatusCode, Version, request::Parts};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, sync::watch};
+use tokio::{net::TcpStream, sync::watch, task::spawn_local, time::timeout};
 
 use crate::{
     gateway::{
+        admission::Admission,
         cors,
         drain::Stage,
         edge::{Edge, EdgeRules},
@@ -30,16 +32,18 @@ use crate::{
         upgrade::{self, Client, Declined, Switch},
         websocket,
     },
-    policy::{
-        connections::{Connections, Permit},
-        verdict::Refusal,
-    },
+    policy::{connections::Permit, verdict::Refusal},
     relay::stream::ClientStream,
     tls::{
         ClientCertificate,
         handshake::{Arrival, Handshakes, Protocol},
     },
 };
+
+/// How long a connection over a limit may take with its request and the answer.
+const REFUSED_PATIENCE: Duration = Duration::from_secs(2);
+/// How much of a request is taken that is answered unheard.
+const UNHEARD_BYTES: usize = 2048;
 
 /// The server of one worker thread.
 #[derive(Debug)]
@@ -50,14 +54,22 @@ pub struct Server {
     stage: watch::Receiver<Stage>,
     /// Each connection holds a clone while it is served and carries no session.
     serving: Rc<()>,
+    /// Each connection that hears why it is refused holds a clone.
+    refusing: Rc<()>,
+    refusing_max: usize,
 }
 
 impl Server {
     /// Serves `edge`, behind TLS where there are `handshakes`. Once `stage` is draining, connections without a session
-    /// are closed.
+    /// are closed. At most `refusing_max` connections beyond a limit are heard before they are refused.
     #[must_use]
-    pub fn new(edge: Rc<Edge>, handshakes: Option<Handshakes>, stage: watch::Receiver<Stage>) -> Rc<Self> {
-        Rc::new(Self { edge, handshakes, stage, serving: Rc::default() })
+    pub fn new(
+        edge: Rc<Edge>,
+        handshakes: Option<Handshakes>,
+        refusing_max: usize,
+        stage: watch::Receiver<Stage>,
+    ) -> Rc<Self> {
+        Rc::new(Self { edge, handshakes, stage, serving: Rc::default(), refusing: Rc::default(), refusing_max })
     }
 
     /// Whether every connection has ended or become a session.
@@ -66,20 +78,55 @@ impl Server {
         Rc::strong_count(&self.serving) == 1
     }
 
+    /// Serves a connection that was accepted. Whether it is over a limit is known before anything is done for it.
+    pub fn accept(self: &Rc<Self>, stream: TcpStream, socket: SocketAddr) {
+        let (rules, ip) = (self.edge.rules(), socket.ip());
+        // Behind a trusted proxy all clients share one address, so each session is counted by itself.
+        let by_request = rules.trusted_proxies.iter().any(|proxy| proxy.contains(&ip));
+        if let Some(handshakes) = self.handshakes.as_ref().filter(|_| !by_request)
+            && !rules.handshake_rate.admit(ip, Instant::now())
+        {
+            return handshakes.refuse(stream, ip);
+        }
+        match Admission::of(&self.edge, ip, by_request) {
+            Ok(admission) => drop(spawn_local(Rc::clone(self).serve(stream, socket, admission))),
+            Err(refusal) => self.turn_away(stream, socket, refusal),
+        }
+    }
+
+    /// Answers a connection over a limit. It has no descriptor of clients, so few at once are heard, and not for long; any
+    /// other is answered unheard, or closed where it would need a TLS handshake.
+    fn turn_away(self: &Rc<Self>, stream: TcpStream, socket: SocketAddr, refusal: Refusal) {
+        let (server, place) = (Rc::clone(self), Rc::clone(&self.refusing));
+        if Rc::strong_count(&place) - 1 > self.refusing_max {
+            let answer = self.edge.refuse_unheard("connection", refusal, socket.ip());
+            if self.handshakes.is_none() {
+                // A connection that is closed with unread bytes is reset, and the answer may be lost.
+                let _ = stream.try_read(&mut [0; UNHEARD_BYTES]);
+                let _ = stream.try_write(&answer);
+            }
+            return;
+        }
+        spawn_local(async move {
+            let _place = place;
+            let refusing = Rc::clone(&server).serve(stream, socket, Admission::refused(refusal));
+            if timeout(REFUSED_PATIENCE, Box::pin(refusing)).await.is_err() {
+                server.edge.refuse_unheard("connection", refusal, socket.ip());
+            }
+        });
+    }
+
     /// Serves one connection until it ends or becomes a session. Rare and large futures are boxed, so that this task stays
     /// small.
-    pub async fn serve(self: Rc<Self>, stream: TcpStream, socket: SocketAddr) {
+    async fn serve(self: Rc<Self>, stream: TcpStream, socket: SocketAddr, admission: Admission) {
         let _serving = Rc::clone(&self.serving);
         let rules = self.edge.rules();
-        // Behind a trusted proxy all clients share one address, so each session is counted by itself.
-        let by_request = rules.trusted_proxies.iter().any(|proxy| proxy.contains(&socket.ip()));
-        let admitted = if by_request { Ok(None) } else { self.edge.connections.admit(socket.ip()).map(Some) };
-        let Some(arrival) = self.arrive(stream, socket.ip(), &rules, !by_request).await else { return };
+        let Some(arrival) = self.arrive(stream, socket.ip(), &rules).await else { return };
         let client = Rc::new(Connection {
             socket,
             tls: arrival.tls,
             certificate: arrival.certificate,
-            admitted: RefCell::new(admitted),
+            admission: RefCell::new(admission),
         });
         let mut head = rules.head;
         if arrival.tls {
@@ -92,12 +139,11 @@ impl Server {
         }
     }
 
-    async fn arrive(&self, stream: TcpStream, ip: IpAddr, rules: &EdgeRules, limited: bool) -> Option<Arrival> {
+    async fn arrive(&self, stream: TcpStream, ip: IpAddr, rules: &EdgeRules) -> Option<Arrival> {
         let Some(handshakes) = &self.handshakes else { return Some(Arrival::plain(stream)) };
         // The first request has the other half of the time.
         let within = rules.head.handshake_timeout / 2;
-        let rate = limited.then_some(&rules.handshake_rate);
-        Box::pin(handshakes.accept(stream, ip, within, rate)).await
+        Box::pin(handshakes.accept(stream, ip, within)).await
     }
 
     /// Answers a first request for a WebSocket without hyper, because most connections bring no other. hyper serves all
@@ -164,7 +210,8 @@ impl Server {
     }
 
     async fn serve_http2(self: Rc<Self>, io: ClientStream, client: Rc<Connection>, head: &HeadRules) {
-        let activity = http2::Activity::new(head.handshake_timeout, KEEP_ALIVE_IDLE);
+        let between = if client.is_refused() { Duration::ZERO } else { KEEP_ALIVE_IDLE };
+        let activity = http2::Activity::new(head.handshake_timeout, between);
         let service = {
             let (server, activity) = (Rc::clone(&self), Rc::clone(&activity));
             service_fn(move |mut request| {
@@ -223,7 +270,7 @@ impl Server {
             }
             Route::Websocket(route) => match self.open(rules, route, &parts, peer, client).await {
                 Ok(Switch { answer, begin }) => {
-                    tokio::task::spawn_local(async {
+                    spawn_local(async {
                         if let Some(client) = Client::after_hyper(on_upgrade).await {
                             begin(client);
                         }
@@ -242,7 +289,7 @@ impl Server {
         peer: &Peer,
         refused: &Refused,
     ) -> Response<Body> {
-        let place = match self.edge.requests.admit(peer.address) {
+        let place = match self.edge.admit_request(peer.address, request.version()) {
             Ok(place) => place,
             Err(refusal) => return self.edge.refuse("request", refusal, peer.address, request.headers()),
         };
@@ -260,7 +307,7 @@ impl Server {
 
     /// Checks connection limits and policies for this route. Returns the client of the request.
     fn admit(&self, rules: &EdgeRules, route: Route, parts: &Parts, client: &Connection) -> Result<Peer, Declined> {
-        if let Err(refusal) = *client.admitted.borrow() {
+        if let Err(refusal) = client.admission.borrow().permit {
             return Err(self.edge.refuse("connection", refusal, client.socket.ip(), &parts.headers).into());
         }
         let peer = Peer::of(client.socket, &parts.headers, &rules.trusted_proxies, client.tls)
@@ -288,12 +335,12 @@ impl Server {
         let refuse = |refusal| self.edge.refuse("handshake", refusal, peer.address, &parts.headers);
         match route {
             WebsocketRoute::Handshake => {
-                let permit = client.permit(&self.edge.connections, peer.address).map_err(refuse)?;
+                let permit = client.permit(&self.edge, peer.address).map_err(refuse)?;
                 engineio::over_websocket(&self.edge, rules, parts, peer, permit)
             }
             WebsocketRoute::Upgrade(sid) => engineio::upgrade(&self.edge, &rules, sid, parts, &peer).await,
             WebsocketRoute::Plain(index) => {
-                let permit = client.permit(&self.edge.connections, peer.address).map_err(refuse)?;
+                let permit = client.permit(&self.edge, peer.address).map_err(refuse)?;
                 Box::pin(websocket::open(&self.edge, rules, parts, peer, permit, index)).await
             }
             WebsocketRoute::Unknown => {
@@ -310,16 +357,17 @@ struct Connection {
     socket: SocketAddr,
     tls: bool,
     certificate: Option<Arc<ClientCertificate>>,
-    /// The outcome of admission, until a session takes the permit. `Ok(None)`: each session is counted by itself.
-    admitted: RefCell<Result<Option<Permit>, Refusal>>,
+    /// What it may use, until a session takes it over.
+    admission: RefCell<Admission>,
 }
 
 impl Connection {
+    fn is_refused(&self) -> bool {
+        self.admission.borrow().permit.is_err()
+    }
+
     /// The permit that a session takes over from its connection, or one of its own.
-    fn permit(&self, connections: &Arc<Connections>, address: IpAddr) -> Result<Option<Permit>, Refusal> {
-        match std::mem::replace(&mut *self.admitted.borrow_mut(), Ok(None)) {
-            Ok(None) => connections.admit(address).map(Some),
-            taken => taken,
-        }
+    fn permit(&self, edge: &Edge, address: IpAddr) -> Result<Option<Permit>, Refusal> {
+        self.admission.borrow_mut().take(edge, address)
     }
 }

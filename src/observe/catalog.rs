@@ -107,6 +107,11 @@ const METRICS: &[Metric] = &[
     counter("tidegate_tls_handshakes_total", "TLS handshakes, by result.", |s| {
         s.by("result", |t| &t.counts.tls_handshakes)
     }),
+    gauge(
+        "tidegate_connections_max",
+        "Connections that can be open: limits.connections, or fewer where the limit of open files allows for no more.",
+        |s| one(s.gauges.connections_max()),
+    ),
     counter("tidegate_accept_errors_total", "Connections that could not be accepted.", |s| {
         one(s.sum(|t| t.counts.accept_errors.get()))
     }),

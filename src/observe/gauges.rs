@@ -22,6 +22,7 @@ pub struct Gauges {
     /// `0`: no key set was fetched yet.
     jwks_last_success: AtomicU64,
     jwks_failures: AtomicU64,
+    connections_max: AtomicU64,
     certificates_ok: AtomicBool,
     /// Name and end of each certificate from files; empty without TLS.
     certificates: Mutex<BTreeMap<String, u64>>,
@@ -39,6 +40,7 @@ impl Gauges {
             reload_last_success: AtomicU64::new(unix_seconds()),
             jwks_last_success: AtomicU64::new(0),
             jwks_failures: AtomicU64::new(0),
+            connections_max: AtomicU64::new(0),
             certificates_ok: AtomicBool::new(true),
             certificates: Mutex::default(),
             ordered: Mutex::default(),
@@ -51,6 +53,15 @@ impl Gauges {
         if ok {
             self.reload_last_success.store(unix_seconds(), Relaxed);
         }
+    }
+
+    /// So many connections can be open at once.
+    pub fn set_connections_max(&self, connections: u64) {
+        self.connections_max.store(connections, Relaxed);
+    }
+
+    pub(super) fn connections_max(&self) -> u64 {
+        self.connections_max.load(Relaxed)
     }
 
     /// The key set was fetched, or could not be.

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    descriptors::SetAside,
     network::Network,
     verdict::{Refusal, RefusalKind},
 };
@@ -25,7 +26,8 @@ const HEADER_BYTES: std::ops::RangeInclusive<u64> = 1024..=1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsTable {
-    /// Connections open at once. One more gets 503.
+    /// Connections open at once. One more gets 503. Each takes two file descriptors; where there are fewer, a warning at
+    /// the start says so.
     pub connections: u32,
     /// Connections open at once from one IPv4 address or one IPv6 /64 network. One more gets 429.
     pub connections_per_ip: u32,
@@ -112,6 +114,17 @@ struct Counts {
 pub struct Permit {
     connections: Arc<Connections>,
     network: Network,
+    /// What the connection, and the service's behind it, are opened with.
+    descriptors: Option<SetAside>,
+}
+
+impl Permit {
+    /// The same with these descriptors, kept as long.
+    pub fn with(self, descriptors: SetAside) -> Self {
+        let mut permit = self;
+        permit.descriptors = Some(descriptors);
+        permit
+    }
 }
 
 impl Connections {
@@ -156,7 +169,7 @@ impl Connections {
         }
         counts.open += 1;
         counts.open_per_network.insert(network, from_network + 1);
-        Ok(Permit { connections: Arc::clone(self), network })
+        Ok(Permit { connections: Arc::clone(self), network, descriptors: None })
     }
 
     /// Replaces the limits. Connections open beyond them stay open.

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     connections::LimitsTable,
+    descriptors::SetAside,
     network::Network,
     verdict::{Refusal, RefusalKind},
 };
@@ -34,6 +35,17 @@ struct Counts {
 pub struct Place {
     requests: Arc<Requests>,
     network: Network,
+    /// What its connection to the service is opened with, where the client's connection has none for it.
+    descriptors: Option<SetAside>,
+}
+
+impl Place {
+    /// The same with these descriptors, kept as long.
+    pub fn with(self, descriptors: SetAside) -> Self {
+        let mut place = self;
+        place.descriptors = Some(descriptors);
+        place
+    }
 }
 
 impl Requests {
@@ -73,7 +85,7 @@ impl Requests {
         }
         counts.under_way += 1;
         counts.per_network.insert(network, of_network + 1);
-        Ok(Place { requests: Arc::clone(self), network })
+        Ok(Place { requests: Arc::clone(self), network, descriptors: None })
     }
 
     /// Replaces the limits. Requests under way beyond them are answered.

@@ -62,11 +62,12 @@ impl CertificateOrder {
     }
 
     /// Starts ordering and renewing. The node becomes ready with the first certificate. Must be called within a tokio
-    /// runtime.
-    pub(super) fn begin(self, health: Arc<Health>) -> io::Result<()> {
+    /// runtime. The address for challenges has at most `connections_max` at once.
+    pub(super) fn begin(self, health: Arc<Health>, connections_max: usize) -> io::Result<()> {
         let Self { acme, slot, challenges, gauges, listener } = self;
         if let Some(listener) = listener {
-            tokio::spawn(http01::serve(tokio::net::TcpListener::from_std(listener)?, challenges));
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            tokio::spawn(http01::serve(listener, challenges, connections_max));
         }
         tokio::spawn(acme.run(move |certificate| {
             gauges.certificate_ordered(certificate.label(), certificate.not_after());

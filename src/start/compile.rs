@@ -8,10 +8,16 @@ use crate::{
     fault::{Fault, Faults},
     gateway::{edge::EdgeRules, forward::Forward, head_guard::HeadRules, router::Routes},
     jwks::KeyServer,
-    observe::{Exposition, gauges::Gauges, journal::Journal, tally::Tally},
+    observe::{
+        Exposition,
+        gauges::Gauges,
+        journal::{self, Journal, LogLevel},
+        tally::Tally,
+    },
     policy::{
         auth::shared_keys::SharedKeys,
         connections::Connections,
+        descriptors::Split,
         handshake_rate::HandshakeRate,
         policies::{Policies, PolicyTables},
         requests::Requests,
@@ -23,7 +29,7 @@ use crate::{
         rules::{SessionRules, Timing},
         table::Transport,
     },
-    start::acme,
+    start::{acme, descriptors::Found},
     tls::{OrderedHere, Tls, TlsRules, TlsTable, upstream::UpstreamTls},
     wire::engineio::open::Open,
 };
@@ -44,6 +50,7 @@ pub(super) struct Shared {
     pub(super) names: Arc<EventNames>,
     pub(super) connections: Arc<Connections>,
     pub(super) requests: Arc<Requests>,
+    pub(super) found: Found,
     pub(super) gauges: Arc<Gauges>,
     pub(super) workers: SharedState,
     /// `None`: clients use plain HTTP.
@@ -73,6 +80,7 @@ impl Shared {
         gauges: Arc<Gauges>,
         ordered: Option<OrderedHere>,
         names: Arc<EventNames>,
+        found: Found,
     ) -> Result<Self, Vec<Fault>> {
         let rules = tls_rules(config, ordered.as_ref(), None)?;
         let rules = rules.inspect(|rules| gauges.certificates_read(&rules.validity()));
@@ -80,11 +88,20 @@ impl Shared {
             names,
             connections: Connections::new(&config.limits),
             requests: Requests::new(&config.limits),
+            found,
             gauges,
             workers: SharedState::default(),
             tls: rules.map(|rules| Arc::new(Tls::new(rules))),
             ordered,
         })
+    }
+
+    /// Shows how many connections there can be, and warns where the configuration asks for more.
+    pub(super) fn tell_descriptors(&self, config: &Config) {
+        self.gauges.set_connections_max(self.found.connections(config));
+        if let Some(warning) = self.found.warning(config) {
+            journal::line(LogLevel::Warn, &warning);
+        }
     }
 
     /// The TLS rules of a changed configuration or of changed files. `None` if the change needs a restart: whether a
@@ -124,6 +141,7 @@ pub(super) fn compile(
     keys: &Keys,
     names: &Arc<EventNames>,
     generation: u64,
+    split: Split,
 ) -> Result<NodeRules, Vec<Fault>> {
     let tables = PolicyTables {
         auth: &config.auth,
@@ -144,7 +162,7 @@ pub(super) fn compile(
     let websocket: Vec<_> = websocket.filter_map(|route| faults.keep(route)).map(Arc::new).collect();
     let node_rules = || {
         let (policies, timing, dialler) = (policies?, timing?, dialler?);
-        let edge = edge(config, &policies, &timing, &dialler, routes?, websocket);
+        let edge = edge(config, &policies, &timing, &dialler, routes?, websocket, split);
         let session = SessionRules::new(policies, Arc::clone(names), timing);
         Some(NodeRules { session: Arc::new(rules(config, session, dialler)), edge: Arc::new(edge) })
     };
@@ -175,6 +193,7 @@ fn edge(
     dialler: &Dialler,
     routes: Routes,
     websocket: Vec<Arc<PlainRules>>,
+    split: Split,
 ) -> EdgeRules {
     let certified = config.tls.iter().flat_map(TlsTable::forward_header_names);
     EdgeRules {
@@ -192,7 +211,7 @@ fn edge(
         },
         sid_cookie: config.socketio.cookie.clone(),
         max_payload: config.socketio.max_payload.0,
-        forward: Forward::new(dialler.clone(), config.upstream.response_timeout.0),
+        forward: Forward::new(dialler.clone(), config.upstream.response_timeout.0, split.pool),
         dialler: dialler.clone(),
     }
 }

@@ -105,7 +105,7 @@ impl Control {
         tokio::spawn(tidy(current.clone()));
         tokio::spawn(watch_expiry(Arc::clone(&shared)));
         if let Some(order) = order {
-            order.begin(Arc::clone(&health))?;
+            order.begin(Arc::clone(&health), shared.found.split.side)?;
         }
         tokio::spawn({
             let (health, mut stage) = (Arc::clone(&health), stage.subscribe());
@@ -246,7 +246,8 @@ impl Reload {
         let rules = self.shared.new_tls_rules(config)?;
         if config.upstream.tls.is_some() {
             let keys = Keys { published: Arc::clone(&self.keys.published), server: None };
-            let node_rules = compile::compile(config, &keys, &self.shared.names, self.generation + 1)?;
+            let node_rules =
+                compile::compile(config, &keys, &self.shared.names, self.generation + 1, self.shared.found.split)?;
             self.generation += 1;
             self.current.send_replace(Arc::new(node_rules));
             journal::line(LogLevel::Info, "the certificates for the service were read again");
@@ -281,6 +282,7 @@ impl Reload {
         self.generation += 1;
         self.shared.connections.set_limits(&loaded.config.limits);
         self.shared.requests.set_limits(&loaded.config.limits);
+        self.shared.tell_descriptors(&loaded.config);
         self.source.journal.set_level(loaded.config.log.level);
         if self.loaded.config.auth.jwks_url != loaded.config.auth.jwks_url {
             self.keys = KeyTask::spawn(new.keys, &self.health, self.registry.clone());
@@ -302,7 +304,13 @@ impl Reload {
             Keys::of(config, &self.shared.gauges)?
         };
         let mut faults = Faults::default();
-        let node_rules = faults.keep(compile::compile(config, &keys, &self.shared.names, self.generation + 1));
+        let node_rules = faults.keep(compile::compile(
+            config,
+            &keys,
+            &self.shared.names,
+            self.generation + 1,
+            self.shared.found.split,
+        ));
         faults.keep(acme::verify(config));
         let tls = faults.keep(self.shared.new_tls_rules(config));
         let replacement = || Some(Replacement { keys, node_rules: node_rules?, tls: tls? });

@@ -66,9 +66,10 @@ async fn run(index: usize, args: ThreadArgs) -> u64 {
     let rules = Arc::clone(&current.session);
     let worker = Worker::new(registry, index, &shared.workers, rules, Arc::clone(&tally));
     let (connections, requests) = (Arc::clone(&shared.connections), Arc::clone(&shared.requests));
+    let (descriptors, refused_max) = (Arc::clone(&shared.found.descriptors), shared.found.split.refused);
     let handshakes = shared.tls.as_ref().map(|tls| Handshakes::new(Arc::clone(tls), Arc::clone(&tally)));
-    let edge = Rc::new(Edge::new(Rc::clone(&worker), connections, requests, Arc::clone(&current.edge)));
-    let server = Server::new(Rc::clone(&edge), handshakes, stage.clone());
+    let edge = Rc::new(Edge::new(Rc::clone(&worker), connections, requests, descriptors, Arc::clone(&current.edge)));
+    let server = Server::new(Rc::clone(&edge), handshakes, refused_max, stage.clone());
 
     spawn_local({
         let worker = Rc::clone(&worker);
@@ -101,9 +102,7 @@ async fn run(index: usize, args: ThreadArgs) -> u64 {
         }
     };
     if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
-        let on_connection = |stream, peer| {
-            spawn_local(Rc::clone(&server).serve(stream, peer));
-        };
+        let on_connection = |stream, peer| server.accept(stream, peer);
         let on_exhausted = |error: &io::Error| {
             tally.accept_error();
             journal::accept_failed(error);

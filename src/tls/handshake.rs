@@ -8,13 +8,14 @@ use std::{
     net::IpAddr,
     rc::Rc,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use rustls::{
     HandshakeKind, ServerConfig,
     server::{Acceptor, ClientHello},
 };
+use socket2::SockRef;
 use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
@@ -27,7 +28,6 @@ use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use super::{ClientCertificate, Tls, TlsRules, client_auth::has_expired, io::Socket};
 use crate::{
     observe::{journal, tally::Tally},
-    policy::handshake_rate::HandshakeRate,
     relay::stream::ClientStream,
     tls::acme::challenges::is_challenge,
 };
@@ -114,33 +114,29 @@ impl Handshakes {
         Self { tls, tally, turn: Semaphore::new(1), in_progress: Rc::default() }
     }
 
-    /// Does one handshake. `rate` bounds those of its address; `None` where many clients share the address. Returns
-    /// `None` if it fails, which is counted and logged, and for an ACME challenge, which ends here.
-    pub async fn accept(
-        &self,
-        stream: TcpStream,
-        peer: IpAddr,
-        within: Duration,
-        rate: Option<&HandshakeRate>,
-    ) -> Option<Arrival> {
-        let outcome = if rate.is_some_and(|rate| !rate.admit(peer, Instant::now())) {
-            Err(HandshakeError::TooMany)
-        } else {
-            let (in_progress, given_up) = self.begin();
-            let outcome = tokio::select! {
-                outcome = timeout(within, self.handshake(stream)) => outcome.unwrap_or(Err(HandshakeError::Timeout)),
-                _ = given_up => Err(HandshakeError::Displaced),
-            };
-            drop(in_progress);
-            outcome
+    /// Closes a connection from an address that has made too many handshakes, before anything is done for it.
+    pub fn refuse(&self, stream: TcpStream, peer: IpAddr) {
+        // A reset leaves no state behind in this kernel.
+        let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+        drop(stream);
+        self.failed(&HandshakeError::TooMany, peer);
+    }
+
+    /// Does one handshake. Returns `None` if it fails, which is counted and logged, and for an ACME challenge, which ends
+    /// here.
+    pub async fn accept(&self, stream: TcpStream, peer: IpAddr, within: Duration) -> Option<Arrival> {
+        let (in_progress, given_up) = self.begin();
+        let outcome = tokio::select! {
+            outcome = timeout(within, self.handshake(stream)) => outcome.unwrap_or(Err(HandshakeError::Timeout)),
+            _ = given_up => Err(HandshakeError::Displaced),
         };
-        outcome
-            .inspect_err(|error| {
-                self.tally.tls_handshake(error.label());
-                journal::tls_failed(peer, error.label(), error);
-            })
-            .ok()
-            .flatten()
+        drop(in_progress);
+        outcome.inspect_err(|error| self.failed(error, peer)).ok().flatten()
+    }
+
+    fn failed(&self, error: &HandshakeError, peer: IpAddr) {
+        self.tally.tls_handshake(error.label());
+        journal::tls_failed(peer, error.label(), error);
     }
 
     async fn handshake(&self, stream: TcpStream) -> Result<Option<Arrival>, HandshakeError> {

@@ -1,3 +1,4 @@
 //! Attacks by one client on all others, each beside a control: the same attack without the gate, or without its defence.
 
+mod descriptors;
 mod uploads;

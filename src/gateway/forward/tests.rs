@@ -71,7 +71,7 @@ async fn scripted(answer: &'static str, closes: bool) -> SocketAddr {
 
 /// A gate that forwards everything.
 async fn gate(table: &UpstreamTable) -> SocketAddr {
-    let forward = Forward::new(Dialler::compile(table, None).unwrap(), table.response_timeout.0);
+    let forward = Forward::new(Dialler::compile(table, None).unwrap(), table.response_timeout.0, 8);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

@@ -9,19 +9,16 @@ use tokio::net::TcpListener;
 use super::challenges::Challenges;
 use crate::side_http::{self, Answer, text};
 
-/// Concurrent connections. An authority needs one for a moment.
-const CONNECTIONS_MAX: usize = 256;
-
 /// Where the authority looks (RFC 8555 §8.3).
 const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
 
-/// Answers on `listener` until it is dropped.
-pub async fn serve(listener: TcpListener, challenges: Arc<Challenges>) {
+/// Answers on `listener` until it is dropped, at most so many connections at once: an authority needs one for a moment.
+pub async fn serve(listener: TcpListener, challenges: Arc<Challenges>, connections_max: usize) {
     let answer = move |request: Request<_>| {
         let challenges = Arc::clone(&challenges);
         async move { answer(&request, &challenges).await }
     };
-    side_http::serve(listener, CONNECTIONS_MAX, answer).await;
+    side_http::serve(listener, connections_max, answer).await;
 }
 
 async fn answer<B>(request: &Request<B>, challenges: &Challenges) -> Answer {

@@ -64,7 +64,7 @@ async fn between_two_handshakes_an_open_session_has_its_turn() {
         for stream in ours {
             let handshakes = Rc::clone(&handshakes);
             let (peer, within) = (IpAddr::from([127, 0, 0, 1]), Duration::from_secs(60));
-            spawn_local(async move { handshakes.accept(stream, peer, within, None).await });
+            spawn_local(async move { handshakes.accept(stream, peer, within).await });
         }
         let (mut near, mut far) = UnixStream::pair().unwrap();
         let mut turn = async || {

@@ -62,7 +62,7 @@ impl World {
         }
         let [http, tls] = &self.ports;
         let [http, tls] = [http, tls].map(|port| TcpListener::bind(port.address));
-        let over_http = http01::serve(http.await.unwrap(), Arc::clone(challenges));
+        let over_http = http01::serve(http.await.unwrap(), Arc::clone(challenges), 16);
         let in_handshakes = answer_handshakes(tls.await.unwrap(), Arc::clone(challenges));
         self.answering = vec![tokio::spawn(over_http), tokio::spawn(in_handshakes)];
     }

@@ -1,6 +1,6 @@
 //! The untouched service: Socket.IO 4 in Node, or a plain WebSocket echo.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, process::Command};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -84,6 +84,13 @@ impl Service {
     pub(crate) async fn restart_with(&mut self, variables: &[(&str, &str)]) {
         self.variables = owned(variables);
         self.restart().await;
+    }
+
+    /// From now on it may have only so many files and sockets open.
+    pub(crate) fn limit_descriptors(&self, limit: u32) {
+        let pid = self.child.id().expect("it runs");
+        let limited = Command::new("prlimit").args(["--pid", &pid.to_string(), &format!("--nofile={limit}")]).status();
+        assert!(limited.unwrap().success(), "prlimit");
     }
 
     /// It stands still, its sockets open.

@@ -55,6 +55,7 @@ pub(crate) struct Setup {
     variables: Vec<(String, String)>,
     config_map: bool,
     unready: bool,
+    descriptors: Option<u32>,
     authority: Option<String>,
     ports: [Port; 2],
 }
@@ -74,7 +75,7 @@ impl Gate {
             ports[0].address, ports[1].address,
         ));
         let variables = vec![("NEXTAUTH_SECRET".to_owned(), SECRET.to_owned())];
-        Setup { settings, variables, config_map: false, unready: false, authority: None, ports }
+        Setup { settings, variables, config_map: false, unready: false, descriptors: None, authority: None, ports }
     }
 
     /// Waits until this path of the operator's side is answered with 200.
@@ -243,6 +244,11 @@ impl Setup {
         self
     }
 
+    /// The gate may have only so many files and sockets open, and cannot raise that.
+    pub(crate) fn with_descriptors(self, limit: u32) -> Self {
+        Self { descriptors: Some(limit), ..self }
+    }
+
     /// Where clients will connect.
     pub(crate) fn address(&self) -> SocketAddr {
         self.ports[0].address
@@ -294,7 +300,15 @@ impl Setup {
     }
 
     fn command(&self, folder: &ConfigFolder) -> Command {
-        let mut command = tidegate(&["run", "--config"]);
+        let mut command = match self.descriptors {
+            None => tidegate(&["run", "--config"]),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\""), PROGRAM, "run", "--config"]);
+                shell.env_remove("NEXTAUTH_SECRET");
+                shell
+            }
+        };
         command.arg(folder.file()).envs(self.variables.iter().cloned());
         command
     }
