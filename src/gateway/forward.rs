@@ -7,14 +7,17 @@ use std::{
     future::Future,
     net::IpAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
 
 use http::{HeaderName, Request, Response, StatusCode, Uri, Version, uri};
 use http_body_util::Either;
-use hyper::body::Incoming;
+use hyper::{body::Incoming, ext::on_informational};
 use hyper_util::{
     client::legacy::{
         self, Client,
@@ -22,6 +25,7 @@ use hyper_util::{
     },
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
+use tokio::sync::Notify;
 use tower_service::Service;
 
 use self::upload::{Upload, UploadError};
@@ -38,7 +42,7 @@ use crate::{
     },
     policy::requests::Place,
     relay::{
-        dial::{DialError, Dialler},
+        dial::{DialError, Dialler, INTERIM_ANSWERS_MAX},
         stream::ServiceStream,
     },
 };
@@ -97,8 +101,12 @@ impl Forward {
         };
         parts.version = Version::HTTP_11;
         let (upload, progress) = Upload::new(body, BODY_GRACE);
-        let answer = self.client.request(Request::from_parts(parts, upload));
+        let mut request = Request::from_parts(parts, upload);
+        let too_many_interim = count_interim(&mut request);
+        let answer = self.client.request(request);
         tokio::select! {
+            biased;
+            () = too_many_interim.notified() => broken(),
             answer = answer => match answer {
                 Ok(answer) => answered(answer, peer, place, tally),
                 Err(error) => failed(&error, peer, tally),
@@ -139,6 +147,19 @@ impl Connection for ServiceStream {
     fn connected(&self) -> Connected {
         Connected::new()
     }
+}
+
+/// Notifies when the service has sent more interim answers (1xx) than are put up with before its answer. They are not
+/// passed on.
+fn count_interim<B>(request: &mut Request<B>) -> Arc<Notify> {
+    let (notify, seen) = (Arc::new(Notify::new()), AtomicU8::new(0));
+    let notified = Arc::clone(&notify);
+    on_informational(request, move |_| {
+        if seen.fetch_add(1, Relaxed) >= INTERIM_ANSWERS_MAX {
+            notify.notify_one();
+        }
+    });
+    notified
 }
 
 fn answered(answer: Response<Incoming>, peer: &Peer, place: Place, tally: &Arc<Tally>) -> Response<Body> {

@@ -28,6 +28,8 @@ use crate::{
 const ANSWER_BYTES: usize = 1024;
 /// The largest head of an answer.
 const ANSWER_BYTES_MAX: usize = 400 * 1024;
+/// The most interim answers (1xx) before the answer.
+pub const INTERIM_ANSWERS_MAX: u8 = 8;
 /// The most header lines of an answer.
 const ANSWER_FIELDS_MAX: usize = 100;
 /// Most request heads fit into this.
@@ -337,11 +339,12 @@ impl Dialler {
         io.write_all(head).await?;
         io.flush().await?;
         let mut read = BytesMut::with_capacity(ANSWER_BYTES);
+        let mut interim = 0;
         let (status, headers) = loop {
             if io.read_buf(&mut read).await? == 0 {
                 return Err(broken(io::ErrorKind::UnexpectedEof, "connection closed before message completed").into());
             }
-            if let Some(answer) = take_answer(&mut read)? {
+            if let Some(answer) = take_answer(&mut read, &mut interim)? {
                 break answer;
             }
         };
@@ -350,9 +353,9 @@ impl Dialler {
     }
 }
 
-/// Takes the head of the answer, and interim ones before it (RFC 9110 §15.2), from what was read. `None` while it is
+/// Takes the head of the answer, and `interim` ones before it (RFC 9110 §15.2), from what was read. `None` while it is
 /// incomplete.
-fn take_answer(read: &mut BytesMut) -> io::Result<Option<(StatusCode, HeaderMap)>> {
+fn take_answer(read: &mut BytesMut, interim: &mut u8) -> io::Result<Option<(StatusCode, HeaderMap)>> {
     loop {
         let mut fields = [const { MaybeUninit::uninit() }; ANSWER_FIELDS_MAX];
         let mut answer = httparse::Response::new(&mut []);
@@ -367,6 +370,10 @@ fn take_answer(read: &mut BytesMut) -> io::Result<Option<(StatusCode, HeaderMap)
         let status = status.ok_or_else(|| broken(io::ErrorKind::InvalidData, BAD_STATUS))?;
         if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
             read.advance(len);
+            *interim += 1;
+            if *interim > INTERIM_ANSWERS_MAX {
+                return Err(broken(io::ErrorKind::InvalidData, TOO_MANY_INTERIM));
+            }
             continue;
         }
         let headers =
@@ -377,6 +384,7 @@ fn take_answer(read: &mut BytesMut) -> io::Result<Option<(StatusCode, HeaderMap)
 }
 
 const TOO_LARGE: &str = "message head is too large";
+const TOO_MANY_INTERIM: &str = "too many interim answers";
 const BAD_STATUS: &str = "invalid HTTP status-code parsed";
 const BAD_FIELD: &str = "invalid HTTP header parsed";
 
@@ -439,7 +447,7 @@ mod tests {
 
     fn taken(bytes: &[u8]) -> (Result<Option<u16>, String>, Vec<u8>) {
         let mut read = BytesMut::from(bytes);
-        let answer = take_answer(&mut read).map(|answer| answer.map(|(status, _)| status.as_u16()));
+        let answer = take_answer(&mut read, &mut 0).map(|answer| answer.map(|(status, _)| status.as_u16()));
         (answer.map_err(|error| error.to_string()), read.to_vec())
     }
 
@@ -451,6 +459,19 @@ mod tests {
             assert_eq!(taken(&answer[..end]), (Ok(None), answer[..end].to_vec()));
         }
         assert_eq!(taken(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 403 No\r\n\r\n").0, Ok(Some(403)));
+    }
+
+    #[test]
+    fn interim_answers_are_bounded_whether_they_come_together_or_one_by_one() {
+        let (go_on, answer) = ("HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 101 X\r\n\r\n");
+        let max = usize::from(INTERIM_ANSWERS_MAX);
+        assert_eq!(taken((go_on.repeat(max) + answer).as_bytes()).0, Ok(Some(101)));
+        assert_eq!(taken(go_on.repeat(max + 1).as_bytes()).0, Err(TOO_MANY_INTERIM.to_owned()));
+        let mut interim = 0;
+        for at in 0..=max {
+            let taken = take_answer(&mut BytesMut::from(go_on), &mut interim);
+            assert_eq!(taken.is_err(), at == max);
+        }
     }
 
     #[test]

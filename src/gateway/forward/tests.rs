@@ -207,6 +207,17 @@ async fn the_client_is_told_what_is_wrong_with_the_service_and_not_where_it_is()
 }
 
 #[tokio::test]
+async fn a_service_may_say_a_few_times_that_it_is_at_work_but_not_for_ever() {
+    const FEW: &str = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n\
+        HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let answer = get(&upstream(scripted(FEW, false).await)).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{answer}");
+    let go_on: &str = Box::leak("HTTP/1.1 100 Continue\r\n\r\n".repeat(20).into_boxed_str());
+    let answer = get(&upstream(scripted(go_on, false).await)).await;
+    assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("upstream.broken"), "{answer}");
+}
+
+#[tokio::test]
 async fn the_time_to_answer_does_not_run_while_an_upload_moves() {
     let table = UpstreamTable { response_timeout: Period(Duration::from_millis(300)), ..upstream(echo().await) };
     let mut stream = TcpStream::connect(gate(&table).await).await.unwrap();
