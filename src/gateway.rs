@@ -15,5 +15,6 @@ pub mod reply;
 pub mod router;
 pub mod serve;
 pub mod service_body;
+pub mod trust_headers;
 mod upgrade;
 pub mod websocket;

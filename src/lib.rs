@@ -77,7 +77,7 @@
 //! * [`gateway`] is the edge towards clients: HTTP until a connection becomes a session.
 //!   * `drain`, `listener`: whether the node still accepts, and the sockets it accepts on.
 //!   * `patience`, `service_body`: how long a body may keep the gate waiting; the body of a service's answer.
-//!   * `reply`, `cors`, `peer`: answers, cross-origin headers, the client's address behind proxies.
+//!   * `reply`, `cors`, `trust_headers`, `peer`: answers, cross-origin headers, who the client is behind proxies.
 //!   * `head_guard`: judges each request head before hyper reads it.
 //!   * `http2`: the same for HTTP/2.
 //!   * `router`: which endpoint a request is for.

@@ -38,7 +38,7 @@ pub struct EdgeRules {
     pub handshake_rate: HandshakeRate,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Headers that only Tidegate may set.
+    /// Headers that only Tidegate may set, and those by which other proxies tell who the client is.
     pub identity_headers: Vec<HeaderName>,
     /// The Engine.IO handshake packet for clients that poll; the sid in it is a placeholder.
     pub open: Open,

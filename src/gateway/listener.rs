@@ -23,6 +23,8 @@ use tokio::{
     task::yield_now,
 };
 
+use crate::gateway::trust_headers;
+
 /// Connections that wait in the kernel to be accepted; `net.core.somaxconn` may lower it.
 const BACKLOG: i32 = 4096;
 /// How long sent bytes may stay unacknowledged, or the client's window closed (`TCP_USER_TIMEOUT`).
@@ -41,13 +43,21 @@ pub struct ListenTable {
     /// The networks of proxies in front of Tidegate, whose `X-Forwarded-For` is believed.
     #[schemars(with = "Vec<String>", example = ["10.0.0.0/8"])]
     pub trusted_proxies: Vec<IpNet>,
+    /// Headers by which other proxies tell who the client is. Those that a client sends are removed, with underscores in
+    /// place of hyphens as well, whoever it is. `Forwarded`, `X-Real-IP` and every `X-Forwarded-…` always are.
+    pub trust_headers: Vec<String>,
     /// Worker threads; a connection stays on its thread. `0`: one per processor.
     pub workers: usize,
 }
 
 impl Default for ListenTable {
     fn default() -> Self {
-        Self { address: SocketAddr::from(([0, 0, 0, 0], 8443)), trusted_proxies: Vec::new(), workers: 0 }
+        Self {
+            address: SocketAddr::from(([0, 0, 0, 0], 8443)),
+            trusted_proxies: Vec::new(),
+            trust_headers: trust_headers::known(),
+            workers: 0,
+        }
     }
 }
 

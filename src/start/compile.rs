@@ -6,7 +6,7 @@ use crate::{
     config::Config,
     event_names::EventNames,
     fault::{Fault, Faults},
-    gateway::{edge::EdgeRules, forward::Forward, head_guard::HeadRules, router::Routes},
+    gateway::{edge::EdgeRules, forward::Forward, head_guard::HeadRules, router::Routes, trust_headers},
     jwks::KeyServer,
     observe::{
         Exposition,
@@ -157,12 +157,14 @@ pub(super) fn compile(
     let token_keys = sources.into_iter().flat_map(TokenSources::query_keys).map(str::to_owned).collect();
     let routes = faults.keep(Routes::compile(&config.socketio, &config.websocket, token_keys));
     let timing = faults.keep(Timing::compile(&config.socketio, &config.session, config.limits.idle_timeout));
+    let trust_headers = faults.keep(trust_headers::compile(&config.listen.trust_headers));
     let may_hold = !config.session.hold.0.is_zero();
     let websocket = config.websocket.iter().enumerate().map(|(at, table)| table.compile(at, may_hold));
     let websocket: Vec<_> = websocket.filter_map(|route| faults.keep(route)).map(Arc::new).collect();
     let node_rules = || {
         let (policies, timing, dialler) = (policies?, timing?, dialler?);
-        let edge = edge(config, &policies, &timing, &dialler, routes?, websocket, split);
+        let mut edge = edge(config, &policies, &timing, &dialler, routes?, websocket, split);
+        edge.identity_headers.extend(trust_headers?);
         let session = SessionRules::new(policies, Arc::clone(names), timing);
         Some(NodeRules { session: Arc::new(rules(config, session, dialler)), edge: Arc::new(edge) })
     };
