@@ -79,7 +79,7 @@
 //!   * `patience`, `service_body`: how long a body may keep the gate waiting; the body of a service's answer.
 //!   * `reply`, `cors`, `trust_headers`, `peer`: answers, cross-origin headers, who the client is behind proxies.
 //!   * `head_guard`: judges each request head before hyper reads it.
-//!   * `http2`: the same for HTTP/2.
+//!   * `http2`: the same for HTTP/2, and a bound for frames that carry nothing.
 //!   * `router`: which endpoint a request is for.
 //!   * `forward`: ordinary HTTP, passed to the service.
 //!   * `edge`: what endpoints need of their worker.

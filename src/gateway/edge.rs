@@ -119,20 +119,21 @@ impl Edge {
     ) -> Response<Body> {
         // An origin is visible ASCII; anything else is kept out of the log.
         let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
-        self.record_refusal(stage, refusal, peer, origin);
+        self.record_refusal(stage, refusal.code, peer, origin);
         reply::closing(reply::json(status_of(refusal.kind), refusal.code, refusal.message))
     }
 
     /// The same answer as bytes, to a client whose request is not waited for.
     pub(super) fn refuse_unheard(&self, stage: &'static str, refusal: Refusal, peer: IpAddr) -> Vec<u8> {
-        self.record_refusal(stage, refusal, peer, None);
+        self.record_refusal(stage, refusal.code, peer, None);
         reply::json_bytes(status_of(refusal.kind), refusal.code, refusal.message)
     }
 
-    fn record_refusal(&self, stage: &'static str, refusal: Refusal, peer: IpAddr, origin: Option<&str>) {
-        self.worker.tally.refused(stage, refusal.code);
-        self.worker.tally.error(refusal.code);
-        journal::refused_handshake(&RefusedHandshake { peer, stage, reason: refusal.code, origin });
+    /// Counts and logs a refusal.
+    pub(super) fn record_refusal(&self, stage: &'static str, reason: &'static str, peer: IpAddr, origin: Option<&str>) {
+        self.worker.tally.refused(stage, reason);
+        self.worker.tally.error(reason);
+        journal::refused_handshake(&RefusedHandshake { peer, stage, reason, origin });
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Only over TLS, for clients that negotiate it. A WebSocket needs HTTP/1.1; browsers open another connection for it.
 
+mod frame_watch;
+
 use std::{
     cell::Cell,
     future::Future,
@@ -20,6 +22,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 
+use self::frame_watch::{Flooded, WatchedIo};
 use crate::{
     gateway::{
         head_guard::{FIELDS_MAX, HeadError, HeadRules, judge_head},
@@ -55,12 +58,11 @@ impl<F: Future + 'static> Executor<F> for LocalExecutor {
     }
 }
 
-/// A connection of a client that negotiated HTTP/2.
-pub(super) fn connection<S>(
-    io: ClientStream,
-    limits: &HeadRules,
-    service: S,
-) -> Connection<TokioIo<ClientStream>, S, LocalExecutor>
+/// The connection of a client that negotiated HTTP/2, as hyper serves it.
+type Served<S> = Connection<TokioIo<WatchedIo<ClientStream>>, S, LocalExecutor>;
+
+/// A connection of a client that negotiated HTTP/2, and whether it was closed for a flood of frames.
+pub(super) fn connection<S>(io: ClientStream, limits: &HeadRules, service: S) -> (Served<S>, Flooded)
 where
     S: HttpService<Incoming, ResBody = Attended<Body>> + 'static,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -77,7 +79,8 @@ where
         .max_send_buf_size(SEND_BYTES_MAX)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
-    builder.serve_connection(TokioIo::new(io), service)
+    let (io, flooded) = WatchedIo::new(io);
+    (builder.serve_connection(TokioIo::new(io), service), flooded)
 }
 
 /// Brings a request into its HTTP/1.1 form and judges it there.
@@ -206,11 +209,8 @@ impl<B: HttpBody + Unpin> HttpBody for Attended<B> {
 }
 
 /// Serves until the client closes, is idle for too long, or `leave` completes.
-pub(super) async fn serve<S>(
-    connection: Connection<TokioIo<ClientStream>, S, LocalExecutor>,
-    activity: &Activity,
-    leave: impl Future,
-) where
+pub(super) async fn serve<S>(connection: Served<S>, activity: &Activity, leave: impl Future)
+where
     S: HttpService<Incoming, ResBody = Attended<Body>> + 'static,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     S::Future: 'static,

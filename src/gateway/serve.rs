@@ -210,6 +210,7 @@ impl Server {
     }
 
     async fn serve_http2(self: Rc<Self>, io: ClientStream, client: Rc<Connection>, head: &HeadRules) {
+        let peer = client.socket.ip();
         let between = if client.is_refused() { Duration::ZERO } else { KEEP_ALIVE_IDLE };
         let activity = http2::Activity::new(head.handshake_timeout, between);
         let service = {
@@ -232,7 +233,11 @@ impl Server {
         };
         let mut stage = self.stage.clone();
         let leave = stage.wait_for(Stage::is_draining);
-        http2::serve(http2::connection(io, head, service), &activity, leave).await;
+        let (connection, flooded) = http2::connection(io, head, service);
+        http2::serve(connection, &activity, leave).await;
+        if flooded.is_set() {
+            self.edge.record_refusal("http2", "control_flood", peer, None);
+        }
     }
 
     async fn answer(&self, mut request: Request<Incoming>, client: &Connection, refused: &Refused) -> Response<Body> {
