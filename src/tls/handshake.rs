@@ -72,6 +72,8 @@ enum HandshakeError {
     TooMany,
     #[error("displaced by a newer one: {IN_PROGRESS_MAX} TLS handshakes were in progress")]
     Displaced,
+    #[error("the client closed before its TLS handshake began")]
+    Abandoned,
     #[error("the TLS handshake was not complete in time")]
     Timeout,
     #[error("the TLS handshake failed: {0}")]
@@ -85,6 +87,7 @@ impl HandshakeError {
         match self {
             Self::TooMany => "rate_limited",
             Self::Displaced => "displaced",
+            Self::Abandoned => "abandoned",
             Self::Timeout => "timeout",
             Self::Failed(_) | Self::Expired => "failed",
         }
@@ -150,6 +153,10 @@ impl Handshakes {
         let accept = {
             // Signing and key exchange take a part of a millisecond here.
             let _turn = self.turn.acquire().await;
+            if start.io.is_abandoned() {
+                // It had to wait for its turn, and has left meanwhile. Finding that out takes a microsecond.
+                return Err(HandshakeError::Abandoned);
+            }
             let accept = start.into_stream(Arc::clone(&rules.config));
             // Lets open sessions run before the next handshake computes.
             yield_now().await;

@@ -2,10 +2,12 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll},
 };
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -21,6 +23,15 @@ pub(super) struct Socket(Option<TcpStream>);
 impl Socket {
     pub(super) const fn new(stream: TcpStream) -> Self {
         Self(Some(stream))
+    }
+
+    /// The other side has closed, and has sent nothing that was not read before.
+    pub(super) fn is_abandoned(&self) -> bool {
+        let Some(stream) = &self.0 else { return true };
+        match SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]) {
+            Ok(bytes) => bytes == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
     }
 
     fn rebind(&mut self) -> io::Result<()> {

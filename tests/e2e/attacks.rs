@@ -1,6 +1,7 @@
 //! Attacks by one client on all others, each beside a control: the same attack without the gate, or without its defence.
 
 mod descriptors;
+mod handshakes;
 mod http2_floods;
 mod trust_headers;
 mod uploads;

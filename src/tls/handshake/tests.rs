@@ -83,3 +83,13 @@ async fn between_two_handshakes_an_open_session_has_its_turn() {
     };
     timeout(Duration::from_secs(60), LocalSet::new().run_until(work)).await.unwrap();
 }
+
+#[tokio::test]
+async fn nothing_is_computed_for_a_client_that_has_left() {
+    let handshakes = Handshakes::new(Arc::new(tls()), Tally::new(&[]));
+    for (ours, theirs) in clients() {
+        drop(theirs);
+        let outcome = handshakes.handshake(ours).await;
+        assert!(matches!(outcome, Err(HandshakeError::Abandoned)), "{outcome:?}");
+    }
+}
