@@ -42,6 +42,8 @@ use crate::{
 
 /// How long a connection over a limit may take with its request and the answer.
 const REFUSED_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a connection of HTTP/2 over a limit may be idle once it has heard so.
+const REFUSED_IDLE: Duration = Duration::from_millis(100);
 /// How much of a request is taken that is answered unheard.
 const UNHEARD_BYTES: usize = 2048;
 
@@ -211,7 +213,7 @@ impl Server {
 
     async fn serve_http2(self: Rc<Self>, io: ClientStream, client: Rc<Connection>, head: &HeadRules) {
         let peer = client.socket.ip();
-        let between = if client.is_refused() { Duration::ZERO } else { KEEP_ALIVE_IDLE };
+        let between = if client.is_refused() { REFUSED_IDLE } else { KEEP_ALIVE_IDLE };
         let activity = http2::Activity::new(head.handshake_timeout, between);
         let service = {
             let (server, activity) = (Rc::clone(&self), Rc::clone(&activity));

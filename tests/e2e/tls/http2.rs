@@ -1,7 +1,7 @@
 //! HTTP/2: the same requests, the same rules.
 
 use crate::support::{
-    Gate, Pki, Service, json,
+    Gate, Pki, Service, eventually, json,
     pki::SecretFolder,
     tls::{Http2, TlsClient},
     token,
@@ -79,6 +79,30 @@ async fn a_session_by_polling_has_its_requests_on_one_connection() {
     assert_eq!((polled.unwrap().text(), posted.unwrap().text()), ("431[1]", "ok"));
     world.gate.counts(1.0, "tidegate_sessions", &[("transport", "polling")]).await;
     world.gate.counts(1.0, "tidegate_tls_handshakes_total", &[("result", "full")]).await;
+}
+
+#[tokio::test]
+async fn sessions_of_one_connection_count_one_by_one() {
+    let mut world = world("limits.connections_per_ip = 5").await;
+    let mut statuses = Vec::new();
+    for _ in 0..6 {
+        let open = world.http2.request("GET", "/socket.io/?EIO=4&transport=polling", &[], "").await.unwrap();
+        statuses.push(open.status);
+    }
+    assert_eq!(statuses, [200, 200, 200, 200, 429, 429], "the connection itself is the fifth");
+    world.gate.counts(4.0, "tidegate_sessions", &[("transport", "polling")]).await;
+}
+
+#[tokio::test]
+async fn a_connection_over_the_limit_hears_so_and_is_closed() {
+    let (pki, service) = (Pki::new(), Service::start().await);
+    let folder = SecretFolder::of(&pki.localhost(1));
+    let gate = Gate::before(&service).over_tls(&pki, &folder).with("limits.connections_per_ip = 1").await;
+    let (_first, mut second) =
+        (TlsClient::new(&pki).http2(gate.address).await, TlsClient::new(&pki).http2(gate.address).await);
+    let refused = second.request("GET", "/headers", &[], "").await.unwrap();
+    assert_eq!((refused.status, &refused.json()["code"]), (429, &json!("limit.connections_per_ip")));
+    eventually("it is closed", async || second.clone().request("GET", "/", &[], "").await.is_err().then_some(())).await;
 }
 
 #[tokio::test]
