@@ -147,6 +147,8 @@ pub struct Ended<'a> {
     pub cause: &'a str,
     /// The side that caused the end: the client, the service, the gate or the network.
     pub fault: &'a str,
+    /// The key of the configuration that sets the rule which ended it, if one does.
+    pub setting: Option<&'static str>,
 }
 
 /// A request that did not become a session.
@@ -197,6 +199,7 @@ pub fn session_ended(ended: &Ended<'_>) {
         packets_unsent = ended.packets_unsent,
         cause = ended.cause,
         fault = ended.fault,
+        setting = ended.setting,
         "session ended"
     );
 }
@@ -214,6 +217,15 @@ pub fn refused_handshake(refused: &RefusedHandshake<'_>) {
         suppressed = (suppressed > 0).then_some(suppressed),
         "handshake refused"
     );
+}
+
+/// A line for a session that ends by a rule with this key before its client has joined a namespace. Limited like a refused
+/// handshake.
+pub fn ended_before_connect(peer: IpAddr, cause: &'static str, setting: &'static str) {
+    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
+    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit(cause, Instant::now());
+    let Some(suppressed) = admitted else { return };
+    info!(%peer, cause, setting, suppressed = (suppressed > 0).then_some(suppressed), "session ended");
 }
 
 /// A line for a failed TLS handshake. Limited like a refused handshake. Scanners and health checks fail all day, so its

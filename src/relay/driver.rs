@@ -25,7 +25,7 @@ use crate::{
         cell::SessionCell,
         client_side::ClientSide,
         closing::Closing,
-        inflow::{self, Found},
+        inflow::{self, BrokenRule, Found},
         ledger::{Ledger, Volume},
         rules::RelayRules,
         scratch::Scratch,
@@ -43,10 +43,7 @@ use crate::{
         question::Answer,
         queue::WholePacket,
     },
-    wire::{
-        socketio::packet::PEEK_BYTES,
-        websocket::frame::{FrameError, OpCode},
-    },
+    wire::{socketio::packet::PEEK_BYTES, websocket::frame::OpCode},
 };
 
 /// So many times each side is received from before the other one: a second receive finds out that there is no more.
@@ -261,7 +258,9 @@ impl Driver {
                     let (fate, len) = (self.ledger.judged(from, &message, turn.session, turn.now), payload.len());
                     match fate {
                         Fate::Wait(_) => inflow.put_back_message(opcode, payload, batch),
-                        Fate::Pass => self.send_message(from.other(), opcode, &payload, batch, turn),
+                        Fate::Pass | Fate::PassJson(_) => {
+                            self.send_message(from.other(), opcode, &payload, batch, turn);
+                        }
                         Fate::Drop | Fate::Gather | Fate::HandOver => {}
                     }
                     (fate, len as u64)
@@ -271,13 +270,13 @@ impl Driver {
                     break;
                 }
             };
-            if fate == Fate::Pass {
+            if fate.passes() {
                 passed.add(len);
                 continue;
             }
             turn.acts();
             match fate {
-                Fate::Pass | Fate::Gather => {}
+                Fate::Pass | Fate::PassJson(_) | Fate::Gather => {}
                 Fate::Wait(until) => {
                     self.client.paused = Some(until);
                     self.speak(from, batch, turn);
@@ -318,10 +317,10 @@ impl Driver {
         }
     }
 
-    /// A side broke a rule of RFC 6455. What passed before goes first, or what is said now could tear its last frame.
-    fn broke_frame(&mut self, from: Side, error: FrameError, batch: &mut Batch<'_>, turn: &mut Turn<'_, '_>) {
+    /// A side broke a rule of what it speaks. What passed before goes first, or what is said now could tear its last frame.
+    fn broke_frame(&mut self, from: Side, error: BrokenRule, batch: &mut Batch<'_>, turn: &mut Turn<'_, '_>) {
         self.send(from.other(), batch, turn);
-        self.lost(Ended::broken_frame(from, error.close_code()), turn);
+        self.lost(error.ended(from), turn);
     }
 
     /// Sends what has passed so far.

@@ -2,8 +2,12 @@
 
 use crate::{
     relay::batch::Batch,
-    session::message::Fate,
+    session::{
+        ended::Ended,
+        message::{Fate, JsonBegin, Side},
+    },
     wire::{
+        json::check::JsonFault,
         socketio::packet::PEEK_BYTES,
         websocket::{
             frame::{FrameError, FrameHeader, OpCode, Sender},
@@ -40,6 +44,64 @@ struct FrameInProgress {
     course: Course,
     text: bool,
     fin: bool,
+    json: Option<JsonBegin>,
+}
+
+impl FrameInProgress {
+    /// Whether the next piece of it is what it has to be, and if it `ends` with this, all of it.
+    fn check(&mut self, piece: &[u8], ends: bool, utf8: Option<&mut Utf8Check>) -> Result<(), BrokenRule> {
+        if let Some(utf8) = utf8.filter(|_| self.text) {
+            match self.mask {
+                Some(mask) => utf8.feed_masked(piece, mask, self.offset)?,
+                None => utf8.feed(piece)?,
+            }
+            if ends {
+                utf8.finish()?;
+            }
+        }
+        let Some(JsonBegin { at, check }) = &mut self.json else { return Ok(()) };
+        let before = at.saturating_sub(self.offset).min(piece.len());
+        match self.mask {
+            Some(mask) => check.feed_masked(&piece[before..], mask, self.offset + before)?,
+            None => check.feed(&piece[before..])?,
+        }
+        if ends {
+            check.finish()?;
+        }
+        Ok(())
+    }
+}
+
+/// The rule that a sender broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BrokenRule {
+    /// Of RFC 6455.
+    Frame(FrameError),
+    /// Of JSON, in a message that was passing.
+    Json(JsonFault),
+}
+
+impl BrokenRule {
+    /// Why the session ends.
+    #[must_use]
+    pub const fn ended(self, by: Side) -> Ended {
+        match self {
+            Self::Frame(error) => Ended::broken_frame(by, error.close_code()),
+            Self::Json(fault) => Ended::ClientPacket(fault.code()),
+        }
+    }
+}
+
+impl From<FrameError> for BrokenRule {
+    fn from(error: FrameError) -> Self {
+        Self::Frame(error)
+    }
+}
+
+impl From<JsonFault> for BrokenRule {
+    fn from(fault: JsonFault) -> Self {
+        Self::Json(fault)
+    }
 }
 
 /// What is done with the bytes of a frame.
@@ -53,7 +115,7 @@ enum Course {
 impl From<Fate> for Course {
     fn from(fate: Fate) -> Self {
         match fate {
-            Fate::Pass => Self::Keep,
+            Fate::Pass | Fate::PassJson(_) => Self::Keep,
             Fate::Gather => Self::Gather,
             Fate::Drop | Fate::Wait(_) | Fate::HandOver => Self::Cut,
         }
@@ -93,8 +155,15 @@ impl Inflow {
     /// client's text is checked to be UTF-8; the service's where [`checking_text`](Self::checking_text) says so.
     #[must_use]
     pub fn new(sender: Sender, payload_max: u64, whole: bool) -> Self {
-        let nothing =
-            FrameInProgress { remaining: 0, offset: 0, mask: None, course: Course::Cut, text: false, fin: true };
+        let nothing = FrameInProgress {
+            remaining: 0,
+            offset: 0,
+            mask: None,
+            course: Course::Cut,
+            text: false,
+            fin: true,
+            json: None,
+        };
         Self {
             scan: FrameScan::new(sender, payload_max),
             frame: nothing,
@@ -175,7 +244,7 @@ impl Inflow {
     /// # Errors
     /// The rule of RFC 6455 that the sender broke.
     #[inline]
-    pub fn next(&mut self, batch: &mut Batch<'_>, peek: &mut [u8; PEEK_BYTES]) -> Result<Option<Found>, FrameError> {
+    pub fn next(&mut self, batch: &mut Batch<'_>, peek: &mut [u8; PEEK_BYTES]) -> Result<Option<Found>, BrokenRule> {
         match self.small_text(batch.ahead(), peek) {
             Some(found) => Ok(Some(found)),
             None => self.next_of_any_kind(batch, peek),
@@ -220,7 +289,7 @@ impl Inflow {
         &mut self,
         batch: &mut Batch<'_>,
         peek: &mut [u8; PEEK_BYTES],
-    ) -> Result<Option<Found>, FrameError> {
+    ) -> Result<Option<Found>, BrokenRule> {
         loop {
             if let Some(message) = self.gathered.take() {
                 let (opcode, payload) = *message;
@@ -254,7 +323,7 @@ impl Inflow {
                 return Ok(Some(Found::Control { opcode: header.opcode, len: needed }));
             }
             if gather || (self.whole && payload_len > PEEK_BYTES) {
-                self.take(&header, batch, Course::Gather, false)?;
+                self.take(&header, batch, Fate::Gather, false)?;
                 continue;
             }
             if let Some(key) = header.mask {
@@ -275,13 +344,13 @@ impl Inflow {
     /// Decides the frame that [`next`](Self::next) showed.
     ///
     /// # Errors
-    /// The rule of RFC 6455 that the sender broke.
+    /// The rule that the sender broke.
     #[inline]
-    pub fn decide(&mut self, header: &FrameHeader, batch: &mut Batch<'_>, fate: Fate) -> Result<(), FrameError> {
+    pub fn decide(&mut self, header: &FrameHeader, batch: &mut Batch<'_>, fate: Fate) -> Result<(), BrokenRule> {
         let course = Course::from(fate);
         let shown_whole = header.payload_len <= PEEK_BYTES as u64;
         if !shown_whole || course == Course::Gather {
-            return self.take(header, batch, course, shown_whole);
+            return self.take(header, batch, fate, shown_whole);
         }
         // All of it was shown, so all of it is here and checked: there is nothing to remember.
         let len = header.header_len + usize::try_from(header.payload_len).unwrap_or(usize::MAX);
@@ -308,9 +377,10 @@ impl Inflow {
         &mut self,
         header: &FrameHeader,
         batch: &mut Batch<'_>,
-        course: Course,
+        fate: Fate,
         utf8_checked: bool,
-    ) -> Result<(), FrameError> {
+    ) -> Result<(), BrokenRule> {
+        let course = Course::from(fate);
         if course == Course::Keep {
             batch.keep(header.header_len);
         } else {
@@ -327,24 +397,20 @@ impl Inflow {
             course,
             text: text && !utf8_checked,
             fin: header.fin,
+            json: if let Fate::PassJson(begin) = fate { Some(begin) } else { None },
         };
         self.scan.accept(header);
         self.pass_on(batch)
     }
 
     /// The payload of the frame in progress, as far as it is here.
-    fn pass_on(&mut self, batch: &mut Batch<'_>) -> Result<(), FrameError> {
+    fn pass_on(&mut self, batch: &mut Batch<'_>) -> Result<(), BrokenRule> {
         let frame = &mut self.frame;
         let here = batch.ahead().len().min(usize::try_from(frame.remaining).unwrap_or(usize::MAX));
         let payload = &batch.ahead()[..here];
-        if frame.text
-            && let Some(utf8) = &mut self.utf8
-        {
-            match frame.mask {
-                Some(mask) => utf8.feed_masked(payload, mask, frame.offset)?,
-                None => utf8.feed(payload)?,
-            }
-        }
+        let ends = frame.fin && here as u64 == frame.remaining;
+        // Before anything is kept: the last piece of a message that is wrong must not follow the others.
+        frame.check(payload, ends, self.utf8.as_mut())?;
         if let (Course::Gather, Some(message)) = (frame.course, &mut self.gathering) {
             message.push(payload, frame.mask, frame.offset);
         }
@@ -355,15 +421,8 @@ impl Inflow {
         }
         frame.remaining -= here as u64;
         frame.offset = frame.offset.wrapping_add(here);
-        if frame.remaining == 0 && frame.fin {
-            if frame.text
-                && let Some(utf8) = &mut self.utf8
-            {
-                utf8.finish()?;
-            }
-            if let (Course::Gather, Some(message)) = (frame.course, self.gathering.take()) {
-                self.gathered = Some(Box::new(message.finish()));
-            }
+        if ends && let (Course::Gather, Some(message)) = (frame.course, self.gathering.take()) {
+            self.gathered = Some(Box::new(message.finish()));
         }
         Ok(())
     }

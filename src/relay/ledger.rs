@@ -163,6 +163,9 @@ impl Ledger {
         }
         // Of a client that was never let in, the refusals were logged when they were said.
         if !std::mem::take(&mut self.opened) {
+            if let Some(setting) = ended.setting() {
+                journal::ended_before_connect(view.peer(), ended.cause(), setting);
+            }
             return;
         }
         tally.left_authenticated();
@@ -180,6 +183,7 @@ impl Ledger {
                 packets_unsent: view.unsent(),
                 cause: ended.cause(),
                 fault: ended.fault().name(),
+                setting: ended.setting(),
             });
         });
     }

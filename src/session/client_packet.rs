@@ -10,12 +10,16 @@ use crate::{
         ended::Ended,
         engineio::Attachments,
         membership::Membership,
-        message::{Fate, Message, Note, Side},
+        message::{Fate, JsonBegin, Message, Note, Side},
         now::Now,
         queue::WholePacket,
     },
     wire::{
         engineio::packet::EnginePacket,
+        json::{
+            check::{JsonCheck, JsonFault},
+            placeholders::check_placeholders,
+        },
         socketio::{
             encode,
             packet::{EventName, PacketType},
@@ -63,6 +67,13 @@ fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> (Fate
             return (Fate::Drop, Note::None);
         }
     };
+    let json = &message.bytes[head.data_at..];
+    if message.complete
+        && !json.is_empty()
+        && let Err(fault) = whole_json(talk.core, &head, json)
+    {
+        return talk.core.malformed(fault.code());
+    }
     // What cannot simply pass: it comes in pieces, waits, has more to follow, is changed, or is kept to be sent again.
     let taken = !message.here
         || !talk.upstream.flows()
@@ -73,7 +84,7 @@ fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> (Fate
         return (Fate::Gather, Note::None);
     }
     if head.kind == PacketType::Connect {
-        return connect::judge(talk, &head, &message.bytes[head.data_at..], now);
+        return connect::judge(talk, &head, json, now);
     }
     if talk.client.attachments.awaited > 0 {
         return talk.core.malformed("attachment_missing");
@@ -105,7 +116,18 @@ fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> (Fate
         talk.take(whole_packet(talk.core, &head, namespace, answers, message.bytes));
         return (Fate::Drop, note);
     }
+    if fate == Fate::Pass && !message.complete {
+        return (Fate::PassJson(JsonBegin { at: head.data_at, check: JsonCheck::new(talk.core.rules.json) }), note);
+    }
     (fate, note)
+}
+
+/// The JSON of a packet that has come to its end. The placeholders of one with attachments, which is always read whole, are
+/// looked at too.
+#[inline]
+fn whole_json(core: &Core, head: &PacketHead<'_>, json: &[u8]) -> Result<(), JsonFault> {
+    core.rules.json.check(json)?;
+    if head.attachments > 0 { check_placeholders(json, head.attachments) } else { Ok(()) }
 }
 
 #[inline]

@@ -114,6 +114,19 @@ impl Ended {
         }
     }
 
+    /// The key of the configuration that sets the rule. `None`: none does.
+    #[must_use]
+    pub const fn setting(self) -> Option<&'static str> {
+        match self {
+            Self::ClientPacket(rule) => match rule.as_bytes() {
+                b"json_depth" => Some("socketio.json_depth"),
+                b"json_structure" | b"json_grammar" => Some("socketio.json"),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Whether only the client's connection is lost, so that the client may come back. A page that is left closes with
     /// 1001, a lost network sends no Close, and official clients that give up a connection send no code.
     #[must_use]

@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{event_names::EventSlot, policy::verdict::Refusal, wire::websocket::frame::OpCode};
+use crate::{
+    event_names::EventSlot,
+    policy::verdict::Refusal,
+    wire::{json::check::JsonCheck, websocket::frame::OpCode},
+};
 
 /// One side of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,9 @@ pub struct Message<'a> {
 pub enum Fate {
     /// It goes to the other side as it came.
     Pass,
+    /// It goes to the other side as it comes, for as long as what has come of it is JSON. Only of a message that is not
+    /// complete.
+    PassJson(JsonBegin),
     /// It goes no further. What the session says instead, now or later, are actions.
     Drop,
     /// It is put together until it is complete, and then judged.
@@ -51,6 +58,23 @@ pub enum Fate {
     Wait(Until),
     /// It goes no further, and what is behind it is not for this session: the connection goes to another one.
     HandOver,
+}
+
+/// The JSON of a message that has not been shown to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JsonBegin {
+    /// So many bytes of the message come before it.
+    pub at: usize,
+    /// What it must be; nothing of it has been read.
+    pub check: JsonCheck,
+}
+
+impl Fate {
+    /// Whether it goes to the other side, as far as can be told now.
+    #[must_use]
+    pub const fn passes(self) -> bool {
+        matches!(self, Self::Pass | Self::PassJson(_))
+    }
 }
 
 /// How long a message waits.

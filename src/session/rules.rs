@@ -11,6 +11,7 @@ use crate::{
         table::SocketioTable,
     },
     units::Period,
+    wire::json::check::{DEPTH_MAX, JsonBounds},
 };
 
 /// A fragmented message is put together in memory.
@@ -33,6 +34,8 @@ pub struct SessionRules {
     pub idle_timeout: Option<Duration>,
     /// While the service is down or the client absent.
     pub hold: HoldRules,
+    /// What the JSON of a client's packets must be.
+    pub json: JsonBounds,
 }
 
 /// The part of the rules that only the tables `[socketio]` and `[session]` decide.
@@ -45,6 +48,7 @@ pub struct Timing {
     connect_timeout: Duration,
     idle_timeout: Option<Duration>,
     hold: HoldRules,
+    json: JsonBounds,
 }
 
 impl Timing {
@@ -59,6 +63,11 @@ impl Timing {
         let ping_timeout = faults.keep(socketio.ping_timeout.above_zero("socketio.ping_timeout"));
         let connect_timeout = faults.keep(socketio.connect_timeout.above_zero("socketio.connect_timeout"));
         let hold = faults.keep(HoldRules::compile(session));
+        let json = JsonBounds::new(socketio.json, socketio.json_depth).ok_or_else(|| {
+            let message = format!("is {}; it must be between 1 and {DEPTH_MAX}", socketio.json_depth);
+            Fault::new("socketio.json_depth", message)
+        });
+        let json = faults.keep(json);
         let timing = || {
             Some(Self {
                 ping_interval: ping_interval?,
@@ -66,6 +75,7 @@ impl Timing {
                 connect_timeout: connect_timeout?,
                 idle_timeout: Some(idle_timeout.0).filter(|idle| !idle.is_zero()),
                 hold: hold?,
+                json: json?,
             })
         };
         faults.finish(timing())
@@ -76,7 +86,7 @@ impl SessionRules {
     /// All of them.
     #[must_use]
     pub fn new(policies: Policies, names: Arc<EventNames>, timing: Timing) -> Self {
-        let Timing { ping_interval, ping_timeout, connect_timeout, idle_timeout, hold } = timing;
-        Self { policies, names, ping_interval, ping_timeout, connect_timeout, idle_timeout, hold }
+        let Timing { ping_interval, ping_timeout, connect_timeout, idle_timeout, hold, json } = timing;
+        Self { policies, names, ping_interval, ping_timeout, connect_timeout, idle_timeout, hold, json }
     }
 }

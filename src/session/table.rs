@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::{ByteSize, Period};
+use crate::{
+    units::{ByteSize, Period},
+    wire::json::check::{DEPTH_MAX, JsonReading},
+};
 
 /// `[socketio]`: the Socket.IO endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +26,12 @@ pub struct SocketioTable {
     pub connect_timeout: Period,
     /// The largest message a client may send, and the largest payload it may post. Socket.IO's own default is 1MB.
     pub max_payload: ByteSize,
+    /// How the JSON of a client's packets is read before they pass: `"structure"` or `"full"`. What is refused ends the
+    /// session.
+    pub json: JsonReading,
+    /// How many objects and arrays may be nested in each other in it, at most 64. Services read values by functions that call
+    /// themselves for each level.
+    pub json_depth: u32,
     /// Whether a session that polls accepts requests only from the address that opened it. Token and origin must be the
     /// same in any case; the address of a phone changes.
     pub same_address: bool,
@@ -63,6 +72,8 @@ impl Default for SocketioTable {
             ping_timeout: Period::from_secs(20),
             connect_timeout: Period::from_secs(45),
             max_payload: ByteSize(1_000_000),
+            json: JsonReading::Structure,
+            json_depth: DEPTH_MAX,
             same_address: false,
             cookie: None,
         }

@@ -9,7 +9,7 @@ use super::{
     action::Action,
     ended::Ended,
     event::Event,
-    message::{Answered, Fate, Note, Side, Until},
+    message::{Answered, Fate, Message, Note, Side, Until},
     plain::PlainRules,
     question::Question,
 };
@@ -295,6 +295,7 @@ proptest! {
 
 mod absence;
 mod held;
+mod payloads;
 mod resumed;
 mod snapshots;
 pub(super) mod world;

@@ -1,14 +1,13 @@
 //! JSON, as little of it as the gate reads itself: one field of an object, and whether a member is repeated.
 
+pub mod check;
+pub mod placeholders;
 pub(in crate::wire) mod string;
 
 use std::collections::HashSet;
 
-use self::string::StringToken;
+use self::{check::DEPTH_MAX, string::StringToken};
 use super::socketio::packet::EventName;
-
-/// How deep objects and arrays may be nested. `JSON.parse` of Node overflows its stack beyond about 5,000.
-pub const DEPTH_MAX: u32 = u64::BITS;
 
 /// The result of a search for a field.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,3 +5,4 @@ mod handshakes;
 mod http2_floods;
 mod trust_headers;
 mod uploads;
+mod nesting;

@@ -55,6 +55,7 @@ fn a_session_has_two_lines() {
             packets_unsent: 2,
             cause: "ping_timeout",
             fault: "client",
+            setting: Some("socketio.json"),
         });
     });
     let [opened, ended] = &written[..] else { panic!("{written:?}") };

@@ -1,6 +1,7 @@
 //! Frames cut anywhere, and what is found in them.
 
 use super::*;
+use crate::wire::json::check::{JsonBounds, JsonCheck, JsonReading};
 
 const KEY: [u8; 4] = [7, 6, 5, 4];
 
@@ -89,7 +90,7 @@ fn unmasked(fin_and_opcode: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Takes `bytes` in pieces of `size` and keeps every message; the first refusal.
-fn refusal(mut inflow: Inflow, bytes: &[u8], size: usize) -> Option<FrameError> {
+fn refusal(mut inflow: Inflow, bytes: &[u8], size: usize) -> Option<BrokenRule> {
     let mut peek = [0; PEEK_BYTES];
     for piece in bytes.chunks(size) {
         let mut buffer = [0; 4096];
@@ -129,13 +130,13 @@ fn text_is_utf8_and_whose_it_is_decides_whether_that_is_checked() {
     ];
     for (what, bytes, utf8) in rows {
         for size in [1, 2, 7, 100, 4000] {
-            let expected = (!utf8).then_some(FrameError::NotUtf8);
+            let expected = (!utf8).then_some(FrameError::NotUtf8.into());
             assert_eq!(refusal(service().checking_text(), bytes, size), expected, "{what}, pieces of {size}");
             assert_eq!(refusal(service(), bytes, size), None, "{what}, unchecked");
         }
     }
     let client = Inflow::new(Sender::Client, 1000, false);
-    assert_eq!(refusal(client, &frame(0x81, b"\xff"), 100), Some(FrameError::NotUtf8), "the client's always is");
+    assert_eq!(refusal(client, &frame(0x81, b"\xff"), 100), Some(FrameError::NotUtf8.into()), "the client's always is");
 }
 
 #[test]
@@ -145,6 +146,48 @@ fn a_wrong_byte_is_refused_before_the_rest_of_its_frame_is_there() {
     let wrong = frame(0x81, b"\xce\xba\xf4\x90\x80\x80edited");
     let client = || Inflow::new(Sender::Client, 1000, false);
     assert_eq!(refusal(client(), &wrong[..9], 9), None, "six bytes of header, a character and F4");
-    assert_eq!(refusal(client(), &wrong[..10], 10), Some(FrameError::NotUtf8));
+    assert_eq!(refusal(client(), &wrong[..10], 10), Some(FrameError::NotUtf8.into()));
     assert_eq!(refusal(client(), &whole[..whole.len() - 1], 3), None);
+}
+
+#[test]
+fn a_message_passes_for_as_long_as_it_is_json() {
+    let begin = |at| JsonBegin { at, check: JsonCheck::new(JsonBounds::new(JsonReading::Structure, 3).unwrap()) };
+    let padding = "x".repeat(2000);
+    let rows = [
+        (format!(r#"42["{padding}",[{{}}]]"#), Ok(())),
+        (format!(r#"42["{padding}é"]"#), Ok(())),
+        (format!(r#"42["{padding}"]]"#), Err(JsonFault::Structure.into())),
+        (format!(r#"42["{padding}"#), Err(JsonFault::Structure.into())),
+        (format!(r#"42["{padding}",[[[1]]]]"#), Err(JsonFault::TooDeep.into())),
+    ];
+    for (text, expected) in &rows {
+        let mut bytes = vec![0x81, 0x80 | 126];
+        bytes.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
+        bytes.extend(KEY);
+        let at = bytes.len();
+        bytes.extend(text.as_bytes());
+        mask::apply(&mut bytes[at..], KEY, 0);
+        for size in [1, 7, 1000, 4000] {
+            let mut inflow = Inflow::new(Sender::Client, 5000, false);
+            assert_eq!(passes_json(&mut inflow, &bytes, size, begin(2)), *expected, "{text} in pieces of {size}");
+        }
+    }
+}
+
+/// Takes `bytes` in pieces of `size` and keeps every message as JSON that begins there.
+fn passes_json(inflow: &mut Inflow, bytes: &[u8], size: usize, begin: JsonBegin) -> Result<(), BrokenRule> {
+    let mut peek = [0; PEEK_BYTES];
+    for piece in bytes.chunks(size) {
+        let mut buffer = [0; 8192];
+        let carried = inflow.take_carry(&mut buffer);
+        buffer[carried..carried + piece.len()].copy_from_slice(piece);
+        let mut batch = Batch::new(&mut buffer[..carried + piece.len()]);
+        while let Some(found) = inflow.next(&mut batch, &mut peek)? {
+            let Found::Head { header, complete, .. } = found else { panic!("{found:?}") };
+            assert!(!complete);
+            inflow.decide(&header, &mut batch, Fate::PassJson(begin))?;
+        }
+    }
+    Ok(())
 }

@@ -53,6 +53,7 @@ use crate::{
             id::{NodeId, Sid},
             payload::{self, PayloadPacket, PayloadReader},
         },
+        json::check::{JsonBounds, JsonReading},
         websocket::{
             frame::{FrameHeader, OpCode, Sender},
             handshake, mask,
@@ -323,6 +324,7 @@ pub(in crate::relay) fn worker(service: std::net::SocketAddr, messages: u32) -> 
         connect_timeout: Duration::from_secs(45),
         idle_timeout: None,
         hold: HoldRules::compile(&SessionTable::default()).unwrap(),
+        json: JsonBounds::new(JsonReading::Structure, 64).unwrap(),
     };
     let url = format!("http://{service}");
     let rules = RelayRules {

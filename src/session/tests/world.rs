@@ -36,6 +36,7 @@ use crate::{
     units::{Period, SecretSource},
     wire::{
         engineio::id::{Home, Id, NodeId},
+        json::check::JsonBounds,
         websocket::frame::OpCode,
     },
 };
@@ -87,6 +88,7 @@ fn rules(change: impl FnOnce(&mut Config)) -> Arc<SessionRules> {
         connect_timeout: config.socketio.connect_timeout.0,
         idle_timeout: None,
         hold: HoldRules::compile(&config.session).unwrap(),
+        json: JsonBounds::new(config.socketio.json, config.socketio.json_depth).unwrap(),
     })
 }
 

@@ -54,7 +54,7 @@ impl<'a> StringToken<'a> {
 }
 
 /// How many bytes stand for themselves, up to the quote, backslash or control character that does not.
-fn plain_len(bytes: &[u8]) -> usize {
+pub(super) fn plain_len(bytes: &[u8]) -> usize {
     let end = memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
     let is_control = |byte: &u8| *byte < b' ';
     // Without a branch for each byte this becomes vector instructions; texts of megabytes pass here.

@@ -37,6 +37,11 @@ impl Service {
         Self::run("ws.mjs", &[], Port::reserve()).await
     }
 
+    /// The simplest Socket.IO service: it says to all what anybody says.
+    pub(crate) async fn simple() -> Self {
+        Self::run("simple.mjs", &[], Port::reserve()).await
+    }
+
     /// As `start`, with variables beside; the head of `service.mjs` says which there are.
     pub(crate) async fn with(variables: &[(&str, &str)]) -> Self {
         Self::run("service.mjs", &[&[("NEXTAUTH_SECRET", SECRET)], variables].concat(), Port::reserve()).await
@@ -61,6 +66,16 @@ impl Service {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.port.address)
+    }
+
+    /// Whether its process is still there.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until its process ends by itself.
+    pub(crate) async fn dies(&mut self) {
+        soon("the service dies", self.child.wait()).await.unwrap();
     }
 
     /// SIGKILL: its sockets end without a word.
