@@ -1,8 +1,10 @@
 //! Our reading of Socket.IO packets and Engine.IO payloads beside that of the official parsers, on the same strings.
 //!
-//! Two promises: what we admit from a client, Node reads as we do; and what official encoders write is admitted.
+//! Two promises: what we admit from a client, Node reads as we do; and what official encoders write is admitted. Of its
+//! JSON, read in full, we admit what Node parses, and of its structure no less.
 #![allow(clippy::unwrap_used, reason = "what is not there fails the test")]
 
+mod json;
 mod oracle;
 mod packets;
 mod payloads;

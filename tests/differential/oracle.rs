@@ -43,6 +43,19 @@ impl Oracle {
         ask(&questions).iter().map(reading).collect()
     }
 
+    /// Whether `JSON.parse` takes each of these texts.
+    pub(crate) fn parses(texts: &[String]) -> Vec<bool> {
+        let questions: Vec<_> = texts.iter().map(|text| json!({ "json": text })).collect();
+        ask(&questions).iter().map(|answer| answer.as_bool().unwrap()).collect()
+    }
+
+    /// Whether each of these packets, with so many binary messages behind it, is decoded.
+    pub(crate) fn decodes_binary(packets: &[String], attachments: u8) -> Vec<bool> {
+        let question = |packet: &String| json!({ "binary": packet, "attachments": attachments });
+        let questions: Vec<_> = packets.iter().map(question).collect();
+        ask(&questions).iter().map(|answer| answer.as_bool().unwrap()).collect()
+    }
+
     /// The text, and the number of binary messages behind it, of each of these packets `{type,nsp,id,data}`.
     pub(crate) fn encode(packets: &[Value]) -> Vec<Encoded> {
         ask(packets).into_iter().map(|answer| serde_json::from_value(answer).unwrap()).collect()

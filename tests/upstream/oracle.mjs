@@ -4,6 +4,8 @@
 //   {"engine":TYPE, "packet":{type,namespace,id,event,attachments} | "error":…}
 // {"payload":…} is the body of a POST, decoded to a list of {"text":…}, with its type, {"binary":BASE64} or, where it
 // ends in an error, {}. {"packets":[…]} is such a list, encoded to the answer of a poll.
+// {"json":…} is text for JSON.parse: whether it takes it. {"binary":…,"attachments":N} is a packet with so many binary
+// messages behind it: whether it is decoded.
 // Any other object is a Socket.IO packet to be encoded: {"text":…, "attachments":N}.
 
 import { text } from "node:stream/consumers";
@@ -63,9 +65,33 @@ function writtenPayload(packets) {
   return written;
 }
 
+function isJson(json) {
+  try {
+    JSON.parse(json);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isDecoded(binary, attachments) {
+  const decoder = new Decoder();
+  let decoded = false;
+  decoder.on("decoded", () => (decoded = true));
+  try {
+    decoder.add(binary);
+    for (let added = 0; added < attachments; added += 1) decoder.add(Buffer.of(added));
+  } catch {
+    return false;
+  }
+  return decoded;
+}
+
 function answer(asked) {
   if (typeof asked === "string") return decode(asked);
   if ("payload" in asked) return readPayload(asked.payload);
+  if ("json" in asked) return isJson(asked.json);
+  if ("binary" in asked) return isDecoded(asked.binary, asked.attachments);
   if ("packets" in asked) return writtenPayload(asked.packets);
   return encode(asked);
 }
