@@ -61,8 +61,8 @@ pub struct Asked<'a> {
     pub namespace: &'a str,
     /// The number of the event's name.
     pub slot: EventSlot,
-    /// The event's name in UTF-8; empty for a packet that has none.
-    pub event: &'a [u8],
+    /// The event's name in UTF-8; empty for a packet that has none. `None`: which event it is depends on who reads it.
+    pub event: Option<&'a [u8]>,
     /// When it arrived.
     pub now: Instant,
 }
@@ -122,7 +122,10 @@ impl Policies {
         if !asked.namespace.is_empty() && !self.namespaces.admits(asked.namespace) {
             return Verdict::Close(Namespaces::REFUSAL);
         }
-        self.rate_limits.judge(meters, asked.slot, asked.event, asked.now)
+        match asked.event {
+            Some(event) => self.rate_limits.judge(meters, asked.slot, event, asked.now),
+            None => self.rate_limits.judge_unclear(meters, asked.now),
+        }
     }
 }
 
@@ -158,8 +161,9 @@ mod tests {
         let policies = policies(&["/"], &[RateLimitTable { messages: 1, ..RateLimitTable::default() }]);
         let now = Instant::now();
         let meters = policies.open_meters(&Identity::anonymous(), IpAddr::from([192, 0, 2, 1]), now);
-        let judge =
-            |namespace| policies.judge(&Asked { namespace, slot: EventSlot::OTHER, event: b"chat", now }, &meters);
+        let judge = |namespace| {
+            policies.judge(&Asked { namespace, slot: EventSlot::OTHER, event: Some(b"chat"), now }, &meters)
+        };
         assert_eq!(judge("/admin"), Verdict::Close(Namespaces::REFUSAL));
         assert_eq!(judge("/"), Verdict::Forward, "a packet that was refused before is not counted");
         assert!(matches!(judge("/"), Verdict::Reply { .. }));

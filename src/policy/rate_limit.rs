@@ -192,7 +192,21 @@ impl RateLimits {
     /// If `meters` were opened by other rules than these.
     #[must_use]
     pub fn judge(&self, meters: &Meters, slot: EventSlot, event: &[u8], now: Instant) -> Verdict {
-        let mut counting = self.counting(slot, event);
+        self.apply(self.counting(slot, event), meters, now)
+    }
+
+    /// The verdict on a packet whose event depends on who reads it: every rule counts it.
+    ///
+    /// # Panics
+    /// If `meters` were opened by other rules than these.
+    #[must_use]
+    pub fn judge_unclear(&self, meters: &Meters, now: Instant) -> Verdict {
+        self.apply((1 << self.rules.len()) - 1, meters, now)
+    }
+
+    /// The first refusal of these rules, one bit each.
+    #[inline]
+    fn apply(&self, mut counting: u32, meters: &Meters, now: Instant) -> Verdict {
         while counting != 0 {
             let at = counting.trailing_zeros() as usize;
             counting &= counting - 1;

@@ -134,7 +134,7 @@ fn whole_json(core: &Core, head: &PacketHead<'_>, json: &[u8]) -> Result<(), Jso
 fn event(talk: &mut Conversation<'_>, head: &PacketHead<'_>, namespace: u8, now: Now) -> (Fate, Note) {
     let name = head.event.as_ref().map_or(&b""[..], EventName::as_bytes);
     let slot = talk.core.rules.names.slot(name);
-    let verdict = talk.core.judge(head.namespace, name, slot, now);
+    let verdict = talk.core.judge(head.namespace, Some(name), slot, now);
     match (verdict, head.ack_id) {
         (Verdict::Forward, Some(id)) => talk.service.acks.client_asks(namespace, id, slot, now.instant),
         (Verdict::Reply { once_per, .. }, _) => {

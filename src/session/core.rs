@@ -245,7 +245,7 @@ impl Core {
 
     /// What the policies say of a packet of the client.
     #[inline]
-    pub(super) fn judge(&self, namespace: &str, event: &[u8], slot: EventSlot, now: Now) -> Verdict {
+    pub(super) fn judge(&self, namespace: &str, event: Option<&[u8]>, slot: EventSlot, now: Now) -> Verdict {
         self.rules.policies.judge(&Asked { namespace, event, slot, now: now.instant }, &self.meters)
     }
 

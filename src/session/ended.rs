@@ -120,6 +120,7 @@ impl Ended {
         match self {
             Self::ClientPacket(rule) => match rule.as_bytes() {
                 b"json_depth" => Some("socketio.json_depth"),
+                b"event_unreadable" | b"event_depth" | b"event_field_repeated" => Some("websocket.event_field"),
                 b"json_structure" | b"json_grammar" => Some("socketio.json"),
                 _ => None,
             },

@@ -19,8 +19,7 @@ use crate::{
         upstream::Upstream,
     },
     wire::{
-        json::{self, Found},
-        socketio::packet::EventName,
+        json::event::{NamedEvent, Unreadable, event_in_binary, event_in_text},
         websocket::frame::OpCode,
     },
 };
@@ -62,23 +61,18 @@ impl PlainRules {
         self.on_upstream_loss == OnUpstreamLoss::Hold
     }
 
-    /// The event that a text message names. `None`: it is a [`MESSAGE`] like any other.
+    /// The event that a message names. One that names none is a [`MESSAGE`] like any other.
     ///
     /// # Errors
-    /// The field is repeated. The service reads one of the two values, and it is unknown which.
-    fn event_of<'a>(&self, message: &Message<'a>) -> Result<Option<EventName<'a>>, NamedTwice> {
-        let Some(field) = self.event_field.as_ref().filter(|_| message.opcode == OpCode::Text) else { return Ok(None) };
-        match json::top_level_string(message.bytes, field) {
-            Found::String(name) => Ok(Some(name)),
-            Found::Repeated => Err(NamedTwice),
-            Found::NotAnObject | Found::Absent | Found::Null | Found::Other | Found::Malformed => Ok(None),
+    /// Which event it is cannot be read.
+    fn event_of<'a>(&self, message: &Message<'a>) -> Result<NamedEvent<'a>, Unreadable> {
+        match (&self.event_field, message.opcode) {
+            (None, _) => Ok(NamedEvent::None),
+            (Some(field), OpCode::Text) => event_in_text(message.bytes, field),
+            (Some(field), _) => event_in_binary(message.bytes, field),
         }
     }
 }
-
-/// A message repeats the field that names its event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct NamedTwice;
 
 /// The state of a session on a plain route: messages of any kind.
 #[derive(Debug)]
@@ -104,17 +98,17 @@ impl Plain {
         now: Now,
     ) -> (Fate, Note) {
         core.used(now);
-        let Ok(named) = self.rules.event_of(message) else {
-            core.end(Ended::ClientPacket("event_field_repeated"));
-            return (Fate::Drop, Note::None);
+        let named = match self.rules.event_of(message) {
+            Ok(named) => named,
+            Err(why) => return core.malformed(why.code()),
         };
-        let event = named.as_ref().map_or(MESSAGE.as_bytes(), EventName::as_bytes);
+        let event = named_or_message(&named);
         let taken = self.takes_whole(event, message.here, upstream);
         if taken && !message.complete {
             return (Fate::Gather, Note::None);
         }
         let slot = core.rules.names.slot(event);
-        let verdict = core.judge("", event, slot, now);
+        let verdict = core.judge("", (named != NamedEvent::Unclear).then_some(event), slot, now);
         if let Verdict::Reply { once_per, .. } = verdict
             && core.may_tell(once_per, now)
         {
@@ -144,8 +138,8 @@ impl Plain {
         if self.rules.holds() && !message.here {
             return (Fate::Gather, Note::None);
         }
-        let named = if message.complete { self.rules.event_of(message) } else { Ok(None) };
-        let event = named.as_ref().ok().and_then(Option::as_ref).map_or(MESSAGE.as_bytes(), EventName::as_bytes);
+        let named = if message.complete { self.rules.event_of(message).ok() } else { None };
+        let event = named.as_ref().map_or(MESSAGE.as_bytes(), named_or_message);
         core.used(now);
         (Fate::Pass, Note::Event(core.rules.names.slot(event)))
     }
@@ -173,6 +167,13 @@ impl Plain {
     pub(super) fn holds_after(&self, ended: Ended) -> bool {
         let is_done = matches!(ended, Ended::ServiceClosed(code) if !code.comes_back());
         self.rules.holds() && !is_done && self.replay.is_complete()
+    }
+}
+
+fn named_or_message<'a>(named: &'a NamedEvent<'_>) -> &'a [u8] {
+    match named {
+        NamedEvent::One(name) => name.as_bytes(),
+        NamedEvent::None | NamedEvent::Unclear => MESSAGE.as_bytes(),
     }
 }
 

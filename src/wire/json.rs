@@ -1,6 +1,7 @@
 //! JSON, as little of it as the gate reads itself: one field of an object, and whether a member is repeated.
 
 pub mod check;
+pub mod event;
 pub mod placeholders;
 pub(in crate::wire) mod string;
 

@@ -6,3 +6,4 @@ mod http2_floods;
 mod trust_headers;
 mod uploads;
 mod nesting;
+mod unreadable;

@@ -18,7 +18,9 @@ pub struct WebsocketTable {
     /// The path, exactly.
     #[schemars(example = &"/ws")]
     pub path: String,
-    /// The field of a JSON message that names the event, for limits and metrics. Without it every message is `message`.
+    /// The field of a JSON message that names the event, for limits and metrics. Without it every message is `message`. With
+    /// it, a message is refused that begins as a JSON object and cannot be read, and binary that is no JSON counts in every
+    /// limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"type")]
     pub event_field: Option<String>,

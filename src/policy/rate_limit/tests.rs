@@ -95,6 +95,17 @@ fn a_rule_counts_the_events_it_names_and_the_first_to_refuse_answers() {
 }
 
 #[test]
+fn what_may_be_any_event_counts_in_every_rule() {
+    let chat = RateLimitTable { events: vec!["chat".to_owned()], ..rule(2, 60) };
+    let (limits, now) = (limits(&[chat, rule(9, 60)]), Instant::now());
+    let meters = limits.open(None, ip("192.0.2.1"), now);
+    assert_eq!(limits.judge_unclear(&meters, now), Verdict::Forward);
+    assert_eq!(limits.judge(&meters, EventSlot::OTHER, b"chat", now), Verdict::Forward);
+    assert!(matches!(limits.judge_unclear(&meters, now), Verdict::Reply { refusal, .. } if refusal.rule == Some(0)));
+    assert_eq!(limits.judge(&meters, EventSlot::OTHER, b"message", now), Verdict::Forward);
+}
+
+#[test]
 fn users_and_addresses_share_a_limit_over_their_sessions() {
     let now = Instant::now();
     let at = [ip("192.0.2.1"), ip("192.0.2.2"), ip("::ffff:192.0.2.1"), ip("2001:db8::1"), ip("2001:db8::2")];
