@@ -11,7 +11,8 @@
 //!   * `websocket`: RFC 6455 frames, masks, UTF-8, reassembly, the handshake.
 //!   * `engineio`: Engine.IO packets, the payloads of long-polling, the open packet, its error answers, session ids.
 //!   * `socketio`: the head of a Socket.IO packet, read and written.
-//!   * `json`: one field of a JSON object without a parser, and whether a member is repeated.
+//!   * `json`: whether a text is JSON, one field of an object without a parser, whether a member is repeated, and which
+//!     event a message names.
 //!   * `query`: the query of a URL.
 //! * [`fault`]: a mistake in the configuration, with the key that it belongs to.
 //! * [`units`]: durations, sizes and secrets as they are written in the configuration.
@@ -41,7 +42,7 @@
 //!   * `ended`, `answer`: why a session ends, and what each side is told.
 //!   * `heartbeat`, `control_rate`, `control_frames`, `flood`: what a client must send, and how much it may.
 //!   * `membership`, `namespaces`, `acks`: what is joined, and which acks are outstanding.
-//!   * `table`, `hold`, `rules`: the tables of sessions, and the rules that they compile to.
+//!   * `table`, `hold`, `join_rate`, `rules`: the tables of sessions, and the rules that they compile to.
 //!   * `queue`, `replay`, `upstream`: what happens while the service is down.
 //!   * `resume`: what happens while the client is absent.
 //!   * `snapshot`: a session as plain data.

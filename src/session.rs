@@ -21,6 +21,7 @@ pub mod event;
 pub mod flood;
 pub mod heartbeat;
 pub mod hold;
+pub mod join_rate;
 mod membership;
 pub mod message;
 pub mod namespaces;

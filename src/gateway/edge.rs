@@ -46,6 +46,8 @@ pub struct EdgeRules {
     pub sid_cookie: Option<String>,
     /// The largest message of a client on a plain route, in bytes.
     pub max_payload: u64,
+    /// How many packets one payload of polling may have.
+    pub payload_packets: usize,
     /// How sessions reach the service.
     pub dialler: Dialler,
     /// How ordinary HTTP reaches the service.

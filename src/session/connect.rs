@@ -12,7 +12,7 @@ use crate::{
     session::{
         action::Action,
         conversation::Conversation,
-        ended::Ended,
+        ended::{Ended, JOIN_RATE},
         engineio::PendingClaim,
         message::{Fate, Note, Side, Until},
         now::Now,
@@ -31,6 +31,11 @@ const KEYS_WITHIN: Duration = Duration::from_secs(5);
 /// How long it waits for the session that it claims to answer.
 const CLAIM_WITHIN: Duration = Duration::from_secs(2);
 
+/// A client that joins namespaces faster than `socketio.joins` allows. It is closed, and not told so by a CONNECT_ERROR, which is
+/// final: when it reconnects, it may join again.
+const TOO_MANY: Refusal =
+    Refusal { kind: RefusalKind::TooMany, code: JOIN_RATE, message: "namespaces are joined too fast", rule: None };
+
 /// Judges a CONNECT with this JSON, or none.
 pub(super) fn judge(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: Now) -> (Fate, Note) {
     if let Some(fate) = claim(talk, head, json, now) {
@@ -43,7 +48,11 @@ pub(super) fn judge(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[
     // Behind the DISCONNECT that is said of a namespace that the client was in, its CONNECT is said too.
     let passes = talk.upstream.flows() && !was_in;
     let was_known = talk.core.identity.is_some();
-    let (fate, mut note) = join(talk, head, json, passes, now);
+    let (fate, mut note) = if talk.core.may_join(now) {
+        join(talk, head, json, passes, now)
+    } else {
+        talk.core.obey(Verdict::Close(TOO_MANY), None, now)
+    };
     // The first that is accepted is what every session has.
     let is_free = !was_known && talk.core.identity.is_some();
     if !matches!(fate, Fate::Wait(_)) && !is_free {

@@ -20,6 +20,7 @@ use crate::{
         ended::Ended,
         flood::Flood,
         heartbeat::Heartbeat,
+        join_rate::JoinRate,
         message::{Answered, Fate, Note, Refused, Side, Ticket, Until},
         now::Now,
         rules::SessionRules,
@@ -64,6 +65,7 @@ struct Rare {
     client_control: ControlRate,
     service_control: ControlRate,
     flood: Flood,
+    joins: JoinRate,
     /// When the fragmented message of the client must be complete.
     fragments_until: Option<Instant>,
     /// When the client was last told of refused packets that ask for no ack.
@@ -187,6 +189,7 @@ impl Core {
                 client_control: ControlRate::new(now.instant),
                 service_control: ControlRate::new(now.instant),
                 flood: Flood::new(now.instant),
+                joins: JoinRate::new(now.instant),
                 fragments_until: None,
                 told: None,
                 close_reason: Box::default(),
@@ -288,9 +291,17 @@ impl Core {
         (Fate::Drop, Note::None)
     }
 
+    /// Whether the client may join one more namespace now.
+    pub(super) fn may_join(&self, now: Now) -> bool {
+        self.rare.as_ref().is_none_or(|rare| rare.joins.has_one(self.rules.joins, now.instant))
+    }
+
     /// The client asks to join a namespace, for which a token may have to be verified.
     pub(super) fn spend_join(&mut self, now: Now) {
-        self.rare(now).flood.join(now.instant);
+        let limit = self.rules.joins;
+        let rare = self.rare(now);
+        rare.flood.join(now.instant);
+        rare.joins.take(limit, now.instant);
     }
 
     /// Whether the client may be told again of refused packets that ask for no ack.

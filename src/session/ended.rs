@@ -2,6 +2,9 @@
 
 use crate::{policy::verdict::Refusal, session::message::Side, wire::websocket::close::CloseCode};
 
+/// Why a session ends whose client joins namespaces too fast.
+pub const JOIN_RATE: &str = "join_rate";
+
 /// Which side caused the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -116,16 +119,14 @@ impl Ended {
 
     /// The key of the configuration that sets the rule. `None`: none does.
     #[must_use]
-    pub const fn setting(self) -> Option<&'static str> {
-        match self {
-            Self::ClientPacket(rule) => match rule.as_bytes() {
-                b"json_depth" => Some("socketio.json_depth"),
-                b"event_unreadable" | b"event_depth" | b"event_field_repeated" => Some("websocket.event_field"),
-                b"json_structure" | b"json_grammar" => Some("socketio.json"),
-                _ => None,
-            },
-            _ => None,
-        }
+    pub fn setting(self) -> Option<&'static str> {
+        Some(match self.cause() {
+            "json_depth" => "socketio.json_depth",
+            "json_structure" | "json_grammar" => "socketio.json",
+            JOIN_RATE => "socketio.joins",
+            "event_unreadable" | "event_depth" | "event_field_repeated" => "websocket.event_field",
+            _ => return None,
+        })
     }
 
     /// Whether only the client's connection is lost, so that the client may come back. A page that is left closes with

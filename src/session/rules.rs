@@ -8,6 +8,7 @@ use crate::{
     policy::policies::Policies,
     session::{
         hold::{HoldRules, SessionTable},
+        join_rate::JoinLimit,
         table::SocketioTable,
     },
     units::Period,
@@ -36,6 +37,8 @@ pub struct SessionRules {
     pub hold: HoldRules,
     /// What the JSON of a client's packets must be.
     pub json: JsonBounds,
+    /// How often a session may join a namespace.
+    pub joins: JoinLimit,
 }
 
 /// The part of the rules that only the tables `[socketio]` and `[session]` decide.
@@ -49,6 +52,7 @@ pub struct Timing {
     idle_timeout: Option<Duration>,
     hold: HoldRules,
     json: JsonBounds,
+    joins: JoinLimit,
 }
 
 impl Timing {
@@ -59,6 +63,9 @@ impl Timing {
     pub fn compile(socketio: &SocketioTable, session: &SessionTable, idle_timeout: Period) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();
         faults.keep(socketio.max_payload.within("socketio.max_payload", &MAX_PAYLOAD));
+        if socketio.payload_packets == 0 {
+            faults.add("socketio.payload_packets", "is 0; a payload has at least one packet");
+        }
         let ping_interval = faults.keep(socketio.ping_interval.above_zero("socketio.ping_interval"));
         let ping_timeout = faults.keep(socketio.ping_timeout.above_zero("socketio.ping_timeout"));
         let connect_timeout = faults.keep(socketio.connect_timeout.above_zero("socketio.connect_timeout"));
@@ -68,6 +75,7 @@ impl Timing {
             Fault::new("socketio.json_depth", message)
         });
         let json = faults.keep(json);
+        let joins = faults.keep(JoinLimit::compile(socketio));
         let timing = || {
             Some(Self {
                 ping_interval: ping_interval?,
@@ -76,6 +84,7 @@ impl Timing {
                 idle_timeout: Some(idle_timeout.0).filter(|idle| !idle.is_zero()),
                 hold: hold?,
                 json: json?,
+                joins: joins?,
             })
         };
         faults.finish(timing())
@@ -86,7 +95,7 @@ impl SessionRules {
     /// All of them.
     #[must_use]
     pub fn new(policies: Policies, names: Arc<EventNames>, timing: Timing) -> Self {
-        let Timing { ping_interval, ping_timeout, connect_timeout, idle_timeout, hold, json } = timing;
-        Self { policies, names, ping_interval, ping_timeout, connect_timeout, idle_timeout, hold, json }
+        let Timing { ping_interval, ping_timeout, connect_timeout, idle_timeout, hold, json, joins } = timing;
+        Self { policies, names, ping_interval, ping_timeout, connect_timeout, idle_timeout, hold, json, joins }
     }
 }

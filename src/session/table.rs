@@ -18,6 +18,12 @@ pub struct SocketioTable {
     pub transports: Vec<Transport>,
     /// The namespaces clients may join: names, or patterns with `*`.
     pub namespaces: Vec<String>,
+    /// How many times one session may join a namespace in `joins_per`, beyond its first: so many at once, then one more each
+    /// `joins_per / joins`. One more ends the session. The rate limits count events alone, and to the service a join is a new
+    /// connection.
+    pub joins: u32,
+    /// The span of time of `joins`.
+    pub joins_per: Period,
     /// How often a client is pinged.
     pub ping_interval: Period,
     /// How long a client may take to answer a ping.
@@ -26,6 +32,9 @@ pub struct SocketioTable {
     pub connect_timeout: Period,
     /// The largest message a client may send, and the largest payload it may post. Socket.IO's own default is 1MB.
     pub max_payload: ByteSize,
+    /// How many packets one payload of a polling client may have. A client sends in one payload what it has to say while another
+    /// one is on its way, and after a reconnect what it had to say meanwhile.
+    pub payload_packets: u32,
     /// How the JSON of a client's packets is read before they pass: `"structure"` or `"full"`. What is refused ends the
     /// session.
     pub json: JsonReading,
@@ -68,10 +77,13 @@ impl Default for SocketioTable {
             path: "/socket.io/".to_owned(),
             transports: vec![Transport::Websocket, Transport::Polling],
             namespaces: vec!["*".to_owned()],
+            joins: 32,
+            joins_per: Period::from_secs(60),
             ping_interval: Period::from_secs(25),
             ping_timeout: Period::from_secs(20),
             connect_timeout: Period::from_secs(45),
             max_payload: ByteSize(1_000_000),
+            payload_packets: 1000,
             json: JsonReading::Structure,
             json_depth: DEPTH_MAX,
             same_address: false,

@@ -13,7 +13,10 @@ use super::{
     plain::PlainRules,
     question::Question,
 };
-use crate::wire::websocket::{close::CloseCode, frame::OpCode};
+use crate::{
+    units::Period,
+    wire::websocket::{close::CloseCode, frame::OpCode},
+};
 
 const LIMITED: &str = r#"{"error":"Rate limit exceeded. Please slow down.","rateLimited":true}"#;
 
@@ -291,6 +294,29 @@ proptest! {
             prop_assert_eq!(text == "<1 bytes>", at > 0 && got[at - 1].starts_with("45"), "{:?}", got);
         }
     }
+}
+
+#[test]
+fn a_client_joins_and_leaves_only_so_often() {
+    let mut world = World::joined(|config| {
+        config.socketio.joins = 4;
+        config.socketio.joins_per = Period::from_secs(8);
+    });
+    let joins = |world: &mut World, count: usize| {
+        for _ in 0..count {
+            world.client("40/chat,");
+            world.service(r#"40/chat,{"sid":"s"}"#);
+            world.client("41/chat,");
+        }
+        std::mem::take(&mut world.at_service).iter().filter(|packet| packet.starts_with("40")).count()
+    };
+    assert_eq!((joins(&mut world, 4), world.ended()), (4, None));
+    world.passes(Duration::from_secs(4));
+    assert_eq!((joins(&mut world, 2), world.ended()), (2, None), "as many as have come back");
+    assert_eq!(world.client("40/chat,"), Fate::Drop);
+    assert_eq!(refused(&world), Some(("join_rate", Answered::ByClosing)));
+    assert_eq!(world.ended().and_then(Ended::setting), Some("socketio.joins"));
+    assert!(world.service_got().is_empty() && world.client_got().iter().all(|packet| !packet.starts_with("44")));
 }
 
 mod absence;

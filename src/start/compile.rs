@@ -214,6 +214,7 @@ fn edge(
         sid_cookie: config.socketio.cookie.clone(),
         max_payload: config.socketio.max_payload.0,
         forward: Forward::new(dialler.clone(), config.upstream.response_timeout.0, split.pool),
+        payload_packets: usize::try_from(config.socketio.payload_packets).unwrap_or(usize::MAX),
         dialler: dialler.clone(),
     }
 }

@@ -5,5 +5,6 @@ mod handshakes;
 mod http2_floods;
 mod trust_headers;
 mod uploads;
+mod joins;
 mod nesting;
 mod unreadable;

@@ -41,6 +41,35 @@ async fn a_payload_over_the_limit_is_refused_and_the_session_goes_on() {
 }
 
 #[tokio::test]
+async fn a_payload_of_too_many_packets_is_refused_as_a_whole_and_the_session_goes_on() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with("rate_limit = []\nsocketio.payload_packets = 40").await;
+    let poller = Poller::socketio(gate.address).await;
+    let events = |count| payload((0..count).map(|_| "42[\"silence\"]".to_owned()));
+
+    let refused = poller.post(events(41)).await;
+    let empty = poller.post(SEPARATOR.to_string().repeat(500)).await;
+
+    let message = "The payload has more than 40 packets";
+    assert_eq!((refused.status, refused.json()), (413, json!({ "code": "payload_packets", "message": message })));
+    assert_eq!(empty.status, 413);
+    gate.counts(2.0, "tidegate_refused_total", &[("stage", "session"), ("reason", "payload_packets")]).await;
+    poller.echoes().await;
+    assert_eq!(service.received("silence").await, 0);
+    poller.send(&events(40)).await;
+    poller.echoes().await;
+    assert_eq!(service.received("silence").await, 40);
+
+    // As delivered a thousand are taken, and no more.
+    let gate = Gate::before(&service).with("rate_limit = []").await;
+    let poller = Poller::socketio(gate.address).await;
+    assert_eq!(poller.post(events(1001)).await.status, 413);
+    poller.send(&events(1000)).await;
+    poller.echoes().await;
+    assert_eq!(service.received("silence").await, 1040);
+}
+
+#[tokio::test]
 async fn a_client_hears_that_its_payload_is_far_too_large() {
     let service = Service::start().await;
     let gate = Gate::before(&service).await;

@@ -19,12 +19,15 @@ use crate::{
     },
     policy::requests::Place,
     relay::{request::SessionRequest, responder::Responder},
-    wire::engineio::{error::EngineError, id::Sid},
+    wire::engineio::{error::EngineError, id::Sid, payload},
 };
 
 /// How many bytes beyond `maxPayload` are read and discarded. A client that still sends when the connection closes sees
 /// a reset instead of the answer.
 const DISCARDED_MAX: u64 = 8_000_000;
+
+/// Why a payload of too many packets is refused.
+const TOO_MANY: &str = "payload_packets";
 
 /// A session's answer, or an error where the session has ended.
 type Answered<T> = Result<Result<T, EngineError>, RecvError>;
@@ -53,6 +56,10 @@ pub(super) async fn post(
         Err(answer) => return answer,
     };
     drop(place);
+    if payload::packets(&body) > rules.payload_packets {
+        edge.worker.tally.refused("session", TOO_MANY);
+        return too_many(rules.payload_packets);
+    }
     let (responder, answered) = Responder::awaited();
     deliver(edge, sid, from, SessionRequest::Payload(body, responder));
     match flat(answered.await) {
@@ -121,6 +128,11 @@ async fn read(request: EngineRequest, max: u64) -> Result<Bytes, Response<Body>>
         }
     }
     if received > max { Err(too_big(max)) } else { Ok(payload.freeze()) }
+}
+
+fn too_many(max: usize) -> Response<Body> {
+    let message = format!("The payload has more than {max} packets");
+    reply::json(StatusCode::PAYLOAD_TOO_LARGE, TOO_MANY, message)
 }
 
 fn too_big(max: u64) -> Response<Body> {

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     relay::{batch::Batch, inflow::Found, leg::websocket::WebSocketLeg, scratch::Scratch, stream::ClientStream},
-    session::message::Fate,
+    session::{control_rate::ControlRate, message::Fate},
     wire::websocket::frame::OpCode,
 };
 
@@ -24,6 +24,7 @@ pub struct Probe {
     leg: WebSocketLeg<ClientStream>,
     until: Instant,
     stage: Probed,
+    pongs: ControlRate,
 }
 
 /// The stage of a probe.
@@ -43,7 +44,7 @@ impl Probe {
     /// A new probe.
     #[must_use]
     pub fn new(leg: WebSocketLeg<ClientStream>, now: Instant) -> Self {
-        Self { leg, until: now + PATIENCE, stage: Probed::Awaited }
+        Self { leg, until: now + PATIENCE, stage: Probed::Awaited, pongs: ControlRate::new(now) }
     }
 
     /// The same on the reactor of this thread.
@@ -94,7 +95,7 @@ impl Probe {
         loop {
             let (header, len) = match self.leg.inflow.next(&mut batch, &mut scratch.peek) {
                 Ok(Some(Found::Head { header, len, complete: true })) if header.opcode == OpCode::Text => (header, len),
-                Ok(Some(Found::Control { opcode: OpCode::Pong, .. })) => continue,
+                Ok(Some(Found::Control { opcode: OpCode::Pong, .. })) if self.pongs.admits(now) => continue,
                 Ok(None) => return stage,
                 Ok(Some(_)) | Err(_) => return Probed::Failed,
             };

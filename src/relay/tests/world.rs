@@ -45,7 +45,9 @@ use crate::{
         Beginning, Session,
         engineio::Handshake,
         hold::{HoldRules, SessionTable},
+        join_rate::JoinLimit,
         rules::SessionRules,
+        table::SocketioTable,
     },
     wire::{
         engineio::{
@@ -324,6 +326,7 @@ pub(in crate::relay) fn worker(service: std::net::SocketAddr, messages: u32) -> 
         connect_timeout: Duration::from_secs(45),
         idle_timeout: None,
         hold: HoldRules::compile(&SessionTable::default()).unwrap(),
+        joins: JoinLimit::compile(&SocketioTable::default()).unwrap(),
         json: JsonBounds::new(JsonReading::Structure, 64).unwrap(),
     };
     let url = format!("http://{service}");

@@ -25,6 +25,7 @@ use crate::{
         engineio::Handshake,
         event::Event,
         hold::HoldRules,
+        join_rate::JoinLimit,
         message::{Fate, Message, Note, Side},
         now::Now,
         plain::PlainRules,
@@ -88,6 +89,7 @@ fn rules(change: impl FnOnce(&mut Config)) -> Arc<SessionRules> {
         connect_timeout: config.socketio.connect_timeout.0,
         idle_timeout: None,
         hold: HoldRules::compile(&config.session).unwrap(),
+        joins: JoinLimit::compile(&config.socketio).unwrap(),
         json: JsonBounds::new(config.socketio.json, config.socketio.json_depth).unwrap(),
     })
 }

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 use thiserror::Error;
 
 /// The byte between two packets: the record separator of ASCII.
@@ -64,6 +64,12 @@ impl Iterator for PayloadReader {
             _ => PayloadPacket::Text(packet),
         })
     }
+}
+
+/// How many packets a body has.
+#[must_use]
+pub fn packets(body: &[u8]) -> usize {
+    memchr_iter(SEPARATOR, body).count() + 1
 }
 
 /// How many bytes this base64 encodes.
@@ -228,6 +234,9 @@ mod tests {
         assert_eq!(read(b""), [text("")]);
         assert_eq!(read(b"3\x1e"), [text("3"), text("")]);
         assert_eq!(read(b"\x1eb"), [text(""), binary("")]);
+        for body in [&body[..], b"", b"3\x1e", b"\x1eb"] {
+            assert_eq!(packets(body), read(body).len());
+        }
     }
 
     /// What this base64 stands for, decoded into rooms of these sizes in turn.
