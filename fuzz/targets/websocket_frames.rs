@@ -11,12 +11,12 @@ use libfuzzer_sys::fuzz_target;
 use tidegate::{
     relay::{
         batch::Batch,
-        inflow::{Found, Inflow},
+        inflow::{BrokenRule, Found, Inflow},
     },
     session::message::Fate,
     wire::{
         socketio::packet::PEEK_BYTES,
-        websocket::frame::{FrameError, HEADER_BYTES_MAX, OpCode, Sender},
+        websocket::frame::{HEADER_BYTES_MAX, OpCode, Sender},
     },
 };
 use tidegate_fuzz::Input;
@@ -67,7 +67,7 @@ struct Reading {
     /// The bytes that pass.
     kept: Vec<u8>,
     between_frames: bool,
-    refused: Option<FrameError>,
+    refused: Option<BrokenRule>,
 }
 
 fn read<'a>(mut inflow: Inflow, fate: Fate, pieces: impl Iterator<Item = &'a [u8]>) -> Reading {
@@ -89,7 +89,7 @@ fn read<'a>(mut inflow: Inflow, fate: Fate, pieces: impl Iterator<Item = &'a [u8
 }
 
 impl Reading {
-    fn take(&mut self, inflow: &mut Inflow, fate: Fate, batch: &mut Batch<'_>) -> Result<(), FrameError> {
+    fn take(&mut self, inflow: &mut Inflow, fate: Fate, batch: &mut Batch<'_>) -> Result<(), BrokenRule> {
         let mut peek = [0; PEEK_BYTES];
         while let Some(found) = inflow.next(batch, &mut peek)? {
             match found {
