@@ -258,10 +258,8 @@ impl Driver {
                     let (fate, len) = (self.ledger.judged(from, &message, turn.session, turn.now), payload.len());
                     match fate {
                         Fate::Wait(_) => inflow.put_back_message(opcode, payload, batch),
-                        Fate::Pass | Fate::PassJson(_) => {
-                            self.send_message(from.other(), opcode, &payload, batch, turn);
-                        }
-                        Fate::Drop | Fate::Gather | Fate::HandOver => {}
+                        fate if fate.passes() => self.send_message(from.other(), opcode, &payload, batch, turn),
+                        _ => {}
                     }
                     (fate, len as u64)
                 }

@@ -27,7 +27,8 @@ fn is_json(text: &str) -> bool {
 #[test]
 fn texts_and_what_each_reading_says_of_them() {
     use JsonFault::{Grammar, Structure};
-    let rows: &[(&str, Result<(), JsonFault>, Result<(), JsonFault>)] = &[
+    type Checked = Result<(), JsonFault>;
+    let rows: &[(&str, Checked, Checked)] = &[
         (r#"["say"]"#, Ok(()), Ok(())),
         ("[]", Ok(()), Ok(())),
         ("{}", Ok(()), Ok(())),

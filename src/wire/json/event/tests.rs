@@ -22,6 +22,8 @@ fn plain(named: Result<NamedEvent<'_>, Unreadable>) -> Result<Option<String>, Un
     })
 }
 
+type Named = Result<Option<&'static str>, Unreadable>;
+
 const UNCLEAR: &str = "(unclear)";
 
 #[test]
@@ -29,7 +31,7 @@ fn messages_and_what_they_name() {
     use Unreadable::{NotJson, Repeated};
     let unclear = Ok(Some(UNCLEAR));
     // (message, as text, as binary)
-    let rows: &[(&str, Result<Option<&str>, Unreadable>, Result<Option<&str>, Unreadable>)] = &[
+    let rows: &[(&str, Named, Named)] = &[
         (r#"{"type":"chat"}"#, Ok(Some("chat")), Ok(Some("chat"))),
         ("\r\n\t {\"a\":[{}], \"type\" : \"chat\"} \n", Ok(Some("chat")), Ok(Some("chat"))),
         (r#"{"ty\u0070e":"ch\u0061t"}"#, Ok(Some("chat")), Ok(Some("chat"))),
@@ -72,7 +74,7 @@ fn messages_and_what_they_name() {
         ("[info] hello", Ok(None), unclear),
     ];
     for (message, as_text, as_binary) in rows {
-        let owned = |named: &Result<Option<&str>, Unreadable>| named.map(|name| name.map(str::to_owned));
+        let owned = |named: &Named| named.map(|name| name.map(str::to_owned));
         assert_eq!(text(message), owned(as_text), "{message:?}");
         assert_eq!(binary(message), owned(as_binary), "{message:?} in binary");
     }
@@ -117,7 +119,7 @@ fn bytes_of_another_encoding_may_mean_anything() {
     let chat = r#"{"type":"chat"}"#;
     let utf16: Vec<u8> = chat.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let utf32: Vec<u8> = chat.chars().flat_map(|char| u32::from(char).to_be_bytes()).collect();
-    let audio: Vec<u8> = (0..4000_u32).map(|at| (at * 7919 >> 3) as u8).collect();
+    let audio: Vec<u8> = (0..4000_u32).map(|at| ((at * 7919) >> 3) as u8).collect();
     for bytes in [utf16, utf32, audio, b"{\"ty\xffpe\":\"chat\"}".to_vec(), b"{\"type\":\"ch\xffat\"}".to_vec(), vec![]]
     {
         assert_eq!(binary(&bytes), Ok(Some(UNCLEAR.to_owned())), "{bytes:?}");
