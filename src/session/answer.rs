@@ -39,7 +39,9 @@ pub const fn to_client(ended: Ended, reason: &str) -> Close<'_> {
         Ended::ClientPacket(rule) => Close::new(CloseCode::POLICY, rule),
         Ended::Refused(refusal) => Close::new(refusal_code(refusal), refusal.code),
         Ended::TokenExpired => Close::new(CloseCode::POLICY, "token expired"),
-        Ended::PingTimeout | Ended::ConnectTimeout | Ended::IdleTimeout => Close::new(CloseCode::POLICY, ended.cause()),
+        Ended::PingTimeout | Ended::ConnectTimeout | Ended::IdleTimeout | Ended::ServiceObjected => {
+            Close::new(CloseCode::POLICY, ended.cause())
+        }
         Ended::SlowReader | Ended::QueueFull => Close::new(CloseCode::TRY_AGAIN, ended.cause()),
         Ended::ServiceLost
         | Ended::ServiceUnreachable

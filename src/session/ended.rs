@@ -54,6 +54,8 @@ pub enum Ended {
     ServiceUnreachable,
     /// The service answered the handshake and refused this client.
     ServiceRefused,
+    /// The service closes the connection for what this client sends, and no other.
+    ServiceObjected,
     /// The service that is back has chosen another subprotocol than before.
     ServiceChanged,
     /// The service broke a rule of WebSocket (RFC 6455).
@@ -109,6 +111,7 @@ impl Ended {
             Self::ServiceLost => "service_lost",
             Self::ServiceUnreachable => "service_unreachable",
             Self::ServiceRefused => "service_refused",
+            Self::ServiceObjected => "service_objected",
             Self::ServiceChanged => "service_changed",
             Self::ServiceSlow => "service_slow",
             Self::QueueFull => "queue_full",
@@ -173,7 +176,8 @@ impl Ended {
             | Self::PingTimeout
             | Self::ConnectTimeout
             | Self::IdleTimeout
-            | Self::SlowReader => Fault::Client,
+            | Self::SlowReader
+            | Self::ServiceObjected => Fault::Client,
             Self::ServiceClosed(_)
             | Self::ServiceLost
             | Self::ServiceUnreachable

@@ -292,6 +292,20 @@ fn an_outage_ends_the_session_with_its_first_cause_however_often_the_service_ope
 }
 
 #[test]
+fn a_held_client_is_let_go_of_when_the_service_objects_to_it() {
+    let mut held = flowing(|_| ());
+    held.client(r#"421["asks"]"#);
+    assert!(held.loses(Ended::ServiceLost));
+    assert_eq!(held.client_got(), [format!("431[{RESTARTED}]")]);
+    held.client(r#"42["waits"]"#);
+    held.passes(Duration::ZERO);
+    assert_eq!(held.done(), [Action::Dial { again: true }]);
+    held.event(Event::Lost(Ended::ServiceObjected));
+    assert_eq!(held.ended(), Some(Ended::ServiceObjected));
+    assert_eq!(held.session.abandon(), 1, "what waits reaches nobody");
+}
+
+#[test]
 fn a_client_without_a_namespace_or_a_hold_time_is_not_held() {
     let mut held = flowing(|_| ());
     held.service("41");
