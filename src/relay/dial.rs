@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::Instant,
 };
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use zeroize::Zeroizing;
@@ -216,6 +217,8 @@ pub enum DialError {
         address: String,
         /// `upstream.connect_timeout`.
         within: Duration,
+        /// Whether there was a connection.
+        connected: bool,
     },
     /// The connection broke, or the service does not answer in HTTP.
     #[error("the service did not answer the handshake: {0}")]
@@ -233,6 +236,16 @@ impl DialError {
             Self::Answer(AnswerError::Status(status)) => !status.is_server_error(),
             Self::Answer(_) => true,
             Self::Connect { .. } | Self::Tls { .. } | Self::Timeout { .. } | Self::Http(_) => false,
+        }
+    }
+
+    /// Whether the service had accepted the connection: what failed then may concern this client's handshake alone.
+    #[must_use]
+    pub const fn was_connected(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Tls { .. } => false,
+            Self::Timeout { connected, .. } => *connected,
+            Self::Http(_) | Self::Answer(_) => true,
         }
     }
 }
@@ -297,7 +310,7 @@ impl Dialler {
     /// Connects, within `upstream.connect_timeout`.
     pub fn connect(&self) -> impl Future<Output = Result<ServiceStream, DialError>> + Send + use<> {
         let dialler = self.clone();
-        async move { dialler.in_time(dialler.stream()).await }
+        async move { dialler.by(Instant::now() + dialler.connect_timeout, false, dialler.stream()).await }
     }
 
     /// Connects and upgrades, within `upstream.connect_timeout`. The service gets `request`, and the headers of the
@@ -311,13 +324,22 @@ impl Dialler {
         let key = generate_key();
         let head = request.head(&self.authority, &key, claims);
         let protocols = request.protocols.clone();
-        async move { dialler.in_time(dialler.upgrade(&head, &key, &protocols)).await }
+        async move {
+            let until = Instant::now() + dialler.connect_timeout;
+            let stream = dialler.by(until, false, dialler.stream()).await?;
+            dialler.by(until, true, upgrade(stream, &head, &key, &protocols)).await
+        }
     }
 
-    async fn in_time<T>(&self, dial: impl Future<Output = Result<T, DialError>>) -> Result<T, DialError> {
+    async fn by<T>(
+        &self,
+        until: Instant,
+        connected: bool,
+        dial: impl Future<Output = Result<T, DialError>>,
+    ) -> Result<T, DialError> {
         let within = self.connect_timeout;
-        let timeout = || DialError::Timeout { address: self.address.to_string(), within };
-        tokio::time::timeout(within, dial).await.unwrap_or_else(|_| Err(timeout()))
+        let timeout = || DialError::Timeout { address: self.address.to_string(), within, connected };
+        tokio::time::timeout_at(until, dial).await.unwrap_or_else(|_| Err(timeout()))
     }
 
     async fn stream(&self) -> Result<ServiceStream, DialError> {
@@ -333,24 +355,23 @@ impl Dialler {
             },
         }
     }
+}
 
-    async fn upgrade(&self, head: &[u8], key: &str, protocols: &[String]) -> Result<Dialled, DialError> {
-        let mut io = self.stream().await?;
-        io.write_all(head).await?;
-        io.flush().await?;
-        let mut read = BytesMut::with_capacity(ANSWER_BYTES);
-        let mut interim = 0;
-        let (status, headers) = loop {
-            if io.read_buf(&mut read).await? == 0 {
-                return Err(broken(io::ErrorKind::UnexpectedEof, "connection closed before message completed").into());
-            }
-            if let Some(answer) = take_answer(&mut read, &mut interim)? {
-                break answer;
-            }
-        };
-        let protocol = handshake::check_answer(key, protocols, status, &headers)?;
-        Ok(Dialled { io, read_ahead: read.freeze(), protocol })
-    }
+async fn upgrade(mut io: ServiceStream, head: &[u8], key: &str, protocols: &[String]) -> Result<Dialled, DialError> {
+    io.write_all(head).await?;
+    io.flush().await?;
+    let mut read = BytesMut::with_capacity(ANSWER_BYTES);
+    let mut interim = 0;
+    let (status, headers) = loop {
+        if io.read_buf(&mut read).await? == 0 {
+            return Err(broken(io::ErrorKind::UnexpectedEof, "connection closed before message completed").into());
+        }
+        if let Some(answer) = take_answer(&mut read, &mut interim)? {
+            break answer;
+        }
+    };
+    let protocol = handshake::check_answer(key, protocols, status, &headers)?;
+    Ok(Dialled { io, read_ahead: read.freeze(), protocol })
 }
 
 /// Takes the head of the answer, and `interim` ones before it (RFC 9110 §15.2), from what was read. `None` while it is
