@@ -60,6 +60,7 @@
 //!   * `leg`: WebSocket, long-polling, and the upgrade from one to the other.
 //!   * `client_leg`, `service_leg`: the two legs of a session.
 //!   * `dial`, `reconnect_pacer`: connections to the service, and how fast they are made again.
+//!   * `service_state`: whether the service is away, or objects to one client.
 //!   * `rules`: the rules of sessions, with their I/O.
 //!   * `responder`, `request`, `registry`: what comes to a session beside its frames, and how it finds the worker.
 //!   * `directory`, `cell`, `worker`: the sessions of one thread.

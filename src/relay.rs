@@ -20,6 +20,7 @@ pub mod rules;
 pub mod scratch;
 pub mod service_leg;
 pub mod service_side;
+pub mod service_state;
 pub mod stream;
 pub mod worker;
 

@@ -245,14 +245,20 @@ pub fn dial_failed(why: &dyn fmt::Display) {
     repeated_warning("dial", why);
 }
 
-/// A line when open sessions lose the service.
-pub fn service_gone(cause: &str) {
-    warn!(cause, "the service is away; its clients stay connected for session.hold");
+/// A line when the service does not answer any more.
+pub fn service_gone() {
+    repeated_warning("service", &"the service is away; clients that had it stay connected for session.hold");
 }
 
 /// A line when the service is connected again.
 pub fn service_back(away: Duration) {
     info!(away_seconds = away.as_secs_f64(), "the service is back");
+}
+
+/// A line for a client that is closed for what it sends to the service. Limited like a refused handshake.
+pub fn service_objected(peer: IpAddr) {
+    let why = "the service closes the connection after packets of this client, and no other: it is not held";
+    repeated_warning("objection", &format_args!("{peer}: {why}"));
 }
 
 /// A line for a failed `accept`. Limited like a refused handshake.

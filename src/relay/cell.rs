@@ -30,6 +30,8 @@ pub struct SessionCell {
     pub deadline: Cell<Instant>,
     /// Since when it has been without the service that it had.
     pub service_down_since: Cell<Option<Instant>>,
+    /// Since when it has the service, and reads what that sends. `None`: it has not, or would not notice that it lost it.
+    pub flows_since: Cell<Option<Instant>>,
     /// Packets and bytes that wait for the service.
     pub queued: Cell<(usize, usize)>,
     /// What the client shows to come back.
@@ -72,6 +74,7 @@ impl SessionCell {
             refused: Cell::default(),
             deadline: Cell::new(opened),
             service_down_since: Cell::default(),
+            flows_since: Cell::default(),
             queued: Cell::default(),
             pid: pid.map(Box::new),
             sid: Cell::new(sid),

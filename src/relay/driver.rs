@@ -18,7 +18,6 @@ use std::{
 use tokio::task::yield_now;
 
 use crate::{
-    observe::journal,
     policy::sid_owner::SidOwner,
     relay::{
         batch::Batch,
@@ -29,7 +28,6 @@ use crate::{
         ledger::{Ledger, Volume},
         rules::RelayRules,
         scratch::Scratch,
-        service_leg::ServiceLeg,
         service_side::ServiceSide,
         worker::Worker,
     },
@@ -92,8 +90,9 @@ impl Driver {
         session: Session,
         owner: Option<SidOwner>,
         client: ClientSide,
-        service: ServiceSide,
+        mut service: ServiceSide,
     ) {
+        service.begin(worker);
         let cell = worker.open(session, client.leg.transport(), owner);
         let ledger = Ledger::new(Rc::clone(worker), Rc::clone(&cell));
         let (worker, rules) = (Rc::clone(worker), worker.rules());
@@ -329,7 +328,7 @@ impl Driver {
         let now = turn.now.instant;
         let sent = match to {
             Side::Client => self.client.leg.send(batch.kept(), now, turn.cx),
-            Side::Service => self.service.leg.send(batch.kept(), now, turn.cx),
+            Side::Service => self.service.send(batch.kept(), now, turn.cx),
         };
         batch.sent();
         if sent.is_err() {
@@ -350,7 +349,7 @@ impl Driver {
         match to {
             Side::Client => self.client.leg.say(opcode, payload, turn.now.instant),
             Side::Service => {
-                if self.service.leg.send_message(opcode, payload, turn.now.instant, turn.cx).is_err() {
+                if self.service.send_message(opcode, payload, turn.now.instant, turn.cx).is_err() {
                     self.lost(Ended::ServiceLost, turn);
                 }
             }
@@ -389,14 +388,7 @@ impl Driver {
             Action::Ask(ticket, question) => self.ask(ticket, question),
             Action::Opened => self.ledger.session_opened(turn.session.view(), self.client.leg.transport()),
             Action::Detach(Side::Client, why) => self.detach_client(why, turn),
-            Action::Detach(Side::Service, why) => {
-                if matches!(self.service.detach(), ServiceLeg::Open(_)) {
-                    self.worker.tally.upstream_open(-1);
-                }
-                if self.worker.pacer.lost(now) {
-                    journal::service_gone(why.cause());
-                }
-            }
+            Action::Detach(Side::Service, why) => self.detach_service(why, turn),
             Action::HandOver(returning) => self.hand_over(*returning),
         }
     }
@@ -404,9 +396,9 @@ impl Driver {
     /// Sends a packet of the client. Where the connection breaks before all of it is taken, no service has got it, and the
     /// next one shall.
     fn send_packet(&mut self, packet: Box<WholePacket>, turn: &mut Turn<'_, '_>) {
-        let (leg, now) = (&mut self.service.leg, turn.now.instant);
+        let (service, now) = (&mut self.service, turn.now.instant);
         let mut frames = packet.frames();
-        if frames.try_for_each(|(opcode, payload)| leg.send_message(opcode, payload, now, turn.cx)).is_err() {
+        if frames.try_for_each(|(opcode, payload)| service.send_message(opcode, payload, now, turn.cx)).is_err() {
             drop(frames);
             turn.session.event(Event::Unsent(packet), turn.now);
             self.lost(Ended::ServiceLost, turn);

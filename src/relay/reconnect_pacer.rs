@@ -1,4 +1,7 @@
 //! How fast sessions dial a service again after an outage: one first, then so many a second, of the whole node.
+//!
+//! A session that has never dialled does not wait for others: only while no connection can be made at all it waits as they
+//! do, and then for its own kind alone.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -16,103 +19,135 @@ const EARLY: Duration = Duration::from_millis(100);
 /// The session that dials first is waited for no longer than this.
 const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whether the service is down, as far as any session knows, and which session may dial it next. Asked at dials only.
+/// Whether the service is away, as far as dials tell, and which session may dial it next. Asked at dials only.
 #[derive(Debug, Default)]
 pub struct ReconnectPacer(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Since when the service is down. `None`: it is up.
-    down_since: Option<Instant>,
+    /// Since when the service is away, so that sessions that had it wait for a probe. `None`: it is there.
+    away_since: Option<Instant>,
+    /// No connection could be made, so that new sessions wait for the probe too.
+    unreachable: bool,
+    /// It was told that the service is away.
+    told: bool,
     /// When a session began to probe the service. `None`: no probe is under way.
     probe: Option<Instant>,
     /// How often a probe has failed, and until when there is no other.
     failures: u32,
     quiet_until: Option<Instant>,
-    /// When the next ticket is free.
+    /// For how long the service has been away so far. A ticket is a moment on a clock that stands still meanwhile, so an
+    /// outage takes nobody's place.
+    stood_still: Duration,
+    again: Lane,
+    first: Lane,
+}
+
+/// One queue. Sessions that dial for the first time do not wait behind those that dial again.
+#[derive(Debug, Default)]
+struct Lane {
+    /// When the next ticket is free, on the clock of the tickets.
     next: Option<Instant>,
     /// When the next session may dial. Later than the tickets say if their holders were late: they do not dial all at
     /// once.
     turn: Option<Instant>,
-    /// Counts the outages: a ticket from before the last one is void.
-    outages: u64,
 }
 
-/// A turn to dial after the current outage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PaceTicket(u64);
+/// A place among the sessions that wait to dial. It stays good through further outages.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct PaceTicket {
+    /// The turn, on the clock that stands still while the service is away. `None`: there is none yet.
+    turn: Option<Instant>,
+}
 
 /// Whether a session may dial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DialTurn {
     /// Now.
     Now,
+    /// Now, and others wait for what comes of it.
+    Probe,
     /// At that time, with this ticket.
     At(Instant, PaceTicket),
-    /// Another session probes first; ask again.
+    /// Another session probes first; ask again, with the same ticket or an empty one.
     Later,
 }
 
 impl ReconnectPacer {
-    /// Whether a session may dial now. `first`: it has never dialled before, so it passes while no session waits for a
-    /// turn.
+    /// Whether a session may dial now. `first`: it has never dialled before. `ticket`: what it was given when it asked
+    /// before.
     pub fn ask(&self, first: bool, ticket: Option<PaceTicket>, per_second: u32, now: Instant) -> DialTurn {
         let mut state = self.state();
-        if state.down_since.is_some() {
+        if state.away_since.is_some() && (!first || state.unreachable) {
             let is_probing = state.probe.is_some_and(|at| now < at + PROBE_PATIENCE);
             if is_probing || state.quiet_until.is_some_and(|until| now < until) {
                 return DialTurn::Later;
             }
             state.probe = Some(now);
+            return DialTurn::Probe;
+        }
+        if first && ticket.is_none() {
             return DialTurn::Now;
         }
-        let free_at = state.next.map_or(now, |next| next.max(now));
         let apart = Duration::from_secs(1) / per_second.max(1);
-        let ticket = ticket.filter(|ticket| *ticket == PaceTicket(state.outages));
-        if ticket.is_none() {
-            if first && free_at == now {
-                return DialTurn::Now;
+        let stood_still = state.stood_still;
+        let ticking = now.checked_sub(stood_still).unwrap_or(now);
+        let lane = if first { &mut state.first } else { &mut state.again };
+        let (turn, is_due) = match ticket.and_then(|ticket| ticket.turn) {
+            Some(turn) => (turn, turn <= ticking + EARLY),
+            None => {
+                let turn = lane.next.map_or(ticking, |next| next.max(ticking));
+                lane.next = Some(turn + apart);
+                (turn, turn == ticking)
             }
-            state.next = Some(free_at + apart);
-            if free_at > now {
-                return DialTurn::At(free_at, PaceTicket(state.outages));
-            }
+        };
+        let ticket = PaceTicket { turn: Some(turn) };
+        if !is_due {
+            return DialTurn::At(turn + stood_still, ticket);
         }
-        let turn = state.turn.map_or(now, |turn| turn.max(now));
-        if turn > now + EARLY {
-            return DialTurn::At(turn - EARLY, PaceTicket(state.outages));
+        let free_at = lane.turn.map_or(now, |turn| turn.max(now));
+        if free_at > now + EARLY {
+            return DialTurn::At(free_at - EARLY, ticket);
         }
-        state.turn = Some(turn + apart);
+        lane.turn = Some(free_at + apart);
         DialTurn::Now
     }
 
-    /// A session has lost the service, or did not reach it. True: the service was up until now.
-    pub fn lost(&self, now: Instant) -> bool {
+    /// No session has the service any more: those that had it wait for a probe.
+    pub fn lost_by_all(&self, now: Instant) {
+        self.state().away_since.get_or_insert(now);
+    }
+
+    /// A dial has failed. `probed`: it was the probe. `unreachable`: there was no connection. `away`: that says that the
+    /// service is away. True: it is away since now, as far as anybody was told.
+    pub fn failed(&self, probed: bool, unreachable: bool, away: bool, now: Instant) -> bool {
         let mut state = self.state();
-        if state.probe.take().is_some() {
+        if probed {
+            state.probe = None;
             state.quiet_until = Some(now + backoff(state.failures, 0.5));
             state.failures = state.failures.saturating_add(1);
         }
-        let is_new = state.down_since.is_none();
-        if is_new {
-            state.down_since = Some(now);
-            state.outages += 1;
+        state.unreachable = unreachable;
+        if !away {
+            return false;
         }
-        is_new
+        state.away_since.get_or_insert(now);
+        !std::mem::replace(&mut state.told, true)
     }
 
-    /// A session has ended while it dialled. If it was the probe, another session may probe.
+    /// The session that probes has ended while it dialled, so another session may.
     pub fn found_nothing(&self) {
         self.state().probe = None;
     }
 
-    /// A session has reached the service. The length of the outage; `None` if there was none.
+    /// A session has reached the service. The length of the outage; `None` if nobody was told of one.
     pub fn reached(&self, now: Instant) -> Option<Duration> {
         let mut state = self.state();
-        (state.probe, state.failures, state.quiet_until) = (None, 0, None);
-        let down_since = state.down_since.take()?;
-        (state.next, state.turn) = (Some(now), Some(now));
-        Some(now.saturating_duration_since(down_since))
+        (state.probe, state.failures, state.quiet_until, state.unreachable) = (None, 0, None, false);
+        let away = now.saturating_duration_since(state.away_since.take()?);
+        state.stood_still += away;
+        (state.again.turn, state.first.turn) = (Some(now), Some(now));
+        std::mem::take(&mut state.told).then_some(away)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -130,25 +165,34 @@ pub fn look_again(spread: f64) -> Duration {
 mod tests {
     use super::*;
 
+    fn refused(pacer: &ReconnectPacer, probed: bool, now: Instant) -> bool {
+        pacer.failed(probed, true, true, now)
+    }
+
     #[test]
-    fn while_the_service_is_up_a_first_dial_does_not_wait() {
+    fn while_the_service_is_there_a_first_dial_does_not_wait() {
         let (pacer, now) = (ReconnectPacer::default(), Instant::now());
         assert!((0..1000).all(|_| pacer.ask(true, None, 1, now) == DialTurn::Now));
+        // A thousand dial again, one a second.
+        assert!((0..1000).any(|_| pacer.ask(false, None, 1, now) != DialTurn::Now));
+        assert!((0..1000).all(|_| pacer.ask(true, None, 1, now) == DialTurn::Now), "others are in no queue before it");
+        pacer.lost_by_all(now);
+        assert!((0..1000).all(|_| pacer.ask(true, None, 1, now) == DialTurn::Now), "nor does it wait for a probe");
     }
 
     #[test]
     fn one_session_probes_first_and_then_the_others_dial_at_the_configured_rate() {
         let (pacer, start) = (ReconnectPacer::default(), Instant::now());
-        assert!(pacer.lost(start), "a new outage");
-        assert!(!pacer.lost(start), "the same outage");
-        assert_eq!(pacer.ask(false, None, 10, start), DialTurn::Now);
+        pacer.lost_by_all(start);
+        assert_eq!(pacer.ask(false, None, 10, start), DialTurn::Probe);
         assert_eq!(pacer.ask(false, None, 10, start), DialTurn::Later);
+        assert!(refused(&pacer, true, start), "a new outage");
+        assert!(!refused(&pacer, false, start), "the same outage");
         assert_eq!(pacer.ask(true, None, 10, start), DialTurn::Later, "new sessions wait too");
-        pacer.lost(start);
         assert_eq!(pacer.ask(false, None, 10, start), DialTurn::Later, "not at once again");
         assert_eq!(
             pacer.ask(false, None, 10, start + Duration::from_millis(100)),
-            DialTurn::Now,
+            DialTurn::Probe,
             "another session probes"
         );
         let back = start + Duration::from_secs(2);
@@ -159,20 +203,63 @@ mod tests {
         let tickets: Vec<_> = (0..20).map(|_| pacer.ask(false, None, 10, back)).collect();
         let Some(&DialTurn::At(last, ticket)) = tickets.last() else { panic!("{tickets:?}") };
         assert_eq!(last, back + Duration::from_secs(2), "20 more at 10 a second");
+        assert_eq!(pacer.ask(true, None, 10, back), DialTurn::Now, "a new session does not wait behind them");
         assert_eq!(pacer.ask(false, Some(ticket), 10, last), DialTurn::Now, "a session with a ticket needs no other");
-        pacer.lost(last);
-        pacer.reached(last);
-        assert_ne!(
-            pacer.ask(false, None, 1, last),
-            pacer.ask(false, Some(ticket), 1, last),
-            "the ticket is of an earlier outage"
-        );
+    }
+
+    #[test]
+    fn a_place_among_those_that_wait_outlives_a_second_outage() {
+        let (pacer, start) = (ReconnectPacer::default(), Instant::now());
+        let turns: Vec<_> = (0..50).map(|_| pacer.ask(false, None, 10, start)).collect();
+        let DialTurn::At(_, ticket) = turns[20] else { panic!("{turns:?}") };
+        let DialTurn::At(_, far) = turns[40] else { panic!("{turns:?}") };
+        let again = start + Duration::from_secs(1);
+        refused(&pacer, false, again);
+        assert_eq!(pacer.ask(false, Some(ticket), 10, again), DialTurn::Probe);
+        assert_eq!(pacer.ask(false, Some(far), 10, again), DialTurn::Later);
+        let back = again + Duration::from_secs(7);
+        pacer.reached(back);
+        let DialTurn::At(turn, kept) = pacer.ask(false, Some(ticket), 10, back) else { panic!("too early") };
+        assert_eq!((turn, kept), (start + Duration::from_secs(2 + 7), ticket), "it has lost the outage alone");
+        let DialTurn::At(turn, _) = pacer.ask(false, None, 10, back) else { panic!("not behind the others") };
+        assert_eq!(turn, start + Duration::from_secs(5 + 7), "who comes now is behind all of them");
+        assert_eq!(pacer.ask(false, Some(far), 10, start + Duration::from_secs(4 + 7)), DialTurn::Now);
+    }
+
+    #[test]
+    fn new_sessions_that_had_to_wait_have_a_queue_of_their_own() {
+        let (pacer, start) = (ReconnectPacer::default(), Instant::now());
+        refused(&pacer, false, start);
+        assert_eq!(pacer.ask(false, None, 10, start), DialTurn::Probe);
+        assert_eq!(pacer.ask(true, None, 10, start), DialTurn::Later);
+        pacer.reached(start);
+        for _ in 0..1000 {
+            pacer.ask(false, None, 10, start);
+        }
+        let waited = Some(PaceTicket::default());
+        assert_eq!(pacer.ask(true, waited, 10, start), DialTurn::Now);
+        let DialTurn::At(turn, _) = pacer.ask(true, waited, 10, start) else { panic!("all at once") };
+        assert_eq!(turn, start + Duration::from_millis(100));
+    }
+
+    #[test]
+    fn a_handshake_that_fails_over_a_connection_stops_no_new_session() {
+        let (pacer, start) = (ReconnectPacer::default(), Instant::now());
+        assert!(!pacer.failed(false, false, false, start));
+        assert_eq!(pacer.ask(false, None, 10, start), DialTurn::Now, "the service is there for others");
+        assert!(pacer.failed(false, false, true, start), "nobody has it");
+        assert_eq!(pacer.ask(true, None, 10, start), DialTurn::Now);
+        refused(&pacer, false, start);
+        assert_eq!(pacer.ask(false, None, 10, start), DialTurn::Probe);
+        assert_eq!(pacer.ask(true, None, 10, start), DialTurn::Later);
+        pacer.failed(true, false, true, start);
+        assert_eq!(pacer.ask(true, None, 10, start), DialTurn::Now, "connections can be made again");
     }
 
     #[test]
     fn sessions_that_are_late_for_their_turns_do_not_dial_all_at_once() {
         let (pacer, back) = (ReconnectPacer::default(), Instant::now());
-        pacer.lost(back);
+        pacer.lost_by_all(back);
         pacer.reached(back);
         let at = |ms| back + Duration::from_millis(ms);
         // For a second no task runs, while a hundred turns pass; then all sessions are asked every ten milliseconds.
@@ -198,10 +285,10 @@ mod tests {
     #[test]
     fn a_probe_without_a_result_does_not_block_other_sessions() {
         let (pacer, start) = (ReconnectPacer::default(), Instant::now());
-        pacer.lost(start);
-        assert_eq!(pacer.ask(false, None, 1, start), DialTurn::Now);
-        assert_eq!(pacer.ask(false, None, 1, start + PROBE_PATIENCE), DialTurn::Now);
+        pacer.lost_by_all(start);
+        assert_eq!(pacer.ask(false, None, 1, start), DialTurn::Probe);
+        assert_eq!(pacer.ask(false, None, 1, start + PROBE_PATIENCE), DialTurn::Probe);
         pacer.found_nothing();
-        assert_eq!(pacer.ask(false, None, 1, start + PROBE_PATIENCE), DialTurn::Now, "its client has left");
+        assert_eq!(pacer.ask(false, None, 1, start + PROBE_PATIENCE), DialTurn::Probe, "its client has left");
     }
 }

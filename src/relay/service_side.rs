@@ -1,7 +1,7 @@
 //! The service of a session: the upstream leg, and the way to the service and back to it.
 
 use std::{
-    mem,
+    io, mem,
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
@@ -14,8 +14,11 @@ use crate::{
         reconnect_pacer::{self, DialTurn, PaceTicket},
         rules::RelayRules,
         service_leg::ServiceLeg,
+        service_state::{Loss, Occasion, PROVOKED_WITHIN, REPEATED_WITHIN, ServiceState, Verdict},
         worker::Worker,
     },
+    session::{ended::Ended, view::Reading},
+    wire::websocket::frame::OpCode,
 };
 
 /// The service's side of a session.
@@ -27,6 +30,34 @@ pub struct ServiceSide {
     request: Option<PackedRequest>,
     /// The session's place among those that go back to the service.
     place: Option<PaceTicket>,
+    /// Others wait for what comes of the dial under way.
+    probes: bool,
+    /// When the connection was made. `None`: there is none.
+    opened: Option<Instant>,
+    /// When something that the client said was last sent over it.
+    spoke: Option<Instant>,
+    /// `None` in sessions that have never lost the service.
+    lost: Option<Box<Lost>>,
+}
+
+/// The last loss of the service.
+#[derive(Debug)]
+struct Lost {
+    loss: Loss,
+    /// When the first of the losses was that it repeats.
+    first: Instant,
+    doubt: Doubt,
+}
+
+/// Whether a loss is an objection to what the client sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// It is not known yet.
+    Open,
+    /// It is, if the dial under way succeeds.
+    Dial,
+    /// It is not.
+    Settled,
 }
 
 /// When the service is dialled.
@@ -41,17 +72,31 @@ pub enum Dial {
         /// Whether the session has a turn then.
         reserved: bool,
     },
+    /// Never: the service does not want what the client sends.
+    Objected,
 }
 
 impl ServiceSide {
     /// A service that hears `request` when it is dialled.
     #[must_use]
     pub const fn new(leg: ServiceLeg, request: Option<PackedRequest>) -> Self {
-        Self { leg, request, place: None }
+        Self { leg, request, place: None, probes: false, opened: None, spoke: None, lost: None }
     }
 
-    /// Dials, or says when that may be: sessions that go back to a service do so at a pace. `again`: the service was
-    /// dialled before in this session.
+    /// The session begins. A leg that it begins with has been connected just now.
+    pub fn begin(&mut self, worker: &Worker) {
+        if matches!(self.leg, ServiceLeg::Open(_)) {
+            self.opened(worker, worker.clock.now().instant);
+        }
+    }
+
+    fn opened(&mut self, worker: &Worker, now: Instant) {
+        self.opened = Some(now);
+        worker.service.opened(worker.index(), now);
+    }
+
+    /// Dials, or says when that may be: sessions that go back to a service do so at a pace, once it is known that it has
+    /// not closed the connection for what the client sent. `again`: the service was dialled before in this session.
     pub fn dial(
         &mut self,
         again: bool,
@@ -62,12 +107,19 @@ impl ServiceSide {
     ) -> Dial {
         let hold = &rules.session.hold;
         // Where nothing is held, clients come back by themselves, at a pace of their own.
-        let turn = match hold.hold {
-            Some(_) => worker.pacer.ask(!again, self.place.take(), hold.pace, now),
-            None => DialTurn::Now,
+        let turn = if hold.hold.is_none() {
+            DialTurn::Now
+        } else {
+            match self.judge(&worker.service, now) {
+                Some(Verdict::Objection) => return Dial::Objected,
+                Some(Verdict::Undecided(at)) => return Dial::Later { at, reserved: false },
+                _ => worker.service.pacer().ask(!again, self.place, hold.pace, now),
+            }
         };
         match turn {
-            DialTurn::Now => {
+            DialTurn::Now | DialTurn::Probe => {
+                self.place = None;
+                self.probes = turn == DialTurn::Probe;
                 self.dial_now(identity, rules);
                 Dial::UnderWay
             }
@@ -75,8 +127,24 @@ impl ServiceSide {
                 self.place = Some(place);
                 Dial::Later { at, reserved: true }
             }
-            DialTurn::Later => Dial::Later { at: now + reconnect_pacer::look_again(rand::random()), reserved: false },
+            DialTurn::Later => {
+                self.place.get_or_insert_default();
+                Dial::Later { at: now + reconnect_pacer::look_again(rand::random()), reserved: false }
+            }
         }
+    }
+
+    /// What the last loss means, if that is not known yet.
+    fn judge(&mut self, state: &ServiceState, now: Instant) -> Option<Verdict> {
+        let lost = self.lost.as_mut().filter(|lost| lost.doubt != Doubt::Settled)?;
+        let verdict = state.judge(&lost.loss, now);
+        match verdict {
+            Verdict::Unconfirmed => lost.doubt = Doubt::Dial,
+            Verdict::Absence => (lost.doubt, lost.loss.repeats) = (Doubt::Settled, 0),
+            Verdict::Unexplained => lost.doubt = Doubt::Settled,
+            Verdict::Objection | Verdict::Undecided(_) => {}
+        }
+        Some(verdict)
     }
 
     fn dial_now(&mut self, identity: Option<&Identity>, rules: &RelayRules) {
@@ -85,7 +153,7 @@ impl ServiceSide {
         self.leg = ServiceLeg::Dialling(Box::pin(rules.dialler.dial(request, claims)));
     }
 
-    /// The outcome of a dial under way. The leg is absent until the connection is [put in its place](ServiceLeg::over).
+    /// The outcome of a dial under way. The leg is absent until the connection is [put in its place](Self::open).
     pub fn poll_dial(&mut self, cx: &mut Context<'_>) -> Poll<Result<Dialled, DialError>> {
         let outcome = self.leg.poll_dial(cx);
         if outcome.is_ready() {
@@ -94,8 +162,160 @@ impl ServiceSide {
         outcome
     }
 
+    /// The dial is over: whether others waited for it.
+    pub const fn stops_probing(&mut self) -> bool {
+        mem::replace(&mut self.probes, false)
+    }
+
+    /// The dial has succeeded. Whether that says that the service closed the connection before for what the client sent.
+    #[must_use]
+    pub fn is_objected(&self) -> bool {
+        self.lost.as_ref().is_some_and(|lost| lost.doubt == Doubt::Dial)
+    }
+
+    /// Goes on with a connection.
+    pub fn open(&mut self, dialled: Dialled, reading: Reading, worker: &Worker, now: Instant) {
+        self.leg = ServiceLeg::over(dialled, reading);
+        self.opened(worker, now);
+        match &mut self.lost {
+            // What it is asked first is what the client has asked for.
+            None => self.spoke = self.opened,
+            Some(lost) => lost.doubt = Doubt::Settled,
+        }
+    }
+
+    /// Since when the service has been connected.
+    #[must_use]
+    pub const fn flows_since(&self) -> Option<Instant> {
+        self.opened
+    }
+
+    /// Sends frames of the client, or parts of one that follow each other.
+    ///
+    /// # Errors
+    /// The socket's.
+    #[inline]
+    pub fn send(&mut self, bytes: &[u8], now: Instant, cx: &mut Context<'_>) -> io::Result<()> {
+        self.spoke = Some(now);
+        self.leg.send(bytes, now, cx)
+    }
+
+    /// Sends a message of the client as one frame.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn send_message(
+        &mut self,
+        opcode: OpCode,
+        payload: &[u8],
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> io::Result<()> {
+        self.spoke = Some(now);
+        self.leg.send_message(opcode, payload, now, cx)
+    }
+
     /// The connection is over. The leg as it was.
     pub fn detach(&mut self) -> ServiceLeg {
         mem::replace(&mut self.leg, ServiceLeg::Absent)
+    }
+
+    /// The session of this number has lost a connection, and goes on.
+    pub fn lost(&mut self, why: Ended, session: u64, worker: &Worker, now: Instant) {
+        let is_recent = |at: Option<Instant>| at.is_some_and(|at| now.saturating_duration_since(at) <= PROVOKED_WITHIN);
+        let (spoke, opened) = (is_recent(self.spoke.take()), self.opened.take());
+        let occasion = match why {
+            Ended::ServiceSlow => Occasion::None,
+            Ended::ServiceClosed(code) if code.comes_back() && spoke => Occasion::Unclear,
+            _ if spoke => Occasion::Packet,
+            _ if is_recent(opened) => Occasion::Unclear,
+            _ => Occasion::None,
+        };
+        let known = self.lost.as_ref().filter(|last| {
+            let is_near = now.saturating_duration_since(last.first) <= REPEATED_WITHIN;
+            last.loss.repeats > 0 && is_near && !worker.service.has_failed_since(last.loss.at)
+        });
+        let (first, repeats) = known.map_or((now, 0), |last| (last.first, last.loss.repeats));
+        let repeats = if occasion == Occasion::None { 0 } else { repeats.saturating_add(1) };
+        let loss = Loss { at: now, session, worker: worker.index(), occasion, repeats };
+        worker.service.lost(&loss);
+        self.lost = Some(Box::new(Lost { loss, first, doubt: Doubt::Open }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{rc::Rc, task::Waker, time::Duration};
+
+    use super::*;
+    use crate::{relay::tests::world, wire::websocket::close::CloseCode};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A side without a socket.
+    struct World {
+        worker: Rc<Worker>,
+        side: ServiceSide,
+        now: Instant,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let worker = world::worker(([127, 0, 0, 1], 1).into(), 100);
+            Self { worker, side: ServiceSide::new(ServiceLeg::Absent, None), now: Instant::now() + 1000 * SECOND }
+        }
+
+        fn loses(&mut self, why: Ended, opened_ago: Duration, spoke_ago: Option<Duration>) -> Loss {
+            let before = |ago: Duration| self.now.checked_sub(ago).unwrap();
+            self.side.opened(&self.worker, before(opened_ago));
+            if let Some(ago) = spoke_ago {
+                let sent = self.side.send(b"", before(ago), &mut Context::from_waker(Waker::noop()));
+                sent.unwrap();
+            }
+            self.side.lost(why, 1, &self.worker, self.now);
+            self.side.lost.as_ref().unwrap().loss
+        }
+
+        fn repeats(&mut self, spoke_ago: Option<Duration>) -> u8 {
+            self.loses(Ended::ServiceLost, 10 * SECOND, spoke_ago).repeats
+        }
+    }
+
+    #[test]
+    fn what_came_before_a_loss() {
+        let closed = Ended::ServiceClosed;
+        let table = [
+            (Ended::ServiceLost, 9 * SECOND, Some(SECOND), Occasion::Packet),
+            (Ended::ServiceLost, SECOND / 10, Some(SECOND / 10), Occasion::Packet),
+            (Ended::ServiceLost, 9 * SECOND, Some(SECOND * 2), Occasion::None),
+            (Ended::ServiceLost, 9 * SECOND, None, Occasion::None),
+            (Ended::ServiceLost, SECOND, None, Occasion::Unclear),
+            (closed(CloseCode::NO_STATUS), 9 * SECOND, Some(SECOND), Occasion::Packet),
+            (closed(CloseCode::INTERNAL), 9 * SECOND, Some(SECOND), Occasion::Packet),
+            (closed(CloseCode::RESTART), 9 * SECOND, Some(SECOND), Occasion::Unclear),
+            (closed(CloseCode::RESTART), 9 * SECOND, None, Occasion::None),
+            (Ended::ServiceSlow, SECOND, Some(SECOND), Occasion::None),
+        ];
+        for (why, opened_ago, spoke_ago, occasion) in table {
+            let loss = World::new().loses(why, opened_ago, spoke_ago);
+            assert_eq!(loss.occasion, occasion, "{why:?} {opened_ago:?} {spoke_ago:?}");
+        }
+    }
+
+    #[test]
+    fn losses_repeat_while_dials_between_them_succeed() {
+        let mut world = World::new();
+        for expected in 1..=3 {
+            world.now += 20 * SECOND;
+            assert_eq!(world.repeats(Some(SECOND)), expected);
+        }
+        world.now += 30 * SECOND;
+        assert_eq!(world.repeats(Some(SECOND)), 1, "over a minute after the first");
+        assert_eq!(world.repeats(Some(SECOND)), 2);
+        assert_eq!(world.repeats(None), 0, "nothing of the client came before it");
+        assert_eq!(world.repeats(Some(SECOND)), 1);
+        world.worker.service.dial_failed(false, false, world.now);
+        world.now += SECOND;
+        assert_eq!(world.repeats(Some(SECOND)), 1, "the service was away");
     }
 }

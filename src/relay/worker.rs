@@ -22,12 +22,12 @@ use crate::{
         cell::SessionCell,
         clock::Clock,
         directory::{Directory, Found},
-        reconnect_pacer::ReconnectPacer,
         registry::{Registry, SessionView, Target, Undelivered, WorkerCommand},
         request::{Incoming, Transfer},
         responder::Responder,
         rules::RelayRules,
         scratch::Scratch,
+        service_state::{Flowing, ServiceState},
     },
     session::{Session, ended::Ended, question::Answer, table::Transport},
     wire::engineio::{
@@ -45,8 +45,8 @@ pub struct Worker {
     pub tally: Arc<Tally>,
     /// All workers.
     pub registry: Registry,
-    /// When sessions go back to the service, of all workers.
-    pub pacer: Arc<ReconnectPacer>,
+    /// What the sessions of all workers know of the service.
+    pub service: Arc<ServiceState>,
     /// What time it is.
     pub clock: Clock,
     /// Bytes that wait for the service, of all workers.
@@ -62,7 +62,7 @@ pub struct Worker {
 /// What the workers of a node share.
 #[derive(Debug, Default)]
 pub struct SharedState {
-    pacer: Arc<ReconnectPacer>,
+    service: Arc<ServiceState>,
     queued: Arc<AtomicUsize>,
 }
 
@@ -82,7 +82,7 @@ impl Worker {
             scratch: RefCell::default(),
             tally,
             registry,
-            pacer: Arc::clone(&shared.pacer),
+            service: Arc::clone(&shared.service),
             clock: Clock::new(),
             queued: Arc::clone(&shared.queued),
             index,
@@ -102,6 +102,12 @@ impl Worker {
     /// New rules. Every session obeys them from its next packet on.
     pub fn adopt(&self, rules: Arc<RelayRules>) {
         self.rules.replace(rules);
+    }
+
+    /// Its number in the registry.
+    #[must_use]
+    pub const fn index(&self) -> usize {
+        self.index
     }
 
     /// Whether these are the rules in force.
@@ -283,6 +289,7 @@ impl Worker {
             self.tally.tick(u64::try_from((now - started).as_millis()).unwrap_or(u64::MAX));
             let mut held = Held::default();
             let mut absent = 0;
+            let mut flowing = Flowing::default();
             for cell in self.sessions.borrow().iter() {
                 if cell.deadline.get() <= now || cell.drains(now) {
                     cell.wake();
@@ -291,7 +298,11 @@ impl Worker {
                     held.count(now.saturating_duration_since(since));
                 }
                 absent += u64::from(cell.is_client_absent());
+                if let Some(since) = cell.flows_since.get() {
+                    flowing.add(since);
+                }
             }
+            self.service.looked(self.index, flowing, now);
             self.tally.held(held);
             self.tally.away(absent);
         }

@@ -40,8 +40,11 @@ impl Driver {
 
     /// Nothing more can be done now. Messages that pass bring no deadline forward, so nothing is reckoned for them.
     pub(super) fn rest(&mut self, turn: &mut Turn<'_, '_>) {
+        self.cell.flows_since.set(self.service.flows_since().filter(|_| self.client.leg.takes()));
         let is_stalled = self.client.leg.stalled_since().is_some() || self.service.leg.stalled_since().is_some();
-        if !turn.unsettled && !is_stalled {
+        // A session that was held is not any more once the service has let it in, and that is a message that passes.
+        let is_held = self.cell.service_down_since.get().is_some();
+        if !turn.unsettled && !is_stalled && !is_held {
             return;
         }
         if self.ledger.queue(turn.session.view(), self.rules.queue_total) {

@@ -1,5 +1,10 @@
 //! How the legs of a session come and go: dials, upgrades, connections from other sessions, the end.
 
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
 use super::{Driver, Turn};
 use crate::{
     observe::journal,
@@ -24,6 +29,9 @@ use crate::{
     wire::engineio::error::EngineError,
 };
 
+/// A first dial after a loss that is due so soon does not wait for a sweep.
+const SOON: Duration = Duration::from_millis(250);
+
 impl Driver {
     pub(super) fn dial(&mut self, again: bool, turn: &mut Turn<'_, '_>) {
         let identity = turn.session.view().identity();
@@ -31,26 +39,68 @@ impl Driver {
             // It begins when it is polled, which the next round does.
             Dial::UnderWay => turn.cx.waker().wake_by_ref(),
             Dial::Later { at, reserved } => drop(turn.session.event(Event::DialLater { at, reserved }, turn.now)),
+            Dial::Objected => self.objected(turn),
         }
     }
 
     pub(super) fn dialled(&mut self, outcome: Result<Dialled, DialError>, turn: &mut Turn<'_, '_>) {
+        let now = turn.now.instant;
+        let probed = self.service.stops_probing();
         self.worker.tally.dial(outcome.is_ok());
         let dialled = match outcome {
             Ok(dialled) => dialled,
             Err(error) => {
                 journal::dial_failed(&error);
-                let why = if error.is_final() { Ended::ServiceRefused } else { Ended::ServiceUnreachable };
-                return self.lost(why, turn);
+                if error.is_final() {
+                    // It has answered, if not as this client would like.
+                    self.reached(now);
+                    return self.lost(Ended::ServiceRefused, turn);
+                }
+                if self.worker.service.dial_failed(probed, error.was_connected(), now) {
+                    journal::service_gone();
+                }
+                return self.lost(Ended::ServiceUnreachable, turn);
             }
         };
-        if let Some(down) = self.worker.pacer.reached(turn.now.instant) {
-            journal::service_back(down);
+        self.reached(now);
+        if self.service.is_objected() {
+            return self.objected(turn);
         }
         turn.session.event(Event::Connected(dialled.protocol.as_deref()), turn.now);
         if turn.session.ended().is_none() {
             self.worker.tally.upstream_open(1);
-            self.service.leg = ServiceLeg::over(dialled, turn.session.view().service_reading());
+            self.service.open(dialled, turn.session.view().service_reading(), &self.worker, now);
+        }
+    }
+
+    fn reached(&self, now: Instant) {
+        if let Some(away) = self.worker.service.reached(now) {
+            journal::service_back(away);
+        }
+    }
+
+    /// The service has closed the connection for what the client sent, and would do so again.
+    fn objected(&mut self, turn: &mut Turn<'_, '_>) {
+        journal::service_objected(turn.session.view().peer());
+        self.lost(Ended::ServiceObjected, turn);
+    }
+
+    /// The session goes on without the service, which is lost or was not reached.
+    pub(super) fn detach_service(&mut self, why: Ended, turn: &Turn<'_, '_>) {
+        let now = turn.now.instant;
+        if !matches!(self.service.detach(), ServiceLeg::Open(_)) {
+            return;
+        }
+        self.worker.tally.upstream_open(-1);
+        self.cell.flows_since.set(None);
+        self.service.lost(why, self.cell.id, &self.worker, now);
+        // Soon, so that the dial fails where the service has gone, and not only at the next sweep.
+        let (cell, at) = (Rc::clone(&self.cell), turn.session.deadline());
+        if at < now + SOON {
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep_until(at.into()).await;
+                cell.wake();
+            });
         }
     }
 
@@ -146,12 +196,13 @@ impl Driver {
             self.ledger.client_ended(view, Some(transport), ended, now);
         }
         self.ledger.queue_ended(turn.session.abandon());
-        match self.service.leg {
-            ServiceLeg::Open(_) => self.worker.tally.upstream_open(-1),
-            // Others may have waited for what this dial finds.
-            ServiceLeg::Dialling(_) => self.worker.pacer.found_nothing(),
-            ServiceLeg::Absent => {}
+        if matches!(self.service.leg, ServiceLeg::Open(_)) {
+            self.worker.tally.upstream_open(-1);
         }
+        if self.service.stops_probing() {
+            self.worker.service.pacer().found_nothing();
+        }
+        self.cell.flows_since.set(None);
     }
 
     /// A client that was about to go over to a websocket when the session ended hears of the end there.

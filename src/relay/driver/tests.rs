@@ -18,6 +18,7 @@ use crate::{
         leg::{polling::PollingLeg, websocket::WebSocketLeg},
         registry::Target,
         request::{Attachment, Transfer},
+        service_leg::ServiceLeg,
         stream::{ClientIo, ClientStream, ServiceStream},
         tests::world::{beginning, worker},
     },

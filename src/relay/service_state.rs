@@ -1,0 +1,276 @@
+//! What all sessions of the node know of the service together: whether it is away, or closed one connection for what its
+//! client sent.
+//!
+//! A service that goes away loses every connection within moments, whoever spoke last. A service that objects to a client
+//! closes the connection of that client alone, right after a packet of it, and the others go on. So after a loss the
+//! sessions that are left decide, and a dial that succeeds confirms it. What nobody can tell is an absence, for which
+//! clients wait; only a session that this happens to again and again is not believed.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::relay::reconnect_pacer::ReconnectPacer;
+
+/// A loss this soon after something of the client was sent may be the doing of that.
+pub const PROVOKED_WITHIN: Duration = Duration::from_secs(1);
+
+/// So many losses without that, of different sessions, are no objection to any of them: the service, or a part of it,
+/// closes connections by itself. ...
+const INDEPENDENT: usize = 2;
+
+/// ... That holds for every loss from then on for this long.
+const TOGETHER: Duration = Duration::from_secs(2);
+
+/// After the last loss of any session it takes this long until those that still have the service count, ...
+const SETTLE: Duration = Duration::from_millis(250);
+
+/// ... but no longer than this after the loss that is judged, for some lose the service all the time.
+const SETTLE_MAX: Duration = Duration::from_secs(1);
+
+/// A worker that looks this long after a loss has noticed what other sessions lost together with it.
+const NOTICED: Duration = Duration::from_millis(100);
+
+/// Workers that have not looked by then are not waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How soon a loss is judged again that could not be judged yet.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// So many losses of one session that may be its own doing are, even if no other session is there to compare with, where
+/// each dial between them succeeded and all of them fall within [`REPEATED_WITHIN`].
+const REPEATED: u8 = 3;
+
+/// See [`REPEATED`].
+pub const REPEATED_WITHIN: Duration = Duration::from_secs(60);
+
+/// What the sessions of all workers know of the service. Asked at dials, losses and sweeps only.
+#[derive(Debug, Default)]
+pub struct ServiceState {
+    evidence: Mutex<Evidence>,
+    pacer: ReconnectPacer,
+}
+
+#[derive(Debug, Default)]
+struct Evidence {
+    /// By worker.
+    looks: Vec<Look>,
+    last_loss: Option<Instant>,
+    losses: Latest,
+    /// Those that came without an [`Occasion`].
+    unprovoked: Latest,
+    /// When a dial last failed as it does when the service is away.
+    failed: Option<Instant>,
+    /// When a dial last succeeded.
+    reached: Option<Instant>,
+}
+
+/// The latest losses, each of another session: its number, and when.
+#[derive(Debug, Default)]
+struct Latest([Option<(u64, Instant)>; INDEPENDENT]);
+
+/// A worker has looked at its sessions.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    at: Instant,
+    /// With those that were connected since, and without those that have lost it.
+    flowing: Flowing,
+}
+
+/// Sessions that have the service. Only those count that read what it sends, for only they notice that they have lost it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Flowing {
+    /// How many they are.
+    pub sessions: usize,
+    /// Since when that of them has had the service that has had it longest.
+    pub since: Option<Instant>,
+}
+
+/// What came before a loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// Something that the client sent, within [`PROVOKED_WITHIN`].
+    Packet,
+    /// It may be the client's doing or not: the connection had just been made, or the service says that it comes back.
+    Unclear,
+    /// Nothing.
+    None,
+}
+
+/// A session has lost the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loss {
+    /// When.
+    pub at: Instant,
+    /// The number of the session.
+    pub session: u64,
+    /// Its worker.
+    pub worker: usize,
+    /// What came before it.
+    pub occasion: Occasion,
+    /// How many losses of the session may be its own doing, with this one, as far as they follow each other within
+    /// [`REPEATED_WITHIN`].
+    pub repeats: u8,
+}
+
+/// What a loss means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The service is away, or closes connections by itself: the client waits for it.
+    Absence,
+    /// There is nothing to tell it from: the client waits.
+    Unexplained,
+    /// The service does not want what this client sends.
+    Objection,
+    /// It is an objection if the next dial succeeds, and an absence if not.
+    Unconfirmed,
+    /// It is too early to tell; ask again then.
+    Undecided(Instant),
+}
+
+impl ServiceState {
+    /// When sessions dial.
+    #[must_use]
+    pub const fn pacer(&self) -> &ReconnectPacer {
+        &self.pacer
+    }
+
+    /// A worker has looked at its sessions.
+    pub fn looked(&self, worker: usize, flowing: Flowing, now: Instant) {
+        *self.evidence().look_of(worker, now) = Look { at: now, flowing };
+    }
+
+    /// A session of this worker has been connected.
+    pub fn opened(&self, worker: usize, now: Instant) {
+        self.evidence().look_of(worker, now).flowing.add(now);
+    }
+
+    /// A session has lost the service.
+    pub fn lost(&self, loss: &Loss) {
+        let mut evidence = self.evidence();
+        evidence.last_loss = evidence.last_loss.max(Some(loss.at));
+        let flowing = &mut evidence.look_of(loss.worker, loss.at).flowing;
+        flowing.sessions = flowing.sessions.saturating_sub(1);
+        evidence.losses.note(loss);
+        if loss.occasion == Occasion::None {
+            evidence.unprovoked.note(loss);
+        }
+    }
+
+    /// What a loss means.
+    #[must_use]
+    pub fn judge(&self, loss: &Loss, now: Instant) -> Verdict {
+        let evidence = self.evidence();
+        let is_since = |at: Option<Instant>| at.is_some_and(|at| at >= loss.at);
+        let flows = evidence.flows_after(loss);
+        if flows == Some(false) && !is_since(evidence.reached) {
+            self.pacer.lost_by_all(now);
+        }
+        let all_lost_it = flows == Some(false) && evidence.losses.near(loss) > 0;
+        if is_since(evidence.failed) || all_lost_it || evidence.unprovoked.near(loss) >= INDEPENDENT {
+            return Verdict::Absence;
+        }
+        let objection = if is_since(evidence.reached) { Verdict::Objection } else { Verdict::Unconfirmed };
+        if loss.repeats >= REPEATED {
+            return objection;
+        }
+        if loss.occasion != Occasion::Packet || flows == Some(false) {
+            return Verdict::Unexplained;
+        }
+        let settled = evidence.last_loss_for(loss) + SETTLE;
+        match flows {
+            _ if now < settled => Verdict::Undecided(settled),
+            Some(_) => objection,
+            None if now < loss.at + PATIENCE => Verdict::Undecided(now + LOOK),
+            None => Verdict::Unexplained,
+        }
+    }
+
+    /// A dial has failed. `probed`: it was to tell others. `connected`: the service had accepted the connection, so that
+    /// the handshake of this client may be what failed; then it counts only if no session has the service. True: the
+    /// service is away since now, as far as anybody was told.
+    pub fn dial_failed(&self, probed: bool, connected: bool, now: Instant) -> bool {
+        let mut evidence = self.evidence();
+        let away = !connected || !evidence.looks.iter().any(Look::flows);
+        if away {
+            evidence.failed = Some(now);
+        }
+        drop(evidence);
+        self.pacer.failed(probed, !connected, away, now)
+    }
+
+    /// Whether a dial has failed since then as it does when the service is away.
+    #[must_use]
+    pub fn has_failed_since(&self, at: Instant) -> bool {
+        self.evidence().failed.is_some_and(|failed| failed >= at)
+    }
+
+    /// A dial has reached the service. The length of the outage that ends; `None` if nobody was told of one.
+    pub fn reached(&self, now: Instant) -> Option<Duration> {
+        self.evidence().reached = Some(now);
+        self.pacer.reached(now)
+    }
+
+    fn evidence(&self) -> MutexGuard<'_, Evidence> {
+        self.evidence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Evidence {
+    fn look_of(&mut self, worker: usize, now: Instant) -> &mut Look {
+        if self.looks.len() <= worker {
+            self.looks.resize(worker + 1, Look { at: now, flowing: Flowing::default() });
+        }
+        &mut self.looks[worker]
+    }
+
+    /// The last loss of any session, as far as one that is judged waits for others.
+    fn last_loss_for(&self, loss: &Loss) -> Instant {
+        let last = self.last_loss.map_or(loss.at, |last| last.max(loss.at));
+        last.min(loss.at + SETTLE_MAX.saturating_sub(SETTLE))
+    }
+
+    /// Whether a session that had the service at this loss has it still. `None`: nobody has looked yet.
+    fn flows_after(&self, loss: &Loss) -> Option<bool> {
+        let noticed = self.last_loss_for(loss) + NOTICED;
+        let had_it = |look: &&Look| look.flows() && look.flowing.since.is_some_and(|since| since < loss.at);
+        let mut flowing = self.looks.iter().filter(had_it).peekable();
+        if flowing.peek().is_none() {
+            return Some(false);
+        }
+        flowing.any(|look| look.at >= noticed).then_some(true)
+    }
+}
+
+impl Flowing {
+    /// One more, which has had the service since then.
+    pub fn add(&mut self, since: Instant) {
+        self.sessions += 1;
+        self.since = Some(self.since.map_or(since, |earlier| earlier.min(since)));
+    }
+}
+
+impl Look {
+    const fn flows(&self) -> bool {
+        self.flowing.sessions > 0
+    }
+}
+
+impl Latest {
+    /// The place of this session, or else of the one whose loss is the oldest.
+    fn note(&mut self, loss: &Loss) {
+        let known = self.0.iter().position(|one| one.is_some_and(|(session, _)| session == loss.session));
+        self.0[..=known.unwrap_or(INDEPENDENT - 1)].rotate_right(1);
+        self.0[0] = Some((loss.session, loss.at));
+    }
+
+    /// How many of them are of other sessions than this loss, and not long before it.
+    fn near(&self, loss: &Loss) -> usize {
+        let is_near = |(session, at): &&(u64, Instant)| *session != loss.session && *at + TOGETHER >= loss.at;
+        self.0.iter().flatten().filter(is_near).count()
+    }
+}
+
+#[cfg(test)]
+mod tests;

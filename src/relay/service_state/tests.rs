@@ -1,0 +1,236 @@
+//! Losses of the service, on a clock of the test.
+
+use super::*;
+use crate::relay::reconnect_pacer::DialTurn;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// A node with two workers, whose sweeps come every hundred milliseconds.
+struct Node {
+    state: ServiceState,
+    start: Instant,
+    now: Instant,
+    swept: Instant,
+    /// Since when the oldest session that flows does so, by worker.
+    flows: [Option<Instant>; 2],
+}
+
+impl Node {
+    /// One on which another session has flowed for long.
+    fn with_others() -> Self {
+        let mut node = Self::alone();
+        node.flows[1] = Some(node.start);
+        node.passes(1000);
+        node
+    }
+
+    /// One on which no other session has the service.
+    fn alone() -> Self {
+        let start = Instant::now();
+        Self { state: ServiceState::default(), start, now: start, swept: start, flows: [None; 2] }
+    }
+
+    fn passes(&mut self, ms: u32) {
+        self.now += MS * ms;
+        while self.swept + 100 * MS <= self.now {
+            self.swept += 100 * MS;
+            for (worker, since) in self.flows.into_iter().enumerate() {
+                self.state.looked(worker, Flowing { sessions: since.iter().len(), since }, self.swept);
+            }
+        }
+    }
+
+    fn loses(&self, session: u64, occasion: Occasion) -> Loss {
+        let repeats = u8::from(occasion != Occasion::None);
+        let loss = Loss { at: self.now, session, worker: 0, occasion, repeats };
+        self.state.lost(&loss);
+        loss
+    }
+
+    /// The verdict, as soon as there is one, and after how many milliseconds.
+    fn verdict(&mut self, loss: &Loss) -> (Verdict, u32) {
+        for waited in (0..5000).step_by(50) {
+            match self.state.judge(loss, self.now) {
+                Verdict::Undecided(at) => assert!(at > self.now, "it would be asked without end"),
+                verdict => return (verdict, waited),
+            }
+            self.passes(50);
+        }
+        panic!("no verdict");
+    }
+}
+
+#[test]
+fn a_loss_after_a_packet_while_others_flow_is_an_objection_if_a_dial_succeeds() {
+    let mut node = Node::with_others();
+    let loss = node.loses(1, Occasion::Packet);
+    let (verdict, waited) = node.verdict(&loss);
+    assert_eq!(verdict, Verdict::Unconfirmed);
+    assert!((250..=350).contains(&waited), "others had {waited} ms to lose it too");
+    node.state.reached(node.now);
+    assert_eq!(node.state.judge(&loss, node.now), Verdict::Objection);
+
+    let loss = node.loses(1, Occasion::Packet);
+    node.passes(400);
+    node.state.dial_failed(false, false, node.now);
+    assert_eq!(node.state.judge(&loss, node.now), Verdict::Absence, "it takes no connections any more");
+}
+
+#[test]
+fn a_loss_of_every_session_is_an_absence_however_busy_they_were() {
+    let mut node = Node::with_others();
+    node.flows[0] = Some(node.start);
+    node.passes(100);
+    let first = node.loses(1, Occasion::Packet);
+    // Of another worker, some time later.
+    node.passes(20);
+    node.flows[0] = None;
+    node.loses(2, Occasion::Packet);
+    node.passes(100);
+    node.flows[1] = None;
+    node.loses(3, Occasion::Packet);
+    assert_eq!(node.verdict(&first).0, Verdict::Absence);
+    assert_eq!(node.state.pacer().ask(false, None, 100, node.now), DialTurn::Probe, "one probes");
+    assert_eq!(node.state.pacer().ask(false, None, 100, node.now), DialTurn::Later);
+    assert_eq!(node.state.pacer().ask(true, None, 100, node.now), DialTurn::Now, "no dial has failed");
+}
+
+#[test]
+fn that_every_session_has_lost_it_is_known_before_the_next_look() {
+    let mut node = Node::with_others();
+    node.flows = [Some(node.start); 2];
+    node.passes(100);
+    let [first, last] = [(1, 0), (2, 1)].map(|(session, worker)| {
+        let loss = Loss { at: node.now, session, worker, occasion: Occasion::Packet, repeats: 1 };
+        assert!(matches!(node.state.judge(&loss, node.now), Verdict::Undecided(_)), "others may have it still");
+        node.state.lost(&loss);
+        loss
+    });
+    assert_eq!(node.state.judge(&first, node.now), Verdict::Absence);
+    assert_eq!(node.state.judge(&last, node.now), Verdict::Absence);
+}
+
+#[test]
+fn a_session_that_came_after_the_last_look_may_tell_at_the_next() {
+    let mut node = Node::alone();
+    node.passes(1000);
+    let opened = node.now;
+    node.state.opened(1, opened);
+    node.state.opened(0, opened);
+    node.now += MS;
+    let loss = node.loses(1, Occasion::Packet);
+    assert!(matches!(node.state.judge(&loss, node.now), Verdict::Undecided(_)));
+    node.flows[1] = Some(opened);
+    assert_eq!(node.verdict(&loss).0, Verdict::Unconfirmed);
+}
+
+#[test]
+fn a_session_that_would_not_notice_a_loss_or_came_after_it_proves_nothing() {
+    let mut node = Node::with_others();
+    let loss = node.loses(1, Occasion::Packet);
+    node.flows = [Some(node.now + MS), None];
+    assert_eq!(node.verdict(&loss).0, Verdict::Unexplained);
+}
+
+#[test]
+fn a_worker_that_does_not_look_is_not_waited_for_without_end() {
+    let mut node = Node::with_others();
+    let loss = node.loses(1, Occasion::Packet);
+    while let Verdict::Undecided(at) = node.state.judge(&loss, node.now) {
+        node.now = at;
+    }
+    assert_eq!(node.state.judge(&loss, node.now), Verdict::Unexplained);
+    assert!(node.now <= loss.at + PATIENCE + LOOK);
+}
+
+#[test]
+fn two_losses_without_an_occasion_make_every_loss_near_them_an_absence() {
+    let mut node = Node::with_others();
+    node.loses(1, Occasion::None);
+    node.loses(1, Occasion::None);
+    let alone = node.loses(2, Occasion::Packet);
+    assert_eq!(node.verdict(&alone).0, Verdict::Unconfirmed, "one session twice is one session");
+    let before = node.loses(3, Occasion::Packet);
+    node.passes(200);
+    node.loses(4, Occasion::None);
+    node.loses(5, Occasion::None);
+    let after = node.loses(6, Occasion::Packet);
+    for loss in [before, after] {
+        assert_eq!(node.verdict(&loss).0, Verdict::Absence);
+    }
+    node.passes(3000);
+    let later = node.loses(7, Occasion::Packet);
+    assert_eq!(node.verdict(&later).0, Verdict::Unconfirmed);
+}
+
+#[test]
+fn a_hundred_clients_that_make_it_hang_up_are_no_outage() {
+    let mut node = Node::with_others();
+    for round in 0..20 {
+        let losses: Vec<Loss> = (0..100).map(|session| node.loses(session, Occasion::Packet)).collect();
+        node.state.reached(node.now);
+        assert_eq!(node.state.pacer().ask(true, None, 1, node.now), DialTurn::Now, "a new client dials at once");
+        for loss in losses {
+            let (verdict, waited) = node.verdict(&loss);
+            assert_eq!(verdict, Verdict::Objection, "round {round}");
+            assert!(waited <= 1200, "{waited} ms, though others lose it all the time");
+        }
+        assert_eq!(node.state.reached(node.now), None, "nobody was told of an outage");
+    }
+}
+
+#[test]
+fn losses_all_the_time_keep_no_verdict_back() {
+    let mut node = Node::with_others();
+    let loss = node.loses(1, Occasion::Packet);
+    let mut waited = 0;
+    while let Verdict::Undecided(_) = node.state.judge(&loss, node.now) {
+        node.loses(2, Occasion::Packet);
+        node.passes(50);
+        waited += 50;
+    }
+    assert_eq!(node.state.judge(&loss, node.now), Verdict::Unconfirmed);
+    assert!((1000..=1200).contains(&waited), "{waited} ms");
+}
+
+#[test]
+fn the_only_session_is_believed_until_it_loses_the_service_again_and_again() {
+    let mut node = Node::alone();
+    node.passes(1000);
+    let loss = node.loses(1, Occasion::Packet);
+    assert_eq!(node.verdict(&loss), (Verdict::Unexplained, 0), "nobody else could tell");
+    for (occasion, repeats, verdict) in [
+        (Occasion::Packet, 2, Verdict::Unexplained),
+        (Occasion::Unclear, 3, Verdict::Unconfirmed),
+        (Occasion::Packet, 4, Verdict::Unconfirmed),
+    ] {
+        node.state.reached(node.now);
+        node.passes(100);
+        let loss = Loss { repeats, ..node.loses(1, occasion) };
+        assert_eq!(node.verdict(&loss).0, verdict, "{repeats} times");
+    }
+    // Losses by itself are nobody's doing.
+    let loss = node.loses(1, Occasion::None);
+    assert_eq!(node.verdict(&loss).0, Verdict::Unexplained);
+}
+
+#[test]
+fn a_handshake_that_fails_says_something_of_the_service_only_if_no_session_has_it() {
+    let mut node = Node::with_others();
+    for _ in 0..10 {
+        assert!(!node.state.dial_failed(false, true, node.now));
+    }
+    assert!(!node.state.has_failed_since(node.start));
+    assert_eq!(node.state.pacer().ask(false, None, 100, node.now), DialTurn::Now);
+    node.flows[1] = None;
+    node.passes(100);
+    assert!(node.state.dial_failed(false, true, node.now), "told once");
+    assert!(!node.state.dial_failed(false, true, node.now));
+    assert!(node.state.has_failed_since(node.now));
+    assert_eq!(node.state.pacer().ask(true, None, 100, node.now), DialTurn::Now, "it takes connections");
+    node.state.dial_failed(false, false, node.now);
+    assert_eq!(node.state.pacer().ask(true, None, 100, node.now), DialTurn::Probe);
+    assert_eq!(node.state.pacer().ask(true, None, 100, node.now), DialTurn::Later, "it takes none");
+    node.passes(2000);
+    assert_eq!(node.state.reached(node.now), Some(2000 * MS));
+}
