@@ -8,3 +8,4 @@ mod uploads;
 mod joins;
 mod nesting;
 mod unreadable;
+mod hang_up;

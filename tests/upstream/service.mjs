@@ -78,6 +78,7 @@ if (process.env.REFUSES) io.of(process.env.REFUSES).use((_socket, next) => next(
 
 io.use((socket, next) => {
   const { token, learnerId } = socket.handshake.auth;
+  if (learnerId === "unbearable") return socket.conn.close();
   if (learnerId === "banned") return next(refusal("This learner is banned", { code: "banned", until: "2027" }));
   socket.data.learnerId = learnerId;
   if (process.env.AUTH === "off") return next();
@@ -126,6 +127,12 @@ const learning = {
   get_recommendation: (_socket, { seq }) => ({ success: true, recommendation: "fractions", seq }),
 };
 
+const hangUp = {
+  close: (conn) => conn.close(),
+  fin: (conn) => conn.transport.socket._socket?.end(),
+  rst: (conn) => conn.transport.socket._socket?.resetAndDestroy(),
+};
+
 io.on("connection", (socket) => {
   observe(socket);
   socket.join(`learner:${socket.data.learnerId}`);
@@ -160,6 +167,8 @@ io.on("connection", (socket) => {
     appendFileSync(process.env.JOURNAL, `${client} ${seq}\n`);
     ack?.({ seq });
   });
+  // Gets no more to say: the connection ends with a Close, a FIN or a RST, or after `afterMs`.
+  socket.on("hang_up", ({ how, afterMs }) => setTimeout(() => hangUp[how](socket.conn), afterMs ?? 0));
   // Has no answer, ever.
   socket.on("silence", () => {});
   // Asks the client, and answers with what the client answered.

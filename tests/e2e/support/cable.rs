@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
@@ -31,18 +31,23 @@ struct State {
     /// So many bytes of the service pass before it breaks.
     left: AtomicUsize,
     breaks: Notify,
+    /// Ends one connection each, in the order in which they were made.
+    ends: Mutex<Vec<Arc<Notify>>>,
 }
 
 impl Cable {
     pub(crate) async fn to(service: &Service) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = State { broken: false.into(), left: usize::MAX.into(), breaks: Notify::new() };
+        let state =
+            State { broken: false.into(), left: usize::MAX.into(), breaks: Notify::new(), ends: Mutex::default() };
         let state = Arc::new(state);
         let (shared, service) = (state.clone(), service.address());
         let listening = tokio::spawn(async move {
             while let Ok((gate, _)) = listener.accept().await {
-                tokio::spawn(pass(gate, service, shared.clone()));
+                let end = Arc::<Notify>::default();
+                shared.ends.lock().unwrap().push(end.clone());
+                tokio::spawn(pass(gate, service, shared.clone(), end));
             }
         });
         Self { address, state, listening }
@@ -55,6 +60,11 @@ impl Cable {
     /// Every connection ends, and none can be made.
     pub(crate) fn cut(&self) {
         self.state.cut();
+    }
+
+    /// The first so many connections end, and others go on and can be made.
+    pub(crate) fn cut_first(&self, connections: usize) {
+        self.state.ends.lock().unwrap().iter().take(connections).for_each(|end| end.notify_one());
     }
 
     /// It is cut after so many more bytes of the service.
@@ -81,7 +91,7 @@ impl State {
     }
 }
 
-async fn pass(mut gate: TcpStream, service: SocketAddr, state: Arc<State>) {
+async fn pass(mut gate: TcpStream, service: SocketAddr, state: Arc<State>, end: Arc<Notify>) {
     let breaks = state.breaks.notified();
     if state.broken.load(Ordering::SeqCst) {
         return;
@@ -107,6 +117,7 @@ async fn pass(mut gate: TcpStream, service: SocketAddr, state: Arc<State>) {
     };
     tokio::select! {
         () = breaks => {}
+        () = end.notified() => {}
         () = back => {}
         _ = copy(&mut from_gate, &mut to_service) => {}
     }
