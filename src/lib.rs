@@ -44,12 +44,13 @@
 //!   * `membership`, `namespaces`, `acks`: what is joined, and which acks are outstanding.
 //!   * `table`, `hold`, `join_rate`, `rules`: the tables of sessions, and the rules that they compile to.
 //!   * `queue`, `replay`, `upstream`: what happens while the service is down.
-//!   * `resume`: what happens while the client is absent.
+//!   * `reach`, `resume`: what happens while the client is absent.
 //!   * `snapshot`: a session as plain data.
 //!   * `core`: what a session has whatever is spoken on its legs.
 //!   * `engineio`, `socketio`, `plain`, `speech`: what is spoken on each leg.
 //!   * `conversation`: the parts of a Socket.IO session together.
 //!   * `connect`, `client_packet`, `service_packet`: what each kind of packet does.
+//!   * `claims`: whether a client gets back the session that it had.
 //!   * `view`: a session as the log, the gauges and `/sessions` see it.
 //!
 //! ## I/O

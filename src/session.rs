@@ -10,6 +10,7 @@
 pub mod acks;
 pub mod action;
 pub mod answer;
+mod claims;
 mod client_packet;
 mod connect;
 pub mod control_rate;
@@ -29,6 +30,7 @@ pub mod now;
 pub mod plain;
 pub mod question;
 pub mod queue;
+mod reach;
 pub mod replay;
 mod resume;
 pub mod rules;
@@ -53,12 +55,11 @@ use self::{
     engineio::{EngineIo, Handshake},
     event::Event,
     heartbeat::Beat,
-    membership::Membership,
     message::{Fate, Message, Note, Side},
     namespaces::Namespaces,
     now::Now,
     plain::{Plain, PlainRules},
-    question::{Answer, Claim},
+    question::Answer,
     queue::WholePacket,
     resume::Resume,
     rules::SessionRules,
@@ -312,6 +313,9 @@ impl Session {
                     ClientSpeech::Plain => Spoken::Own(OpCode::Ping, b"".into()),
                 };
                 self.core.actions.say(Side::Client, ping);
+                if let ClientSpeech::EngineIo(EngineIo { resume: Some(resume), .. }) = &mut self.client {
+                    resume.pinged();
+                }
             }
         }
     }
@@ -388,23 +392,13 @@ impl Session {
         self.core.ended()
     }
 
-    /// Whether this session takes back a client with this claim, and has everything that it has missed of the namespace.
-    #[must_use]
-    pub fn takes_back(&self, claim: &Claim) -> bool {
-        let (ClientSpeech::EngineIo(client), ServiceSpeech::SocketIo(service)) = (&self.client, &self.service) else {
-            return false;
-        };
-        let keeps_clients = self.core.rules.hold.resume.is_some();
-        let is_owner = self.core.identity.as_ref().is_some_and(|identity| identity.user() == claim.user.as_deref());
-        let joined = matches!(service.namespaces.find(&claim.namespace), Some((_, Membership::Joined)));
-        let complete = client.resume.as_ref().is_some_and(|resume| resume.has_all_after(claim.offset));
-        keeps_clients && is_owner && joined && complete && self.ended().is_none()
-    }
-
     /// The session is over: what still waited is wiped. So many packets of the client never reached the service.
     pub fn abandon(&mut self) -> u64 {
         let unsent = self.view().unsent();
         self.upstream.forget_backlog();
+        if let ClientSpeech::EngineIo(EngineIo { resume: Some(resume), .. }) = &mut self.client {
+            resume.abandon();
+        }
         unsent
     }
 

@@ -159,6 +159,11 @@ const METRICS: &[Metric] = &[
     counter("tidegate_queue_dropped_total", "Client packets that waited for the service and never reached it.", |s| {
         one(s.sum(|t| t.counts.queue_dropped.get()))
     }),
+    counter(
+        "tidegate_events_lost_total",
+        "Events that an absent client missed, or may have: it learns of them because its recovered is false.",
+        |s| one(s.sum(|t| t.counts.events_lost.get())),
+    ),
     counter("tidegate_http_requests_total", "Forwarded HTTP requests, by class of the answer.", |s| {
         let classes = [OTHER, "1xx", "2xx", "3xx", "4xx", "5xx"];
         split("code", std::array::from_fn::<_, 6, _>(|class| (classes[class], s.sum(|t| t.counts.http[class].get()))))

@@ -75,6 +75,7 @@ pub(super) struct Counts {
     queued_packets: AtomicI64,
     queued_bytes: AtomicI64,
     pub(super) queue_dropped: Counter,
+    pub(super) events_lost: Counter,
     pub(super) upgrades_ok: Counter,
     pub(super) upgrades_failed: Counter,
     /// By hundreds of the status; index 0 is for numbers that are no status.
@@ -229,6 +230,11 @@ impl Tally {
     /// Packets that waited for the service were dropped.
     pub fn queue_dropped(&self, packets: u64) {
         self.counts.queue_dropped.add(packets);
+    }
+
+    /// Events for absent clients were lost, or may have been.
+    pub fn events_lost(&self, events: u64) {
+        self.counts.events_lost.add(events);
     }
 
     /// All packets so far that were dropped while they waited for the service.

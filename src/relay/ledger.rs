@@ -30,6 +30,8 @@ pub struct Ledger {
     opened: bool,
     /// Packets that are known not to reach the service, as far as they have been counted.
     dropped: u64,
+    /// Events that the client missed, or may have, as far as they have been counted.
+    lost: u64,
     batches: u32,
 }
 
@@ -65,7 +67,7 @@ impl Ledger {
     /// Of a session that has just begun.
     #[must_use]
     pub const fn new(worker: Rc<Worker>, cell: Rc<SessionCell>) -> Self {
-        Self { worker, cell, opened: false, dropped: 0, batches: 0 }
+        Self { worker, cell, opened: false, dropped: 0, lost: 0, batches: 0 }
     }
 
     /// Messages of both sides, so far.
@@ -210,15 +212,18 @@ impl Ledger {
     /// it.
     pub fn queue(&mut self, view: View<'_>, total: usize) -> bool {
         self.dropped(view.dropped());
+        self.lost(view.lost());
         self.cell.service_down_since.set(view.service_down_since());
         let (packets, bytes) = view.waiting();
         self.worker.queued(&self.cell.queued, packets, bytes);
         bytes > 0 && self.worker.queues_are_full(total)
     }
 
-    /// Nothing waits any more. So many packets of the client never reached the service.
-    pub fn queue_ended(&mut self, unsent: u64) {
+    /// Nothing waits any more. So many packets of the client never reached the service, and its client missed so many
+    /// events, or may have.
+    pub fn queue_ended(&mut self, unsent: u64, lost: u64) {
         self.dropped(unsent);
+        self.lost(lost);
         self.worker.queued(&self.cell.queued, 0, 0);
         self.cell.service_down_since.set(None);
     }
@@ -227,6 +232,12 @@ impl Ledger {
         if dropped != self.dropped {
             let known = std::mem::replace(&mut self.dropped, dropped);
             self.worker.tally.queue_dropped(dropped.saturating_sub(known));
+        }
+    }
+    fn lost(&mut self, lost: u64) {
+        if lost > self.lost {
+            self.worker.tally.events_lost(lost - self.lost);
+            self.lost = lost;
         }
     }
 }

@@ -34,7 +34,9 @@ impl<'a> Close<'a> {
 pub const fn to_client(ended: Ended, reason: &str) -> Close<'_> {
     match ended {
         Ended::ClientClosed(code) | Ended::ServiceClosed(code) => Close::passed_on(code, reason),
-        Ended::ClientLost | Ended::Replaced | Ended::HandedOver => Close { code: None, reason: "" },
+        Ended::ClientLost | Ended::Replaced | Ended::Unrecovered | Ended::HandedOver => {
+            Close { code: None, reason: "" }
+        }
         Ended::ClientFrame(code, rule) => Close::new(code, rule),
         Ended::ClientPacket(rule) => Close::new(CloseCode::POLICY, rule),
         Ended::Refused(refusal) => Close::new(refusal_code(refusal), refusal.code),

@@ -43,7 +43,12 @@ pub(super) fn judge(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now
         Some(EnginePacket::Pong) if message.bytes.len() == 1 => {
             let interval = talk.core.rules.ping_interval;
             match talk.core.heartbeat.answered(now.instant, interval) {
-                Some(rtt) => (Fate::Drop, Note::RoundTrip(rtt)),
+                Some(rtt) => {
+                    if let Some(resume) = &mut talk.client.resume {
+                        resume.ponged();
+                    }
+                    (Fate::Drop, Note::RoundTrip(rtt))
+                }
                 None => talk.core.meaningless(now),
             }
         }
@@ -96,7 +101,11 @@ fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> (Fate
     let (fate, note) = match head.kind {
         PacketType::Event | PacketType::BinaryEvent => event(talk, &head, namespace, now),
         PacketType::Ack | PacketType::BinaryAck => {
-            let verdict = match talk.service.acks.client_answers(head.ack_id.unwrap_or_default()) {
+            let id = head.ack_id.unwrap_or_default();
+            if let Some(resume) = &mut talk.client.resume {
+                resume.answered(namespace, id);
+            }
+            let verdict = match talk.service.acks.client_answers(id) {
                 ClientAck::Answers(id) => {
                     answers = Some(id);
                     Verdict::Forward

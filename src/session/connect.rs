@@ -111,8 +111,8 @@ fn is_unreturned(talk: &Conversation<'_>, namespace: &str) -> bool {
     talk.client.resume.as_ref().zip(number).is_some_and(|(resume, number)| resume.is_unreturned(number))
 }
 
-/// A client that has come back asks for another namespace that it was in. False: it does not mean the same session, so the
-/// namespace is left, and joined as by a new client.
+/// A client that has come back asks for another namespace that it was in. False: it does not mean the same session, or may
+/// have missed something there, so the namespace is left, and joined as by a new client.
 fn returns(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: Now) -> bool {
     let pid = talk.client.resume.as_ref().map(|resume| resume.pid);
     let recovery = Recovery::read(json).filter(|recovery| Some(recovery.pid) == pid);
@@ -122,8 +122,7 @@ fn returns(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now:
         Ok(token) => talk.authenticate(token.as_ref(), now).is_ok_and(|identity| identity.user() == user),
         Err(_) => false,
     };
-    if let Some(recovery) = recovery.filter(|_| is_owner) {
-        talk.return_to(head.namespace, recovery.offset);
+    if recovery.filter(|_| is_owner).is_some_and(|recovery| talk.return_to(head.namespace, recovery.offset)) {
         return true;
     }
     talk.leave_for_client(head.namespace);

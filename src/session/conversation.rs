@@ -116,24 +116,31 @@ impl Conversation<'_> {
         if let Some(resume) = &mut self.client.resume {
             resume.client_returned(now.instant + OTHERS_RETURN_WITHIN);
         }
-        self.return_to(&namespace, offset);
+        if !self.return_to(&namespace, offset) {
+            self.core.end(Ended::Unrecovered);
+        }
     }
 
-    /// The client is back in a namespace: it hears what it has missed, and then that it is in.
-    pub(super) fn return_to(&mut self, namespace: &str, offset: Option<u64>) {
+    /// The client is back in a namespace: it hears what it has missed, and then that it is in. False: nobody can tell what
+    /// it has missed.
+    pub(super) fn return_to(&mut self, namespace: &str, offset: Option<u64>) -> bool {
         let (Some((number, _)), Some(resume)) = (self.service.namespaces.find(namespace), &mut self.client.resume)
         else {
-            return;
+            return false;
         };
-        // Without all of it the client is in as well, but must not believe that it has missed nothing.
-        let recovered = resume.has_all_after(offset).then_some(resume.pid);
+        if !resume.recovers(number, offset) {
+            resume.names(number, offset);
+            return false;
+        }
         for packet in resume.missed(number, offset) {
             self.core.actions.say(Side::Client, Spoken::Packet(Box::new(packet)));
         }
         resume.is_back_in(number);
         let mut text = Vec::new();
-        encode::connected(namespace, self.service.namespaces.socket_id(namespace), recovered, &mut text);
+        let pid = Some(resume.pid);
+        encode::connected(namespace, self.service.namespaces.socket_id(namespace), pid, &mut text);
         self.core.say(Side::Client, text);
+        true
     }
 
     /// Says a packet of the service to the client, or keeps it for an absent one.
@@ -143,10 +150,7 @@ impl Conversation<'_> {
             is_there = !resume.is_unreturned(packet.namespace);
             if packet.is_event() {
                 let hold = &self.core.rules.hold;
-                let missed = resume.keep(&packet, &hold.bounds);
-                let closes = missed > 0 && hold.overflow == Overflow::Close;
-                self.upstream.count_dropped(missed);
-                if closes {
+                if !resume.keep(&packet, &hold.bounds) && hold.overflow == Overflow::Close {
                     self.core.end(Ended::QueueFull);
                 }
             }

@@ -28,6 +28,8 @@ pub enum Ended {
     ClientLost,
     /// The client came back with another connection.
     Replaced,
+    /// The client came back and may have missed something: it goes on with a new session.
+    Unrecovered,
     /// The connection belongs to a session that the client had before.
     HandedOver,
     /// The client broke a rule of WebSocket (RFC 6455).
@@ -96,6 +98,7 @@ impl Ended {
             Self::ClientClosed(_) => "client_closed",
             Self::ClientLost => "client_lost",
             Self::Replaced => "client_replaced",
+            Self::Unrecovered => "client_unrecovered",
             Self::HandedOver => "handed_over",
             Self::ClientFrame(_, rule)
             | Self::ClientPacket(rule)
@@ -168,6 +171,7 @@ impl Ended {
             Self::ClientClosed(_)
             | Self::ClientLost
             | Self::Replaced
+            | Self::Unrecovered
             | Self::HandedOver
             | Self::ClientFrame(..)
             | Self::ClientPacket(_)
@@ -200,6 +204,7 @@ impl Ended {
             Self::ClientClosed(_)
                 | Self::ClientLost
                 | Self::Replaced
+                | Self::Unrecovered
                 | Self::HandedOver
                 | Self::ServiceClosed(_)
                 | Self::Drained

@@ -20,8 +20,8 @@ pub struct SessionTable {
     /// How long a client stays connected while the service is down, and its packets wait. `"0s"`: not at all.
     pub hold: Period,
     /// How long the service's leg stays while the client is absent, and the events for the client are kept; `"2m"` is a
-    /// good value. The client gets all of them when it comes back, and its `recovered` is true. Each event gets its
-    /// number as one more argument, as with `connectionStateRecovery` of socket.io; if the service has that turned on,
+    /// good value. The client gets all of them when it comes back, and its `recovered` is true; if it may have missed one,
+    /// it gets a new session, and its `recovered` is false. Each event gets its number as one more argument, as with `connectionStateRecovery` of socket.io; if the service has that turned on,
     /// nothing is kept here. `"0s"`: not at all.
     pub resume: Period,
     /// At most this many packets of one session may wait.

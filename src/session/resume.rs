@@ -13,6 +13,7 @@ use crate::{
         ended::Ended,
         hold::HoldRules,
         queue::{QueueBounds, WholePacket},
+        reach::Reach,
         snapshot::{EndData, KeptData, ResumeData},
     },
     wire::engineio::id::Pid,
@@ -25,8 +26,11 @@ pub(super) struct Resume {
     pub(super) pid: Pid,
     /// The number of the next event.
     next: u64,
-    /// The highest number that was dropped. `None` if every event is kept.
+    /// The highest position that was dropped without being known to be heard, or with a number. `None` if every event is
+    /// kept.
     dropped: Option<u64>,
+    /// Events that the client has missed for good, or may have.
+    lost: u64,
     events: VecDeque<Kept>,
     bytes: usize,
     /// Since when the client is absent, and how its connection ended. `None` while it is connected.
@@ -40,11 +44,21 @@ pub(super) struct Resume {
 /// An event that the client may have missed.
 #[derive(Debug)]
 struct Kept {
-    /// `None`: it asks for an ack, and the client certainly has not got it.
-    number: Option<u64>,
-    /// It was sent to the client, which may have got it or not.
-    said: bool,
+    /// Its number or, if it asks for an ack, the number of the next event that asks for none. A client that knows this
+    /// number or a higher one of the same namespace has got this event, for a connection keeps the order.
+    position: u64,
+    reach: Reach,
     packet: WholePacket,
+}
+
+impl Kept {
+    const fn asks(&self) -> bool {
+        self.packet.ack_id.is_some()
+    }
+
+    fn is_within(&self, offset: Option<u64>) -> bool {
+        offset.is_some_and(|offset| self.position <= offset)
+    }
 }
 
 /// What a client sends in CONNECT about its earlier session.
@@ -79,6 +93,7 @@ impl Resume {
             pid,
             next: 0,
             dropped: None,
+            lost: 0,
             events: VecDeque::new(),
             bytes: 0,
             absent: None,
@@ -90,7 +105,7 @@ impl Resume {
     /// As plain data. `None` while the client is connected.
     pub(super) fn save(&self, now: Instant) -> Option<ResumeData> {
         let (since, why) = self.absent?;
-        let kept = |kept: &Kept| KeptData { number: kept.number, said: kept.said, packet: kept.packet.save() };
+        let kept = |kept: &Kept| KeptData { position: kept.position, reach: kept.reach, packet: kept.packet.save() };
         Some(ResumeData {
             next: self.next,
             dropped: self.dropped,
@@ -103,8 +118,11 @@ impl Resume {
 
     /// What was [saved](Self::save).
     pub(super) fn load(pid: Pid, saved: ResumeData, now: Instant) -> Self {
-        let kept =
-            |kept: KeptData| Kept { number: kept.number, said: kept.said, packet: WholePacket::load(kept.packet) };
+        let kept = |kept: KeptData| Kept {
+            position: kept.position,
+            reach: kept.reach,
+            packet: WholePacket::load(kept.packet),
+        };
         let since = now.checked_sub(saved.absent_for).unwrap_or(now);
         let mut resume = Self {
             next: saved.next,
@@ -133,6 +151,10 @@ impl Resume {
         self.unreturned = joined.fold(0, |namespaces, number| namespaces | 1 << number);
         self.returns_by = None;
         self.absent = Some((now, why));
+        // A pong of another connection proves nothing of this one.
+        for kept in self.events.iter_mut().filter(|kept| kept.reach == Reach::Pinged) {
+            kept.reach = Reach::Said;
+        }
     }
 
     /// The client is back, and has until `returns_by` to join its namespaces again.
@@ -141,11 +163,44 @@ impl Resume {
         self.returns_by = Some(returns_by);
     }
 
-    /// The client has left this namespace: its events are dropped.
+    /// The client has left this namespace: its events are dropped. If it is absent from it, those that it may not have got
+    /// are lost.
     pub(super) fn forget(&mut self, namespace: u8) {
+        if self.is_unreturned(namespace) {
+            self.loses(|kept| kept.packet.namespace == namespace);
+        }
         self.is_back_in(namespace);
         self.events.retain(|kept| kept.packet.namespace != namespace);
         self.count_bytes();
+    }
+
+    /// The session is over: a client that is absent gets none of its events any more.
+    pub(super) fn abandon(&mut self) {
+        let unreturned = self.unreturned;
+        self.loses(|kept| unreturned & 1 << kept.packet.namespace != 0);
+        self.events = VecDeque::new();
+        self.bytes = 0;
+    }
+
+    /// The client goes on with another session, because it may have missed something of this one.
+    pub(super) fn gives_up(&mut self) {
+        let lost = self.lost;
+        self.loses(|_| true);
+        self.events = VecDeque::new();
+        self.bytes = 0;
+        // What was dropped is not there to be counted.
+        self.lost = self.lost.max(lost + 1);
+    }
+
+    fn loses(&mut self, which: impl Fn(&Kept) -> bool) {
+        let unheard = self.events.iter().filter(|kept| kept.reach != Reach::Heard && which(kept));
+        self.lost += unheard.count() as u64;
+    }
+
+    /// Events that the client has missed for good, or may have: it cannot be told which. It learns of them because its
+    /// `recovered` is false.
+    pub(super) const fn lost(&self) -> u64 {
+        self.lost
     }
 
     fn count_bytes(&mut self) {
@@ -188,53 +243,94 @@ impl Resume {
         self.next
     }
 
-    /// Whether every event after this number is kept.
-    pub(super) fn has_all_after(&self, offset: Option<u64>) -> bool {
-        match (self.dropped, offset) {
-            (None, _) => true,
-            (Some(dropped), Some(offset)) => dropped <= offset,
-            (Some(_), None) => false,
+    /// A ping is said to the client, behind everything so far.
+    pub(super) fn pinged(&mut self) {
+        let unreturned = self.unreturned;
+        let is_there = |kept: &&mut Kept| unreturned & 1 << kept.packet.namespace == 0;
+        for kept in self.events.iter_mut().filter(is_there).filter(|kept| kept.reach == Reach::Said) {
+            kept.reach = Reach::Pinged;
         }
     }
 
-    /// Keeps an event that the client may miss. Returns how many older events were dropped that the client certainly
-    /// has not got.
-    pub(super) fn keep(&mut self, packet: &WholePacket, bounds: &QueueBounds) -> u64 {
-        let unreturned = self.is_unreturned(packet.namespace);
-        let number = packet.ack_id.is_none().then_some(self.next);
-        if number.is_some() {
-            self.next += 1;
+    /// The client has answered the ping, so it has got everything before it.
+    pub(super) fn ponged(&mut self) {
+        self.hears(|_, kept| kept.reach == Reach::Pinged);
+    }
+
+    /// The client has answered the event with this ack id, so it has got it and everything before it.
+    pub(super) fn answered(&mut self, namespace: u8, id: u64) {
+        let is_it = |kept: &Kept| kept.packet.namespace == namespace && kept.packet.ack_id == Some(id);
+        if let Some(answered) = self.events.iter().position(is_it) {
+            self.hears(|at, kept| at <= answered && kept.packet.namespace == namespace && kept.reach != Reach::Kept);
         }
-        if number.is_some() || unreturned {
-            self.bytes += packet.bytes();
-            self.events.push_back(Kept { number, said: !unreturned, packet: packet.clone() });
-        }
-        let mut missed = 0;
+    }
+
+    /// The client names the last event that it got in this namespace, so it has got everything before it.
+    pub(super) fn names(&mut self, namespace: u8, offset: Option<u64>) {
+        self.hears(|_, kept| kept.packet.namespace == namespace && kept.is_within(offset));
+    }
+
+    /// The client has got these. Those with a number are kept, because the client may still name an earlier one: it counts
+    /// an event when its handlers have returned.
+    fn hears(&mut self, which: impl Fn(usize, &Kept) -> bool) {
+        let mut at = 0;
+        let bytes = &mut self.bytes;
+        self.events.retain_mut(|kept| {
+            if which(at, kept) {
+                kept.reach = Reach::Heard;
+            }
+            at += 1;
+            let stays = !kept.asks() || kept.reach != Reach::Heard;
+            if !stays {
+                *bytes -= kept.packet.bytes();
+            }
+            stays
+        });
+    }
+
+    /// Whether a client that got the event with this number, and none later, can be given everything else that was said in
+    /// the namespace, and nothing twice. Of an event that asks for an ack nobody can tell whether it arrived, unless the
+    /// client has answered it or something later: official clients do not remember its number.
+    pub(super) fn recovers(&self, namespace: u8, offset: Option<u64>) -> bool {
+        let is_unknown = |kept: &Kept| {
+            kept.packet.namespace == namespace
+                && kept.asks()
+                && matches!(kept.reach, Reach::Said | Reach::Pinged)
+                && !kept.is_within(offset)
+        };
+        let has_gap = self.dropped.is_some_and(|dropped| offset.is_none_or(|offset| dropped > offset));
+        !has_gap && !self.events.iter().any(is_unknown)
+    }
+
+    /// Keeps an event that the client may miss. False: older ones were dropped for it that the client has not got.
+    pub(super) fn keep(&mut self, packet: &WholePacket, bounds: &QueueBounds) -> bool {
+        let reach = if self.is_unreturned(packet.namespace) { Reach::Kept } else { Reach::Said };
+        let kept = Kept { position: self.next, reach, packet: packet.clone() };
+        self.next += u64::from(!kept.asks());
+        self.bytes += packet.bytes();
+        self.events.push_back(kept);
+        let lost = self.lost;
         while self.events.len() > bounds.packets || self.bytes > bounds.bytes {
-            missed += u64::from(self.drop_oldest());
+            self.drop_oldest();
         }
-        missed
+        self.lost == lost
     }
 
-    /// True: the client certainly has not got the dropped event.
-    fn drop_oldest(&mut self) -> bool {
-        let Some(oldest) = self.events.pop_front() else { return false };
+    fn drop_oldest(&mut self) {
+        let Some(oldest) = self.events.pop_front() else { return };
         self.bytes -= oldest.packet.bytes();
-        self.dropped = self.dropped.max(oldest.number);
-        !oldest.said
+        self.dropped = self.dropped.max(Some(oldest.position));
+        self.lost += u64::from(oldest.reach == Reach::Kept);
     }
 
-    /// The events of a namespace that a client with this `offset` has missed.
+    /// The events of a namespace that a client with this `offset` has missed, once that [is certain](Self::recovers).
     pub(super) fn missed(&mut self, namespace: u8, offset: Option<u64>) -> Vec<WholePacket> {
-        let is_after = |number: u64| offset.is_none_or(|offset| number > offset);
-        let missed = self.events.iter().filter(|kept| kept.packet.namespace == namespace);
-        let missed = missed.filter(|kept| kept.number.is_none_or(is_after)).map(|kept| kept.packet.clone()).collect();
-        // An event that asks for an ack is sent once.
-        self.events.retain(|kept| kept.packet.namespace != namespace || kept.number.is_some());
-        for kept in self.events.iter_mut().filter(|kept| kept.packet.namespace == namespace) {
-            kept.said = true;
-        }
-        self.count_bytes();
-        missed
+        self.names(namespace, offset);
+        let is_missed = |kept: &&mut Kept| kept.packet.namespace == namespace && !kept.is_within(offset);
+        let said_again = self.events.iter_mut().filter(is_missed).map(|kept| {
+            kept.reach = Reach::Said;
+            kept.packet.clone()
+        });
+        said_again.collect()
     }
 }

@@ -92,19 +92,21 @@ fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> Resul
     let json = if message.complete { &message.bytes[head.data_at..] } else { &[] };
     let (form, note) = heard(talk, &head, json, now);
     talk.service.settle(talk.upstream);
+    let mut ack_id = head.ack_id;
     let text = match form {
         Form::Not => return Ok((Fate::Drop, note)),
         // None of it is to be kept for a client that comes back either.
         Form::AsItIs if head.attachments == 0 && talk.client.resume.is_none() => return Ok((Fate::Pass, note)),
         Form::AsItIs => numbered(talk, &head, message.bytes).unwrap_or_else(|| message.bytes.to_vec()),
         Form::WithAckId(id) => {
+            ack_id = Some(id);
             let mut changed = Vec::with_capacity(message.bytes.len() + 4);
             encode::with_ack_id(message.bytes, head.data_at, head.ack_id.unwrap_or_default(), id, &mut changed);
             changed
         }
     };
     let namespace = talk.service.namespaces.find(head.namespace).map_or(APART, |(number, _)| number);
-    send(talk, Box::new(WholePacket::new(namespace, head.ack_id, text, head.attachments)));
+    send(talk, Box::new(WholePacket::new(namespace, ack_id, text, head.attachments)));
     Ok((Fate::Drop, note))
 }
 

@@ -11,12 +11,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
 
 use crate::{
-    session::{ended::Ended, membership::Membership},
+    session::{ended::Ended, membership::Membership, reach::Reach},
     wire::websocket::close::CloseCode,
 };
 
 /// The version that is written. It changes with every change of the types below.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// A Socket.IO session without its legs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,8 +89,8 @@ pub(super) struct ResumeData {
 /// An event that the client may have missed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct KeptData {
-    pub(super) number: Option<u64>,
-    pub(super) said: bool,
+    pub(super) position: u64,
+    pub(super) reach: Reach,
     pub(super) packet: PacketData,
 }
 

@@ -227,10 +227,6 @@ impl Upstream {
         self.dropped
     }
 
-    pub(super) const fn count_dropped(&mut self, packets: u64) {
-        self.dropped += packets;
-    }
-
     /// The service has pinged.
     pub(super) fn pinged(&mut self, now: Instant) {
         self.pinged_by = Some(now + Duration::from_millis(self.patience_ms.into()));

@@ -124,6 +124,15 @@ impl<'a> View<'a> {
         self.dropped() + self.waiting().0 as u64
     }
 
+    /// Events for the client that it has missed for good, or may have.
+    #[must_use]
+    pub fn lost(self) -> u64 {
+        match self.client {
+            ClientSpeech::EngineIo(client) => client.resume.as_ref().map_or(0, |resume| resume.lost()),
+            ClientSpeech::Plain => 0,
+        }
+    }
+
     /// What the side that closed said of it.
     #[must_use]
     pub fn close_reason(self) -> &'a str {

@@ -9,3 +9,4 @@ mod joins;
 mod nesting;
 mod unreadable;
 mod hang_up;
+mod heard;

@@ -23,6 +23,9 @@ const answer = listener(seen, {
   "POST /emit": ({ learnerId, event, args }) => {
     io.to(`learner:${learnerId}`).emit(event, ...fromJson(args));
   },
+  "POST /ask": ({ learnerId, event, args }) => {
+    io.to(`learner:${learnerId}`).timeout(60_000).emit(event, ...fromJson(args), () => {});
+  },
   "POST /disconnect": ({ learnerId, close }) => {
     io.in(`learner:${learnerId}`).disconnectSockets(close);
   },

@@ -135,7 +135,7 @@ impl Driver {
                     self.worker.refuse(incoming, EngineError::SessionUnknown)
                 }
                 Incoming::Request(SessionRequest::Claim(claim, responder)) => {
-                    responder.answer(Answer::Claim(turn.session.takes_back(&claim)));
+                    responder.answer(Answer::Claim(turn.session.claimed(&claim)));
                 }
                 Incoming::Request(request) => {
                     if let Err(why) = self.client.request(request, turn.now.instant) {
@@ -195,7 +195,8 @@ impl Driver {
         if let Some(transport) = self.client.leg.transport() {
             self.ledger.client_ended(view, Some(transport), ended, now);
         }
-        self.ledger.queue_ended(turn.session.abandon());
+        let unsent = turn.session.abandon();
+        self.ledger.queue_ended(unsent, turn.session.view().lost());
         if matches!(self.service.leg, ServiceLeg::Open(_)) {
             self.worker.tally.upstream_open(-1);
         }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    mem,
     time::Duration,
 };
 
@@ -41,6 +42,10 @@ enum Step {
     Reaches {
         packets: usize,
     },
+    /// The client answers one of the events that it was asked to answer.
+    Answers {
+        which: usize,
+    },
     /// The client's connection breaks, and with it the packets in flight are lost.
     Breaks,
     /// The client comes back, and joins one namespace first.
@@ -64,6 +69,7 @@ fn step() -> impl Strategy<Value = Step> {
         12 => (any::<bool>(), often, often)
             .prop_map(|(chat, asks, binary)| Step::Emits { chat, asks, binary }),
         6 => (1..8_usize).prop_map(|packets| Step::Reaches { packets }),
+        4 => any::<usize>().prop_map(|which| Step::Answers { which }),
         4 => Just(Step::Breaks),
         5 => any::<bool>().prop_map(|chat_first| Step::Returns { chat_first }),
         4 => often.prop_map(|anew| Step::Joins { anew }),
@@ -82,17 +88,28 @@ struct Room {
     /// The offset that the stock client remembers: the number of its last event.
     offset: Option<u64>,
     newest: u64,
+    /// The last event with an offset that the client got.
+    newest_numbered: u64,
     /// Events that the client must get, in this order.
     due: VecDeque<u64>,
+    /// Events that ask for an ack, were said to the client, and of which the gate cannot know from the connection that
+    /// they arrived.
+    unproven: Vec<u64>,
+    /// Events that the client can answer.
+    to_answer: Vec<u64>,
 }
 
 struct Ends {
     world: World,
     overflow: Overflow,
+    /// Everything fits into the queue.
+    is_roomy: bool,
     rooms: [Room; 2],
-    /// In flight to the client: the packets of both namespaces.
+    /// In flight to the client: the packets of both namespaces, and pings.
     wire: VecDeque<String>,
-    /// Events that ask for an ack: those that a lost connection cuts off are not sent again.
+    /// The last event before each ping in flight.
+    pings: VecDeque<u64>,
+    /// Events that ask for an ack.
     asking: BTreeSet<u64>,
     next: u64,
     absent: bool,
@@ -111,25 +128,27 @@ fn read(text: &str) -> (u64, Option<u64>) {
 }
 
 impl Ends {
-    fn new(overflow: Overflow) -> Self {
+    fn new(overflow: Overflow, is_roomy: bool) -> Self {
         let mut world = World::joined(|config| {
             config.rate_limit.clear();
             config.session.resume = Period::from_secs(30);
-            config.session.queue_packets = PACKETS_MAX;
+            config.session.queue_packets = if is_roomy { 1000 } else { PACKETS_MAX };
             config.session.overflow = overflow;
         });
         world.client("40/chat,");
         world.service(r#"40/chat,{"sid":"b"}"#);
         world.forget_what_was_said();
         let room = || Room { at_service: true, at_client: true, ..Room::default() };
-        let (rooms, wire, asking) = ([room(), room()], VecDeque::new(), BTreeSet::new());
-        Self { world, overflow, rooms, wire, asking, next: 0, absent: false, over: false }
+        let (wire, pings, asking) = (VecDeque::new(), VecDeque::new(), BTreeSet::new());
+        let rooms = [room(), room()];
+        Self { world, overflow, is_roomy, rooms, wire, pings, asking, next: 0, absent: false, over: false }
     }
 
     fn does(&mut self, step: Step) {
         match step {
             Step::Emits { chat, asks, binary } => self.emits(usize::from(chat), asks, binary),
             Step::Reaches { packets } => self.reaches(packets),
+            Step::Answers { which } if !self.absent => self.answers(which),
             Step::Breaks if !self.absent => self.breaks(),
             Step::Returns { chat_first } if self.absent => self.returns(usize::from(chat_first)),
             Step::Joins { anew } if !self.absent => self.joins(anew),
@@ -137,21 +156,22 @@ impl Ends {
                 assert_eq!(self.world.client("41/chat,"), Fate::Pass);
                 self.world.service_got();
                 self.rooms[1] = Room::default();
-                self.wire.retain(|text| room_of(text) == 0);
+                self.wire.retain(|text| text == "2" || room_of(text) == 0);
             }
             Step::Passes { seconds } => {
-                self.world.passes(Duration::from_secs(seconds));
-                if !self.absent {
-                    self.world.client("3");
+                // A ping arrives, at the latest, before its answer is due.
+                if let Some(ping) = self.wire.iter().position(|text| text == "2") {
+                    self.reaches(ping + 1);
                 }
+                self.world.passes(Duration::from_secs(seconds));
                 // The service pings.
                 self.world.service("2");
             }
-            Step::Breaks | Step::Returns { .. } | Step::Joins { .. } | Step::Leaves => {}
+            Step::Answers { .. } | Step::Breaks | Step::Returns { .. } | Step::Joins { .. } | Step::Leaves => {}
         }
         self.collect();
         let kept = format!("{:?}", self.world.session).matches("Kept {").count();
-        assert!(kept <= PACKETS_MAX as usize, "{kept} are kept");
+        assert!(self.is_roomy || kept <= PACKETS_MAX as usize, "{kept} are kept");
     }
 
     fn emits(&mut self, room: usize, asks: bool, binary: bool) {
@@ -168,33 +188,55 @@ impl Ends {
         if binary {
             self.world.message(Side::Service, OpCode::Binary, b"bytes");
         }
+        let room = &mut self.rooms[room];
+        room.due.push_back(seq);
         if asks {
             self.asking.insert(seq);
-        } else {
-            self.rooms[room].due.push_back(seq);
+            if room.at_client {
+                room.unproven.push(seq);
+            }
         }
+    }
+
+    fn answers(&mut self, which: usize) {
+        let room = which % 2;
+        let Some(count @ 1..) = Some(self.rooms[room].to_answer.len()) else { return };
+        let seq = self.rooms[room].to_answer.remove(which / 2 % count);
+        let namespace = if room == 1 { "/chat," } else { "" };
+        assert_eq!(self.world.client(&format!("43{namespace}{seq}[1]")), Fate::Pass);
+        self.world.service_got();
+        self.rooms[room].unproven.retain(|&other| other > seq);
     }
 
     fn reaches(&mut self, packets: usize) {
         for _ in 0..packets {
             let Some(text) = self.wire.pop_front() else { return };
-            let room = &mut self.rooms[room_of(&text)];
+            if text == "2" {
+                let before = self.pings.pop_front().unwrap();
+                self.world.client("3");
+                for room in self.rooms.iter_mut().filter(|room| room.at_client) {
+                    room.unproven.retain(|&seq| seq > before);
+                }
+            }
             if !text.starts_with("42") && !text.starts_with("45") {
                 continue;
             }
+            let room = &mut self.rooms[room_of(&text)];
             let (seq, number) = read(&text);
             assert!(room.newest < seq, "{seq} behind {}", room.newest);
             room.newest = seq;
-            if self.asking.contains(&seq) {
-                continue;
-            }
             assert_eq!(room.due.pop_front(), Some(seq), "another event was due");
-            room.offset = number;
+            if self.asking.contains(&seq) {
+                room.to_answer.push(seq);
+            } else {
+                (room.offset, room.newest_numbered) = (number, seq);
+            }
         }
     }
 
     fn breaks(&mut self) {
         self.wire.clear();
+        self.pings.clear();
         self.world.event(Event::Lost(Ended::ClientLost));
         if self.world.ended().is_some() {
             self.over = true;
@@ -204,15 +246,34 @@ impl Ends {
         self.absent = true;
         for room in &mut self.rooms {
             room.at_client = false;
+            room.to_answer.clear();
         }
+    }
+
+    /// Whether an event was said of which the client that comes back does not show that it got it.
+    fn is_unknown(&self, room: usize) -> bool {
+        let Room { unproven, newest_numbered, .. } = &self.rooms[room];
+        unproven.iter().any(|seq| seq > newest_numbered)
     }
 
     fn returns(&mut self, first: usize) {
         let (namespace, offset) = (NAMESPACES[first], self.rooms[first].offset);
         let claim = |user: Option<&str>| Claim { user: user.map(Into::into), namespace: namespace.into(), offset };
         assert!(!self.world.session.takes_back(&claim(Some("eve"))), "another user cannot resume it");
-        if !self.world.session.takes_back(&claim(None)) {
+        let takes_back = self.world.session.claimed(&claim(None));
+        if !self.rooms[first].at_service {
+            assert!(!takes_back && self.world.ended().is_none(), "it has left this namespace");
+            self.over = true;
+            return;
+        }
+        assert!(!takes_back || !self.is_unknown(first), "it may have missed one, or would get it twice");
+        assert!(takes_back || self.is_unknown(first) || !self.is_roomy, "it could have all of them");
+        if !takes_back {
             // It gets a new session, and learns that.
+            assert_eq!(self.world.ended(), Some(Ended::Unrecovered));
+            let due = self.rooms.iter().map(|room| room.due.len() as u64).sum::<u64>();
+            let lost = self.world.view().lost();
+            assert!(lost > 0 && (lost >= due || !self.is_roomy), "{lost} are counted, {due} were due");
             self.over = true;
             return;
         }
@@ -231,16 +292,19 @@ impl Ends {
         let namespace = if room == 1 { "/chat," } else { "" };
         let behind = self.wire.len();
         self.world.client(&format!(r#"40{namespace}{{"pid":"{pid}"{offset}}}"#));
-        if !anew {
+        let at_service = self.world.service_got();
+        let is_new = !at_service.is_empty();
+        assert!(is_new || !(anew || self.is_unknown(room)), "it may have missed one, or would get it twice");
+        assert!(!is_new || anew || self.is_unknown(room) || !self.is_roomy, "it could have all of them");
+        if !is_new {
             return self.is_back(room, behind);
         }
         // For the service the client leaves and connects as a new one, and the service accepts it.
-        let at_service = self.world.service_got();
         assert_eq!((at_service.len(), &at_service[0][..2], &at_service[1][..2]), (2, "41", "40"), "{at_service:?}");
         self.rooms[room] = Room { at_service: true, at_client: true, ..Room::default() };
         self.world.service(&format!(r#"40{namespace}{{"sid":"other"}}"#));
         self.collect();
-        self.wire.retain(|text| room_of(text) != room);
+        self.wire.retain(|text| text == "2" || room_of(text) != room);
     }
 
     /// Whether the client has yet to rejoin, while the service still has it joined.
@@ -248,27 +312,27 @@ impl Ends {
         self.rooms[room].at_service && !self.rooms[room].at_client
     }
 
-    /// The client got every event that it missed, or learns that it has missed some.
+    /// The client gets every event that it missed, and none that it has got.
     fn is_back(&mut self, room: usize, behind: usize) {
         self.collect();
-        let said: Vec<_> = self.wire.iter().skip(behind).cloned().collect();
+        let said: Vec<_> = self.wire.iter().skip(behind).filter(|text| *text != "2").cloned().collect();
         let (connect, missed) = said.split_last().unwrap();
-        assert!(connect.starts_with("40"), "the last packet is {connect}");
-        let missed = missed.iter().map(|text| read(text).0).filter(|seq| !self.asking.contains(seq));
-        let missed: VecDeque<u64> = missed.collect();
+        assert!(connect.starts_with("40") && connect.contains("\"pid\""), "the last packet is {connect}");
+        let missed: VecDeque<u64> = missed.iter().map(|text| read(text).0).collect();
         let room = &mut self.rooms[room];
         room.at_client = true;
-        if connect.contains("\"pid\"") {
-            assert_eq!(missed, room.due, "recovered, but not complete");
-        } else {
-            assert!(room.due.iter().rev().zip(missed.iter().rev()).all(|(one, other)| one == other), "{missed:?}");
-            room.due = missed;
-        }
+        assert_eq!(missed, room.due, "recovered, but not complete");
+        // They are said now, and may be lost with this connection.
+        room.unproven = missed.into_iter().filter(|seq| self.asking.contains(seq)).collect();
     }
 
     fn collect(&mut self) {
-        let attachments = |text: &String| !text.starts_with('<');
-        self.wire.extend(self.world.client_got().into_iter().filter(attachments));
+        for text in mem::take(&mut self.world.at_client).into_iter().filter(|text| !text.starts_with('<')) {
+            if text == "2" {
+                self.pings.push_back(self.next);
+            }
+            self.wire.push_back(text);
+        }
         for text in self.world.service_got().into_iter().filter(|text| text != "3") {
             assert!(text.starts_with("41"), "{text}");
             self.rooms[room_of(&text)] = Room::default();
@@ -372,9 +436,10 @@ proptest! {
     #[test]
     fn a_client_that_comes_back_has_missed_nothing_or_learns_that_it_has(
         closes in any::<bool>(),
+        is_roomy in any::<bool>(),
         steps in prop::collection::vec(step(), 1..150),
     ) {
-        let mut ends = Ends::new(if closes { Overflow::Close } else { Overflow::DropOldest });
+        let mut ends = Ends::new(if closes { Overflow::Close } else { Overflow::DropOldest }, is_roomy);
         for step in steps {
             ends.does(step);
             if ends.over {

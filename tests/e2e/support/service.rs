@@ -152,6 +152,12 @@ impl Service {
         http::post(&format!("{}/emit", self.url()), &body).await;
     }
 
+    /// As `emit`, asking for an ack.
+    pub(crate) async fn ask(&self, learner: &str, event: &str, args: Value) {
+        let body = json!({ "learnerId": learner, "event": event, "args": args });
+        http::post(&format!("{}/ask", self.url()), &body).await;
+    }
+
     /// `disconnectSockets(close)` for every socket of a learner.
     pub(crate) async fn disconnect(&self, learner: &str, close: bool) {
         let body = json!({ "learnerId": learner, "close": close });
