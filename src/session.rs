@@ -450,6 +450,10 @@ impl Session {
             return self.core.end(why);
         }
         if let ServiceSpeech::SocketIo(service) = &mut self.service {
+            // The client fails the acks itself that it waits for when its connection closes.
+            if self.upstream.stage() == Stage::Flowing && service.acks.has_untracked() {
+                return self.core.end(Ended::AcksLost);
+            }
             service.service_lost(&mut self.core, &mut self.upstream);
         }
         // A client that has waited for the service is told of the outage, not of the Close that began it.

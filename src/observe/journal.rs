@@ -261,9 +261,27 @@ pub fn service_objected(peer: IpAddr) {
     repeated_warning("objection", &format_args!("{peer}: {why}"));
 }
 
+/// A line when the wall clock was set by so many milliseconds, below zero back, or the machine has slept for so long.
+pub fn clock_jumped(ms: i64) {
+    let direction = if ms > 0 { "forward" } else { "back" };
+    warn!(
+        direction,
+        seconds = ms.unsigned_abs() as f64 / 1000.0,
+        "the clock of this machine jumped, or the machine has slept; sessions whose tokens have expired by it are closed"
+    );
+}
+
 /// A line for a failed `accept`. Limited like a refused handshake.
 pub fn accept_failed(why: &dyn fmt::Display) {
     repeated_warning("accept", &format_args!("cannot accept connections: {why}"));
+}
+
+/// A line for a setting whose table of users and addresses is full. Limited like a refused handshake.
+pub fn table_full(key: &'static str) {
+    repeated_warning(
+        key,
+        &format_args!("{key} counts as many users and addresses as it can; others share an allowance"),
+    );
 }
 
 fn repeated_warning(kind: &'static str, why: &dyn fmt::Display) {

@@ -47,11 +47,14 @@ impl HandshakeRate {
         used.entry(network).or_insert_with(|| Gcra::new(now)).take(1, interval, burst, now).is_ok()
     }
 
-    /// Forgets addresses that have their whole allowance again. To be called every few seconds.
-    pub fn sweep(&self, now: Instant) {
+    /// Forgets addresses that have their whole allowance again. To be called every few seconds. True: there was no room for
+    /// more.
+    pub fn sweep(&self, now: Instant) -> bool {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_full = used.len() >= NETWORKS_MAX;
         used.retain(|_, allowance| !allowance.is_full(now));
         used.shrink_to_fit();
+        was_full
     }
 }
 
@@ -65,7 +68,7 @@ mod tests {
         let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse::<IpAddr>().unwrap());
         assert_eq!((0..100).filter(|_| rate.admit(one, now)).count(), 8);
         assert!(rate.admit(other, now));
-        rate.sweep(now);
+        assert!(!rate.sweep(now), "there is room");
         assert!(!rate.admit(one, now), "an address in use is not forgotten");
         let later = now + Duration::from_secs(4);
         rate.sweep(later);

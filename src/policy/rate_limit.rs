@@ -221,9 +221,10 @@ impl RateLimits {
         Verdict::Forward
     }
 
-    /// Forgets users and addresses without a session, once their limits would be full again. Call it about every 10 s.
-    pub fn sweep(&self, now: Instant) {
-        self.shared.sweep(now, |rule| self.rules[rule].per);
+    /// Forgets users and addresses without a session, once their limits would be full again. Call it about every 10 s. True:
+    /// there was no room for more, so further ones share an allowance.
+    pub fn sweep(&self, now: Instant) -> bool {
+        self.shared.sweep(now, |rule| self.rules[rule].per)
     }
 
     /// The rules that count this event, one bit each.

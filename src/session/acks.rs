@@ -10,8 +10,9 @@ use crate::{
     session::snapshot::{AcksData, WaitingData},
 };
 
-/// At most so many packets of one session are tracked until their ack; more pass, but are not measured and fail
-/// silently.
+/// At most so many packets of one session are tracked until their ack. More pass, for a service may leave events
+/// unanswered as long as it likes, but their acks could not be made to fail one by one: a session that has such packets in
+/// flight ends with its service.
 const WAITING_MAX: usize = 1024;
 
 /// The capacity that an idle session keeps.
@@ -22,6 +23,8 @@ const KEPT_CAPACITY: usize = 16;
 pub struct Acks {
     /// Oldest first: acks mostly come in the order of the events.
     waiting: VecDeque<Waiting>,
+    /// Packets beyond [`WAITING_MAX`] that wait for their acks.
+    untracked: u32,
     owed_by_client: u32,
     /// The service numbers from 0 after each restart; its number 0 is this one for the client.
     base: u64,
@@ -57,7 +60,20 @@ impl Acks {
     pub fn client_asks(&mut self, namespace: u8, id: u64, slot: EventSlot, now: Instant) {
         if self.waiting.len() < WAITING_MAX {
             self.waiting.push_back(Waiting { id, since: now, namespace, slot });
+        } else {
+            self.untracked = self.untracked.saturating_add(1);
         }
+    }
+
+    /// Whether an ack may be awaited that is not tracked.
+    #[must_use]
+    pub const fn has_untracked(&self) -> bool {
+        self.untracked > 0
+    }
+
+    /// The client's connection is lost, and with it every ack that it waits for.
+    pub const fn client_lost(&mut self) {
+        self.untracked = 0;
     }
 
     /// The service acknowledged: the event, and how long the ack took. `None` for an ack that is not tracked.
@@ -67,17 +83,21 @@ impl Acks {
         Some((waiting.slot, now.saturating_duration_since(waiting.since)))
     }
 
-    /// Stops waiting for this ack. False: it is not tracked.
+    /// Stops waiting for this ack. False: nobody waits for it.
     pub fn give_up(&mut self, namespace: u8, id: u64) -> bool {
-        self.take(namespace, id).is_some()
+        let is_untracked = self.has_untracked();
+        self.take(namespace, id).is_some() || is_untracked
     }
 
     fn take(&mut self, namespace: u8, id: u64) -> Option<Waiting> {
         let is_it = |waiting: &Waiting| waiting.id == id && waiting.namespace == namespace;
         let waiting = if self.waiting.front().is_some_and(is_it) {
             self.waiting.pop_front()
+        } else if let Some(at) = self.waiting.iter().position(is_it) {
+            self.waiting.remove(at)
         } else {
-            self.waiting.remove(self.waiting.iter().position(is_it)?)
+            self.untracked = self.untracked.saturating_sub(1);
+            return None;
         };
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT_CAPACITY {
             self.waiting = VecDeque::new();
@@ -139,12 +159,15 @@ impl Acks {
             slot: names.slot(&waiting.event),
             since: now.checked_sub(waiting.waits_for).unwrap_or(now),
         });
-        Self { waiting: waiting.collect(), owed_by_client: 0, base: saved.base, next: saved.next }
+        Self { waiting: waiting.collect(), base: saved.base, next: saved.next, ..Self::default() }
     }
 
     /// The session has left a namespace: its acks will not come.
     pub fn forget(&mut self, namespace: u8) {
         self.waiting.retain(|w| w.namespace != namespace);
+        if self.waiting.is_empty() {
+            self.untracked = 0;
+        }
     }
 }
 
@@ -210,6 +233,7 @@ mod tests {
         }
         assert_eq!(acks.waiting.len(), WAITING_MAX);
         for id in 0..10_000 {
+            assert!(acks.has_untracked() || id >= 10_000 - WAITING_MAX as u64);
             acks.service_answers(0, id, now);
         }
         assert_eq!(acks.waiting.capacity(), 0);

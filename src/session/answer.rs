@@ -49,7 +49,8 @@ pub const fn to_client(ended: Ended, reason: &str) -> Close<'_> {
         | Ended::ServiceUnreachable
         | Ended::ServiceRefused
         | Ended::ServiceChanged
-        | Ended::ServiceSlow => Close::new(CloseCode::RESTART, "service unavailable"),
+        | Ended::ServiceSlow
+        | Ended::AcksLost => Close::new(CloseCode::RESTART, "service unavailable"),
         Ended::ServiceFrame(..) | Ended::ServiceFault(_) => {
             Close::new(CloseCode::BAD_GATEWAY, "bad answer from the service")
         }

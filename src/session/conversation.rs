@@ -95,6 +95,7 @@ impl Conversation<'_> {
     /// Only the client's connection has ended.
     pub(super) fn client_lost(&mut self, why: Ended, now: Now) {
         self.core.go_on();
+        self.service.acks.client_lost();
         self.client.attachments = Attachments::default();
         self.upstream.forget_begun();
         // Nobody hears the answer of the service, so the client asks again when it is back.

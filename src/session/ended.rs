@@ -66,6 +66,8 @@ pub enum Ended {
     ServiceFault(&'static str),
     /// The service reads too slowly, or has stopped pinging.
     ServiceSlow,
+    /// The service was lost, and with it more acks than can be made to fail one by one.
+    AcksLost,
     /// More packets waited for the service than `[session]` allows.
     QueueFull,
     /// The operator drains this node.
@@ -117,6 +119,7 @@ impl Ended {
             Self::ServiceObjected => "service_objected",
             Self::ServiceChanged => "service_changed",
             Self::ServiceSlow => "service_slow",
+            Self::AcksLost => "acks_lost",
             Self::QueueFull => "queue_full",
             Self::Drained => "drained",
             Self::Panicked => "panic",
@@ -190,6 +193,7 @@ impl Ended {
             | Self::ServiceFrame(..)
             | Self::ServiceFault(_)
             | Self::ServiceSlow
+            | Self::AcksLost
             | Self::QueueFull => Fault::Service,
             Self::Drained => Fault::Operator,
             Self::Panicked => Fault::Us,

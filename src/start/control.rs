@@ -136,8 +136,12 @@ async fn tidy(current: watch::Sender<Arc<NodeRules>>) {
         tokio::time::sleep(TIDY_EVERY).await;
         let node_rules = Arc::clone(&current.borrow());
         let now = Instant::now();
-        node_rules.session.session.policies.rate_limits.sweep(now);
-        node_rules.edge.handshake_rate.sweep(now);
+        if node_rules.session.session.policies.rate_limits.sweep(now) {
+            journal::table_full("[[rate_limit]]");
+        }
+        if node_rules.edge.handshake_rate.sweep(now) {
+            journal::table_full("limits.handshakes_per_ip");
+        }
     }
 }
 

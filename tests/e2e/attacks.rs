@@ -9,4 +9,5 @@ mod joins;
 mod nesting;
 mod unreadable;
 mod hang_up;
+mod ack_bound;
 mod heard;

@@ -59,9 +59,11 @@ impl SharedMeters {
         Arc::clone(&entries.counted[rule].entry(counted).or_insert(entry).limiter)
     }
 
-    /// Drops what no session has held for as long as its rule's `per`: by then nothing of it is used.
-    pub(super) fn sweep(&self, now: Instant, per: impl Fn(usize) -> Duration) {
+    /// Drops what no session has held for as long as its rule's `per`: by then nothing of it is used. True: there was no
+    /// room for more.
+    pub(super) fn sweep(&self, now: Instant, per: impl Fn(usize) -> Duration) -> bool {
         let mut entries = self.lock();
+        let was_full = entries.len() >= ENTRIES_MAX;
         for (rule, counted) in entries.counted.iter_mut().enumerate() {
             counted.retain(|_, entry| {
                 // New holders are made under the lock, so a single one stays single during this check.
@@ -73,6 +75,7 @@ impl SharedMeters {
                 counted.shrink_to_fit();
             }
         }
+        was_full
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
@@ -110,6 +113,8 @@ mod tests {
         assert!(!Arc::ptr_eq(&newcomers[0], &meters.get(1, address(100_000), QUOTA, now)));
         assert!(Arc::ptr_eq(&known, &meters.get(0, address(0), QUOTA, now)));
         assert_eq!(meters.lock().len(), ENTRIES_MAX);
+        assert!(meters.sweep(now, |_| Duration::ZERO), "it says that it was full");
+        assert!(!meters.sweep(now, |_| Duration::ZERO));
     }
 
     #[test]

@@ -361,3 +361,38 @@ fn a_service_that_accepts_a_client_and_closes_at_once_is_given_up() {
     }
     assert_eq!(held.ended(), None, "this one stays open each time");
 }
+
+#[test]
+fn no_ack_is_lost_silently_however_many_are_open_when_the_service_is_lost() {
+    for (asked, answered, goes_on) in
+        [(1024, 0..0, true), (1025, 0..0, false), (1500, 1024..1500, true), (1500, 500..1000, false)]
+    {
+        let mut world = flowing(|_| ());
+        for id in 0..asked {
+            world.client(&format!(r#"42{id}["once"]"#));
+        }
+        for id in answered.clone() {
+            world.service(&format!("43{id}[1]"));
+        }
+        world.forget_what_was_said();
+        world.event(Event::Lost(Ended::ServiceLost));
+        let what = format!("{asked} asked, {answered:?} answered");
+        let failed = world.client_got();
+        assert_eq!(world.ended(), (!goes_on).then_some(Ended::AcksLost), "{what}");
+        assert!(!goes_on || failed.len() == asked - answered.len(), "{what}");
+    }
+}
+
+#[test]
+fn the_ack_of_a_packet_that_is_dropped_fails_also_where_it_is_not_tracked() {
+    let mut world = flowing(|session| {
+        session.queue_packets = 1100;
+        session.overflow = Overflow::DropOldest;
+    });
+    world.loses(Ended::ServiceLost);
+    for id in 0..2300 {
+        world.client(&format!(r#"42{id}["once"]"#));
+    }
+    let failed: Vec<String> = (0..1200).map(|id| format!("43{id}[{RESTARTED}]")).collect();
+    assert_eq!(world.client_got(), failed);
+}
