@@ -151,7 +151,7 @@ impl Session {
         let header = |(name, value): &(HeaderName, HeaderValue)| (name.as_str().to_owned(), value.as_bytes().into());
         let (idle_for, told_for) = self.core.quiet_for(now);
         Some(Snapshot {
-            pid: resume.pid.to_string(),
+            pid: resume.pid.as_str().to_owned(),
             handshake: handshake.into(),
             resume: resume.save(now.instant)?,
             upstream: self.upstream.save(now.instant)?,

@@ -1,6 +1,7 @@
 //! The log lines: two per session, and the few of the process. Plain fields in.
 //!
-//! No line contains a token, a payload or a query string, and writing one never blocks the thread.
+//! No line contains a token, a session id of a client, a payload or a query string, and writing one never blocks the
+//! thread. Lines of libraries are not written, at any level: they do not know what is secret.
 
 use std::{
     fmt, io,
@@ -12,7 +13,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::{Subscriber, debug, error, info, level_filters::LevelFilter, trace, warn};
-use tracing_subscriber::{Layer, Registry, fmt::MakeWriter, layer::SubscriberExt, reload};
+use tracing_subscriber::{Layer, Registry, filter::filter_fn, fmt::MakeWriter, layer::SubscriberExt, reload};
 
 use super::{line_limit::LineLimit, stderr::Stderr};
 
@@ -51,7 +52,7 @@ pub enum LogLevel {
     Info,
     /// Retries one by one.
     Debug,
-    /// Everything.
+    /// Everything of Tidegate.
     Trace,
 }
 
@@ -116,8 +117,8 @@ impl Journal {
 pub struct Opened<'a> {
     /// The number of the session in this process.
     pub id: u64,
-    /// The Engine.IO session id. `None` on a plain WebSocket route.
-    pub sid: Option<&'a str>,
+    /// The hash of the Engine.IO session id, which is a secret. `None` on a plain WebSocket route.
+    pub sid_hash: Option<&'a str>,
     /// The user of the verified token, if there is one.
     pub user: Option<&'a str>,
     /// The client's address.
@@ -174,7 +175,7 @@ pub fn writes_sessions() -> bool {
 pub fn session_opened(opened: &Opened<'_>) {
     info!(
         id = opened.id,
-        sid = opened.sid.map(clip),
+        sid_hash = opened.sid_hash,
         user = opened.user.map(clip),
         peer = %opened.peer,
         transport = opened.transport,
@@ -187,7 +188,7 @@ pub fn session_opened(opened: &Opened<'_>) {
 pub fn session_ended(ended: &Ended<'_>) {
     info!(
         id = ended.session.id,
-        sid = ended.session.sid.map(clip),
+        sid_hash = ended.session.sid_hash,
         user = ended.session.user.map(clip),
         peer = %ended.session.peer,
         transport = ended.session.transport,
@@ -317,7 +318,8 @@ where
         LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
         LogFormat::Text => layer.with_ansi(false).boxed(),
     };
-    Registry::default().with(level).with(layer)
+    let ours = filter_fn(|metadata| metadata.target().starts_with(env!("CARGO_CRATE_NAME")));
+    Registry::default().with(level).with(layer.with_filter(ours))
 }
 
 impl From<LogLevel> for LevelFilter {

@@ -202,7 +202,7 @@ impl SessionCell {
         let (packets_received, packets_sent) = self.packets.get();
         SessionView {
             id: self.id,
-            sid: self.sid.get().map(|sid| sid.to_string()),
+            sid_hash: self.sid.get().map(|sid| sid.hash().to_string()),
             user: view.identity().and_then(|identity| identity.user()).map(str::to_owned),
             peer: view.peer(),
             namespaces: view.namespaces(),

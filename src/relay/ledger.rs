@@ -197,10 +197,10 @@ impl Ledger {
         namespaces: &[String],
         write: impl FnOnce(Opened<'_>),
     ) {
-        let sid = view.sid().map(|sid| sid.to_string());
+        let sid_hash = view.sid().map(|sid| sid.hash().to_string());
         write(Opened {
             id: self.cell.id,
-            sid: sid.as_deref(),
+            sid_hash: sid_hash.as_deref(),
             user: view.identity().and_then(|identity| identity.user()),
             peer: view.peer(),
             transport: transport.map_or("", Transport::name),

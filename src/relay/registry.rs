@@ -23,10 +23,10 @@ const WORKER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// One session, as `/sessions` shows it.
 #[derive(Debug, Clone, Serialize)]
 pub struct SessionView {
-    /// Ascending over the life of the process; the key of paging.
+    /// Ascending over the life of the process: what the log calls the session too, and the key of paging.
     pub id: u64,
-    /// The Engine.IO session id; none on a plain WebSocket route.
-    pub sid: Option<String>,
+    /// Of the Engine.IO session id, which is a secret; none on a plain WebSocket route.
+    pub sid_hash: Option<String>,
     /// Who, by the verified token.
     pub user: Option<String>,
     /// The client's address.

@@ -1,6 +1,6 @@
 //! The namespaces of one session: connecting, joined, left.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -30,7 +30,7 @@ struct Entry {
 }
 
 /// What is needed to join a namespace again, at a service that does not know the session.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Memory {
     /// The JSON of the client's CONNECT, which may hold its token.
     connect: Zeroizing<Vec<u8>>,
@@ -44,6 +44,13 @@ struct Memory {
     offset_to_come: Option<Box<str>>,
     /// CONNECT was sent again; its answer is awaited.
     asked_again: bool,
+}
+
+/// All of it is secret or may be.
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").finish_non_exhaustive()
+    }
 }
 
 impl Entry {

@@ -5,7 +5,7 @@
 //! clocks of two machines do not agree. The format is MessagePack with a version before it; an unknown version is no
 //! error to the client, which gets a fresh session.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
@@ -19,7 +19,7 @@ use crate::{
 const VERSION: u16 = 2;
 
 /// A Socket.IO session without its legs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// The `pid` that the client sends to come back.
     pub pid: String,
@@ -48,7 +48,7 @@ pub(super) struct IdentityData {
 }
 
 /// One slot for a namespace, by its number. `name` is empty if the slot is free.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct NamespaceData {
     pub(super) name: Box<str>,
     pub(super) membership: Membership,
@@ -196,6 +196,21 @@ impl EndData {
     }
 }
 
+/// It holds secrets of a client.
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").finish_non_exhaustive()
+    }
+}
+
+/// The `pid` is a secret of the client.
+impl fmt::Debug for NamespaceData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, membership, .. } = self;
+        f.debug_struct("NamespaceData").field("name", name).field("membership", membership).finish_non_exhaustive()
+    }
+}
+
 impl From<&[u8]> for Blob {
     fn from(bytes: &[u8]) -> Self {
         Self(Zeroizing::new(bytes.to_vec()))
@@ -214,7 +229,7 @@ impl<'de> Deserialize<'de> for Blob {
         impl de::Visitor<'_> for Bytes {
             type Value = Blob;
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("bytes")
             }
 

@@ -11,3 +11,4 @@ mod unreadable;
 mod hang_up;
 mod ack_bound;
 mod heard;
+mod secrets;

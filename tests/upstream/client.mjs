@@ -96,6 +96,7 @@ const operations = {
       sid: socket.id ?? null,
       recovered: socket.recovered,
       pid: socket._pid ?? null,
+      session: manager.engine?.id ?? null,
       transport: manager.engine?.transport?.name ?? null,
     };
   },

@@ -136,5 +136,6 @@ fn opening(open: &Open, sid: Sid) -> Vec<u8> {
 fn sid_cookie(rules: &EdgeRules, sid: Sid, peer: &Peer) -> Option<HeaderValue> {
     let name = rules.sid_cookie.as_ref()?;
     let secure = if peer.tls { "; Secure" } else { "" };
+    let sid = sid.as_str();
     HeaderValue::try_from(format!("{name}={sid}; Path=/; HttpOnly; SameSite=Lax{secure}")).ok()
 }

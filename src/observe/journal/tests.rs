@@ -33,7 +33,7 @@ fn lines(format: LogFormat, act: impl FnOnce(&reload::Handle<LevelFilter, Regist
 fn ada(namespaces: &[String]) -> Opened<'_> {
     Opened {
         id: 7,
-        sid: Some("lv_VI97HAXpY6yYWAAAC"),
+        sid_hash: Some("0f1e2d3c"),
         user: Some("ada"),
         peer: [127, 0, 0, 1].into(),
         transport: "websocket",
@@ -61,7 +61,7 @@ fn a_session_has_two_lines() {
     let [opened, ended] = &written[..] else { panic!("{written:?}") };
     let opened: serde_json::Value = serde_json::from_str(opened).unwrap();
     assert_eq!(opened["message"], "session opened");
-    assert_eq!(opened["sid"], "lv_VI97HAXpY6yYWAAAC");
+    assert_eq!(opened["sid_hash"], "0f1e2d3c");
     assert_eq!(opened["namespaces"], "/,/tutor");
     let ended: serde_json::Value = serde_json::from_str(ended).unwrap();
     assert_eq!(ended["level"], "INFO");
@@ -75,7 +75,7 @@ fn a_session_has_two_lines() {
 fn text_reads_as_a_sentence_with_fields() {
     let written = lines(LogFormat::Text, |_| session_opened(&ada(&["/".to_owned()])));
     let (_time, line) = written[0].split_once("  ").unwrap();
-    let expected = r#"INFO session opened id=7 sid="lv_VI97HAXpY6yYWAAAC" user="ada" peer=127.0.0.1 "#.to_owned()
+    let expected = r#"INFO session opened id=7 sid_hash="0f1e2d3c" user="ada" peer=127.0.0.1 "#.to_owned()
         + r#"transport="websocket" namespaces="/""#;
     assert_eq!(line, expected);
 }

@@ -289,6 +289,7 @@ impl Ends {
         let Some(room) = (0..2).find(|&room| self.is_unreturned(room)) else { return };
         let offset = self.rooms[room].offset.map_or_else(String::new, |offset| format!(r#","offset":"{offset}""#));
         let pid: Pid = id(if anew { 3 } else { 9 });
+        let pid = pid.as_str();
         let namespace = if room == 1 { "/chat," } else { "" };
         let behind = self.wire.len();
         self.world.client(&format!(r#"40{namespace}{{"pid":"{pid}"{offset}}}"#));
@@ -347,7 +348,7 @@ impl Ends {
 #[test]
 fn a_connect_with_a_pid_waits_for_the_session_that_it_names() {
     let open = || World::without_auth(|config| config.session.resume = Period::from_secs(30));
-    let connect = format!(r#"40{{"pid":"{}","offset":"7"}}"#, Pid::to_string(&id(9)));
+    let connect = format!(r#"40{{"pid":"{}","offset":"7"}}"#, Pid::as_str(&id(9)));
     for (answer, expected) in [(Some(true), Fate::HandOver), (Some(false), Fate::Drop), (None, Fate::Drop)] {
         let mut world = open();
         let Fate::Wait(Until::Answer(ticket, at_latest)) = world.client(&connect) else { panic!("no wait") };

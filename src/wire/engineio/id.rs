@@ -2,6 +2,7 @@
 
 use std::{fmt, marker::PhantomData};
 
+use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 /// Random bytes of a [`NodeId`].
@@ -15,6 +16,9 @@ const NODE_CHARS: usize = 8;
 
 /// Characters of an id in base64url: the node, then two bytes of worker and the random ones.
 const ID_CHARS: usize = 28;
+
+/// Bytes of an [`IdHash`].
+const HASH_BYTES: usize = 4;
 
 /// One running Tidegate. It draws a new id at each start, so an id of an earlier run is recognised as foreign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,8 +58,9 @@ pub enum SidKind {}
 pub enum PidKind {}
 
 /// An id as text: 28 characters of base64url, of which the first 8 are the node. `K` keeps a [`Sid`] and a [`Pid`]
-/// apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// apart. It is a secret, so nothing shows it that is asked to show a value: `{}` does not compile, and `{:?}` gives its
+/// [hash](Self::hash).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Id<K> {
     chars: [u8; ID_CHARS],
     kind: PhantomData<K>,
@@ -92,16 +97,36 @@ impl<K> Id<K> {
         Home { node: NodeId(*node), worker: u16::from_be_bytes([bytes[0], bytes[1]]) }
     }
 
-    /// The id as text.
+    /// What may be shown of it.
+    #[must_use]
+    pub fn hash(&self) -> IdHash {
+        let digest = digest::digest(&digest::SHA256, &self.chars);
+        let mut bytes = [0; HASH_BYTES];
+        bytes.copy_from_slice(&digest.as_ref()[..HASH_BYTES]);
+        IdHash(bytes)
+    }
+
+    /// The id as text, for the client that it belongs to.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.chars).expect("base64 is ASCII")
     }
 }
 
-impl<K> fmt::Display for Id<K> {
+/// The first eight hexadecimal digits of the SHA-256 of an id, by which an operator who knows the id finds it in the log and
+/// whoever reads the log does not find the id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdHash([u8; HASH_BYTES]);
+
+impl fmt::Display for IdHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl<K> fmt::Debug for Id<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Id(#{})", self.hash())
     }
 }
 
@@ -119,7 +144,7 @@ mod tests {
             for random in [[0; ID_RANDOM_BYTES], [255; ID_RANDOM_BYTES]] {
                 let sid = Sid::new(home, random);
                 assert_eq!(Sid::parse(sid.as_str()).map(|sid| sid.home()), Some(home));
-                assert_eq!(Pid::new(home, random).to_string(), sid.to_string());
+                assert_eq!(Pid::new(home, random).as_str(), sid.as_str());
             }
         }
     }
@@ -130,6 +155,13 @@ mod tests {
         assert_eq!(sid.as_str(), "________-__-AwQFBgcICQoLDA0O");
         assert_ne!(sid, Sid::new(home(0xff, 0xfbff), [0; ID_RANDOM_BYTES]));
         assert_ne!(sid.home().node, home(0xfe, 0).node);
+    }
+
+    #[test]
+    fn an_id_shows_eight_digits_of_its_hash_and_nothing_else() {
+        let sid = Sid::new(home(0, 0), [0; ID_RANDOM_BYTES]);
+        // printf AAAAAAAAAAAAAAAAAAAAAAAAAAAA | sha256sum
+        assert_eq!(format!("{sid:?} {}", sid.hash()), "Id(#c84f7630) c84f7630");
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Open {
     /// Appends the whole packet, its digit included, with the fields in engine.io's order.
     pub fn encode(&self, sid: Sid, out: &mut Vec<u8>) {
         let Self { upgrades, ping_interval_ms, ping_timeout_ms, max_payload } = self;
-        let upgrades = if *upgrades { r#"["websocket"]"# } else { "[]" };
+        let (sid, upgrades) = (sid.as_str(), if *upgrades { r#"["websocket"]"# } else { "[]" });
         write!(
             out,
             "0{{\"sid\":\"{sid}\",\"upgrades\":{upgrades},\"pingInterval\":{ping_interval_ms},\

@@ -50,7 +50,7 @@ pub fn connected(namespace: &str, socket_id: &str, pid: Option<Pid>, out: &mut V
     head(PacketType::Connect, namespace, out);
     text(out, format_args!(r#"{{"sid":{}"#, Value::from(socket_id)));
     if let Some(pid) = pid {
-        text(out, format_args!(r#","pid":"{pid}""#));
+        text(out, format_args!(r#","pid":"{}""#, pid.as_str()));
     }
     out.push(b'}');
 }

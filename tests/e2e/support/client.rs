@@ -249,6 +249,11 @@ impl Client {
         self.call("state", json!({})).await.unwrap()["pid"].as_str().unwrap().to_owned()
     }
 
+    /// The id of its Engine.IO session.
+    pub(crate) async fn session(&self) -> String {
+        self.call("state", json!({})).await.unwrap()["session"].as_str().unwrap().to_owned()
+    }
+
     /// `socket.disconnect()`.
     pub(crate) async fn disconnect(&self) {
         self.call("disconnect", json!({})).await.unwrap();
