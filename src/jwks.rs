@@ -2,7 +2,11 @@
 
 mod fetch;
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::{
     sync::Notify,
@@ -56,12 +60,49 @@ pub struct KeyServer {
     intervals: FetchIntervals,
 }
 
+/// How often the wall clock is looked at while the next fetch is awaited: where the machine has slept, or the clock was set
+/// forward, the fetch is due earlier than the monotonic clock shows.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// A moment on both clocks.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    instant: Instant,
+    wall: SystemTime,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self { instant: Instant::now(), wall: SystemTime::now() }
+    }
+
+    fn after(self, time: Duration) -> Self {
+        Self { instant: self.instant + time, wall: self.wall + time }
+    }
+
+    /// Whether it has come by the time `now`, on whichever clock.
+    fn has_come(self, now: Self) -> bool {
+        self.instant <= now.instant || self.wall <= now.wall
+    }
+
+    /// Waits until it has come.
+    async fn comes(self) {
+        loop {
+            let now = Self::now();
+            if self.has_come(now) {
+                return;
+            }
+            sleep_until(self.instant.min(now.instant + LOOK_EVERY)).await;
+        }
+    }
+}
+
 /// The state of the task between two fetches.
 struct FetchState {
-    due: Instant,
+    due: Moment,
     retry: Duration,
     rest_ends: Option<Instant>,
-    last_good: Option<Instant>,
+    last_good: Option<Moment>,
     failing: bool,
     ignored: Vec<IgnoredKey>,
 }
@@ -91,7 +132,7 @@ impl KeyServer {
     /// Fetches now and then at each interval, and calls `changed` after each fetch. Never returns.
     pub async fn run(self, changed: impl Fn()) {
         let mut state = FetchState {
-            due: Instant::now(),
+            due: Moment::now(),
             retry: self.intervals.retry_first,
             rest_ends: None,
             last_good: None,
@@ -101,14 +142,14 @@ impl KeyServer {
         loop {
             let rest_ends = state.rest_ends;
             tokio::select! {
-                () = sleep_until(state.due) => self.keys.refresh_begins(),
+                () = state.due.comes() => self.keys.refresh_begins(),
                 () = self.wanted.notified() => {
                     if !self.keys.refresh_wanted() {
                         continue;
                     }
                     state.rest_ends = Some(Instant::now() + self.intervals.rest);
                 }
-                () = sleep_until(rest_ends.unwrap_or(state.due)), if rest_ends.is_some() => {
+                () = sleep_until(rest_ends.unwrap_or(state.due.instant)), if rest_ends.is_some() => {
                     self.keys.rested();
                     state.rest_ends = None;
                     continue;
@@ -123,7 +164,7 @@ impl KeyServer {
     }
 
     fn fetched(&self, state: &mut FetchState, set: KeySet) {
-        let now = Instant::now();
+        let now = Moment::now();
         if state.failing || state.last_good.is_none() {
             let sentence = format!("the key set of {} was fetched: {} keys", self.fetcher.address(), set.len());
             journal::line(LogLevel::Info, &sentence);
@@ -140,11 +181,11 @@ impl KeyServer {
         state.last_good = Some(now);
         state.failing = false;
         state.retry = self.intervals.retry_first;
-        state.due = now + about(self.intervals.refresh);
+        state.due = now.after(about(self.intervals.refresh));
     }
 
     fn failed(&self, state: &mut FetchState, error: &FetchError) {
-        let now = Instant::now();
+        let now = Moment::now();
         // One line per outage; the counter has each attempt.
         if !state.failing {
             let sentence = format!("the key set of {} was not fetched: {}", self.fetcher.address(), causes(error));
@@ -152,13 +193,13 @@ impl KeyServer {
         }
         self.keys.failed();
         self.gauges.jwks_fetched(false);
-        if state.last_good.is_some_and(|last_good| now - last_good >= self.intervals.stale_after) {
+        if state.last_good.is_some_and(|last_good| last_good.after(self.intervals.stale_after).has_come(now)) {
             self.keys.forget();
             state.last_good = None;
             journal::line(LogLevel::Error, "the key set is too old and no longer used; tokens cannot be verified");
         }
         state.failing = true;
-        state.due = now + about(state.retry);
+        state.due = now.after(about(state.retry));
         state.retry = (state.retry * 2).min(self.intervals.retry_max);
     }
 }

@@ -157,7 +157,7 @@ impl Session {
             upstream: self.upstream.save(now.instant)?,
             identity: IdentityData {
                 user: identity.user().map(Into::into),
-                lives: identity.expires_at().map(|end| end.duration_since(now.wall()).unwrap_or_default()),
+                lives: self.core.token_lives(now),
                 forward_headers: identity.forward_headers().iter().map(header).collect(),
             },
             certified: client.certified.clone(),

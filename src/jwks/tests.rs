@@ -6,7 +6,6 @@ use std::{
         Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    time::SystemTime,
 };
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode, jwk::Jwk};
@@ -266,4 +265,14 @@ async fn a_set_that_is_too_old_is_no_longer_believed() {
 fn an_address_where_others_can_write_is_refused() {
     let made = KeyServer::new("http://issuer.test/jwks", Arc::new(Gauges::new()));
     assert_eq!(made.unwrap_err().key, "auth.jwks_url");
+}
+
+#[test]
+fn a_set_is_old_by_whichever_clock_comes_first() {
+    const DAY: Duration = Duration::from_hours(24);
+    let good = Moment::now();
+    let stale = good.after(DAY);
+    let asleep = Moment { instant: good.instant + DAY / 24, wall: good.wall + DAY };
+    let set_back = Moment { instant: good.instant + DAY, wall: good.wall - DAY };
+    assert!(stale.has_come(asleep) && stale.has_come(set_back) && !stale.has_come(good.after(DAY / 2)));
 }

@@ -168,6 +168,11 @@ const METRICS: &[Metric] = &[
         let classes = [OTHER, "1xx", "2xx", "3xx", "4xx", "5xx"];
         split("code", std::array::from_fn::<_, 6, _>(|class| (classes[class], s.sum(|t| t.counts.http[class].get()))))
     }),
+    counter(
+        "tidegate_clock_jumps_total",
+        "Jumps of the wall clock by more than 30 seconds, or sleeps of so long.",
+        |s| one(s.sum(|t| t.counts.clock_jumps.get())),
+    ),
     gauge("tidegate_build_info", "Always 1. The label has the version.", |_| {
         Some(vec![Sample::of(1.0).with("version", env!("CARGO_PKG_VERSION"))])
     }),

@@ -76,6 +76,7 @@ pub(super) struct Counts {
     queued_bytes: AtomicI64,
     pub(super) queue_dropped: Counter,
     pub(super) events_lost: Counter,
+    pub(super) clock_jumps: Counter,
     pub(super) upgrades_ok: Counter,
     pub(super) upgrades_failed: Counter,
     /// By hundreds of the status; index 0 is for numbers that are no status.
@@ -235,6 +236,11 @@ impl Tally {
     /// Events for absent clients were lost, or may have been.
     pub fn events_lost(&self, events: u64) {
         self.counts.events_lost.add(events);
+    }
+
+    /// The wall clock was set by more than a few seconds, or the machine has slept.
+    pub fn clock_jumped(&self) {
+        self.counts.clock_jumps.add(1);
     }
 
     /// All packets so far that were dropped while they waited for the service.

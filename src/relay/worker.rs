@@ -20,7 +20,7 @@ use crate::{
     policy::sid_owner::SidOwner,
     relay::{
         cell::SessionCell,
-        clock::Clock,
+        clock::{self, Clock, Jumps},
         directory::{Directory, Found},
         registry::{Registry, SessionView, Target, Undelivered, WorkerCommand},
         request::{Incoming, Transfer},
@@ -29,7 +29,7 @@ use crate::{
         scratch::Scratch,
         service_state::{Flowing, ServiceState},
     },
-    session::{Session, ended::Ended, question::Answer, table::Transport},
+    session::{Session, ended::Ended, now::Now, question::Answer, table::Transport},
     wire::engineio::{
         error::EngineError,
         id::{Id, Pid, Sid},
@@ -49,6 +49,8 @@ pub struct Worker {
     pub service: Arc<ServiceState>,
     /// What time it is.
     pub clock: Clock,
+    /// How the wall clock was set, as far as it was told, of all workers.
+    jumps: Arc<Jumps>,
     /// Bytes that wait for the service, of all workers.
     queued: Arc<AtomicUsize>,
     index: usize,
@@ -63,6 +65,7 @@ pub struct Worker {
 #[derive(Debug, Default)]
 pub struct SharedState {
     service: Arc<ServiceState>,
+    jumps: Arc<Jumps>,
     queued: Arc<AtomicUsize>,
 }
 
@@ -84,6 +87,7 @@ impl Worker {
             registry,
             service: Arc::clone(&shared.service),
             clock: Clock::new(),
+            jumps: Arc::clone(&shared.jumps),
             queued: Arc::clone(&shared.queued),
             index,
             rules: RefCell::new(rules),
@@ -284,28 +288,42 @@ impl Worker {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.clock.set();
-            let now = self.clock.now().instant;
-            self.tally.tick(u64::try_from((now - started).as_millis()).unwrap_or(u64::MAX));
-            let mut held = Held::default();
-            let mut absent = 0;
-            let mut flowing = Flowing::default();
-            for cell in self.sessions.borrow().iter() {
-                if cell.deadline.get() <= now || cell.drains(now) {
-                    cell.wake();
-                }
-                if let Some(since) = cell.service_down_since.get() {
-                    held.count(now.saturating_duration_since(since));
-                }
-                absent += u64::from(cell.is_client_absent());
-                if let Some(since) = cell.flows_since.get() {
-                    flowing.add(since);
-                }
-            }
-            self.service.looked(self.index, flowing, now);
-            self.tally.held(held);
-            self.tally.away(absent);
+            let now = clock::read();
+            self.tally.tick(u64::try_from((now.instant - started).as_millis()).unwrap_or(u64::MAX));
+            self.look_after_sessions(now);
         }
+    }
+
+    /// Wakes the sessions whose time has come by `now`, which both clocks have just shown.
+    pub fn look_after_sessions(&self, now: Now) {
+        let has_jumped = self.clock.set(now);
+        if has_jumped && let Some(ms) = self.jumps.news(now) {
+            self.tally.clock_jumped();
+            journal::clock_jumped(ms);
+        }
+        let now = now.instant;
+        let mut held = Held::default();
+        let mut absent = 0;
+        let mut flowing = Flowing::default();
+        for cell in self.sessions.borrow().iter() {
+            if has_jumped {
+                // Its token may have expired by the wall clock.
+                cell.deadline.set(now);
+            }
+            if cell.deadline.get() <= now || cell.drains(now) {
+                cell.wake();
+            }
+            if let Some(since) = cell.service_down_since.get() {
+                held.count(now.saturating_duration_since(since));
+            }
+            absent += u64::from(cell.is_client_absent());
+            if let Some(since) = cell.flows_since.get() {
+                flowing.add(since);
+            }
+        }
+        self.service.looked(self.index, flowing, now);
+        self.tally.held(held);
+        self.tally.away(absent);
     }
 
     /// At most `limit` sessions with an id above `after`, ascending.

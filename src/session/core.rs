@@ -22,7 +22,7 @@ use crate::{
         heartbeat::Heartbeat,
         join_rate::JoinRate,
         message::{Answered, Fate, Note, Refused, Side, Ticket, Until},
-        now::Now,
+        now::{Deadline, Now},
         rules::SessionRules,
     },
     wire::websocket::close::CloseCode,
@@ -49,7 +49,7 @@ pub(super) struct Core {
     pub(super) actions: Actions,
     pub(super) heartbeat: Heartbeat,
     meters: Meters,
-    expires: Option<Instant>,
+    expires: Option<Deadline>,
     last_packet: Instant,
     /// `None` in nearly every session nearly always.
     rare: Option<Box<Rare>>,
@@ -96,7 +96,7 @@ impl Core {
     /// The user is known. Where several tokens were verified, the session ends with the earliest.
     pub(super) fn identify(&mut self, identity: Identity, now: Now) {
         if let Some(end) = identity.expires_at() {
-            let at = now.instant_of(end);
+            let at = Deadline::at(end, now);
             self.expires = Some(self.expires.map_or(at, |earlier| earlier.min(at)));
         }
         if self.identity.is_none() {
@@ -110,7 +110,7 @@ impl Core {
     pub(super) fn restore(&mut self, identity: Identity, budgets: &[Option<u32>], now: Now) {
         let limits = &self.rules.policies.rate_limits;
         self.meters = limits.continued(identity.user(), self.peer, budgets, now.instant);
-        self.expires = identity.expires_at().map(|end| now.instant_of(end));
+        self.expires = identity.expires_at().map(|end| Deadline::at(end, now));
         self.identity = Some(identity);
     }
 
@@ -138,7 +138,7 @@ impl Core {
     pub(super) fn reattach(&mut self, peer: IpAddr, identity: Identity, now: Now) {
         self.peer = peer;
         self.heartbeat = Heartbeat::new(now.instant, self.rules.ping_interval);
-        self.expires = identity.expires_at().map(|end| now.instant_of(end));
+        self.expires = identity.expires_at().map(|end| Deadline::at(end, now));
         self.identity = Some(identity);
         self.actions.push(Action::Opened);
     }
@@ -337,7 +337,10 @@ impl Core {
     /// The ends that time alone brings.
     pub(super) fn timeout(&mut self, now: Now) {
         let due = |at: Option<Instant>| at.is_some_and(|at| now.instant >= at);
-        if due(self.expires) {
+        if let Some(expires) = &mut self.expires {
+            expires.keep_time(now);
+        }
+        if due(self.expires_at()) {
             self.end(Ended::TokenExpired);
         }
         if due(self.fragments_until()) {
@@ -350,7 +353,16 @@ impl Core {
 
     /// When [`timeout`](Self::timeout) has something to do.
     pub(super) fn deadlines(&self) -> [Option<Instant>; 3] {
-        [self.expires, self.fragments_until(), self.idle_until()]
+        [self.expires_at(), self.fragments_until(), self.idle_until()]
+    }
+
+    fn expires_at(&self) -> Option<Instant> {
+        self.expires.map(|expires| expires.instant())
+    }
+
+    /// For how long the token is good. `None`: there is none.
+    pub(super) fn token_lives(&self, now: Now) -> Option<Duration> {
+        self.expires.map(|expires| expires.left(now))
     }
 
     fn fragments_until(&self) -> Option<Instant> {

@@ -36,3 +36,70 @@ impl Now {
         self.instant + wall.duration_since(self.wall()).unwrap_or(Duration::ZERO)
     }
 }
+
+/// A moment that comes on whichever clock shows it first. The monotonic clock stands still while the machine sleeps, and the
+/// wall clock may be set: neither may prolong what ends then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline {
+    instant: Instant,
+    wall: SystemTime,
+}
+
+impl Deadline {
+    /// When the wall clock shows this, or would show it if it were not set until then.
+    #[must_use]
+    pub fn at(wall: SystemTime, now: Now) -> Self {
+        Self { instant: now.instant_of(wall), wall }
+    }
+
+    /// The earlier of both, on each clock.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        Self { instant: self.instant.min(other.instant), wall: self.wall.min(other.wall) }
+    }
+
+    /// Takes note of what the wall clock shows now. If it was set forward, this comes earlier; if back, no later.
+    pub fn keep_time(&mut self, now: Now) {
+        self.instant = self.instant.min(now.instant_of(self.wall));
+    }
+
+    /// When it comes, as far as is known.
+    #[must_use]
+    pub const fn instant(&self) -> Instant {
+        self.instant
+    }
+
+    /// How long until then.
+    #[must_use]
+    pub fn left(mut self, now: Now) -> Duration {
+        self.keep_time(now);
+        self.instant.saturating_duration_since(now.instant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_comes_on_whichever_clock_comes_first() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let now = Now::new(Instant::now(), SystemTime::now());
+        let set = |by: Duration, forward: bool| {
+            let wall = if forward { now.wall() + by } else { now.wall() - by };
+            Now::new(now.instant, wall)
+        };
+        for (later, left) in [
+            (now, HOUR),
+            (set(HOUR / 2, true), HOUR / 2),
+            (set(HOUR * 2, true), Duration::ZERO),
+            (set(HOUR, false), HOUR),
+        ] {
+            let mut deadline = Deadline::at(now.wall() + HOUR, now);
+            assert_eq!(deadline.left(later), left);
+            deadline.keep_time(later);
+            assert_eq!(deadline.left(now), left, "what was set forward and back again is not prolonged");
+        }
+        assert_eq!(Deadline::at(now.wall() + HOUR, now).left(now.at(now.instant + HOUR)), Duration::ZERO);
+    }
+}

@@ -66,6 +66,58 @@ fn an_open_session_ends_with_its_token() {
 }
 
 #[test]
+fn a_token_ends_its_session_by_whichever_clock_comes_first() {
+    let hour = Duration::from_secs(3600);
+    let open = || {
+        let mut world = World::new(|_| ());
+        let connect = format!(r#"40{{"token":"{}"}}"#, world.token(hour));
+        world.client(&connect);
+        world.opens();
+        world.service(r#"40{"sid":"a"}"#);
+        world
+    };
+    let mut forward = open();
+    forward.clock_is_set(|wall| wall + hour);
+    forward.passes(Duration::ZERO);
+    assert_eq!(forward.ended(), Some(Ended::TokenExpired));
+
+    // Half an hour forward leaves half of it, ...
+    let mut world = open();
+    world.clock_is_set(|wall| wall + hour / 2);
+    world.passes(Duration::ZERO);
+    let lives = world.session.deadline() - world.now.instant;
+    assert!(world.ended().is_none() && lives <= hour / 2, "{lives:?}");
+    // ... which a jump back does not prolong.
+    world.clock_is_set(|wall| wall - hour);
+    for _ in 0..120 {
+        world.passes_with_a_heartbeat(Duration::from_secs(16));
+        world.service("2");
+    }
+    assert_eq!(world.ended(), Some(Ended::TokenExpired));
+}
+
+#[test]
+fn no_other_deadline_depends_on_the_wall_clock() {
+    let hour = Duration::from_secs(3600);
+    for jumps in [1, -1] {
+        let mut world = World::joined(|config| {
+            config.session.resume = crate::units::Period::from_secs(30);
+            config.auth.required = false;
+        });
+        let jump = |wall| if jumps > 0 { wall + hour } else { wall - hour };
+        let before = world.session.deadline();
+        world.clock_is_set(jump);
+        world.passes(Duration::ZERO);
+        assert_eq!((world.ended(), world.session.deadline()), (None, before));
+        world.event(Event::Lost(Ended::ClientLost));
+        let before = world.session.deadline();
+        world.clock_is_set(jump);
+        world.passes(Duration::ZERO);
+        assert_eq!((world.ended(), world.session.deadline()), (None, before), "it waits for its client");
+    }
+}
+
+#[test]
 fn the_101st_packet_in_a_window_is_answered_and_does_not_pass() {
     let mut world = World::joined(|_| ());
     for id in 0..100 {

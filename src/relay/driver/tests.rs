@@ -1,6 +1,9 @@
 //! One session beside another on the same thread.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, Instant, SystemTime},
+};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf},
@@ -62,7 +65,11 @@ impl ClientIo for DuplexStream {
 }
 
 fn open(worker: &Rc<Worker>, client: impl ClientIo + 'static, service: ServiceLeg) {
-    let session = Session::plain(beginning(worker), Arc::default(), None, Identity::anonymous(), worker.clock.now());
+    open_for(Identity::anonymous(), worker, client, service);
+}
+
+fn open_for(user: Identity, worker: &Rc<Worker>, client: impl ClientIo + 'static, service: ServiceLeg) {
+    let session = Session::plain(beginning(worker), Arc::default(), None, user, worker.clock.now());
     let leg = WebSocketLeg::new(Box::new(client) as _, Sender::Service, Inflow::new(Sender::Client, 1000, false), &[]);
     let service = ServiceSide::new(service, None);
     Driver::spawn(worker, session, None, ClientSide::new(ClientLeg::Websocket(leg), None), service);
@@ -148,6 +155,40 @@ async fn the_service_is_read_on_after_a_message_that_fills_the_client_and_is_tak
             let read = tokio::time::timeout(Duration::from_secs(10), client.read_exact(&mut next)).await;
             read.expect("the service is not read any more").unwrap();
             assert_eq!(next, [0x82, 1, b'y']);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_forward_ends_at_once_what_has_expired_by_it() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    LocalSet::new()
+        .run_until(async {
+            let worker = worker(([127, 0, 0, 1], 1).into(), 100);
+            let token_ends =
+                |after| Identity::continued(Some("ada".into()), Some(SystemTime::now() + after), Box::default());
+            let (near, mut expired) = tokio::io::duplex(1024);
+            open_for(token_ends(HOUR), &worker, near, ServiceLeg::Absent);
+            let (near, mut good) = tokio::io::duplex(1024);
+            open_for(token_ends(HOUR * 3), &worker, near, ServiceLeg::Absent);
+            tokio::task::yield_now().await;
+
+            // Back first: that prolongs nothing.
+            for wall in [SystemTime::now() - HOUR, SystemTime::now() + HOUR] {
+                worker.look_after_sessions(Now::new(Instant::now(), wall));
+                tokio::task::yield_now().await;
+            }
+
+            let mut close = [0; 4];
+            expired.read_exact(&mut close).await.unwrap();
+            assert_eq!((close[0], &close[2..]), (0x88, &1008_u16.to_be_bytes()[..]), "a Close");
+            good.write_all(&[0x89, 0x80, 1, 2, 3, 4]).await.unwrap();
+            let mut pong = [0; 2];
+            good.read_exact(&mut pong).await.unwrap();
+            assert_eq!(pong, [0x8a, 0x00]);
+            let names = Arc::new(EventNames::new(10, []));
+            let page = Exposition::new(vec![Arc::clone(&worker.tally)], names, Arc::default(), None).render();
+            assert!(page.lines().any(|line| line == "tidegate_clock_jumps_total 2"), "{page}");
         })
         .await;
 }

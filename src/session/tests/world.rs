@@ -229,6 +229,11 @@ impl World {
         self.obey();
     }
 
+    /// The wall clock is set.
+    pub(in crate::session) fn clock_is_set(&mut self, to: impl FnOnce(SystemTime) -> SystemTime) {
+        self.now = Now::new(self.now.instant, to(self.now.wall()));
+    }
+
     /// Time passes for a client that answers pings.
     pub(in crate::session) fn passes_with_a_heartbeat(&mut self, time: Duration) {
         self.passes(time);
