@@ -272,6 +272,11 @@ impl Session {
                     talk.client_returned(returning, now);
                 }
             }
+            Event::Unread => {
+                if let Some(talk) = self.conversation() {
+                    talk.client.attachments.unread(now);
+                }
+            }
             Event::Unsent(packet) => self.unsent(*packet),
             Event::NewRules(rules) => self.core.adopt(rules, now),
             Event::Drain => self.core.end(Ended::Drained),
@@ -353,7 +358,7 @@ impl Session {
     /// Until its ack comes.
     fn keep(&mut self, packet: WholePacket) {
         let kept = &mut self.upstream.backlog_mut().kept;
-        if kept.has_room(packet.bytes(), &self.core.rules.hold.bounds) {
+        if kept.has_room(&packet, &self.core.rules.hold.bounds) {
             kept.push(packet);
         }
     }

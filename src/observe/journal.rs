@@ -229,6 +229,14 @@ pub fn ended_before_connect(peer: IpAddr, cause: &'static str, setting: &'static
     info!(%peer, cause, setting, suppressed = (suppressed > 0).then_some(suppressed), "session ended");
 }
 
+/// A line for a client that exceeds a bound: the rule, as metrics name it, and the setting. Limited like a refused handshake.
+pub fn over_bound(peer: IpAddr, rule: &'static str, setting: &'static str) {
+    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
+    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit(rule, Instant::now());
+    let Some(suppressed) = admitted else { return };
+    info!(%peer, rule, setting, suppressed = (suppressed > 0).then_some(suppressed), "a client exceeds a bound");
+}
+
 /// A line for a failed TLS handshake. Limited like a refused handshake. Scanners and health checks fail all day, so its
 /// level is debug.
 pub fn tls_failed(peer: IpAddr, reason: &'static str, why: &dyn fmt::Display) {

@@ -243,7 +243,7 @@ impl Driver {
                 Ok(Some(Found::Head { header, len, complete })) => {
                     let here = batch.ahead().len() as u64 >= header.header_len as u64 + header.payload_len;
                     let bytes = inflow::shown(&header, len, batch, peek);
-                    let message = Message { opcode: header.opcode, bytes, complete, here };
+                    let message = Message::in_frame(&header, bytes, complete, here);
                     let fate = self.ledger.judged(from, &message, turn.session, turn.now);
                     if let Fate::Wait(_) = fate {
                         inflow.put_back(batch);
@@ -253,7 +253,7 @@ impl Driver {
                     (fate, header.payload_len)
                 }
                 Ok(Some(Found::Message { opcode, payload })) => {
-                    let message = Message { opcode, bytes: &payload, complete: true, here: true };
+                    let message = Message::whole(opcode, &payload);
                     let (fate, len) = (self.ledger.judged(from, &message, turn.session, turn.now), payload.len());
                     match fate {
                         Fate::Wait(_) => inflow.put_back_message(opcode, payload, batch),

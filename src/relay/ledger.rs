@@ -121,6 +121,9 @@ impl Ledger {
             tally.received(slot);
         }
         self.cell.refused.set(self.cell.refused.get() + 1);
+        if let Some(setting) = refused.setting() {
+            journal::over_bound(peer, refusal.code, setting);
+        }
         // An end is counted with its session.
         if answer != Answered::ByClosing {
             tally.error(refusal.code);
@@ -159,6 +162,9 @@ impl Ledger {
         tally.ended(ended.cause());
         if ended.is_error() {
             tally.error(ended.cause());
+        }
+        if let Some(setting) = ended.setting() {
+            journal::over_bound(view.peer(), ended.cause(), setting);
         }
         if transport == Some(Transport::Polling) {
             tally.polling(-1);

@@ -16,15 +16,12 @@ use crate::{
         leg::websocket::WebSocketLeg,
         stream::ServiceStream,
     },
-    session::{answer::Close, ended::Ended, view::Reading},
+    session::{answer::Close, ended::Ended, queue::SERVICE_PACKET_MAX, view::Reading},
     wire::websocket::{
         frame::{FrameHeader, OpCode, Sender},
         mask,
     },
 };
-
-/// The largest message a service may send. Far above Socket.IO's own limit, and still bounded.
-const SERVICE_PAYLOAD_MAX: u64 = 16 * 1024 * 1024;
 
 /// The longest header of a frame (RFC 6455 §5.2).
 const FRAME_HEADER_MAX: usize = 14;
@@ -46,7 +43,7 @@ impl ServiceLeg {
     /// A leg over a new connection.
     #[must_use]
     pub fn over(dialled: Dialled, reading: Reading) -> Self {
-        let mut inflow = Inflow::new(Sender::Service, SERVICE_PAYLOAD_MAX, reading.whole);
+        let mut inflow = Inflow::new(Sender::Service, SERVICE_PACKET_MAX as u64, reading.whole);
         if reading.checks_text {
             inflow = inflow.checking_text();
         }

@@ -140,6 +140,12 @@ impl Acks {
         lost
     }
 
+    /// What those that the client waits for take, in bytes of memory.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.waiting.capacity() * size_of::<Waiting>()
+    }
+
     /// As plain data, while the service is down.
     pub(super) fn save(&self, names: &EventNames, now: Instant) -> AcksData {
         let waiting = self.waiting.iter().map(|waiting| WaitingData {

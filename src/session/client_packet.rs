@@ -12,7 +12,7 @@ use crate::{
         membership::Membership,
         message::{Fate, JsonBegin, Message, Note, Side},
         now::Now,
-        queue::WholePacket,
+        queue::{PACKET_TOO_BIG, WholePacket},
     },
     wire::{
         engineio::packet::EnginePacket,
@@ -85,6 +85,9 @@ fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> (Fate
         || head.attachments > 0
         || (head.kind.is_ack() && talk.service.acks.are_renumbered())
         || talk.core.rules.hold.sends_again(&head);
+    if head.kind == PacketType::Connect && message.len > talk.core.rules.max_connect {
+        return connect::too_big(talk, &head, now);
+    }
     if !message.complete && (taken || head.kind == PacketType::Connect) {
         return (Fate::Gather, Note::None);
     }
@@ -119,7 +122,8 @@ fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> (Fate
         PacketType::Connect | PacketType::ConnectError => return talk.core.malformed("packet_direction"),
     };
     if !matches!(fate, Fate::Wait(_)) {
-        talk.client.attachments = Attachments { awaited: head.attachments, pass: fate == Fate::Pass };
+        let (passes, max) = (fate == Fate::Pass, talk.core.rules.max_payload);
+        talk.client.attachments = Attachments::of(head.attachments, passes, message.len, max, now);
     }
     if fate == Fate::Pass && taken {
         talk.take(whole_packet(talk.core, &head, namespace, answers, message.bytes));
@@ -191,15 +195,19 @@ fn whole_packet(core: &Core, head: &PacketHead<'_>, namespace: u8, answers: Opti
 
 /// A binary message passes where its packet passed.
 fn attachment(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> (Fate, Note) {
-    if !message.complete {
-        return (Fate::Gather, Note::None);
-    }
-    talk.core.used(now);
     let attachments = &mut talk.client.attachments;
     if attachments.awaited == 0 {
         return talk.core.malformed("attachment_stray");
     }
-    attachments.awaited -= 1;
+    if !attachments.admits(message.len) {
+        talk.core.end(Ended::ClientFrame(CloseCode::TOO_BIG, PACKET_TOO_BIG));
+        return (Fate::Drop, Note::None);
+    }
+    if !message.complete {
+        return (Fate::Gather, Note::None);
+    }
+    talk.core.used(now);
+    attachments.came(message.len);
     if !attachments.pass {
         return talk.core.obey(Verdict::Drop(WITH_ITS_PACKET), None, now);
     }

@@ -14,7 +14,7 @@ use crate::{
         conversation::Conversation,
         ended::{Ended, JOIN_RATE},
         engineio::PendingClaim,
-        message::{Fate, Note, Side, Until},
+        message::{CONNECT_TOO_BIG, Fate, Note, Side, Until},
         now::Now,
         question::{Claim, Question, Returning},
         resume::Recovery,
@@ -35,6 +35,27 @@ const CLAIM_WITHIN: Duration = Duration::from_secs(2);
 /// final: when it reconnects, it may join again.
 const TOO_MANY: Refusal =
     Refusal { kind: RefusalKind::TooMany, code: JOIN_RATE, message: "namespaces are joined too fast", rule: None };
+
+/// All that is kept of the CONNECT packets of one session has at most so many times the size of the largest one.
+const CONNECTS_KEPT_MAX: usize = 4;
+
+/// The refusal of a CONNECT with more bytes than `socketio.max_connect`.
+const TOO_BIG: Refusal = Refusal {
+    kind: RefusalKind::Malformed,
+    code: CONNECT_TOO_BIG,
+    message: "What is said to connect is too large",
+    rule: None,
+};
+
+/// Refuses a CONNECT for its size, which is known before all of it has come.
+pub(super) fn too_big(talk: &mut Conversation<'_>, head: &PacketHead<'_>, now: Now) -> (Fate, Note) {
+    talk.core.spend_join(now);
+    let (fate, mut note) = refuse(talk, head.namespace, TOO_BIG, now);
+    if let Note::Refused(refused) = &mut note {
+        refused.is_connect = true;
+    }
+    (fate, note)
+}
 
 /// Judges a CONNECT with this JSON, or none.
 pub(super) fn judge(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: Now) -> (Fate, Note) {
@@ -154,6 +175,10 @@ fn join(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], passes:
         }
         Err(Unknown::Refused(refusal)) => return refuse(talk, head.namespace, refusal, now),
     };
+    let kept = talk.service.namespaces.connect_bytes().saturating_add(json.len());
+    if kept > talk.core.rules.max_connect.saturating_mul(CONNECTS_KEPT_MAX) {
+        return refuse(talk, head.namespace, TOO_BIG, now);
+    }
     if !talk.service.namespaces.connecting(head.namespace, json) {
         return talk.core.malformed("too_many_namespaces");
     }

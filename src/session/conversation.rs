@@ -161,8 +161,11 @@ impl Conversation<'_> {
         }
     }
 
-    /// Time has come: the client does not come back, or not to all of its namespaces.
+    /// Time has come: attachments are missing, or the client does not come back, or not to all of its namespaces.
     pub(super) fn timeout(&mut self, now: Now) {
+        if self.client.attachments.until().is_some_and(|until| now.instant >= until) {
+            self.core.end(Ended::ClientPacket("attachment_timeout"));
+        }
         let Some(resume) = &mut self.client.resume else { return };
         if let Some(why) = resume.given_up(&self.core.rules.hold, now.instant) {
             return self.core.end(why);

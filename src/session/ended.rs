@@ -167,6 +167,17 @@ impl Ended {
         }
     }
 
+    /// The setting of the bound that the client has exceeded, if that is why the session ended.
+    #[must_use]
+    pub fn setting(self) -> Option<&'static str> {
+        match self {
+            Self::ClientFrame(CloseCode::TOO_BIG, _) => Some("socketio.max_payload"),
+            Self::QueueFull => Some("session.queue_packets, session.queue_bytes"),
+            Self::SlowReader => Some("limits.send_buffer"),
+            _ => None,
+        }
+    }
+
     /// Which side caused the end.
     #[must_use]
     pub const fn fault(self) -> Fault {

@@ -41,12 +41,49 @@ pub(super) struct EngineIo {
     connect_by: Option<Instant>,
 }
 
+/// A packet of a client must have all of its attachments within this, for they are kept here until then.
+const ATTACHMENTS_WITHIN: Duration = Duration::from_secs(10);
+
 /// The binary messages that belong to the packet of the client before them.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Attachments {
     pub(super) awaited: u8,
     /// Whether they pass, as their packet does.
     pub(super) pass: bool,
+    /// How many bytes they may still have together.
+    room: u32,
+    /// When the last of them must have come.
+    until: Option<Instant>,
+}
+
+impl Attachments {
+    /// Those of a packet of `packet` bytes, which has at most `max` bytes with them.
+    pub(super) fn of(awaited: u8, pass: bool, packet: usize, max: usize, now: Now) -> Self {
+        let room = u32::try_from(max.saturating_sub(packet)).unwrap_or(u32::MAX);
+        Self { awaited, pass, room, until: (awaited > 0).then(|| now.instant + ATTACHMENTS_WITHIN) }
+    }
+
+    /// Whether there is room for the next one.
+    pub(super) fn admits(&self, bytes: usize) -> bool {
+        u32::try_from(bytes).is_ok_and(|bytes| bytes <= self.room)
+    }
+
+    /// The next one has come.
+    pub(super) fn came(&mut self, bytes: usize) {
+        self.awaited = self.awaited.saturating_sub(1);
+        self.room = self.room.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.until = self.until.filter(|_| self.awaited > 0);
+    }
+
+    /// The client is not read now, so it has all of its time again.
+    pub(super) fn unread(&mut self, now: Now) {
+        self.until = self.until.map(|_| now.instant + ATTACHMENTS_WITHIN);
+    }
+
+    /// When the last of them must have come. `None`: none is awaited.
+    pub(super) const fn until(&self) -> Option<Instant> {
+        self.until
+    }
 }
 
 /// Answers that a CONNECT waits for.

@@ -31,6 +31,8 @@ pub enum Event<'a> {
     Control(Side, OpCode, &'a [u8]),
     /// After a receive from the client: a fragmented message has begun and not ended.
     Fragments,
+    /// The client is not read now, because the service takes nothing or the client has to wait.
+    Unread,
     /// A question is answered.
     Answer(Ticket, Answer),
     /// The client is back, with another connection.

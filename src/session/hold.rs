@@ -26,7 +26,7 @@ pub struct SessionTable {
     pub resume: Period,
     /// At most this many packets of one session may wait.
     pub queue_packets: u32,
-    /// At most this many bytes of one session may wait.
+    /// At most this much memory may the waiting packets of one session take: their bytes, and about 200 more for each.
     pub queue_bytes: ByteSize,
     /// At most this many bytes of all sessions may wait.
     pub queue_total: ByteSize,

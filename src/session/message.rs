@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use crate::{
     event_names::EventSlot,
     policy::verdict::Refusal,
-    wire::{json::check::JsonCheck, websocket::frame::OpCode},
+    wire::{
+        json::check::JsonCheck,
+        websocket::frame::{FrameHeader, OpCode},
+    },
 };
 
 /// One side of a session.
@@ -36,10 +39,28 @@ pub struct Message<'a> {
     /// The unmasked message or, where it is not `complete`, its beginning: at least
     /// [`PEEK_BYTES`](crate::wire::socketio::packet::PEEK_BYTES) of it.
     pub bytes: &'a [u8],
+    /// The length of the whole message, shown or not.
+    pub len: usize,
     /// Whether `bytes` is the whole message.
     pub complete: bool,
     /// Whether all of the message has been received, shown or not, so that it can be passed on in one piece.
     pub here: bool,
+}
+
+impl<'a> Message<'a> {
+    /// A message that is here as a whole.
+    #[must_use]
+    pub const fn whole(opcode: OpCode, bytes: &'a [u8]) -> Self {
+        Self { opcode, bytes, len: bytes.len(), complete: true, here: true }
+    }
+
+    /// A message in one frame, of which `bytes` are shown.
+    #[must_use]
+    #[inline]
+    pub fn in_frame(header: &FrameHeader, bytes: &'a [u8], complete: bool, here: bool) -> Self {
+        let len = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
+        Self { opcode: header.opcode, bytes, len, complete, here }
+    }
 }
 
 /// What happens to a message.
@@ -117,6 +138,17 @@ pub struct Refused {
     /// Whether it asked to join a namespace.
     pub is_connect: bool,
 }
+
+impl Refused {
+    /// The setting that the message is too large for, if that is why it is refused.
+    #[must_use]
+    pub fn setting(&self) -> Option<&'static str> {
+        (self.refusal.code == CONNECT_TOO_BIG).then_some("socketio.max_connect")
+    }
+}
+
+/// The code of the refusal of a CONNECT for its size.
+pub const CONNECT_TOO_BIG: &str = "connect_too_big";
 
 /// What a client notices of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

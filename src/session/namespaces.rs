@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use crate::{
     session::{
         membership::Membership,
+        queue::{allocated, allocated_text},
         snapshot::{Blob, NamespaceData},
     },
     wire::socketio::encode,
@@ -118,6 +119,27 @@ impl Namespaces {
             return false;
         }
         true
+    }
+
+    /// The bytes of JSON that are kept of CONNECT packets.
+    #[must_use]
+    pub fn connect_bytes(&self) -> usize {
+        self.entries().filter_map(|entry| entry.memory.as_ref()).map(|memory| memory.connect.len()).sum()
+    }
+
+    /// What all of it takes in memory, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, allocated_text);
+        let of = |memory: &Memory| {
+            let texts = [&memory.socket_id, &memory.pid, &memory.offset, &memory.offset_to_come];
+            allocated(size_of::<Memory>())
+                + allocated(memory.connect.capacity())
+                + texts.map(text).iter().sum::<usize>()
+        };
+        let entries = self.entries().filter_map(|entry| entry.memory.as_deref()).map(of).sum::<usize>();
+        let names = self.others.iter().map(|(name, _)| allocated_text(name)).sum::<usize>();
+        entries + names + allocated(self.others.capacity() * size_of::<(Box<str>, Entry)>())
     }
 
     /// The service accepted, with this JSON. `None`: no answer was awaited.

@@ -89,6 +89,11 @@ impl Plain {
         Self { rules, protocol: protocol.map(Into::into), replay: Replay::default() }
     }
 
+    /// What it remembers, in bytes of memory.
+    pub(super) const fn memory(&self) -> usize {
+        self.replay.memory()
+    }
+
     /// Judges a message of the client.
     pub(super) fn judge_client(
         &mut self,

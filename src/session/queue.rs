@@ -10,6 +10,29 @@ use crate::{
     wire::websocket::frame::OpCode,
 };
 
+/// What an allocation takes beside its bytes: its header, and the rounding of its size (measured with glibc: 8 to 31).
+const ALLOCATION_OVERHEAD: usize = 24;
+
+/// What a packet takes in a queue beside its own allocations: its entry, for which a growing queue keeps up to twice the room.
+const ENTRY_BYTES: usize = 2 * size_of::<WholePacket>();
+
+/// What an allocation of so many bytes takes.
+pub(super) const fn allocated(bytes: usize) -> usize {
+    if bytes == 0 { 0 } else { bytes.saturating_add(ALLOCATION_OVERHEAD) }
+}
+
+/// What this text takes on the heap.
+pub(super) const fn allocated_text(text: &str) -> usize {
+    allocated(text.len())
+}
+
+/// The largest message of a service, and the largest packet with its attachments, in bytes. Far above Socket.IO's own limit,
+/// and still bounded.
+pub const SERVICE_PACKET_MAX: usize = 16 * 1024 * 1024;
+
+/// Why a session ends in which a packet, counted with its attachments, has more bytes than a message may have.
+pub(super) const PACKET_TOO_BIG: &str = "packet_too_big";
+
 /// A packet with its attachments, or a message of a plain route, as it will be sent. Wiped when dropped: it may hold
 /// secrets of the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,10 +137,18 @@ impl WholePacket {
         std::iter::once((self.opcode, self.payload())).chain(attachments)
     }
 
-    /// The bytes of payload and attachments together.
+    /// The bytes of payload and attachments together, as a peer sees them.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.payload.len() + self.attachments().map(<[u8]>::len).sum::<usize>()
+    }
+
+    /// What the packet takes in a queue, in bytes of memory.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let attachments = self.attachments.iter().map(|bytes| allocated(bytes.capacity())).sum::<usize>();
+        let list = allocated(self.attachments.capacity() * size_of::<Zeroizing<Vec<u8>>>());
+        ENTRY_BYTES + allocated(self.payload.capacity()) + list + attachments
     }
 }
 
@@ -126,15 +157,15 @@ impl WholePacket {
 pub struct QueueBounds {
     /// At most this many packets.
     pub packets: usize,
-    /// At most this many bytes.
+    /// At most this many bytes of memory.
     pub bytes: usize,
 }
 
 impl QueueBounds {
-    /// Whether an empty queue could hold a packet of so many bytes.
+    /// Whether an empty queue could hold this packet.
     #[must_use]
-    pub const fn may_hold(&self, bytes: usize) -> bool {
-        self.packets > 0 && bytes <= self.bytes
+    pub fn may_hold(&self, packet: &WholePacket) -> bool {
+        self.packets > 0 && packet.memory() <= self.bytes
     }
 }
 
@@ -142,26 +173,27 @@ impl QueueBounds {
 #[derive(Debug, Default)]
 pub struct Queue {
     packets: VecDeque<WholePacket>,
+    /// What they take in memory.
     bytes: usize,
 }
 
 impl Queue {
-    /// Whether there is room for one more packet of so many bytes.
+    /// Whether there is room for this packet.
     #[must_use]
-    pub fn has_room(&self, bytes: usize, bounds: &QueueBounds) -> bool {
-        self.packets.len() < bounds.packets && self.bytes.saturating_add(bytes) <= bounds.bytes
+    pub fn has_room(&self, packet: &WholePacket, bounds: &QueueBounds) -> bool {
+        self.packets.len() < bounds.packets && self.bytes.saturating_add(packet.memory()) <= bounds.bytes
     }
 
     /// Adds a packet at the end.
     pub fn push(&mut self, packet: WholePacket) {
-        self.bytes += packet.bytes();
+        self.bytes += packet.memory();
         self.packets.push_back(packet);
     }
 
     /// Puts packets back at the front, in their order.
     pub fn put_back(&mut self, packets: impl DoubleEndedIterator<Item = WholePacket>) {
         for packet in packets.rev() {
-            self.bytes += packet.bytes();
+            self.bytes += packet.memory();
             self.packets.push_front(packet);
         }
     }
@@ -170,7 +202,7 @@ impl Queue {
     pub fn pop(&mut self) -> Option<WholePacket> {
         let packet = self.packets.pop_front();
         if let Some(packet) = &packet {
-            self.bytes -= packet.bytes();
+            self.bytes -= packet.memory();
         } else {
             // Nearly no session queues again.
             self.packets = VecDeque::new();
@@ -185,7 +217,7 @@ impl Queue {
             return 0;
         }
         self.packets.retain(stays);
-        self.bytes = self.packets.iter().map(WholePacket::bytes).sum();
+        self.bytes = self.packets.iter().map(WholePacket::memory).sum();
         before - self.packets.len()
     }
 
@@ -206,7 +238,7 @@ impl Queue {
         self.packets.is_empty()
     }
 
-    /// The bytes of all packets.
+    /// What all packets take, in bytes of memory.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
@@ -234,20 +266,34 @@ mod tests {
         queue.push(packet(1, "gone"));
         queue.push(packet(0, "d"));
         queue.put_back([packet(0, "a"), packet(0, "b")].into_iter());
-        assert_eq!((queue.len(), queue.bytes(), queue.retain(|packet| packet.namespace == 0)), (5, 8, 1));
+        let bytes = ["a", "b", "c", "gone", "d"].map(|text| packet(0, text).memory()).iter().sum::<usize>();
+        assert_eq!((queue.len(), queue.bytes(), queue.retain(|packet| packet.namespace == 0)), (5, bytes, 1));
         assert_eq!(emptied(&mut queue), ["a", "b", "c", "d"]);
         assert_eq!((queue.bytes(), queue.is_empty()), (0, true));
     }
 
     #[test]
-    fn it_is_bounded_in_packets_and_in_bytes() {
-        let bounds = QueueBounds { packets: 2, bytes: 10 };
+    fn it_is_bounded_in_packets_and_in_the_memory_that_they_take() {
+        let bounds = QueueBounds { packets: 2, bytes: packet(0, "12345678").memory() + packet(0, "90").memory() };
         let mut queue = Queue::default();
         queue.push(packet(0, "12345678"));
-        assert!(queue.has_room(2, &bounds));
-        assert!(!queue.has_room(3, &bounds), "bytes");
+        assert!(queue.has_room(&packet(0, "90"), &bounds));
+        assert!(!queue.has_room(&packet(0, "901"), &bounds), "bytes");
         queue.push(packet(0, ""));
-        assert!(!queue.has_room(0, &bounds), "packets");
+        assert!(!queue.has_room(&packet(0, ""), &bounds), "packets");
+    }
+
+    #[test]
+    fn what_is_counted_is_what_a_queue_of_small_packets_takes() {
+        let mut queue = Queue::default();
+        (0..1000).for_each(|_| queue.push(packet(0, "42[\"a\"]")));
+        let entries = queue.packets.capacity() * size_of::<WholePacket>();
+        assert!(queue.bytes() >= entries + 1000 * "42[\"a\"]".len(), "{} of {entries}", queue.bytes());
+        assert!(queue.bytes() <= 1000 * 300, "{}", queue.bytes());
+        let mut packet = WholePacket::new(0, None, b"452-[]".to_vec(), 2);
+        let alone = packet.memory();
+        packet.attach(vec![0; 1000]);
+        assert!(packet.memory() >= alone + 1000);
     }
 
     #[test]

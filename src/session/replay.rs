@@ -70,7 +70,7 @@ impl Replay {
         } else {
             return false;
         };
-        if kept.has_room(packet.bytes(), &REPLAY_BOUNDS) {
+        if kept.has_room(packet, &REPLAY_BOUNDS) {
             kept.push(packet.clone());
             return true;
         }
@@ -83,6 +83,12 @@ impl Replay {
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         !self.overflowed
+    }
+
+    /// What all of them take, in bytes of memory.
+    #[must_use]
+    pub const fn memory(&self) -> usize {
+        self.first.bytes() + self.events.bytes()
     }
 
     /// The messages to send again, in this order.
@@ -135,7 +141,8 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_makes_it_incomplete() {
-        let long = "x".repeat(REPLAY_BOUNDS.bytes);
+        let overhead = WholePacket::message(OpCode::Text, vec![0]).memory();
+        let long = "x".repeat(REPLAY_BOUNDS.bytes - overhead - 100);
         assert!(after(&[&long], &rules(1)).is_complete());
         assert!(!after(&["y", &long], &rules(2)).is_complete());
         let subs: Vec<String> = (0..9).map(|n| format!("sub {n}")).collect();

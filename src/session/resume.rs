@@ -32,6 +32,7 @@ pub(super) struct Resume {
     /// Events that the client has missed for good, or may have.
     lost: u64,
     events: VecDeque<Kept>,
+    /// What the packets take in memory.
     bytes: usize,
     /// Since when the client is absent, and how its connection ended. `None` while it is connected.
     absent: Option<(Instant, Ended)>,
@@ -136,6 +137,11 @@ impl Resume {
         resume
     }
 
+    /// What the events take, in bytes of memory.
+    pub(super) const fn memory(&self) -> usize {
+        self.bytes
+    }
+
     /// Since when the client is absent. `None` while it is connected.
     pub(super) fn absent_since(&self) -> Option<Instant> {
         self.absent.map(|(since, _)| since)
@@ -204,7 +210,7 @@ impl Resume {
     }
 
     fn count_bytes(&mut self) {
-        self.bytes = self.events.iter().map(|kept| kept.packet.bytes()).sum();
+        self.bytes = self.events.iter().map(|kept| kept.packet.memory()).sum();
     }
 
     /// The client has joined this namespace again.
@@ -282,7 +288,7 @@ impl Resume {
             at += 1;
             let stays = !kept.asks() || kept.reach != Reach::Heard;
             if !stays {
-                *bytes -= kept.packet.bytes();
+                *bytes -= kept.packet.memory();
             }
             stays
         });
@@ -307,7 +313,7 @@ impl Resume {
         let reach = if self.is_unreturned(packet.namespace) { Reach::Kept } else { Reach::Said };
         let kept = Kept { position: self.next, reach, packet: packet.clone() };
         self.next += u64::from(!kept.asks());
-        self.bytes += packet.bytes();
+        self.bytes += packet.memory();
         self.events.push_back(kept);
         let lost = self.lost;
         while self.events.len() > bounds.packets || self.bytes > bounds.bytes {
@@ -318,7 +324,7 @@ impl Resume {
 
     fn drop_oldest(&mut self) {
         let Some(oldest) = self.events.pop_front() else { return };
-        self.bytes -= oldest.packet.bytes();
+        self.bytes -= oldest.packet.memory();
         self.dropped = self.dropped.max(Some(oldest.position));
         self.lost += u64::from(oldest.reach == Reach::Kept);
     }

@@ -18,6 +18,9 @@ use crate::{
 /// A fragmented message is put together in memory.
 const MAX_PAYLOAD: std::ops::RangeInclusive<u64> = 1..=100 * 1024 * 1024;
 
+/// What a client says to join a namespace is kept as long as it is in it.
+const MAX_CONNECT: std::ops::RangeInclusive<u64> = 256..=1024 * 1024;
+
 /// What every session of a node obeys. A reload makes new ones.
 #[derive(Debug)]
 pub struct SessionRules {
@@ -33,6 +36,10 @@ pub struct SessionRules {
     pub connect_timeout: Duration,
     /// Without a packet from either side. `None`: no limit.
     pub idle_timeout: Option<Duration>,
+    /// The largest message of a client, and the largest packet with its attachments, in bytes.
+    pub max_payload: usize,
+    /// The largest CONNECT of a client, in bytes.
+    pub max_connect: usize,
     /// While the service is down or the client absent.
     pub hold: HoldRules,
     /// What the JSON of a client's packets must be.
@@ -50,6 +57,8 @@ pub struct Timing {
     pub ping_timeout: Duration,
     connect_timeout: Duration,
     idle_timeout: Option<Duration>,
+    max_payload: usize,
+    max_connect: usize,
     hold: HoldRules,
     json: JsonBounds,
     joins: JoinLimit,
@@ -66,6 +75,7 @@ impl Timing {
         if socketio.payload_packets == 0 {
             faults.add("socketio.payload_packets", "is 0; a payload has at least one packet");
         }
+        faults.keep(socketio.max_connect.within("socketio.max_connect", &MAX_CONNECT));
         let ping_interval = faults.keep(socketio.ping_interval.above_zero("socketio.ping_interval"));
         let ping_timeout = faults.keep(socketio.ping_timeout.above_zero("socketio.ping_timeout"));
         let connect_timeout = faults.keep(socketio.connect_timeout.above_zero("socketio.connect_timeout"));
@@ -82,6 +92,8 @@ impl Timing {
                 ping_timeout: ping_timeout?,
                 connect_timeout: connect_timeout?,
                 idle_timeout: Some(idle_timeout.0).filter(|idle| !idle.is_zero()),
+                max_payload: usize::try_from(socketio.max_payload.0).unwrap_or(usize::MAX),
+                max_connect: usize::try_from(socketio.max_connect.0).unwrap_or(usize::MAX),
                 hold: hold?,
                 json: json?,
                 joins: joins?,
@@ -95,7 +107,29 @@ impl SessionRules {
     /// All of them.
     #[must_use]
     pub fn new(policies: Policies, names: Arc<EventNames>, timing: Timing) -> Self {
-        let Timing { ping_interval, ping_timeout, connect_timeout, idle_timeout, hold, json, joins } = timing;
-        Self { policies, names, ping_interval, ping_timeout, connect_timeout, idle_timeout, hold, json, joins }
+        let Timing {
+            ping_interval,
+            ping_timeout,
+            connect_timeout,
+            idle_timeout,
+            max_payload,
+            max_connect,
+            hold,
+            json,
+            joins,
+        } = timing;
+        Self {
+            policies,
+            names,
+            ping_interval,
+            ping_timeout,
+            connect_timeout,
+            idle_timeout,
+            max_payload,
+            max_connect,
+            hold,
+            json,
+            joins,
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
         message::{Fate, Message, Note, Side},
         namespaces::{Answered, NAMESPACES_MAX},
         now::Now,
-        queue::WholePacket,
+        queue::{PACKET_TOO_BIG, SERVICE_PACKET_MAX, WholePacket},
     },
     wire::{
         engineio::{open::ServiceOpen, packet::EnginePacket},
@@ -69,6 +69,9 @@ pub(super) fn judge(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now
 /// An attachment belongs to the packet that was begun.
 fn attachment(talk: &mut Conversation<'_>, bytes: &[u8]) -> Result<(Fate, Note), Ended> {
     let mut packet = talk.service.begun.take().ok_or(Ended::ServiceFault("attachment_stray"))?;
+    if packet.bytes().saturating_add(bytes.len()) > SERVICE_PACKET_MAX {
+        return Err(Ended::ServiceFault(PACKET_TOO_BIG));
+    }
     packet.attach(bytes.to_vec());
     if packet.is_whole() {
         talk.service.namespaces.got_whole(packet.namespace);

@@ -24,6 +24,12 @@ pub(super) struct SocketIo {
 }
 
 impl SocketIo {
+    /// What it keeps, in bytes of memory.
+    pub(super) fn memory(&self) -> usize {
+        let begun = self.begun.as_ref().map_or(0, |packet| packet.memory());
+        self.namespaces.memory() + self.acks.memory() + begun
+    }
+
     /// Whether this packet of the service must be seen whole, because something in it is read or changed. `resumable`: the
     /// client may come back, so every event is numbered and kept.
     pub(super) fn reads_whole(&self, head: &PacketHead<'_>, resumable: bool) -> bool {

@@ -31,13 +31,16 @@ impl ClientSpeech {
         }
     }
 
-    /// When the session has something to do about the client: until it has joined a namespace, and while it is absent.
-    pub(super) fn deadlines(&self, hold: &HoldRules) -> [Option<Instant>; 2] {
+    /// When the session has something to do about the client: until it has joined a namespace, while it owes
+    /// attachments, and while it is absent.
+    pub(super) fn deadlines(&self, hold: &HoldRules) -> [Option<Instant>; 3] {
         match self {
-            Self::EngineIo(client) => {
-                [client.connect_by(), client.resume.as_ref().and_then(|resume| resume.deadline(hold))]
-            }
-            Self::Plain => [None, None],
+            Self::EngineIo(client) => [
+                client.connect_by(),
+                client.attachments.until(),
+                client.resume.as_ref().and_then(|resume| resume.deadline(hold)),
+            ],
+            Self::Plain => [None; 3],
         }
     }
 }

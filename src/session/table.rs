@@ -30,7 +30,8 @@ pub struct SocketioTable {
     pub ping_timeout: Period,
     /// How long a client may take to join its first namespace.
     pub connect_timeout: Period,
-    /// The largest message a client may send, and the largest payload it may post. Socket.IO's own default is 1MB.
+    /// The largest message a client may send, counted with its attachments, and the largest payload it may post.
+    /// Socket.IO's own default is 1MB.
     pub max_payload: ByteSize,
     /// How many packets one payload of a polling client may have. A client sends in one payload what it has to say while another
     /// one is on its way, and after a reconnect what it had to say meanwhile.
@@ -41,6 +42,9 @@ pub struct SocketioTable {
     /// How many objects and arrays may be nested in each other in it, at most 64. Services read values by functions that call
     /// themselves for each level.
     pub json_depth: u32,
+    /// The largest packet that may ask for a namespace, with the token in it. It is kept as long as the client is in the
+    /// namespace; those of one session together may be four times as large.
+    pub max_connect: ByteSize,
     /// Whether a session that polls accepts requests only from the address that opened it. Token and origin must be the
     /// same in any case; the address of a phone changes.
     pub same_address: bool,
@@ -86,6 +90,7 @@ impl Default for SocketioTable {
             payload_packets: 1000,
             json: JsonReading::Structure,
             json_depth: DEPTH_MAX,
+            max_connect: ByteSize(16 * 1024),
             same_address: false,
             cookie: None,
         }

@@ -372,6 +372,7 @@ fn a_client_joins_and_leaves_only_so_often() {
 }
 
 mod absence;
+mod bounds;
 mod held;
 mod payloads;
 mod resumed;

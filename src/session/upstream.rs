@@ -81,6 +81,12 @@ impl Backlog {
         self.outage.is_none() && self.begun.is_none() && self.queue.is_empty() && self.kept.is_empty()
     }
 
+    /// What all packets take, in bytes of memory.
+    pub(super) fn memory(&self) -> usize {
+        let begun = self.begun.as_ref().map_or(0, WholePacket::memory);
+        self.queue.bytes() + self.kept.bytes() + begun
+    }
+
     /// Whether this event has not been sent yet.
     pub(super) fn has_unsent(&self, namespace: u8, ack_id: u64) -> bool {
         let mut unsent = self.queue.iter().chain(&self.begun);
@@ -340,7 +346,7 @@ impl Upstream {
         let mut room = Room::default();
         // In Flowing the queue is emptied at once, so its bounds do not matter.
         let waits = self.stage != Stage::Flowing;
-        while waits && !self.backlog_mut().queue.has_room(packet.bytes(), bounds) {
+        while waits && !self.backlog_mut().queue.has_room(&packet, bounds) {
             self.dropped += 1;
             let oldest = match rules.overflow {
                 Overflow::Close => {
@@ -348,7 +354,7 @@ impl Upstream {
                     return room;
                 }
                 // A packet that fits no queue does not displace others.
-                Overflow::DropOldest if !bounds.may_hold(packet.bytes()) => None,
+                Overflow::DropOldest if !bounds.may_hold(&packet) => None,
                 Overflow::DropOldest => self.backlog_mut().queue.pop(),
             };
             let Some(oldest) = oldest else {

@@ -10,7 +10,7 @@ use crate::{
     session::{
         core::Core,
         speech::{ClientSpeech, ServiceSpeech},
-        upstream::{Stage, Upstream},
+        upstream::{Backlog, Stage, Upstream},
     },
     wire::engineio::id::{Pid, Sid},
 };
@@ -110,6 +110,22 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn waiting(self) -> (usize, usize) {
         self.upstream.backlog().map_or((0, 0), |backlog| (backlog.queue.len(), backlog.queue.bytes()))
+    }
+
+    /// What the session keeps whose length a side has decided, in bytes of memory: packets that wait, are sent again or lack
+    /// attachments, events for a client that may come back, CONNECT packets, acks in flight.
+    #[must_use]
+    pub fn memory(self) -> usize {
+        let backlog = self.upstream.backlog().map_or(0, Backlog::memory);
+        let client = match self.client {
+            ClientSpeech::EngineIo(client) => client.resume.as_ref().map_or(0, |resume| resume.memory()),
+            ClientSpeech::Plain => 0,
+        };
+        let service = match self.service {
+            ServiceSpeech::SocketIo(service) => service.memory(),
+            ServiceSpeech::Plain(service) => service.memory(),
+        };
+        backlog + client + service
     }
 
     /// Packets that were dropped from a queue.

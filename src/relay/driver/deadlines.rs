@@ -28,6 +28,9 @@ impl Driver {
         if drains {
             turn.session.event(Event::Drain, turn.now);
         }
+        if !self.service.leg.takes() || self.client.is_paused() {
+            turn.session.event(Event::Unread, turn.now);
+        }
         turn.session.timeout(turn.now);
         self.client.keep_time(now);
         let is_stalled = |since: Option<Instant>| since.is_some_and(|since| now >= since + STALL);

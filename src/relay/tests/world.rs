@@ -325,6 +325,8 @@ pub(in crate::relay) fn worker(service: std::net::SocketAddr, messages: u32) -> 
         ping_timeout: Duration::from_secs(20),
         connect_timeout: Duration::from_secs(45),
         idle_timeout: None,
+        max_payload: 10_000_000,
+        max_connect: 16_384,
         hold: HoldRules::compile(&SessionTable::default()).unwrap(),
         joins: JoinLimit::compile(&SocketioTable::default()).unwrap(),
         json: JsonBounds::new(JsonReading::Structure, 64).unwrap(),

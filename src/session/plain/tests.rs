@@ -35,7 +35,7 @@ impl World {
             config.socketio.ping_interval = Period::from_secs(3600);
             config.session.hold = Period(HOLD);
             config.session.queue_packets = 5;
-            config.session.queue_bytes = ByteSize(100);
+            config.session.queue_bytes = ByteSize(1500);
             config.session.overflow = overflow;
         });
         Self { world, got: Vec::new() }

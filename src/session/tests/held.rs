@@ -70,7 +70,8 @@ fn a_packet_that_was_not_taken_whole_is_sent_again_once() {
             held.passes(Duration::ZERO);
             held.opens();
             let now = held.now;
-            let joined = Message { opcode: OpCode::Text, bytes: br#"40{"sid":"s"}"#, complete: true, here: true };
+            let bytes = br#"40{"sid":"s"}"#;
+            let joined = Message::whole(OpCode::Text, bytes);
             held.session.message(Side::Service, &joined, now);
             held.session.poll(Ready { client: true, service: false });
             let packet = held.takes_packet();
@@ -217,12 +218,12 @@ fn a_full_queue_closes_the_session_or_drops_the_oldest_packet() {
 #[test]
 fn a_packet_that_is_larger_than_the_queue_displaces_no_other() {
     let mut held = flowing(|table| {
-        table.queue_bytes = crate::units::ByteSize(20);
+        table.queue_bytes = crate::units::ByteSize(300);
         table.overflow = Overflow::DropOldest;
     });
     held.loses(Ended::ServiceLost);
     held.client(r#"421["a"]"#);
-    held.client(&format!(r#"422["{}"]"#, "x".repeat(20)));
+    held.client(&format!(r#"422["b","{}"]"#, "x".repeat(300)));
     assert_eq!(held.client_got(), [format!("432[{RESTARTED}]")]);
     assert_eq!((held.view().dropped(), held.view().waiting().0), (1, 1));
 }

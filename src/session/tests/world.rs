@@ -88,6 +88,8 @@ fn rules(change: impl FnOnce(&mut Config)) -> Arc<SessionRules> {
         ping_timeout: config.socketio.ping_timeout.0,
         connect_timeout: config.socketio.connect_timeout.0,
         idle_timeout: None,
+        max_payload: usize::try_from(config.socketio.max_payload.0).unwrap(),
+        max_connect: usize::try_from(config.socketio.max_connect.0).unwrap(),
         hold: HoldRules::compile(&config.session).unwrap(),
         joins: JoinLimit::compile(&config.socketio).unwrap(),
         json: JsonBounds::new(config.socketio.json, config.socketio.json_depth).unwrap(),
@@ -149,7 +151,7 @@ impl World {
         if from == Side::Client && self.is_client_absent {
             return Fate::Drop;
         }
-        let message = Message { opcode, bytes, complete: true, here: true };
+        let message = Message::whole(opcode, bytes);
         let (fate, note) = self.session.message(from, &message, self.now);
         self.note = note;
         if fate == Fate::Pass {

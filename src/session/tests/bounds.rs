@@ -1,0 +1,176 @@
+//! What a client may have kept of it, in bytes and in time.
+
+use std::time::Duration;
+
+use super::world::World;
+use crate::{
+    session::{
+        ended::Ended,
+        event::Event,
+        message::{Fate, Message, Note, Side},
+        queue::SERVICE_PACKET_MAX,
+    },
+    units::ByteSize,
+    wire::websocket::{close::CloseCode, frame::OpCode},
+};
+
+/// A packet that announces so many attachments.
+fn announces(attachments: usize) -> String {
+    format!(r#"45{attachments}-["x"]"#)
+}
+
+/// A client that has joined `/`, and may send packets of so many bytes.
+fn joined(max_payload: u64) -> World {
+    World::joined(|config| {
+        config.rate_limit.clear();
+        config.socketio.max_payload = ByteSize(max_payload);
+    })
+}
+
+const TOO_BIG: Ended = Ended::ClientFrame(CloseCode::TOO_BIG, "packet_too_big");
+
+#[test]
+fn a_packet_with_its_attachments_is_as_large_as_a_message_may_be() {
+    let mut world = joined(1000);
+    let head = announces(2);
+    world.client(&head);
+    world.attaches(&[0; 500]);
+    world.attaches(&vec![0; 500 - head.len()]);
+    assert_eq!(world.ended(), None);
+    assert_eq!(world.service_got().len(), 3);
+    world.client(&head);
+    world.attaches(&[0; 500]);
+    world.attaches(&vec![0; 501 - head.len()]);
+    assert_eq!(world.ended(), Some(TOO_BIG));
+    assert_eq!(world.service_got(), [""; 0]);
+}
+
+#[test]
+fn an_attachment_is_refused_for_its_size_before_it_has_come() {
+    let mut world = joined(1000);
+    world.client(&announces(1));
+    let beginning = Message { opcode: OpCode::Binary, bytes: &[0; 10], len: 1000, complete: false, here: false };
+    let (fate, _) = world.session.message(Side::Client, &beginning, world.now);
+    assert_eq!((fate, world.ended()), (Fate::Drop, Some(TOO_BIG)));
+}
+
+#[test]
+fn the_attachments_of_a_packet_that_is_refused_have_the_same_bounds() {
+    let mut world = World::joined(|config| {
+        config.rate_limit[0].messages = 1;
+        config.socketio.max_payload = ByteSize(1000);
+    });
+    world.client(r#"42["the only one"]"#);
+    world.client(&announces(2));
+    world.attaches(&[0; 900]);
+    world.attaches(&[0; 900]);
+    assert_eq!(world.ended(), Some(TOO_BIG));
+}
+
+#[test]
+fn a_packet_must_have_its_attachments_in_time() {
+    let mut world = joined(1000);
+    world.client(&announces(2));
+    world.passes(Duration::from_secs(9));
+    world.attaches(b"one");
+    assert_eq!(world.ended(), None);
+    world.passes(Duration::from_secs(1));
+    assert_eq!(world.ended(), Some(Ended::ClientPacket("attachment_timeout")));
+
+    let mut world = joined(1000);
+    world.client(&announces(1));
+    world.attaches(b"one");
+    world.passes(Duration::from_secs(15));
+    assert_eq!(world.ended(), None, "none is missing");
+}
+
+#[test]
+fn a_client_that_is_not_read_has_all_of_its_time_again() {
+    let mut world = joined(1000);
+    world.client(&announces(1));
+    for _ in 0..3 {
+        world.now = world.now.at(world.now.instant + Duration::from_secs(8));
+        world.event(Event::Unread);
+        world.passes(Duration::ZERO);
+    }
+    assert_eq!(world.ended(), None);
+    world.attaches(b"one");
+    assert_eq!(world.service_got().len(), 2);
+}
+
+#[test]
+fn a_packet_of_the_service_is_bounded_with_its_attachments() {
+    let mut world = joined(1000);
+    world.service(&announces(2));
+    let half = vec![0; SERVICE_PACKET_MAX / 2];
+    world.message(Side::Service, OpCode::Binary, &half);
+    assert_eq!(world.ended(), None);
+    world.message(Side::Service, OpCode::Binary, &half);
+    assert_eq!(world.ended(), Some(Ended::ServiceFault("packet_too_big")));
+}
+
+/// A CONNECT for this namespace whose packet has so many bytes.
+fn connect(namespace: &str, bytes: usize) -> String {
+    let frame = format!(r#"40{namespace},{{"a":""}}"#).len();
+    format!(r#"40{namespace},{{"a":"{}"}}"#, "x".repeat(bytes - frame))
+}
+
+#[test]
+fn a_connect_that_is_too_large_is_refused_and_nothing_of_it_is_kept() {
+    let mut world = World::joined(|config| config.socketio.max_connect = ByteSize(1000));
+    let before = world.view().memory();
+    world.client(&connect("/one", 1001));
+    let refusal = r#"44/one,{"message":"What is said to connect is too large","data":{"code":"connect_too_big"}}"#;
+    assert_eq!(world.client_got(), [refusal]);
+    let Note::Refused(refused) = &world.note else { panic!("{:?}", world.note) };
+    assert!(refused.is_connect && refused.refusal.code == "connect_too_big");
+    assert_eq!((world.view().memory(), world.ended()), (before, None));
+
+    world.client(&connect("/two", 1000));
+    assert_eq!(world.ended(), None);
+    assert!((before + 990..before + 2000).contains(&world.view().memory()), "{}", world.view().memory());
+}
+
+#[test]
+fn a_connect_is_refused_for_its_size_before_it_has_come() {
+    let mut world = World::without_auth(|config| config.socketio.max_connect = ByteSize(1000));
+    let beginning = br#"40{"a":""#;
+    let message = Message { opcode: OpCode::Text, bytes: beginning, len: 1001, complete: false, here: false };
+    let (fate, _) = world.session.message(Side::Client, &message, world.now);
+    assert_eq!(fate, Fate::Drop, "it is not put together");
+}
+
+#[test]
+fn all_that_is_kept_of_connects_is_bounded() {
+    let mut world = World::joined(|config| config.socketio.max_connect = ByteSize(1000));
+    for namespace in ["/1", "/2", "/3", "/4"] {
+        world.client(&connect(namespace, 900));
+        world.service(&format!(r#"40{namespace},{{"sid":"s"}}"#));
+    }
+    world.client_got();
+    world.client(&connect("/5", 900));
+    assert!(world.client_got()[0].contains("connect_too_big"));
+    world.client("41/1,");
+    world.client(&connect("/5", 900));
+    assert_eq!(world.client_got(), [""; 0], "there is room again");
+}
+
+#[test]
+fn everything_that_waits_is_counted_with_its_overhead() {
+    let mut world = joined(100_000);
+    let before = world.view().memory();
+    world.client(&announces(2));
+    world.attaches(&[0; 5000]);
+    assert!(world.view().memory() >= before + 5000, "a packet that lacks attachments");
+    world.attaches(&[0; 1]);
+    world.service_got();
+    assert_eq!(world.view().memory(), before);
+
+    assert!(world.loses(Ended::ServiceLost));
+    for _ in 0..50 {
+        world.client(r#"42["a"]"#);
+    }
+    let (packets, bytes) = world.view().waiting();
+    assert_eq!((packets, world.view().memory() >= before + bytes), (50, true));
+    assert!(bytes >= 50 * (r#"42["a"]"#.len() + 100), "{bytes}");
+}
