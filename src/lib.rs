@@ -20,6 +20,7 @@
 //! * [`observe`] counts and logs, and never calls back.
 //!   * `counter`, `histogram`: numbers with one writer that other threads read without a lock.
 //!   * `tally`: the counters of one worker.
+//!   * `memory`: what clients make the node keep, and how much memory it has.
 //!   * `gauges`, `acme`, `process`: figures of the whole process.
 //!   * `prometheus`: the text format of a page of metrics.
 //!   * `catalog`: every metric, declared once: name, help, kind, and how it is read.
@@ -99,6 +100,7 @@
 //!   * `model`, `error`, `check`: all tables, a mistake with its place, rules between tables.
 //!   * `load`, `schema`, `watch`: reads the configuration, documents it, notices changes.
 //! * [`start`] joins the parts.
+//!   * `memory`: the limits of memory, and what is done before one is reached.
 //!   * `error`, `compile`: why a node does not start, and the configuration compiled into rules.
 //!   * `acme`, `descriptors`, `thread`, `control`: the order of a certificate, how many descriptors there are, the worker
 //!     threads, the control thread.

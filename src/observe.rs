@@ -8,6 +8,7 @@ pub mod gauges;
 mod histogram;
 pub mod journal;
 mod line_limit;
+pub mod memory;
 mod process;
 pub mod prometheus;
 mod stderr;

@@ -5,6 +5,7 @@ mod compile;
 mod control;
 mod descriptors;
 mod error;
+mod memory;
 mod thread;
 
 use std::{

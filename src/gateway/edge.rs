@@ -12,7 +12,10 @@ use crate::{
         reply::{self, Body},
         router::Routes,
     },
-    observe::journal::{self, RefusedHandshake},
+    observe::{
+        journal::{self, RefusedHandshake},
+        memory::OverloadStep,
+    },
     policy::{
         connections::{Connections, Permit},
         descriptors::{Descriptors, PER_CLIENT},
@@ -48,6 +51,8 @@ pub struct EdgeRules {
     pub max_payload: u64,
     /// How many packets one payload of polling may have.
     pub payload_packets: usize,
+    /// So many bytes of memory may large polling payloads hold together.
+    pub request_memory: usize,
     /// How sessions reach the service.
     pub dialler: Dialler,
     /// How ordinary HTTP reaches the service.
@@ -109,6 +114,17 @@ impl Edge {
     pub(super) fn admit_request(&self, ip: IpAddr, version: Version) -> Result<Place, Refusal> {
         let place = self.requests.admit(ip)?;
         Ok(if version == Version::HTTP_2 { place.with(self.descriptors.set_aside(1)?) } else { place })
+    }
+
+    /// Whether there is memory for a new session.
+    pub(super) fn has_memory(&self) -> Result<(), Refusal> {
+        const OVERLOADED: Refusal = Refusal {
+            kind: RefusalKind::Unavailable,
+            code: "overloaded",
+            message: "The server is overloaded. Please try again later.",
+            rule: None,
+        };
+        if self.worker.memory.step() == OverloadStep::None { Ok(()) } else { Err(OVERLOADED) }
     }
 
     /// The HTTP answer to a refusal, counted and logged.

@@ -30,7 +30,7 @@ pub(super) async fn answer(
     let mut answer = match route {
         EngineRoute::Preflight => cors::preflight(&headers),
         // The connection serves further requests, so the session needs a permit of its own.
-        EngineRoute::Handshake => match edge.admit(request.peer.address) {
+        EngineRoute::Handshake => match edge.has_memory().and_then(|()| edge.admit(request.peer.address)) {
             Ok(permit) => handshake::over_polling(edge, rules, &request, permit).await,
             Err(refusal) => edge.refuse("handshake", refusal, request.peer.address, &headers),
         },

@@ -342,11 +342,13 @@ impl Server {
         let refuse = |refusal| self.edge.refuse("handshake", refusal, peer.address, &parts.headers);
         match route {
             WebsocketRoute::Handshake => {
+                self.edge.has_memory().map_err(refuse)?;
                 let permit = client.permit(&self.edge, peer.address).map_err(refuse)?;
                 engineio::over_websocket(&self.edge, rules, parts, peer, permit)
             }
             WebsocketRoute::Upgrade(sid) => engineio::upgrade(&self.edge, &rules, sid, parts, &peer).await,
             WebsocketRoute::Plain(index) => {
+                self.edge.has_memory().map_err(refuse)?;
                 let permit = client.permit(&self.edge, peer.address).map_err(refuse)?;
                 Box::pin(websocket::open(&self.edge, rules, parts, peer, permit, index)).await
             }

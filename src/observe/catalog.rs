@@ -153,7 +153,7 @@ const METRICS: &[Metric] = &[
     gauge("tidegate_queue_packets", "Client packets that wait for the service.", |s| {
         one(s.balance(|t| t.queued_now().0))
     }),
-    gauge("tidegate_queue_bytes", "Bytes of client packets that wait for the service.", |s| {
+    gauge("tidegate_queue_bytes", "Memory of client packets that wait for the service.", |s| {
         one(s.balance(|t| t.queued_now().1))
     }),
     counter("tidegate_queue_dropped_total", "Client packets that waited for the service and never reached it.", |s| {
@@ -164,6 +164,25 @@ const METRICS: &[Metric] = &[
         "Events that an absent client missed, or may have: it learns of them because its recovered is false.",
         |s| one(s.sum(|t| t.counts.events_lost.get())),
     ),
+    gauge(
+        "tidegate_session_memory_bytes",
+        "Memory that sessions keep for what clients and the service have sent.",
+        |s| one(s.gauges.memory.sessions() as u64),
+    ),
+    gauge("tidegate_request_memory_bytes", "Memory of polling payloads and of answers to polls.", |s| {
+        one(s.gauges.memory.requests() as u64)
+    }),
+    gauge(
+        "tidegate_overload_step",
+        "What the node does about its memory: 0 nothing, 1 refuses new sessions, 2 also closes those that keep most.",
+        |s| one(s.gauges.memory.step() as u64),
+    ),
+    gauge("tidegate_memory_used_bytes", "Memory in use, of tidegate_memory_limit_bytes.", |s| {
+        one(s.gauges.memory.use_of_limit()?.0)
+    }),
+    gauge("tidegate_memory_limit_bytes", "The limit of memory that was found or configured.", |s| {
+        one(s.gauges.memory.use_of_limit()?.1)
+    }),
     counter("tidegate_http_requests_total", "Forwarded HTTP requests, by class of the answer.", |s| {
         let classes = [OTHER, "1xx", "2xx", "3xx", "4xx", "5xx"];
         split("code", std::array::from_fn::<_, 6, _>(|class| (classes[class], s.sum(|t| t.counts.http[class].get()))))

@@ -3,19 +3,21 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::acme::AcmeGauges;
+use super::{acme::AcmeGauges, memory::Memory};
 
 /// The figures that no worker counts.
 #[derive(Debug)]
 pub struct Gauges {
     /// Of the certificate that is ordered.
     pub acme: AcmeGauges,
+    /// What clients make the node keep.
+    pub memory: Arc<Memory>,
     reload_ok: AtomicBool,
     /// Seconds since 1970, as every time here.
     reload_last_success: AtomicU64,
@@ -36,6 +38,7 @@ impl Gauges {
     pub fn new() -> Self {
         Self {
             acme: AcmeGauges::default(),
+            memory: Arc::default(),
             reload_ok: AtomicBool::new(true),
             reload_last_success: AtomicU64::new(unix_seconds()),
             jwks_last_success: AtomicU64::new(0),

@@ -22,6 +22,9 @@ use crate::{
 /// A request head is held in memory until it is complete.
 const HEADER_BYTES: std::ops::RangeInclusive<u64> = 1024..=1024 * 1024;
 
+/// With less memory than this a node would refuse its first sessions.
+const MEMORY: std::ops::RangeInclusive<u64> = 32_000_000..=u64::MAX;
+
 /// `[limits]`: the bounds of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -47,6 +50,16 @@ pub struct LimitsTable {
     pub idle_timeout: Period,
     /// How many bytes may wait for a client that reads slowly before its session is closed.
     pub send_buffer: ByteSize,
+    /// At most this much memory may all sessions keep together for what was sent to them: packets that wait or are not
+    /// complete, what slow readers have not taken, CONNECT packets. If there is more, the session that keeps most is closed.
+    /// Polling payloads and answers to polls may take as much again. Never more than a quarter of the limit of memory.
+    pub session_memory: ByteSize,
+    /// The memory that this process may use. From 85 % of it on new sessions are refused, from 95 % on the sessions that keep
+    /// most are closed. Without it, the limit of the control group, of the process or of the machine counts, whichever is
+    /// used up most. `"0B"`: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"512MB")]
+    pub memory: Option<ByteSize>,
     /// On SIGTERM, the time over which clients are disconnected.
     pub shutdown_grace: Period,
 }
@@ -63,6 +76,8 @@ impl Default for LimitsTable {
             header_bytes: ByteSize(16_000),
             idle_timeout: Period::OFF,
             send_buffer: ByteSize(1_000_000),
+            session_memory: ByteSize(256_000_000),
+            memory: None,
             shutdown_grace: Period::from_secs(30),
         }
     }
@@ -89,6 +104,9 @@ impl LimitsTable {
         }
         faults.keep(self.handshake_timeout.above_zero("limits.handshake_timeout"));
         faults.keep(self.header_bytes.within("limits.header_bytes", &HEADER_BYTES));
+        if let Some(memory) = self.memory.filter(|memory| memory.0 > 0) {
+            faults.keep(memory.within("limits.memory", &MEMORY));
+        }
         faults.finish(Some(()))
     }
 }

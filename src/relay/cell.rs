@@ -9,7 +9,7 @@ use std::{
 use crate::{
     policy::sid_owner::SidOwner,
     relay::{registry::SessionView, request::Incoming},
-    session::{Session, table::Transport},
+    session::{Session, ended::Shortage, table::Transport},
     wire::engineio::id::{Pid, Sid},
 };
 
@@ -34,6 +34,12 @@ pub struct SessionCell {
     pub flows_since: Cell<Option<Instant>>,
     /// Packets and bytes that wait for the service.
     pub queued: Cell<(usize, usize)>,
+    /// What the session and its legs keep, in bytes of memory. 0 once it is to end for that.
+    pub kept: Cell<usize>,
+    /// Whether the legs kept something when that was counted.
+    pub kept_in_legs: Cell<bool>,
+    /// The session is to end for want of this.
+    pub shortage: Cell<Option<Shortage>>,
     /// What the client shows to come back.
     pid: Option<Box<Pid>>,
     sid: Cell<Option<Sid>>,
@@ -76,6 +82,9 @@ impl SessionCell {
             service_down_since: Cell::default(),
             flows_since: Cell::default(),
             queued: Cell::default(),
+            kept: Cell::default(),
+            kept_in_legs: Cell::default(),
+            shortage: Cell::default(),
             pid: pid.map(Box::new),
             sid: Cell::new(sid),
             owner: RefCell::new(owner.map(Box::new)),

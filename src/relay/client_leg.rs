@@ -154,6 +154,27 @@ impl ClientLeg {
         }
     }
 
+    /// What the leg keeps of either direction, in bytes of memory.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        match self {
+            Self::Websocket(leg) => leg.memory(),
+            Self::Polling(leg) => leg.memory(),
+            Self::Absent => 0,
+        }
+    }
+
+    /// Whether a message of the client is being put together.
+    #[must_use]
+    #[inline]
+    pub const fn is_gathering(&self) -> bool {
+        match self {
+            Self::Websocket(leg) => leg.inflow.is_gathering(),
+            Self::Polling(leg) => leg.inflow.is_gathering(),
+            Self::Absent => false,
+        }
+    }
+
     /// How many queued bytes the client has not taken.
     #[must_use]
     pub fn backlog(&self) -> usize {

@@ -123,6 +123,11 @@ pub struct PackedRequest {
 }
 
 impl PackedRequest {
+    /// In bytes of memory.
+    pub(super) fn memory(&self) -> usize {
+        self.head.len() + self.protocols.iter().map(String::capacity).sum::<usize>()
+    }
+
     /// A request for `target`, path and query. `headers` must not contain those of the handshake itself:
     /// each dial adds `Connection`, `Upgrade` and `Sec-WebSocket-*`.
     #[must_use]

@@ -195,6 +195,26 @@ impl Inflow {
         self.frame.remaining == 0 || !matches!(self.frame.course, Course::Keep)
     }
 
+    /// Whether a message is being put together.
+    #[must_use]
+    #[inline]
+    pub const fn is_gathering(&self) -> bool {
+        self.gathering.is_some()
+    }
+
+    /// What has come and could not be passed on yet, in bytes of memory.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let gathering = self.gathering.as_ref().map_or(0, |message| message.memory());
+        let gathered = self.gathered.as_ref().map_or(0, |message| message.1.capacity());
+        self.carry.capacity() + gathering + gathered
+    }
+
+    /// The connection is over: drops what has come.
+    pub fn forget(&mut self) {
+        (self.gathering, self.gathered, self.carry) = (None, None, Vec::new());
+    }
+
     /// How many bytes of an earlier read precede the next one.
     #[must_use]
     pub const fn carried(&self) -> usize {

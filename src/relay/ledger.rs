@@ -214,15 +214,13 @@ impl Ledger {
         });
     }
 
-    /// What waits in the session now. True: all sessions together keep more than `total` bytes, and this one has a part in
-    /// it.
-    pub fn queue(&mut self, view: View<'_>, total: usize) -> bool {
+    /// What waits in the session now.
+    pub fn queue(&mut self, view: View<'_>) {
         self.dropped(view.dropped());
         self.lost(view.lost());
         self.cell.service_down_since.set(view.service_down_since());
         let (packets, bytes) = view.waiting();
         self.worker.queued(&self.cell.queued, packets, bytes);
-        bytes > 0 && self.worker.queues_are_full(total)
     }
 
     /// Nothing waits any more. So many packets of the client never reached the service, and its client missed so many

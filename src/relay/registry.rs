@@ -107,6 +107,11 @@ pub enum WorkerCommand {
         /// What it is.
         incoming: Incoming,
     },
+    /// End the sessions that keep most, until so many bytes are free in all workers together.
+    Shed {
+        /// Of memory.
+        bytes: usize,
+    },
     /// No client uses this sid any more.
     ForgetSid(Sid),
     /// The published keys are others now, or are known not to come.
@@ -196,6 +201,13 @@ impl Registry {
     pub fn forget_sid(&self, sid: Sid) {
         if let Some(worker) = self.worker(sid.home()) {
             worker.command(WorkerCommand::ForgetSid(sid));
+        }
+    }
+
+    /// Ends the sessions that keep most, until so many bytes of memory are free.
+    pub fn shed(&self, bytes: usize) {
+        for worker in &self.workers {
+            worker.command(WorkerCommand::Shed { bytes });
         }
     }
 

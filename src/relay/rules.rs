@@ -13,8 +13,8 @@ pub struct RelayRules {
     pub dialler: Dialler,
     /// How much may wait for a client that reads slowly, in bytes.
     pub send_buffer: usize,
-    /// So many bytes of all sessions may wait for the service.
-    pub queue_total: usize,
+    /// So many bytes of memory may all sessions keep together.
+    pub session_memory: usize,
     /// So many bytes of requests may wait for one session.
     pub mailbox: usize,
     /// May a sid be used from the address alone that it was given to?

@@ -111,6 +111,25 @@ impl ServiceLeg {
         }
     }
 
+    /// What the leg keeps of either direction, in bytes of memory.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        match self {
+            Self::Absent | Self::Dialling(_) => 0,
+            Self::Open(leg) => leg.memory(),
+        }
+    }
+
+    /// Whether a message of the service is being put together.
+    #[must_use]
+    #[inline]
+    pub const fn is_gathering(&self) -> bool {
+        match self {
+            Self::Absent | Self::Dialling(_) => false,
+            Self::Open(leg) => leg.inflow.is_gathering(),
+        }
+    }
+
     /// Since when the service takes none of the queued bytes. `None` while none are queued.
     #[must_use]
     pub const fn stalled_since(&self) -> Option<Instant> {

@@ -147,6 +147,12 @@ impl ServiceSide {
         Some(verdict)
     }
 
+    /// What is kept to dial the service again, in bytes of memory.
+    #[must_use]
+    pub fn request_memory(&self) -> usize {
+        self.request.as_ref().map_or(0, PackedRequest::memory)
+    }
+
     fn dial_now(&mut self, identity: Option<&Identity>, rules: &RelayRules) {
         let Some(request) = &self.request else { return };
         let claims = identity.map_or(&[][..], Identity::forward_headers);

@@ -2,10 +2,11 @@
 
 use std::{
     cell::{Cell, RefCell},
+    cmp::Reverse,
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -15,6 +16,7 @@ use rand::RngExt as _;
 use crate::{
     observe::{
         journal::{self, RefusedHandshake},
+        memory::Memory,
         tally::{Held, Tally},
     },
     policy::sid_owner::SidOwner,
@@ -29,7 +31,13 @@ use crate::{
         scratch::Scratch,
         service_state::{Flowing, ServiceState},
     },
-    session::{Session, ended::Ended, now::Now, question::Answer, table::Transport},
+    session::{
+        Session,
+        ended::{Ended, Shortage},
+        now::Now,
+        question::Answer,
+        table::Transport,
+    },
     wire::engineio::{
         error::EngineError,
         id::{Id, Pid, Sid},
@@ -51,8 +59,10 @@ pub struct Worker {
     pub clock: Clock,
     /// How the wall clock was set, as far as it was told, of all workers.
     jumps: Arc<Jumps>,
-    /// Bytes that wait for the service, of all workers.
-    queued: Arc<AtomicUsize>,
+    /// What sessions and requests keep, of all workers.
+    pub memory: Arc<Memory>,
+    /// What the sessions of this worker keep, in bytes.
+    kept: Cell<usize>,
     index: usize,
     rules: RefCell<Arc<RelayRules>>,
     sessions: RefCell<Directory<SessionCell>>,
@@ -66,8 +76,22 @@ pub struct Worker {
 pub struct SharedState {
     service: Arc<ServiceState>,
     jumps: Arc<Jumps>,
-    queued: Arc<AtomicUsize>,
+    memory: Arc<Memory>,
 }
+
+impl SharedState {
+    /// Of a node that counts what it keeps in `memory`.
+    #[must_use]
+    pub fn new(memory: Arc<Memory>) -> Self {
+        Self { memory, ..Self::default() }
+    }
+}
+
+/// A session that keeps no more than this is not closed for memory, ...
+const DEAR_BYTES: usize = 16 * 1024;
+
+/// ... nor one that keeps no more than this part of what all sessions may keep.
+const DEAR_SHARE: usize = 64;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -88,7 +112,8 @@ impl Worker {
             service: Arc::clone(&shared.service),
             clock: Clock::new(),
             jumps: Arc::clone(&shared.jumps),
-            queued: Arc::clone(&shared.queued),
+            memory: Arc::clone(&shared.memory),
+            kept: Cell::default(),
             index,
             rules: RefCell::new(rules),
             sessions: RefCell::default(),
@@ -147,6 +172,7 @@ impl Worker {
     pub fn forget(&self, cell: &SessionCell) {
         let is_ours = self.sessions.borrow_mut().remove(cell.id, cell.sid(), cell.pid());
         self.queued(&cell.queued, 0, 0);
+        self.count(cell, 0);
         if let Some(sid) = cell.sid().filter(|_| !is_ours) {
             self.registry.forget_sid(sid);
         }
@@ -159,20 +185,52 @@ impl Worker {
         }
     }
 
-    /// So much waits in this session now. Bytes are summed over all workers.
+    /// So much waits in this session now.
     pub fn queued(&self, cell: &Cell<(usize, usize)>, packets: usize, bytes: usize) {
         let (packets_before, bytes_before) = cell.replace((packets, bytes));
-        if (packets, bytes) == (packets_before, bytes_before) {
-            return;
+        if (packets, bytes) != (packets_before, bytes_before) {
+            self.tally.queued(packets as i64 - packets_before as i64, bytes as i64 - bytes_before as i64);
         }
-        self.queued.fetch_add(bytes.wrapping_sub(bytes_before), Ordering::Relaxed);
-        self.tally.queued(packets as i64 - packets_before as i64, bytes as i64 - bytes_before as i64);
     }
 
-    /// Whether more waits for the service than all sessions together may keep.
-    #[must_use]
-    pub fn queues_are_full(&self, total: usize) -> bool {
-        self.queued.load(Ordering::Relaxed) > total
+    /// The session and its legs keep so many bytes now, of which all sessions may keep `max`. If they keep more, the one of
+    /// this worker that keeps most has to end.
+    pub fn keeps(&self, cell: &SessionCell, bytes: usize, max: usize) {
+        if cell.shortage.get().is_some() || bytes == cell.kept.get() {
+            return;
+        }
+        let grows = bytes > cell.kept.get();
+        if self.count(cell, bytes) > max && grows {
+            self.shed_dearest(1, Shortage::SessionMemory, max);
+        }
+    }
+
+    /// The bytes that all sessions keep, once this one keeps so many.
+    fn count(&self, cell: &SessionCell, bytes: usize) -> usize {
+        let before = cell.kept.replace(bytes);
+        self.kept.set(self.kept.get().wrapping_sub(before).wrapping_add(bytes));
+        self.memory.session_keeps(before, bytes)
+    }
+
+    /// Ends the sessions of this worker that keep most, until at least `bytes` are free. A session that keeps little would
+    /// free nothing that matters, and stays. `max` is what all sessions may keep.
+    fn shed_dearest(&self, bytes: usize, shortage: Shortage, max: usize) {
+        let floor = DEAR_BYTES.min(max / DEAR_SHARE);
+        let sessions = self.sessions.borrow();
+        let dear = sessions.iter().filter(|cell| cell.kept.get() > floor && cell.shortage.get().is_none());
+        let mut dear: Vec<_> = dear.collect();
+        dear.sort_unstable_by_key(|cell| Reverse(cell.kept.get()));
+        let mut freed = 0;
+        for cell in dear {
+            if freed >= bytes {
+                break;
+            }
+            freed += cell.kept.get();
+            // So that no other session ends for what is dropped with this one.
+            self.count(cell, 0);
+            cell.shortage.set(Some(shortage));
+            cell.wake();
+        }
     }
 
     /// Hands a request to a session, wherever it lives. `from` is who brings it with a sid.
@@ -225,6 +283,12 @@ impl Worker {
             WorkerCommand::Deliver { to: Target::Pid(pid), from, incoming } => {
                 let cell = self.sessions.borrow().resumable(pid);
                 self.receive(cell.as_deref(), from, incoming);
+            }
+            WorkerCommand::Shed { bytes } => {
+                let all = self.memory.sessions().max(1) as u128;
+                let share = bytes as u128 * self.kept.get() as u128 / all;
+                let max = self.rules().session_memory;
+                self.shed_dearest(usize::try_from(share).unwrap_or(usize::MAX), Shortage::Memory, max);
             }
             WorkerCommand::ForgetSid(sid) => self.sessions.borrow_mut().forget_sid(sid),
             WorkerCommand::KeysChanged => {
@@ -331,5 +395,64 @@ impl Worker {
     pub fn list(&self, after: u64, limit: usize) -> Vec<SessionView> {
         let now = self.clock.now().instant;
         self.sessions.borrow().above(after).take(limit).map(|cell| cell.view(now)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        policy::identity::Identity,
+        relay::tests::world::{beginning, worker},
+    };
+
+    /// Sessions that keep so many bytes each.
+    fn keeping(worker: &Rc<Worker>, bytes: &[usize]) -> Vec<Rc<SessionCell>> {
+        let open = |bytes: &usize| {
+            let now = worker.clock.now();
+            let session = Session::plain(beginning(worker), Arc::default(), None, Identity::anonymous(), now);
+            let cell = worker.open(session, None, None);
+            worker.keeps(&cell, *bytes, usize::MAX);
+            cell
+        };
+        bytes.iter().map(open).collect()
+    }
+
+    fn ended(cells: &[Rc<SessionCell>]) -> Vec<bool> {
+        cells.iter().map(|cell| cell.shortage.get().is_some()).collect()
+    }
+
+    #[test]
+    fn the_session_that_keeps_most_ends_for_the_one_that_asks_for_too_much() {
+        let worker = worker(([127, 0, 0, 1], 1).into(), 100);
+        let cells = keeping(&worker, &[100_000, 900_000, 50_000]);
+        worker.keeps(&cells[0], 110_000, 1_060_000);
+        assert_eq!(ended(&cells), [false; 3], "there is room");
+        worker.keeps(&cells[0], 111_000, 1_060_000);
+        assert_eq!(ended(&cells), [false, true, false]);
+        assert_eq!(worker.memory.sessions(), 161_000, "what ends counts no more");
+        worker.keeps(&cells[1], 900_000, 1_060_000);
+        worker.keeps(&cells[0], 112_000, 1_060_000);
+        assert_eq!((ended(&cells), worker.memory.sessions()), (vec![false, true, false], 162_000));
+        cells.iter().for_each(|cell| worker.forget(cell));
+        assert_eq!(worker.memory.sessions(), 0);
+    }
+
+    #[test]
+    fn a_session_that_keeps_little_or_less_than_before_ends_for_nobody() {
+        let worker = worker(([127, 0, 0, 1], 1).into(), 100);
+        let cells = keeping(&worker, &[DEAR_BYTES, 10_000, 20_000]);
+        worker.keeps(&cells[2], 19_000, 100);
+        worker.keeps(&cells[2], 15_000, 10_000_000_000);
+        worker.run(WorkerCommand::Shed { bytes: 1_000_000 });
+        assert_eq!(ended(&cells), [false; 3]);
+    }
+
+    #[test]
+    fn as_many_end_as_must_the_dearest_first() {
+        let worker = worker(([127, 0, 0, 1], 1).into(), 100);
+        let cells = keeping(&worker, &[200_000, 900_000, 300_000, 800_000]);
+        worker.run(WorkerCommand::Shed { bytes: 1_000_000 });
+        assert_eq!(ended(&cells), [false, true, false, true]);
     }
 }

@@ -44,7 +44,7 @@ pub const fn to_client(ended: Ended, reason: &str) -> Close<'_> {
         Ended::PingTimeout | Ended::ConnectTimeout | Ended::IdleTimeout | Ended::ServiceObjected => {
             Close::new(CloseCode::POLICY, ended.cause())
         }
-        Ended::SlowReader | Ended::QueueFull => Close::new(CloseCode::TRY_AGAIN, ended.cause()),
+        Ended::SlowReader | Ended::QueueFull | Ended::Overloaded(_) => Close::new(CloseCode::TRY_AGAIN, ended.cause()),
         Ended::ServiceLost
         | Ended::ServiceUnreachable
         | Ended::ServiceRefused
@@ -69,10 +69,14 @@ pub const fn to_poll(ended: Ended) -> EnginePacket {
 }
 
 /// Whether the last packet waits for a poll. engine.io forgets a session at once after a broken rule or a ping timeout:
-/// the next poll gets "session unknown". After a Close by the client, its poll may arrive behind the Close.
+/// the next poll gets "session unknown". After a Close by the client, its poll may arrive behind the Close. For want of memory
+/// nothing waits.
 #[must_use]
 pub const fn awaits_poll(ended: Ended) -> bool {
-    !matches!(ended, Ended::ClientLost | Ended::ClientFrame(..) | Ended::ClientPacket(_) | Ended::PingTimeout)
+    !matches!(
+        ended,
+        Ended::ClientLost | Ended::ClientFrame(..) | Ended::ClientPacket(_) | Ended::PingTimeout | Ended::Overloaded(_)
+    )
 }
 
 /// The answer to the POST in which a session ended.

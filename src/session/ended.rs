@@ -70,10 +70,21 @@ pub enum Ended {
     AcksLost,
     /// More packets waited for the service than `[session]` allows.
     QueueFull,
+    /// All sessions together keep too much, or the node is short of memory, and this session keeps most.
+    Overloaded(Shortage),
     /// The operator drains this node.
     Drained,
     /// A defect of Tidegate; the panic is in the log.
     Panicked,
+}
+
+/// What is short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shortage {
+    /// What all sessions together may keep.
+    SessionMemory,
+    /// The memory of the node.
+    Memory,
 }
 
 impl Ended {
@@ -121,6 +132,8 @@ impl Ended {
             Self::ServiceSlow => "service_slow",
             Self::AcksLost => "acks_lost",
             Self::QueueFull => "queue_full",
+            Self::Overloaded(Shortage::SessionMemory) => "session_memory",
+            Self::Overloaded(Shortage::Memory) => "overloaded",
             Self::Drained => "drained",
             Self::Panicked => "panic",
         }
@@ -174,6 +187,8 @@ impl Ended {
             Self::ClientFrame(CloseCode::TOO_BIG, _) => Some("socketio.max_payload"),
             Self::QueueFull => Some("session.queue_packets, session.queue_bytes"),
             Self::SlowReader => Some("limits.send_buffer"),
+            Self::Overloaded(Shortage::SessionMemory) => Some("limits.session_memory"),
+            Self::Overloaded(Shortage::Memory) => Some("limits.memory"),
             _ => None,
         }
     }
@@ -195,7 +210,8 @@ impl Ended {
             | Self::ConnectTimeout
             | Self::IdleTimeout
             | Self::SlowReader
-            | Self::ServiceObjected => Fault::Client,
+            | Self::ServiceObjected
+            | Self::Overloaded(_) => Fault::Client,
             Self::ServiceClosed(_)
             | Self::ServiceLost
             | Self::ServiceUnreachable

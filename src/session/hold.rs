@@ -28,8 +28,6 @@ pub struct SessionTable {
     pub queue_packets: u32,
     /// At most this much memory may the waiting packets of one session take: their bytes, and about 200 more for each.
     pub queue_bytes: ByteSize,
-    /// At most this many bytes of all sessions may wait.
-    pub queue_total: ByteSize,
     /// What happens to a session whose queue is full.
     pub overflow: Overflow,
     /// How often a packet is sent again if its ack was lost with the service.
@@ -58,7 +56,6 @@ impl Default for SessionTable {
             resume: Period::OFF,
             queue_packets: 100,
             queue_bytes: ByteSize(1_000_000),
-            queue_total: ByteSize(64_000_000),
             overflow: Overflow::Close,
             retries: 3,
             retry_events: Vec::new(),

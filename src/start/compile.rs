@@ -29,7 +29,11 @@ use crate::{
         rules::{SessionRules, Timing},
         table::Transport,
     },
-    start::{acme, descriptors::Found},
+    start::{
+        acme,
+        descriptors::Found,
+        memory::{self, Limit},
+    },
     tls::{OrderedHere, Tls, TlsRules, TlsTable, upstream::UpstreamTls},
     wire::engineio::open::Open,
 };
@@ -42,6 +46,7 @@ const MAILBOX_BESIDE: usize = 64 * 1024;
 pub(super) struct NodeRules {
     pub(super) session: Arc<RelayRules>,
     pub(super) edge: Arc<EdgeRules>,
+    pub(super) memory: Arc<[Limit]>,
 }
 
 /// The state that outlives a reload.
@@ -89,8 +94,8 @@ impl Shared {
             connections: Connections::new(&config.limits),
             requests: Requests::new(&config.limits),
             found,
+            workers: SharedState::new(Arc::clone(&gauges.memory)),
             gauges,
-            workers: SharedState::default(),
             tls: rules.map(|rules| Arc::new(Tls::new(rules))),
             ordered,
         })
@@ -163,10 +168,14 @@ pub(super) fn compile(
     let websocket: Vec<_> = websocket.filter_map(|route| faults.keep(route)).map(Arc::new).collect();
     let node_rules = || {
         let (policies, timing, dialler) = (policies?, timing?, dialler?);
+        let memory = memory::limits(config);
+        let session_memory = memory::bound_of_sessions(config, &memory);
         let mut edge = edge(config, &policies, &timing, &dialler, routes?, websocket, split);
         edge.identity_headers.extend(trust_headers?);
+        edge.request_memory = session_memory;
         let session = SessionRules::new(policies, Arc::clone(names), timing);
-        Some(NodeRules { session: Arc::new(rules(config, session, dialler)), edge: Arc::new(edge) })
+        let session = RelayRules { session_memory, ..rules(config, session, dialler) };
+        Some(NodeRules { session: Arc::new(session), edge: Arc::new(edge), memory: memory.into() })
     };
     faults.finish(node_rules())
 }
@@ -182,7 +191,7 @@ fn rules(config: &Config, session: SessionRules, dialler: Dialler) -> RelayRules
         session: Arc::new(session),
         dialler,
         send_buffer: bytes(config.limits.send_buffer.0),
-        queue_total: bytes(config.session.queue_total.0),
+        session_memory: usize::MAX,
         mailbox: bytes(config.socketio.max_payload.0).saturating_add(MAILBOX_BESIDE),
         same_address: config.socketio.same_address,
     }
@@ -215,6 +224,7 @@ fn edge(
         max_payload: config.socketio.max_payload.0,
         forward: Forward::new(dialler.clone(), config.upstream.response_timeout.0, split.pool),
         payload_packets: usize::try_from(config.socketio.payload_packets).unwrap_or(usize::MAX),
+        request_memory: usize::MAX,
         dialler: dialler.clone(),
     }
 }

@@ -30,6 +30,7 @@ use crate::{
     start::{
         acme::{self, CertificateOrder},
         compile::{self, Keys, NodeRules, Shared},
+        memory,
     },
     tls::{TlsRules, TlsTable, upstream},
 };
@@ -103,6 +104,11 @@ impl Control {
         }));
         let keys = KeyTask::spawn(keys, &health, registry.clone());
         tokio::spawn(tidy(current.clone()));
+        tokio::spawn({
+            let (memory, registry, current) =
+                (Arc::clone(&shared.gauges.memory), registry.clone(), current.subscribe());
+            memory::watch(memory, registry, move || Arc::clone(&current.borrow().memory))
+        });
         tokio::spawn(watch_expiry(Arc::clone(&shared)));
         if let Some(order) = order {
             order.begin(Arc::clone(&health), shared.found.split.side)?;

@@ -12,3 +12,6 @@ mod hang_up;
 mod ack_bound;
 mod heard;
 mod secrets;
+mod memory;
+mod overload;
+mod small_node;

@@ -8,10 +8,12 @@ const TRANSPORTS = [["websocket"], ["polling"], ["polling", "websocket"]];
  * `clients` sockets, over every transport in turn, each emitting `step` `rate` times a second for `ms` milliseconds,
  * then waiting for the acks that are still to come. Every event carries the number of its client and a `seq`.
  *
- * @returns {{emitted, acked, failed, wrong, lost, doubled, disconnects, connects}}
+ * @returns {{emitted, acked, failed, wrong, lost, doubled, disconnects, connects, p99}} `p99` in milliseconds of the waits
+ *   for acks.
  */
 export async function steady({ url, token, clients, rate, ms, patience = 20_000 }) {
   const total = { emitted: 0, acked: 0, failed: 0, wrong: [], lost: 0, doubled: 0, disconnects: [], connects: 0 };
+  const waits = [];
   const sockets = Array.from({ length: clients }, (_, client) => {
     const transports = TRANSPORTS[client % TRANSPORTS.length];
     const socket = io(url, { transports, auth: { token, learnerId: `learner-${client}` }, forceNew: true });
@@ -20,14 +22,16 @@ export async function steady({ url, token, clients, rate, ms, patience = 20_000 
     return socket;
   });
   await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once("connect", resolve))));
-  await Promise.all(sockets.map((socket, client) => emits(socket, client, rate, ms, patience, total)));
+  await Promise.all(sockets.map((socket, client) => emits(socket, client, rate, ms, patience, total, waits)));
   // Our own goodbyes do not count.
-  const outcome = { ...total, disconnects: [...total.disconnects] };
+  waits.sort((one, other) => one - other);
+  const p99 = waits[Math.ceil(waits.length * 0.99) - 1] ?? null;
+  const outcome = { ...total, disconnects: [...total.disconnects], p99 };
   for (const socket of sockets) socket.disconnect();
   return outcome;
 }
 
-function emits(socket, client, rate, ms, patience, total) {
+function emits(socket, client, rate, ms, patience, total, waits) {
   const waiting = new Set();
   let seq = 0;
   const emit = () => {
@@ -35,7 +39,9 @@ function emits(socket, client, rate, ms, patience, total) {
     seq += 1;
     total.emitted += 1;
     waiting.add(mine);
+    const asked = performance.now();
     socket.emit("step", { client, seq: mine }, (answer) => {
+      waits.push(performance.now() - asked);
       if (!waiting.delete(mine)) total.doubled += 1;
       else if (answer.seq === mine) total.acked += 1;
       else if (answer.error === "Service restarted" && answer.retriable === true) total.failed += 1;

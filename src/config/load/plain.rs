@@ -56,8 +56,14 @@ fn kind_of_value(wanted: &str) -> String {
     }
 }
 
+/// Keys that had another name before.
+const RENAMED: &[(&str, &str)] = &[("queue_total", "limits.session_memory")];
+
 /// What to say of a key that is none of those known.
 fn unknown_key(found: &str, known: &[&str]) -> String {
+    if let Some((_, new)) = RENAMED.iter().find(|(old, _)| *old == found) {
+        return format!("is not a key any more; it is {new:?} now");
+    }
     match known.iter().min_by_key(|name| distance(found, name)) {
         Some(nearest) if distance(found, nearest) <= found.len().max(nearest.len()) / 2 => {
             format!("is not a key here; did you mean {nearest:?}?")

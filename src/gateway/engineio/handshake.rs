@@ -74,7 +74,7 @@ pub(super) async fn over_polling(
     }
     let client = ClientLeg::Polling(Box::new(leg));
     begin(edge, client, Some(owner), session, peer, Some(permit));
-    let mut answer = polling::packets(packets.await);
+    let mut answer = polling::packets(edge, packets.await);
     if let Some(cookie) = sid_cookie(&rules, sid, peer) {
         answer.headers_mut().insert(header::SET_COOKIE, cookie);
     }

@@ -1,6 +1,6 @@
 //! Long-polling: a GET waits for packets, a POST delivers them.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
@@ -36,7 +36,7 @@ type Answered<T> = Result<Result<T, EngineError>, RecvError>;
 pub(super) async fn poll(edge: &Edge, sid: Sid, request: &EngineRequest) -> Response<Body> {
     let (responder, answered) = Responder::awaited();
     deliver(edge, sid, sender(edge, &request.parts, &request.peer), SessionRequest::Poll(responder));
-    packets(answered.await)
+    packets(edge, answered.await)
 }
 
 /// Accepts a payload as a whole. One that breaks off is discarded. It has its `place` while the client is waited for.
@@ -51,7 +51,7 @@ pub(super) async fn post(
     if let Some(answer) = refused_type(&request.parts) {
         return answer;
     }
-    let body = match read(request, rules.open.max_payload).await {
+    let body = match read(edge, rules, request).await {
         Ok(body) => body,
         Err(answer) => return answer,
     };
@@ -70,9 +70,9 @@ pub(super) async fn post(
 }
 
 /// The answer to a poll.
-pub(super) fn packets(answered: Answered<Vec<u8>>) -> Response<Body> {
+pub(super) fn packets(edge: &Edge, answered: Answered<Vec<u8>>) -> Response<Body> {
     match flat(answered) {
-        Ok(payload) => content("text/plain; charset=UTF-8", payload.into()),
+        Ok(payload) => content("text/plain; charset=UTF-8", edge.worker.memory.hold().over(payload)),
         Err(error) => refused(error),
     }
 }
@@ -102,12 +102,14 @@ fn refused_type(parts: &Parts) -> Option<Response<Body>> {
     })
 }
 
-async fn read(request: EngineRequest, max: u64) -> Result<Bytes, Response<Body>> {
+/// Reads a payload. Its bytes count from their arrival until the session has judged the last of them.
+async fn read(edge: &Edge, rules: &EdgeRules, request: EngineRequest) -> Result<Bytes, Response<Body>> {
+    let max = rules.open.max_payload;
     let EngineRequest { mut body, refused: guard, .. } = request;
     if body.size_hint().lower() > max + DISCARDED_MAX {
         return Err(too_big(max));
     }
-    let (mut payload, mut received) = (BytesMut::new(), 0);
+    let (mut payload, mut received, mut held) = (Vec::new(), 0, edge.worker.memory.hold());
     let mut patience = Patience::new(BODY_GRACE);
     loop {
         let Ok(frame) = timeout_at(patience.wait(Instant::now()), body.frame()).await else {
@@ -122,12 +124,16 @@ async fn read(request: EngineRequest, max: u64) -> Result<Bytes, Response<Body>>
             break;
         }
         if received > max {
-            payload = BytesMut::new();
+            payload = Vec::new();
         } else {
             payload.extend_from_slice(&piece);
+            if !held.grow(payload.capacity(), rules.request_memory) {
+                edge.worker.tally.refused("session", EngineError::Overloaded.reason());
+                return Err(reply::closing(refused(EngineError::Overloaded)));
+            }
         }
     }
-    if received > max { Err(too_big(max)) } else { Ok(payload.freeze()) }
+    if received > max { Err(too_big(max)) } else { Ok(held.over(payload)) }
 }
 
 fn too_many(max: usize) -> Response<Body> {

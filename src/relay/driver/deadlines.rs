@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Driver, Turn};
-use crate::session::{ended::Ended, event::Event};
+use crate::session::{Session, ended::Ended, event::Event};
 
 /// A side that takes nothing for so long is given up.
 const STALL: Duration = Duration::from_secs(10);
@@ -20,11 +20,14 @@ impl Driver {
             turn.session.event(Event::NewRules(Arc::clone(&self.rules.session)), turn.now);
         }
         let now = turn.now.instant;
-        let drains = self.cell.drains(now);
-        if now < self.cell.deadline.get() && !drains {
+        let (drains, shortage) = (self.cell.drains(now), self.cell.shortage.get());
+        if now < self.cell.deadline.get() && !drains && shortage.is_none() {
             return;
         }
         turn.acts();
+        if let Some(shortage) = shortage {
+            turn.session.event(Event::Lost(Ended::Overloaded(shortage)), turn.now);
+        }
         if drains {
             turn.session.event(Event::Drain, turn.now);
         }
@@ -41,21 +44,26 @@ impl Driver {
         }
     }
 
+    /// Counts what the session and its legs keep now.
+    pub(super) fn keeps(&self, session: &Session) {
+        let in_legs = self.client.leg.memory() + self.service.leg.memory();
+        self.cell.kept_in_legs.set(in_legs > 0);
+        let kept = session.view().memory() + self.service.request_memory() + in_legs;
+        self.worker.keeps(&self.cell, kept, self.rules.session_memory);
+    }
+
     /// Nothing more can be done now. Messages that pass bring no deadline forward, so nothing is reckoned for them.
     pub(super) fn rest(&mut self, turn: &mut Turn<'_, '_>) {
         self.cell.flows_since.set(self.service.flows_since().filter(|_| self.client.leg.takes()));
         let is_stalled = self.client.leg.stalled_since().is_some() || self.service.leg.stalled_since().is_some();
         // A session that was held is not any more once the service has let it in, and that is a message that passes.
         let is_held = self.cell.service_down_since.get().is_some();
-        if !turn.unsettled && !is_stalled && !is_held {
+        let is_gathering = self.client.leg.is_gathering() || self.service.leg.is_gathering();
+        if !turn.unsettled && !is_stalled && !is_held && !is_gathering && !self.cell.kept_in_legs.get() {
             return;
         }
-        if self.ledger.queue(turn.session.view(), self.rules.queue_total) {
-            turn.session.event(Event::Lost(Ended::QueueFull), turn.now);
-            // So that no other session ends for packets that are dropped with this one.
-            self.worker.queued(&self.cell.queued, 0, 0);
-            turn.cx.waker().wake_by_ref();
-        }
+        self.ledger.queue(turn.session.view());
+        self.keeps(turn.session);
         let stalls = [self.client.leg.stalled_since(), self.service.leg.stalled_since()];
         let stalls = stalls.into_iter().flatten().map(|since| since + STALL);
         let others = [self.client.paused_until(), self.client.leg.probe_until()].into_iter().flatten();

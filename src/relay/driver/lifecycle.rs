@@ -197,6 +197,17 @@ impl Driver {
         }
         let unsent = turn.session.abandon();
         self.ledger.queue_ended(unsent, turn.session.view().lost());
+        if let Some(inflow) = self.client.leg.inflow() {
+            inflow.forget();
+        }
+        if let Some(inflow) = self.service.leg.inflow() {
+            inflow.forget();
+        }
+        if matches!(ended, Ended::Overloaded(_)) && !self.client.leg.takes() {
+            // A Close would wait behind what the client does not read.
+            self.client.detach();
+        }
+        self.keeps(turn.session);
         if matches!(self.service.leg, ServiceLeg::Open(_)) {
             self.worker.tally.upstream_open(-1);
         }

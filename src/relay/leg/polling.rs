@@ -298,6 +298,12 @@ impl PollingLeg {
         self.outbox.waiting()
     }
 
+    /// What the leg keeps of either direction, in bytes of memory; without a payload, which counts until it is answered.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.outbox.memory() + self.inflow.memory()
+    }
+
     /// Whether a poll would fetch a packet.
     #[must_use]
     pub const fn has_packets(&self) -> bool {

@@ -181,6 +181,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
         self.leftover.len() - self.leftover_at
     }
 
+    /// What the leg keeps of either direction, in bytes of memory.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.leftover.capacity() + self.inflow.memory()
+    }
+
     /// How many of them waited before the last frame of Tidegate, which may have any size.
     #[must_use]
     pub fn backlog(&self) -> usize {

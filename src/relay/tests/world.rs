@@ -336,7 +336,7 @@ pub(in crate::relay) fn worker(service: std::net::SocketAddr, messages: u32) -> 
         session: Arc::new(session),
         dialler: Dialler::compile(&UpstreamTable { url, ..UpstreamTable::default() }, None).unwrap(),
         send_buffer: 10_000_000,
-        queue_total: 10_000_000,
+        session_memory: 10_000_000,
         mailbox: 10_000_000,
         same_address: false,
     };

@@ -180,6 +180,12 @@ impl PayloadWriter {
         self.whole
     }
 
+    /// What all packets take, in bytes of memory.
+    #[must_use]
+    pub const fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// The same without the last packet.
     #[must_use]
     pub const fn waiting_before_last(&self) -> usize {

@@ -31,6 +31,12 @@ impl Reassembly {
         self.payload.len()
     }
 
+    /// What the payload takes, in bytes of memory.
+    #[must_use]
+    pub const fn memory(&self) -> usize {
+        self.payload.capacity()
+    }
+
     /// No payload byte so far.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

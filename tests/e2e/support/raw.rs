@@ -35,11 +35,16 @@ impl Raw {
 
     /// From another address of this machine.
     pub(crate) async fn connect_from(source: Ipv4Addr, address: SocketAddr) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((source, 0).into()).unwrap();
-        let stream = socket.connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream, read: Vec::new() }
+        Self::try_connect_from(source, address).await.unwrap()
+    }
+
+    /// As `connect_from`, towards a peer that may not accept.
+    pub(crate) async fn try_connect_from(source: Ipv4Addr, address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((source, 0).into())?;
+        let stream = socket.connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, read: Vec::new() })
     }
 
     /// An upgraded connection.
@@ -165,6 +170,16 @@ impl Raw {
     /// Reads to the end: the code of the close frame before it, if there was one.
     pub(crate) async fn close_code(&mut self) -> Option<u16> {
         self.until_end().await.iter().find(|frame| frame.opcode == CLOSE).map(Frame::close_code)
+    }
+
+    /// At least so many bytes of a body, if they come before the end.
+    pub(crate) async fn body(&mut self, bytes: usize) -> Option<String> {
+        while self.read.len() < bytes {
+            if !self.fill().await {
+                return None;
+            }
+        }
+        String::from_utf8(std::mem::take(&mut self.read)).ok()
     }
 
     /// The rest of the connection as text: the body of an answer after which it closes.

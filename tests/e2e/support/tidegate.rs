@@ -57,6 +57,7 @@ pub(crate) struct Setup {
     unready: bool,
     descriptors: Option<u32>,
     authority: Option<String>,
+    data_limit: Option<u64>,
     ports: [Port; 2],
 }
 
@@ -75,7 +76,8 @@ impl Gate {
             ports[0].address, ports[1].address,
         ));
         let variables = vec![("NEXTAUTH_SECRET".to_owned(), SECRET.to_owned())];
-        Setup { settings, variables, config_map: false, unready: false, descriptors: None, authority: None, ports }
+        let (descriptors, data_limit) = (None, None);
+        Setup { settings, variables, config_map: false, unready: false, descriptors, authority: None, data_limit, ports }
     }
 
     /// Waits until this path of the operator's side is answered with 200.
@@ -216,6 +218,12 @@ impl Setup {
         self
     }
 
+    /// The process gets no more than so many bytes of writable memory from the kernel (`RLIMIT_DATA`).
+    pub(crate) fn with_data_limit(mut self, bytes: u64) -> Self {
+        self.data_limit = Some(bytes);
+        self
+    }
+
     /// The file is reached through links, as Kubernetes mounts a ConfigMap.
     pub(crate) fn in_config_map(mut self) -> Self {
         self.config_map = true;
@@ -300,14 +308,15 @@ impl Setup {
     }
 
     fn command(&self, folder: &ConfigFolder) -> Command {
-        let mut command = match self.descriptors {
-            None => tidegate(&["run", "--config"]),
-            Some(limit) => {
-                let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\""), PROGRAM, "run", "--config"]);
-                shell.env_remove("NEXTAUTH_SECRET");
-                shell
-            }
+        let limits = [self.descriptors.map(|limit| format!("--nofile={limit}")), self.data_limit.map(|bytes| format!("--data={bytes}"))];
+        let limits: Vec<_> = limits.into_iter().flatten().collect();
+        let mut command = if limits.is_empty() {
+            tidegate(&["run", "--config"])
+        } else {
+            let mut command = Command::new("prlimit");
+            command.args(limits).args([PROGRAM, "run", "--config"]);
+            command.env_remove("NEXTAUTH_SECRET");
+            command
         };
         command.arg(folder.file()).envs(self.variables.iter().cloned());
         command
