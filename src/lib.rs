@@ -61,7 +61,7 @@
 //!   * `stream`, `scratch`, `batch`, `inflow`, `clock`: sockets, lent buffers, received bytes, the frames in them, the time.
 //!   * `leg`: WebSocket, long-polling, and the upgrade from one to the other.
 //!   * `client_leg`, `service_leg`: the two legs of a session.
-//!   * `dial`, `reconnect_pacer`: connections to the service, and how fast they are made again.
+//!   * `dial`, `dial_error`, `reconnect_pacer`: connections to the service, why there is none, and how fast they are made again.
 //!   * `service_state`: whether the service is away, or objects to one client.
 //!   * `rules`: the rules of sessions, with their I/O.
 //!   * `responder`, `request`, `registry`: what comes to a session beside its frames, and how it finds the worker.

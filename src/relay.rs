@@ -7,6 +7,7 @@ pub mod client_side;
 pub mod clock;
 pub mod closing;
 pub mod dial;
+pub mod dial_error;
 pub mod directory;
 pub mod driver;
 pub mod inflow;

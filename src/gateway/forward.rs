@@ -42,7 +42,8 @@ use crate::{
     },
     policy::requests::Place,
     relay::{
-        dial::{DialError, Dialler, INTERIM_ANSWERS_MAX},
+        dial::{Dialler, INTERIM_ANSWERS_MAX},
+        dial_error::DialError,
         stream::ServiceStream,
     },
 };

@@ -29,7 +29,8 @@ use crate::{
     relay::{
         client_leg::ClientLeg,
         client_side::ClientSide,
-        dial::{DialError, Dialled, PackedRequest},
+        dial::{Dialled, PackedRequest},
+        dial_error::DialError,
         driver::Driver,
         inflow::Inflow,
         responder::Responder,

@@ -220,15 +220,6 @@ pub fn refused_handshake(refused: &RefusedHandshake<'_>) {
     );
 }
 
-/// A line for a session that ends by a rule with this key before its client has joined a namespace. Limited like a refused
-/// handshake.
-pub fn ended_before_connect(peer: IpAddr, cause: &'static str, setting: &'static str) {
-    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
-    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit(cause, Instant::now());
-    let Some(suppressed) = admitted else { return };
-    info!(%peer, cause, setting, suppressed = (suppressed > 0).then_some(suppressed), "session ended");
-}
-
 /// A line for a client that exceeds a bound: the rule, as metrics name it, and the setting. Limited like a refused handshake.
 pub fn over_bound(peer: IpAddr, rule: &'static str, setting: &'static str) {
     static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());

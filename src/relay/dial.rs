@@ -20,9 +20,12 @@ use zeroize::Zeroizing;
 
 use crate::{
     fault::{Fault, Faults},
-    relay::stream::{ServiceIo, ServiceStream},
+    relay::{
+        dial_error::DialError,
+        stream::{ServiceIo, ServiceStream},
+    },
     units::{Period, SecretSource},
-    wire::websocket::handshake::{self, AnswerError},
+    wire::websocket::handshake,
 };
 
 /// The first read of an answer: most answers fit into it, together with the first packet behind them.
@@ -194,73 +197,6 @@ pub struct Dialled {
     pub read_ahead: Bytes,
     /// The subprotocol the service chose.
     pub protocol: Option<String>,
-}
-
-/// Why there is no connection to the service.
-#[derive(Debug, thiserror::Error)]
-pub enum DialError {
-    /// No connection.
-    #[error("cannot connect to the service at {address}: {source}{}", fix(.source))]
-    Connect {
-        /// Of the service.
-        address: String,
-        /// Why not.
-        source: io::Error,
-    },
-    /// TLS failed, or the service has the wrong certificate.
-    #[error("there is no TLS with the service at {address}: {why}")]
-    Tls {
-        /// Of the service.
-        address: String,
-        /// The cause and the fix.
-        why: String,
-    },
-    /// It took longer than `upstream.connect_timeout`.
-    #[error("the service at {address} did not complete the handshake within {within:?}")]
-    Timeout {
-        /// Of the service.
-        address: String,
-        /// `upstream.connect_timeout`.
-        within: Duration,
-        /// Whether there was a connection.
-        connected: bool,
-    },
-    /// The connection broke, or the service does not answer in HTTP.
-    #[error("the service did not answer the handshake: {0}")]
-    Http(#[from] io::Error),
-    /// The service does not upgrade, or not as RFC 6455 says.
-    #[error(transparent)]
-    Answer(#[from] AnswerError),
-}
-
-impl DialError {
-    /// Whether another dial would fail in the same way: the service has answered, and refuses this client.
-    #[must_use]
-    pub fn is_final(&self) -> bool {
-        match self {
-            Self::Answer(AnswerError::Status(status)) => !status.is_server_error(),
-            Self::Answer(_) => true,
-            Self::Connect { .. } | Self::Tls { .. } | Self::Timeout { .. } | Self::Http(_) => false,
-        }
-    }
-
-    /// Whether the service had accepted the connection: what failed then may concern this client's handshake alone.
-    #[must_use]
-    pub const fn was_connected(&self) -> bool {
-        match self {
-            Self::Connect { .. } | Self::Tls { .. } => false,
-            Self::Timeout { connected, .. } => *connected,
-            Self::Http(_) | Self::Answer(_) => true,
-        }
-    }
-}
-
-fn fix(source: &io::Error) -> &'static str {
-    if source.kind() == io::ErrorKind::AddrNotAvailable {
-        "; every local port towards this address is in use, about 28,000 per address"
-    } else {
-        ""
-    }
 }
 
 /// The authority of `upstream.url`, and its port.

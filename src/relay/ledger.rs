@@ -163,16 +163,13 @@ impl Ledger {
         if ended.is_error() {
             tally.error(ended.cause());
         }
-        if let Some(setting) = ended.setting() {
-            journal::over_bound(view.peer(), ended.cause(), setting);
-        }
         if transport == Some(Transport::Polling) {
             tally.polling(-1);
         }
         // Of a client that was never let in, the refusals were logged when they were said.
         if !std::mem::take(&mut self.opened) {
             if let Some(setting) = ended.setting() {
-                journal::ended_before_connect(view.peer(), ended.cause(), setting);
+                journal::over_bound(view.peer(), ended.cause(), setting);
             }
             return;
         }

@@ -11,10 +11,7 @@ use std::{
 
 use crate::{
     relay::{
-        dial::{DialError, Dialled},
-        inflow::Inflow,
-        leg::websocket::WebSocketLeg,
-        stream::ServiceStream,
+        dial::Dialled, dial_error::DialError, inflow::Inflow, leg::websocket::WebSocketLeg, stream::ServiceStream,
     },
     session::{answer::Close, ended::Ended, queue::SERVICE_PACKET_MAX, view::Reading},
     wire::websocket::{

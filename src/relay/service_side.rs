@@ -10,7 +10,8 @@ use std::{
 use crate::{
     policy::identity::Identity,
     relay::{
-        dial::{DialError, Dialled, PackedRequest},
+        dial::{Dialled, PackedRequest},
+        dial_error::DialError,
         reconnect_pacer::{self, DialTurn, PaceTicket},
         rules::RelayRules,
         service_leg::ServiceLeg,

@@ -139,18 +139,6 @@ impl Ended {
         }
     }
 
-    /// The key of the configuration that sets the rule. `None`: none does.
-    #[must_use]
-    pub fn setting(self) -> Option<&'static str> {
-        Some(match self.cause() {
-            "json_depth" => "socketio.json_depth",
-            "json_structure" | "json_grammar" => "socketio.json",
-            JOIN_RATE => "socketio.joins",
-            "event_unreadable" | "event_depth" | "event_field_repeated" => "websocket.event_field",
-            _ => return None,
-        })
-    }
-
     /// Whether only the client's connection is lost, so that the client may come back. A page that is left closes with
     /// 1001, a lost network sends no Close, and official clients that give up a connection send no code.
     #[must_use]
@@ -180,7 +168,8 @@ impl Ended {
         }
     }
 
-    /// The setting of the bound that the client has exceeded, if that is why the session ended.
+    /// The setting of the rule that the client has broken, or of the bound that it has exceeded, if that is why the session
+    /// ended.
     #[must_use]
     pub fn setting(self) -> Option<&'static str> {
         match self {
@@ -189,7 +178,13 @@ impl Ended {
             Self::SlowReader => Some("limits.send_buffer"),
             Self::Overloaded(Shortage::SessionMemory) => Some("limits.session_memory"),
             Self::Overloaded(Shortage::Memory) => Some("limits.memory"),
-            _ => None,
+            _ => match self.cause() {
+                "json_depth" => Some("socketio.json_depth"),
+                "json_structure" | "json_grammar" => Some("socketio.json"),
+                JOIN_RATE => Some("socketio.joins"),
+                "event_unreadable" | "event_depth" | "event_field_repeated" => Some("websocket.event_field"),
+                _ => None,
+            },
         }
     }
 

@@ -1,17 +1,17 @@
 //! Attacks by one client on all others, each beside a control: the same attack without the gate, or without its defence.
 
+mod ack_bound;
 mod descriptors;
 mod handshakes;
-mod http2_floods;
-mod trust_headers;
-mod uploads;
-mod joins;
-mod nesting;
-mod unreadable;
 mod hang_up;
-mod ack_bound;
 mod heard;
-mod secrets;
+mod http2_floods;
+mod joins;
 mod memory;
+mod nesting;
 mod overload;
+mod secrets;
 mod small_node;
+mod trust_headers;
+mod unreadable;
+mod uploads;

@@ -11,7 +11,8 @@ use crate::{
     relay::{
         client_leg::ClientLeg,
         closing::Closing,
-        dial::{DialError, Dialled},
+        dial::Dialled,
+        dial_error::DialError,
         registry::Target,
         request::{Attachment, Incoming, SessionRequest, Transfer},
         responder::Responder,

@@ -60,7 +60,13 @@ fn whatever_kind_of_packet_it_is_its_json_is_read() {
 fn the_beginning_of_a_long_message_passes_on_condition() {
     let mut world = World::joined(|_| ());
     let beginning = format!(r#"427["say","{}"#, "x".repeat(PEEK_BYTES));
-    let message = Message { opcode: OpCode::Text, bytes: beginning.as_bytes(), complete: false, here: true };
+    let message = Message {
+        opcode: OpCode::Text,
+        bytes: beginning.as_bytes(),
+        len: beginning.len() + 2,
+        complete: false,
+        here: true,
+    };
     let (fate, _) = world.session.message(Side::Client, &message, world.now);
     let Fate::PassJson(begin) = fate else { panic!("{fate:?}") };
     assert_eq!(&beginning[begin.at..begin.at + 2], "[\"");

@@ -77,7 +77,16 @@ impl Gate {
         ));
         let variables = vec![("NEXTAUTH_SECRET".to_owned(), SECRET.to_owned())];
         let (descriptors, data_limit) = (None, None);
-        Setup { settings, variables, config_map: false, unready: false, descriptors, authority: None, data_limit, ports }
+        Setup {
+            settings,
+            variables,
+            config_map: false,
+            unready: false,
+            descriptors,
+            authority: None,
+            data_limit,
+            ports,
+        }
     }
 
     /// Waits until this path of the operator's side is answered with 200.
@@ -308,7 +317,10 @@ impl Setup {
     }
 
     fn command(&self, folder: &ConfigFolder) -> Command {
-        let limits = [self.descriptors.map(|limit| format!("--nofile={limit}")), self.data_limit.map(|bytes| format!("--data={bytes}"))];
+        let limits = [
+            self.descriptors.map(|limit| format!("--nofile={limit}")),
+            self.data_limit.map(|bytes| format!("--data={bytes}")),
+        ];
         let limits: Vec<_> = limits.into_iter().flatten().collect();
         let mut command = if limits.is_empty() {
             tidegate(&["run", "--config"])
