@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -184,6 +185,11 @@ impl Gate {
     /// Sends a signal by its short name.
     pub(crate) fn signal(&self, name: &str) {
         process::signal(&self.process, name);
+    }
+
+    /// As `exit`, for as long as that may take.
+    pub(crate) async fn exit_within(&mut self, patience: Duration) -> Option<i32> {
+        tokio::time::timeout(patience, self.process.wait()).await.expect("the gate ends").unwrap().code()
     }
 
     /// Waits until it ends; answers with its exit code.
