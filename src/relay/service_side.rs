@@ -4,7 +4,7 @@ use std::{
     io, mem,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -21,6 +21,9 @@ use crate::{
     session::{ended::Ended, view::Reading},
     wire::websocket::frame::OpCode,
 };
+
+/// Once a loss can be judged, it is within this.
+const JUDGED_WITHIN: Duration = Duration::from_millis(250);
 
 /// The service's side of a session.
 #[derive(Debug)]
@@ -113,7 +116,10 @@ impl ServiceSide {
         } else {
             match self.judge(&worker.service, now) {
                 Some(Verdict::Objection) => return Dial::Objected,
-                Some(Verdict::Undecided(at)) => return Dial::Later { at, reserved: false },
+                // Those that lost the service together are not all judged, and perhaps closed, in the same moment.
+                Some(Verdict::Undecided(at)) => {
+                    return Dial::Later { at: at + JUDGED_WITHIN.mul_f64(rand::random()), reserved: false };
+                }
                 _ => worker.service.pacer().ask(!again, self.place, hold.pace, now),
             }
         };
@@ -252,7 +258,7 @@ impl ServiceSide {
 
 #[cfg(test)]
 mod tests {
-    use std::{rc::Rc, task::Waker, time::Duration};
+    use std::{rc::Rc, task::Waker};
 
     use super::*;
     use crate::{relay::tests::world, wire::websocket::close::CloseCode};

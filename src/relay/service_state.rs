@@ -42,7 +42,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// each dial between them succeeded and all of them fall within [`REPEATED_WITHIN`].
 const REPEATED: u8 = 3;
 
-/// See [`REPEATED`].
+/// Losses of one session that lie further apart than this do not add up.
 pub const REPEATED_WITHIN: Duration = Duration::from_secs(60);
 
 /// What the sessions of all workers know of the service. Asked at dials, losses and sweeps only.

@@ -30,7 +30,7 @@ use crate::{
     wire::engineio::error::EngineError,
 };
 
-/// A first dial after a loss that is due so soon does not wait for a sweep.
+/// Sweeps are so far apart at most.
 const SOON: Duration = Duration::from_millis(250);
 
 impl Driver {
@@ -39,7 +39,10 @@ impl Driver {
         match self.service.dial(again, identity, &self.worker, &self.rules, turn.now.instant) {
             // It begins when it is polled, which the next round does.
             Dial::UnderWay => turn.cx.waker().wake_by_ref(),
-            Dial::Later { at, reserved } => drop(turn.session.event(Event::DialLater { at, reserved }, turn.now)),
+            Dial::Later { at, reserved } => {
+                turn.session.event(Event::DialLater { at, reserved }, turn.now);
+                self.wake_if_soon(turn);
+            }
             Dial::Objected => self.objected(turn),
         }
     }
@@ -95,9 +98,14 @@ impl Driver {
         self.worker.tally.upstream_open(-1);
         self.cell.flows_since.set(None);
         self.service.lost(why, self.cell.id, &self.worker, now);
-        // Soon, so that the dial fails where the service has gone, and not only at the next sweep.
+        self.wake_if_soon(turn);
+    }
+
+    /// A dial that is due before the next sweep does not wait for that: where the service has gone, it fails, and where
+    /// many sessions wait, they do not all dial at the sweeps.
+    fn wake_if_soon(&self, turn: &Turn<'_, '_>) {
         let (cell, at) = (Rc::clone(&self.cell), turn.session.deadline());
-        if at < now + SOON {
+        if at < turn.now.instant + SOON {
             tokio::task::spawn_local(async move {
                 tokio::time::sleep_until(at.into()).await;
                 cell.wake();
