@@ -63,6 +63,8 @@ pub struct Worker {
     pub memory: Arc<Memory>,
     /// What the sessions of this worker keep, in bytes.
     kept: Cell<usize>,
+    /// No session was dear when that was looked at last, since the last sweep.
+    none_is_dear: Cell<bool>,
     index: usize,
     rules: RefCell<Arc<RelayRules>>,
     sessions: RefCell<Directory<SessionCell>>,
@@ -93,6 +95,11 @@ const DEAR_BYTES: usize = 16 * 1024;
 /// ... nor one that keeps no more than this part of what all sessions may keep.
 const DEAR_SHARE: usize = 64;
 
+/// A session that keeps more than this may be closed, where all may keep `max`.
+fn dear_above(max: usize) -> usize {
+    DEAR_BYTES.min(max / DEAR_SHARE)
+}
+
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Worker {
@@ -114,6 +121,7 @@ impl Worker {
             jumps: Arc::clone(&shared.jumps),
             memory: Arc::clone(&shared.memory),
             kept: Cell::default(),
+            none_is_dear: Cell::default(),
             index,
             rules: RefCell::new(rules),
             sessions: RefCell::default(),
@@ -200,7 +208,7 @@ impl Worker {
             return;
         }
         let grows = bytes > cell.kept.get();
-        if self.count(cell, bytes) > max && grows {
+        if self.count(cell, bytes) > max && grows && (bytes > dear_above(max) || !self.none_is_dear.get()) {
             self.shed_dearest(1, Shortage::SessionMemory, max);
         }
     }
@@ -215,10 +223,11 @@ impl Worker {
     /// Ends the sessions of this worker that keep most, until at least `bytes` are free. A session that keeps little would
     /// free nothing that matters, and stays. `max` is what all sessions may keep.
     fn shed_dearest(&self, bytes: usize, shortage: Shortage, max: usize) {
-        let floor = DEAR_BYTES.min(max / DEAR_SHARE);
+        let floor = dear_above(max);
         let sessions = self.sessions.borrow();
         let dear = sessions.iter().filter(|cell| cell.kept.get() > floor && cell.shortage.get().is_none());
         let mut dear: Vec<_> = dear.collect();
+        self.none_is_dear.set(dear.is_empty());
         dear.sort_unstable_by_key(|cell| Reverse(cell.kept.get()));
         let mut freed = 0;
         for cell in dear {
@@ -366,6 +375,7 @@ impl Worker {
             journal::clock_jumped(ms);
         }
         let now = now.instant;
+        self.none_is_dear.set(false);
         let mut held = Held::default();
         let mut absent = 0;
         let mut flowing = Flowing::default();
