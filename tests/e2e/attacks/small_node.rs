@@ -159,11 +159,12 @@ async fn a_small_node_survives_seven_attacks_and_no_good_client_notices() {
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("journal");
     let service = Service::with(&[("JOURNAL", journal.to_str().unwrap())]).await;
-    let settings = "limits.connections_per_ip = 400\n[[rate_limit]]\nmessages = 200\nper = \"10s\"";
+    let settings = "limits.connections_per_ip = 2000\n[[rate_limit]]\nmessages = 200\nper = \"10s\"";
     let gate = Gate::before(&service).with(settings).with_data_limit(MEMORY).await;
     let driver = gate.driver().await;
     let with = json!({
         "url": gate.url(), "token": token("ada"), "clients": clients, "rate": 2, "ms": lasts.as_millis() as u64,
+        "patience": 60_000,
     });
     let emitting = tokio::spawn(async move { driver.call("steady", with).await.unwrap() });
     gate.counts(f64::from(clients), "websocket_active_sessions", &[]).await;
