@@ -88,13 +88,16 @@ async fn nested_packets_end_their_session_and_others_are_answered_meanwhile() {
 
     assert!(waits.len() > 0);
     assert!(service.is_running());
+    let mut raw = Raw::engineio(gate.address).await;
+    raw.say(&format!("40{{\"token\":{}{}}}", "[".repeat(64), "]".repeat(64))).await;
+    assert_eq!(raw.close_code().await, Some(1008), "a client that is not known yet");
     // Sixty-three arrays in that of the event are sixty-four.
     let mut raw = Raw::socketio(gate.address).await;
     raw.say(&nested("42", 63)).await;
     assert_eq!(raw.frame().await.text(), nested("42", 63));
-    gate.counts(13.0, "websocket_disconnections_total", &[("reason", "json_depth")]).await;
-    let line = gate.log().all().into_iter().find(|line| line.contains("json_depth")).expect("a line in the log");
-    assert!(line.contains("socketio.json_depth"), "{line}");
+    gate.counts(14.0, "websocket_disconnections_total", &[("reason", "json_depth")]).await;
+    let lines: Vec<_> = gate.log().all().into_iter().filter(|line| line.contains("\"cause\":\"json_depth\"")).collect();
+    assert!(lines.len() == 14 && lines.iter().all(|line| line.contains("socketio.json_depth")), "{lines:#?}");
 }
 
 #[tokio::test]
