@@ -19,6 +19,27 @@ fn check(bounds: JsonBounds, text: &[u8]) -> Result<(), JsonFault> {
     whole
 }
 
+#[test]
+fn escapes_are_told_wherever_a_block_ends() {
+    for before in 0..140 {
+        for (end, expected) in [
+            (r#""]"#, Ok(())),
+            (r#"\""]"#, Ok(())),
+            (r#"\\"]"#, Ok(())),
+            (r#"\\\"["]"#, Ok(())),
+            (r#"\"]"#, Err(JsonFault::Structure)),
+            (r#"\\\"]"#, Err(JsonFault::Structure)),
+            (r#"\\"["]"#, Err(JsonFault::Structure)),
+            (r#"",{"]":[]}]"#, Ok(())),
+            (r#""]]"#, Err(JsonFault::Structure)),
+            (r#""] "#, Err(JsonFault::Structure)),
+        ] {
+            let text = format!("[\"{}{end}", "x".repeat(before));
+            assert_eq!(check(STRUCTURE, text.as_bytes()), expected, "{text}");
+        }
+    }
+}
+
 fn is_json(text: &str) -> bool {
     // It refuses strings that are no text, such as half a surrogate pair; RawValue looks at the grammar alone.
     serde_json::from_str::<&RawValue>(text).is_ok()
@@ -49,6 +70,8 @@ fn texts_and_what_each_reading_says_of_them() {
         (r#"["x\"#, Err(Structure), Err(Grammar)),
         (r#"["x",{"a":1]}"#, Err(Structure), Err(Grammar)),
         (r#"["x",{]"#, Err(Structure), Err(Grammar)),
+        (r#"["x"\n]"#, Err(Structure), Err(Grammar)),
+        (r#"["x",\"y"]"#, Err(Structure), Err(Grammar)),
         ("", Err(Structure), Err(Grammar)),
         ("1", Err(Structure), Err(Grammar)),
         ("\"x\"", Err(Structure), Err(Grammar)),
