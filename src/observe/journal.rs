@@ -228,6 +228,20 @@ pub fn over_bound(peer: IpAddr, rule: &'static str, setting: &'static str) {
     info!(%peer, rule, setting, suppressed = (suppressed > 0).then_some(suppressed), "a client exceeds a bound");
 }
 
+/// A line for a session that does not wait for its absent client, because of the limit that `key` sets. Limited like a
+/// refused handshake.
+pub fn session_not_kept(peer: IpAddr, reason: &'static str, key: &'static str) {
+    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
+    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit(reason, Instant::now());
+    let Some(suppressed) = admitted else { return };
+    warn!(
+        %peer,
+        reason,
+        suppressed = (suppressed > 0).then_some(suppressed),
+        "the session of an absent client is not kept: {key}"
+    );
+}
+
 /// A line for a failed TLS handshake. Limited like a refused handshake. Scanners and health checks fail all day, so its
 /// level is debug.
 pub fn tls_failed(peer: IpAddr, reason: &'static str, why: &dyn fmt::Display) {

@@ -30,10 +30,13 @@ const MEMORY: std::ops::RangeInclusive<u64> = 32_000_000..=u64::MAX;
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsTable {
     /// Connections open at once. One more gets 503. Each takes two file descriptors; where there are fewer, a warning at
-    /// the start says so.
+    /// the start says so. No more than so many sessions wait for absent clients (`session.resume`).
     pub connections: u32,
     /// Connections open at once from one IPv4 address or one IPv6 /64 network. One more gets 429.
     pub connections_per_ip: u32,
+    /// Sessions that wait for absent clients (`session.resume`) of one IPv4 address or one IPv6 /64 network. They do not
+    /// count among its connections. One more is not kept: its client gets a new session. `0`: none is kept.
+    pub absent_per_ip: u32,
     /// HTTP requests under way at once: those forwarded to the service, until their answer has been read, and payloads of
     /// polling clients. One more gets 503.
     pub requests: u32,
@@ -69,6 +72,7 @@ impl Default for LimitsTable {
         Self {
             connections: 20_000,
             connections_per_ip: 200,
+            absent_per_ip: 200,
             requests: 1_000,
             requests_per_ip: 100,
             handshakes_per_ip: 50,
@@ -111,7 +115,7 @@ impl LimitsTable {
     }
 }
 
-/// Counts the connections of the process. Called once for each accepted connection, so one lock is enough.
+/// Counts the connections of the process, and the sessions that wait for their clients. Called once for each accepted connection, so one lock is enough.
 #[derive(Debug)]
 pub struct Connections {
     counts: Mutex<Counts>,
@@ -121,9 +125,17 @@ pub struct Connections {
 struct Counts {
     limit: u32,
     limit_per_ip: u32,
+    absent_limit_per_ip: u32,
+    all: Share,
+    /// Networks without a connection or a session have no entry, so there are never more entries than those.
+    per_network: HashMap<Network, Share>,
+}
+
+/// What is counted.
+#[derive(Debug, Default, Clone, Copy)]
+struct Share {
     open: u32,
-    /// Networks without a connection have no entry, so there are never more entries than connections.
-    open_per_network: HashMap<Network, u32>,
+    absent: u32,
 }
 
 /// Permission for one open connection; the connection counts until this is dropped.
@@ -132,6 +144,7 @@ struct Counts {
 pub struct Permit {
     connections: Arc<Connections>,
     network: Network,
+    is_absent: bool,
     /// What the connection, and the service's behind it, are opened with.
     descriptors: Option<SetAside>,
 }
@@ -145,6 +158,15 @@ impl Permit {
     }
 }
 
+/// A session whose client is absent is not kept, because too many are: the code of the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooManyAbsent {
+    /// As metrics and log name it.
+    pub code: &'static str,
+    /// The setting.
+    pub key: &'static str,
+}
+
 impl Connections {
     /// No connection is open yet.
     #[must_use]
@@ -152,8 +174,9 @@ impl Connections {
         let counts = Counts {
             limit: limits.connections,
             limit_per_ip: limits.connections_per_ip,
-            open: 0,
-            open_per_network: HashMap::new(),
+            absent_limit_per_ip: limits.absent_per_ip,
+            all: Share::default(),
+            per_network: HashMap::new(),
         };
         Arc::new(Self { counts: Mutex::new(counts) })
     }
@@ -178,16 +201,16 @@ impl Connections {
         };
         let network = Network::from(ip);
         let mut counts = self.counts();
-        if counts.open >= counts.limit {
+        if counts.all.open >= counts.limit {
             return Err(FULL);
         }
-        let from_network = counts.open_per_network.get(&network).copied().unwrap_or(0);
-        if from_network >= counts.limit_per_ip {
+        let from_network = counts.per_network.get(&network).copied().unwrap_or_default();
+        if from_network.open >= counts.limit_per_ip {
             return Err(SHARE_TAKEN);
         }
-        counts.open += 1;
-        counts.open_per_network.insert(network, from_network + 1);
-        Ok(Permit { connections: Arc::clone(self), network, descriptors: None })
+        counts.all.open += 1;
+        counts.per_network.entry(network).or_default().open += 1;
+        Ok(Permit { connections: Arc::clone(self), network, is_absent: false, descriptors: None })
     }
 
     /// Replaces the limits. Connections open beyond them stay open.
@@ -195,12 +218,13 @@ impl Connections {
         let mut counts = self.counts();
         counts.limit = limits.connections;
         counts.limit_per_ip = limits.connections_per_ip;
+        counts.absent_limit_per_ip = limits.absent_per_ip;
     }
 
     /// The number of open connections.
     #[must_use]
     pub fn open(&self) -> u32 {
-        self.counts().open
+        self.counts().all.open
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -208,13 +232,46 @@ impl Connections {
     }
 }
 
+impl Permit {
+    /// The connection is closed, and its session waits for the client. It counts among the absent from now on, so that the
+    /// client finds a place when it comes back, with a connection that has a permit of its own.
+    ///
+    /// # Errors
+    /// Too many sessions wait already, in total or for this address. Then this still counts as open.
+    pub fn leave(&mut self) -> Result<(), TooManyAbsent> {
+        const FULL: TooManyAbsent = TooManyAbsent { code: "limit.absent", key: "limits.connections" };
+        const SHARE_TAKEN: TooManyAbsent = TooManyAbsent { code: "limit.absent_per_ip", key: "limits.absent_per_ip" };
+        let mut counts = self.connections.counts();
+        if self.is_absent {
+            return Ok(());
+        }
+        if counts.all.absent >= counts.limit {
+            return Err(FULL);
+        }
+        let (limit, share) = (counts.absent_limit_per_ip, counts.per_network.entry(self.network).or_default());
+        if share.absent >= limit {
+            return Err(SHARE_TAKEN);
+        }
+        share.open -= 1;
+        share.absent += 1;
+        counts.all.open -= 1;
+        counts.all.absent += 1;
+        self.is_absent = true;
+        Ok(())
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.connections.counts();
-        counts.open -= 1;
-        match counts.open_per_network.get_mut(&self.network) {
-            Some(more @ 2..) => *more -= 1,
-            _ => drop(counts.open_per_network.remove(&self.network)),
+        let counts = &mut *counts;
+        let release = |share: &mut Share| if self.is_absent { share.absent -= 1 } else { share.open -= 1 };
+        release(&mut counts.all);
+        if let Some(share) = counts.per_network.get_mut(&self.network) {
+            release(share);
+            if share.open + share.absent == 0 {
+                counts.per_network.remove(&self.network);
+            }
         }
     }
 }
@@ -261,7 +318,7 @@ mod tests {
         assert_eq!(connections.open(), 256);
         drop(permits);
         assert_eq!(connections.open(), 0);
-        assert!(connections.counts().open_per_network.is_empty());
+        assert!(connections.counts().per_network.is_empty());
     }
 
     #[test]
@@ -274,5 +331,26 @@ mod tests {
         assert!(connections.admit(ip("192.0.2.2")).is_err());
         connections.set_limits(&limits(3, 3));
         assert!(connections.admit(ip("192.0.2.1")).is_ok());
+    }
+    #[test]
+    fn an_absent_client_leaves_its_place_to_others_and_is_bounded_itself() {
+        let limits = LimitsTable { absent_per_ip: 2, ..limits(3, 1) };
+        let connections = Connections::new(&limits);
+        let mut permits = Vec::new();
+        for _ in 0..2 {
+            let mut permit = connections.admit(ip("192.0.2.1")).unwrap();
+            assert_eq!((permit.leave(), permit.leave()), (Ok(()), Ok(())), "it leaves once");
+            permits.push(permit);
+        }
+        let mut third = connections.admit(ip("192.0.2.1")).unwrap();
+        assert_eq!(third.leave().unwrap_err().code, "limit.absent_per_ip");
+        assert!(connections.admit(ip("192.0.2.1")).is_err(), "it counts as open still");
+        let mut other = connections.admit(ip("192.0.2.2")).unwrap();
+        assert_eq!((connections.open(), other.leave(), connections.open()), (2, Ok(()), 1));
+        let mut another = connections.admit(ip("192.0.2.3")).unwrap();
+        assert_eq!(another.leave().unwrap_err().key, "limits.connections");
+        drop((permits, third, other, another));
+        assert_eq!((connections.open(), connections.counts().all.absent), (0, 0));
+        assert!(connections.counts().per_network.is_empty());
     }
 }

@@ -31,8 +31,8 @@ pub struct ClientSide {
     pub leg: ClientLeg,
     /// Until when nothing is read of the client.
     pub paused: Option<Until>,
-    /// Its place among the open connections. It stays taken while the client is absent, or a client that connects and
-    /// leaves again and again would have any number of sessions.
+    /// Its place among the open connections or, while the client is absent, among the absent ones, or a client that connects
+    /// and leaves again and again would have any number of sessions.
     pub permit: Option<Permit>,
     asked: Option<Box<Asked>>,
 }

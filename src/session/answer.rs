@@ -34,7 +34,7 @@ impl<'a> Close<'a> {
 pub const fn to_client(ended: Ended, reason: &str) -> Close<'_> {
     match ended {
         Ended::ClientClosed(code) | Ended::ServiceClosed(code) => Close::passed_on(code, reason),
-        Ended::ClientLost | Ended::Replaced | Ended::Unrecovered | Ended::HandedOver => {
+        Ended::ClientLost | Ended::Replaced | Ended::NotKept(_) | Ended::Unrecovered | Ended::HandedOver => {
             Close { code: None, reason: "" }
         }
         Ended::ClientFrame(code, rule) => Close::new(code, rule),

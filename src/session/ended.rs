@@ -28,6 +28,8 @@ pub enum Ended {
     ClientLost,
     /// The client came back with another connection.
     Replaced,
+    /// The client is absent, and too many others are: its session does not wait for it. The code of the limit.
+    NotKept(&'static str),
     /// The client came back and may have missed something: it goes on with a new session.
     Unrecovered,
     /// The connection belongs to a session that the client had before.
@@ -111,6 +113,7 @@ impl Ended {
             Self::ClientClosed(_) => "client_closed",
             Self::ClientLost => "client_lost",
             Self::Replaced => "client_replaced",
+            Self::NotKept(limit) => limit,
             Self::Unrecovered => "client_unrecovered",
             Self::HandedOver => "handed_over",
             Self::ClientFrame(_, rule)
@@ -195,6 +198,7 @@ impl Ended {
             Self::ClientClosed(_)
             | Self::ClientLost
             | Self::Replaced
+            | Self::NotKept(_)
             | Self::Unrecovered
             | Self::HandedOver
             | Self::ClientFrame(..)
@@ -230,6 +234,7 @@ impl Ended {
             Self::ClientClosed(_)
                 | Self::ClientLost
                 | Self::Replaced
+                | Self::NotKept(_)
                 | Self::Unrecovered
                 | Self::HandedOver
                 | Self::ServiceClosed(_)

@@ -1,5 +1,6 @@
 //! Attacks by one client on all others, each beside a control: the same attack without the gate, or without its defence.
 
+mod absent;
 mod ack_bound;
 mod descriptors;
 mod handshakes;

@@ -8,6 +8,7 @@ use std::{
 use super::{Driver, Turn};
 use crate::{
     observe::journal,
+    policy::connections::Permit,
     relay::{
         client_leg::ClientLeg,
         closing::Closing,
@@ -185,12 +186,17 @@ impl Driver {
         self.worker.deliver(Target::Pid(pid), None, Transfer::Attach(Box::new(attachment)));
     }
 
-    pub(super) fn detach_client(&mut self, why: Ended, turn: &Turn<'_, '_>) {
+    pub(super) fn detach_client(&mut self, why: Ended, turn: &mut Turn<'_, '_>) {
         let now = turn.now.instant;
         self.client.leg.say_end(why, "", self.service.leg.between_frames(), now);
         self.ledger.client_ended(turn.session.view(), self.client.leg.transport(), why, now);
         self.client.detach();
         self.cell.client_lost();
+        if let Some(Err(limit)) = self.client.permit.as_mut().map(Permit::leave) {
+            self.worker.tally.refused("resume", limit.code);
+            journal::session_not_kept(turn.session.view().peer(), limit.code, limit.key);
+            self.lost(Ended::NotKept(limit.code), turn);
+        }
     }
 
     /// Both sides hear of the end, where a frame of ours does not tear one of theirs.

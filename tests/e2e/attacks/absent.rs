@@ -1,0 +1,64 @@
+//! Clients that are absent take no places away from themselves, nor any number of sessions from the node.
+
+use crate::support::{Client, Gate, Service, json, token};
+
+const RESUME: &str = "rate_limit = []\nsession.resume = \"1m\"\nlimits.connections_per_ip = 2";
+
+/// A client that comes back two seconds after it was cut.
+async fn client(gate: &Gate, user: &str) -> Client {
+    let options = json!({ "reconnectionDelay": 2000, "reconnectionDelayMax": 2000, "randomizationFactor": 0 });
+    let client = gate.connect_with(json!({ "token": token(user) }), options).await;
+    client.connected().await;
+    client
+}
+
+async fn absent(gate: &Gate, sessions: u32) {
+    gate.counts(f64::from(sessions), "tidegate_away_sessions", &[]).await;
+}
+
+#[tokio::test]
+async fn who_comes_back_is_not_refused_for_its_own_absence() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with(RESUME).await;
+    let clients = [client(&gate, "ada").await, client(&gate, "bob").await];
+    // The control: as long as they are there, the address has no place left.
+    let third = gate.connect_with(json!({ "token": token("eve") }), json!({ "reconnection": false })).await;
+    third.refused().await;
+    gate.counts(1.0, "tidegate_refused_total", &[("reason", "limit.connections_per_ip")]).await;
+
+    for client in &clients {
+        client.cut().await;
+    }
+    absent(&gate, 2).await;
+    // Their places are free meanwhile.
+    let third = gate.client(token("eve")).await;
+    third.disconnect().await;
+    gate.counts(0.0, "websocket_connections_total", &[]).await;
+    for client in &clients {
+        client.disconnected().await;
+        client.connected().await;
+        assert!(client.recovered().await);
+    }
+    gate.counts(1.0, "tidegate_refused_total", &[("reason", "limit.connections_per_ip")]).await;
+    gate.counts(2.0, "tidegate_resumes_total", &[("result", "ok")]).await;
+}
+
+#[tokio::test]
+async fn no_more_sessions_wait_for_absent_clients_than_are_allowed() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with(RESUME).with("limits.absent_per_ip = 1").await;
+    let (kept, not_kept) = (client(&gate, "ada").await, client(&gate, "bob").await);
+    kept.cut().await;
+    absent(&gate, 1).await;
+    not_kept.cut().await;
+
+    gate.counts(1.0, "tidegate_refused_total", &[("stage", "resume"), ("reason", "limit.absent_per_ip")]).await;
+    service.disconnection().await;
+    for (client, recovers) in [(&kept, true), (&not_kept, false)] {
+        client.disconnected().await;
+        client.connected().await;
+        assert_eq!(client.recovered().await, recovers);
+    }
+    let line = gate.log().containing("limit.absent_per_ip");
+    assert!(line[0].contains("127.0.0.1") && line[0].contains("limits.absent_per_ip"), "{line:?}");
+}
