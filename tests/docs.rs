@@ -3,12 +3,24 @@
 use std::{fs, path::Path};
 
 /// The pages that name code.
-const PAGES: &[&str] =
-    &["docs/architecture.md", "docs/protocol.md", "docs/threats.md", "docs/tls.md", "README.md", "CONTRIBUTING.md"];
+const PAGES: &[&str] = &[
+    "docs/architecture.md",
+    "docs/protocol.md",
+    SECURITY,
+    "docs/tls.md",
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+];
+/// The table of attacks and faults, what each side receives, and what to set.
+const SECURITY: &str = "docs/security.md";
+/// How many attacks and faults there are.
+const THREATS: usize = 105;
 /// Where the files of a module path lie.
-const ROOTS: &[&str] = &["src", "tests/e2e"];
+const ROOTS: &[&str] = &["src", "tests/e2e", "tests"];
 /// A word with a slash is a path of this tree where it begins so.
-const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "examples/", "benches/", "config/", "scripts/"];
+const FOLDERS: &[&str] =
+    &["src/", "tests/", "docs/", "examples/", "benches/", "config/", "scripts/", "fuzz/targets/", "fuzz/corpus/"];
 
 fn read(path: &str) -> Option<String> {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).ok()
@@ -23,15 +35,34 @@ fn words<'a>(page: &'a str, of: impl Fn(char) -> bool + Copy + 'a) -> impl Itera
     page.lines().enumerate().flat_map(move |(at, line)| line.split(move |c| !of(c)).map(move |word| (at + 1, word)))
 }
 
+/// The files in which the module path ends, one at most under each root, and the names behind it.
+fn files_of(path: &str) -> impl Iterator<Item = (String, Vec<&str>)> {
+    let segments: Vec<_> = path.split("::").collect();
+    ROOTS.iter().filter_map(move |root| {
+        (1..=segments.len()).rev().find_map(|end| {
+            let module = format!("{root}/{}", segments[..end].join("/"));
+            let text = read(&format!("{module}.rs")).or_else(|| read(&format!("{module}/main.rs")))?;
+            Some((text, segments[end..].to_vec()))
+        })
+    })
+}
+
 /// `relay::driver::Driver::poll` exists where src/relay/driver.rs has the words `Driver` and `fn poll`.
 fn exists(path: &str) -> bool {
-    let segments: Vec<_> = path.split("::").collect();
-    ROOTS.iter().any(|root| {
-        let in_file = (1..=segments.len()).rev().find_map(|end| {
-            let text = read(&format!("{root}/{}.rs", segments[..end].join("/")))?;
-            Some((text, &segments[end..]))
-        });
-        in_file.is_some_and(|(text, names)| names.iter().all(|name| declares(&text, name)))
+    files_of(path).any(|(text, names)| names.iter().all(|name| declares(&text, name)))
+}
+
+/// Whether the path ends at a function with the attribute of a test.
+fn is_test(path: &str) -> bool {
+    files_of(path).any(|(text, names)| {
+        let Some(name) = names.last() else { return false };
+        text.match_indices(&format!("fn {name}(")).any(|(at, _)| {
+            let line = text[..at].rfind('\n').unwrap_or_default();
+            let before = text[..line].lines().rev().map(str::trim);
+            before
+                .take_while(|line| line.starts_with("#[") || line.starts_with("///"))
+                .any(|line| line.contains("test]"))
+        })
     })
 }
 
@@ -58,6 +89,126 @@ fn every_path_a_page_names_exists() {
             let ours = FOLDERS.iter().any(|folder| path.starts_with(folder) && path != *folder);
             if ours && !Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists() {
                 missing.push(format!("{page}:{line}: no file {path}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "\n{}\n", missing.join("\n"));
+}
+
+/// The cells of each line of a table, without the bars around them.
+fn rows(page: &str) -> impl Iterator<Item = Vec<&str>> {
+    let lines = page.lines().filter_map(|line| line.strip_prefix('|')?.trim_end().strip_suffix('|'));
+    lines.map(|line| line.split('|').map(str::trim).collect())
+}
+
+/// What stands in backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The part of the page under a heading.
+fn section<'a>(page: &'a str, heading: &str) -> &'a str {
+    let begin = page.find(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
+    let rest = &page[begin + 1..];
+    rest.find("\n## ").map_or(rest, |end| &rest[..end])
+}
+
+#[test]
+fn each_attack_is_shown_by_a_test_or_says_why_not() {
+    let page = read(SECURITY).unwrap();
+    let threats: Vec<_> = rows(&page).filter(|cells| cells[0].parse::<usize>().is_ok()).collect();
+    let numbers: Vec<usize> = threats.iter().map(|cells| cells[0].parse().unwrap()).collect();
+    assert_eq!(numbers, (1..=THREATS).collect::<Vec<_>>(), "each number once and in order");
+
+    let mut complaints = Vec::new();
+    for cells in threats {
+        let [number, attack, answer, shown] = cells[..] else {
+            complaints.push(format!("{}: it has {} cells, not 4", cells[0], cells.len()));
+            continue;
+        };
+        let reason = shown.split_once("not covered: ").map(|(_, reason)| reason.trim());
+        let tests: Vec<_> = quoted(shown).filter(|name| name.contains("::")).collect();
+        for test in tests.iter().filter(|test| !is_test(test)) {
+            complaints.push(format!("{number}: `{test}` is no test"));
+        }
+        if tests.is_empty() && reason.is_none_or(str::is_empty) {
+            complaints.push(format!("{number}: neither a test nor \"not covered: \" with a reason"));
+        }
+        if attack.is_empty() || answer.is_empty() {
+            complaints.push(format!("{number}: an empty cell"));
+        }
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn a_test_is_told_from_what_only_exists() {
+    assert!(is_test("docs::a_test_is_told_from_what_only_exists"));
+    assert!(
+        is_test("smuggling::a_head_has_a_size") && is_test("gateway::reply::refusals_for_a_time_carry_retry_after")
+    );
+    for path in ["docs::is_test", "docs::no_such_test", "no_such_file::test", "wire::query::Query::get"] {
+        assert!(!is_test(path), "{path}");
+    }
+}
+
+/// A reason is a text in the code, and what a client receives is made of such texts.
+#[test]
+fn what_each_side_receives_is_in_the_code() {
+    fn sources(folder: &Path, into: &mut String) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, into);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                into.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let mut code = String::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut code);
+    let page = read(SECURITY).unwrap();
+    let table: Vec<_> = rows(section(&page, "What each side receives")).skip(2).collect();
+    assert!(table.len() > 20 && table.iter().all(|cells| cells.len() == 5), "the table has five columns");
+    let missing: Vec<_> = table
+        .iter()
+        .flat_map(|cells| quoted(cells[4]))
+        .filter(|reason| !code.contains(&format!("\"{reason}\"")))
+        .collect();
+    assert!(missing.is_empty(), "no such reasons in the code: {missing:?}");
+    for text in table.iter().flat_map(|cells| quoted(cells[3])) {
+        // A code, and the reason that is sent with it or stands alone.
+        let text = text.trim_start_matches(|c: char| c.is_ascii_digit()).trim();
+        assert!(text.is_empty() || code.contains(&format!("\"{text}\"")), "no such close reason: {text}");
+    }
+}
+
+/// Where the pages say what to set, `table.key` is a setting of the reference file.
+#[test]
+fn each_setting_that_the_page_names_exists() {
+    let reference = read("config/tidegate.toml").unwrap();
+    let mut table = String::new();
+    let mut settings = Vec::new();
+    for line in reference.lines() {
+        let line = line.strip_prefix('#').unwrap_or(line);
+        if let Some(name) = line.strip_prefix('[') {
+            table = name.trim_matches(|c| c == '[' || c == ']').to_owned();
+            settings.push(table.clone());
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| key.chars().all(is_identifier)) {
+            settings.push(format!("{table}.{key}"));
+        }
+    }
+    assert!(settings.len() > 60, "{settings:?}");
+    let tables: Vec<_> = settings.iter().filter(|name| !name.contains('.')).collect();
+    let mut missing = Vec::new();
+    let (security, policy) = (read(SECURITY).unwrap(), read("SECURITY.md").unwrap());
+    for (part, text) in [("Hardening", section(&security, "Hardening a deployment")), ("SECURITY.md", &policy)] {
+        for (line, name) in words(text, |c| is_identifier(c) || c == '.') {
+            let name = name.trim_matches('.');
+            let Some((first, key)) = name.split_once('.') else { continue };
+            let names_setting = tables.iter().any(|table| *table == first) && !["toml", "md"].contains(&key);
+            if names_setting && !settings.iter().any(|setting| setting == name) {
+                missing.push(format!("{part}:{line}: no setting {name}"));
             }
         }
     }

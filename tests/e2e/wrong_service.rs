@@ -83,6 +83,7 @@ async fn frames_that_no_server_may_send_do_not_reach_the_client() {
         ("a close reason that is not UTF-8, §5.5.1", unmasked(CLOSE, b"\x03\xE8\xFF"), 1007),
         ("text that is not UTF-8, §8.1", unmasked(TEXT, b"\xED\xA0\x80"), 1007),
         ("half a character, §8.1", [&[0x01, 1, 0xC3][..], &unmasked(CONTINUATION, b"")].concat(), 1007),
+        ("101 once more", UPGRADED.as_bytes().to_vec(), 1002),
         ("17 MiB announced", vec![0x82, 127, 0, 0, 0, 0, 0x01, 0x10, 0, 0], 1009),
         ("65 fragments", [&[0x01, 0][..], &[0x00, 0].repeat(64)].concat(), 1008),
         ("100 pings at once", unmasked(PING, b"x").repeat(100), 1008),

@@ -1,7 +1,7 @@
 //! Heads that are refused, each with what it breaks, and heads that pass.
 //!
 //! Sources: RFC 9112 and 9110; the vectors of HAProxy's `h1_request_target_validation` and `h1_host_normalization`; the
-//! discrepancies that HTTP Garden found between hyper, Node and others. `docs/threats.md`, R2 to R8.
+//! discrepancies that HTTP Garden found between hyper, Node and others. `docs/security.md`, 5 to 10 and 15.
 
 use proptest::prelude::*;
 

@@ -83,7 +83,7 @@ fn requests_that_break_a_rule_are_refused_by_its_name() {
         (&[("sec-websocket-key", "c2hvcnQ=")], UpgradeError::Key),
         (&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ")], UpgradeError::Key),
         (&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZSE=")], UpgradeError::Key),
-        // Headers that a policy reads, twice (docs/threats.md, R7).
+        // Headers that a policy reads, twice (docs/security.md, 9).
         (&[("sec-websocket-key", KEY), ("sec-websocket-key", KEY)], UpgradeError::Repeated(SEC_WEBSOCKET_KEY)),
         (
             &[("sec-websocket-version", "13"), ("sec-websocket-version", "8")],
