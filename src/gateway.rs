@@ -7,7 +7,7 @@ pub mod edge;
 mod engineio;
 pub mod forward;
 pub mod head_guard;
-mod http2;
+pub mod http2;
 pub mod listener;
 pub mod patience;
 pub mod peer;

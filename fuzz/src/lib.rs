@@ -1,4 +1,7 @@
-//! The layout of an input: the first five bytes say how a target treats the rest, and the fuzzer chooses them too.
+//! What targets share: JSON read by another reader, and the layout of an input that comes in pieces, whose first five
+//! bytes say how a target treats the rest. The fuzzer chooses them too.
+
+pub mod json;
 
 /// The input of a fuzz target.
 pub struct Input<'a> {

@@ -87,7 +87,7 @@ where
 ///
 /// # Errors
 /// The rule that it breaks.
-pub(super) fn normalize(request: &mut Request<Incoming>) -> Result<(), HeadError> {
+pub fn normalize<B>(request: &mut Request<B>) -> Result<(), HeadError> {
     let authority = request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
     let headers = request.headers_mut();
