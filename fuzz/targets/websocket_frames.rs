@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use tidegate::{
     relay::{
         batch::Batch,
-        inflow::{BrokenRule, Found, Inflow},
+        inflow::{BrokenRule, Found, Inflow, shown},
     },
     session::message::Fate,
     wire::{
@@ -101,8 +101,9 @@ impl Reading {
                 Found::Head { header, len, complete } => {
                     assert_eq!(complete, len as u64 == header.payload_len);
                     if fate == Fate::Pass {
-                        self.messages.push((header.opcode, peek[..len].to_vec()));
-                        self.shown.push((header.opcode, peek[..len].to_vec()));
+                        let beginning = shown(&header, len, batch, &peek).to_vec();
+                        self.messages.push((header.opcode, beginning.clone()));
+                        self.shown.push((header.opcode, beginning));
                     }
                     inflow.decide(&header, batch, fate)?;
                 }
