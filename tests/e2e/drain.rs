@@ -49,6 +49,28 @@ async fn no_new_client_is_accepted_while_it_drains() {
     assert_eq!(gate.exit().await, Some(0));
 }
 
+/// With the grace alone it would end after ten minutes.
+#[tokio::test]
+async fn a_second_signal_leaves_no_time() {
+    let service = Service::start().await;
+    let mut gate = Gate::before(&service).with(r#"limits.shutdown_grace = "10m""#).await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let client = gate.connect_with(json!({ "token": token("ada") }), json!({ "reconnection": false })).await;
+        client.connected().await;
+        clients.push(client);
+    }
+    gate.signal("TERM");
+    gate.log().wait(&["clients are disconnected within 600s"]).await;
+
+    gate.signal("TERM");
+
+    for client in &clients {
+        assert_eq!(client.disconnected().await, "transport close");
+    }
+    assert_eq!(gate.exit().await, Some(0));
+}
+
 #[tokio::test]
 async fn an_empty_node_ends_at_once() {
     let service = Service::start().await;
