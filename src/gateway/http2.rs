@@ -2,7 +2,7 @@
 //!
 //! Only over TLS, for clients that negotiate it. A WebSocket needs HTTP/1.1; browsers open another connection for it.
 
-mod frame_watch;
+pub mod frame_watch;
 
 use std::{
     cell::Cell,

@@ -33,17 +33,18 @@ const CALM_DOWN: [u8; HEADER_BYTES + 8] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff
 
 /// Whether the client has sent too many frames that carry nothing.
 #[derive(Debug, Clone, Default)]
-pub(in crate::gateway) struct Flooded(Rc<Cell<bool>>);
+pub struct Flooded(Rc<Cell<bool>>);
 
 impl Flooded {
     /// The connection was closed for that.
-    pub(in crate::gateway) fn is_set(&self) -> bool {
+    #[must_use]
+    pub fn is_set(&self) -> bool {
         self.0.get()
     }
 }
 
 /// A client's connection whose frames are counted.
-pub(in crate::gateway) struct WatchedIo<S> {
+pub struct WatchedIo<S> {
     stream: S,
     received: Frames,
     sent: Frames,
@@ -53,7 +54,8 @@ pub(in crate::gateway) struct WatchedIo<S> {
 
 impl<S> WatchedIo<S> {
     /// At the first byte.
-    pub(super) fn new(stream: S) -> (Self, Flooded) {
+    #[must_use]
+    pub fn new(stream: S) -> (Self, Flooded) {
         let flooded = Flooded::default();
         let (received, sent) = (Frames::after(PREFACE_BYTES), Frames::after(0));
         let allowance = Allowance::new(Instant::now());
