@@ -138,8 +138,9 @@ impl Conversation<'_> {
         }
         resume.is_back_in(number);
         let mut text = Vec::new();
-        let pid = Some(resume.pid);
-        encode::connected(namespace, self.service.namespaces.socket_id(namespace), pid, &mut text);
+        let namespaces = &self.service.namespaces;
+        let pid = (resume.pid, namespaces.join_of(namespace));
+        encode::connected(namespace, namespaces.socket_id(namespace), pid, &mut text);
         self.core.say(Side::Client, text);
         true
     }

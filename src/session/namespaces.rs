@@ -45,6 +45,8 @@ struct Memory {
     offset_to_come: Option<Box<str>>,
     /// CONNECT was sent again; its answer is awaited.
     asked_again: bool,
+    /// Which of the joins of the session this is, by which the client tells another socket from the one that it had.
+    join: u32,
 }
 
 /// All of it is secret or may be.
@@ -64,12 +66,13 @@ impl Entry {
             socket_id: memory.and_then(|memory| memory.socket_id.clone()),
             pid: memory.and_then(|memory| memory.pid.clone()),
             offset: memory.and_then(|memory| memory.offset.clone()),
+            join: memory.map_or(0, |memory| memory.join),
         }
     }
 
     fn load(saved: NamespaceData) -> Self {
-        let NamespaceData { name: _, membership, connect, socket_id, pid, offset } = saved;
-        let memory = Memory { connect: connect.0, socket_id, pid, offset, ..Memory::default() };
+        let NamespaceData { name: _, membership, connect, socket_id, pid, offset, join } = saved;
+        let memory = Memory { connect: connect.0, socket_id, pid, offset, join, ..Memory::default() };
         Self { membership, memory: (membership != Membership::Apart).then(|| Box::new(memory)) }
     }
 }
@@ -226,6 +229,21 @@ impl Namespaces {
         let entry = self.number(name).and_then(|number| self.entry(number));
         let memory = entry.and_then(|entry| entry.memory.as_ref());
         memory.and_then(|memory| memory.socket_id.as_deref()).unwrap_or_default()
+    }
+
+    /// The client has another socket there than it had, by this join of the session.
+    pub fn joins(&mut self, name: &str, join: u32) {
+        let entry = self.number(name).and_then(|number| self.entry_mut(number));
+        if let Some(memory) = entry.and_then(|entry| entry.memory.as_mut()) {
+            memory.join = join;
+        }
+    }
+
+    /// The join by which the client has the socket that it has there.
+    #[must_use]
+    pub fn join_of(&self, name: &str) -> u32 {
+        let entry = self.number(name).and_then(|number| self.entry(number));
+        entry.and_then(|entry| entry.memory.as_ref()).map_or(0, |memory| memory.join)
     }
 
     /// The numbers of the namespaces with this membership.

@@ -24,6 +24,8 @@ use crate::{
 pub(super) struct Resume {
     /// The secret that the client sends to resume. It cannot be guessed.
     pub(super) pid: Pid,
+    /// How often the client has joined a namespace, or got another socket there.
+    joins: u32,
     /// The number of the next event.
     next: u64,
     /// The highest position that was dropped without being known to be heard, or with a number. `None` if every event is
@@ -83,7 +85,9 @@ impl Recovery {
         }
         let said: Said<'_> = serde_json::from_slice(json).ok()?;
         let offset = said.offset.map(|offset| offset.parse()).transpose().ok()?;
-        Some(Self { pid: Pid::parse(&said.pid)?, offset })
+        // Which join it is matters to the client alone.
+        let pid = said.pid.split_once('.').map_or(&*said.pid, |(pid, _)| pid);
+        Some(Self { pid: Pid::parse(pid)?, offset })
     }
 }
 
@@ -92,6 +96,7 @@ impl Resume {
     pub(super) const fn new(pid: Pid) -> Self {
         Self {
             pid,
+            joins: 0,
             next: 0,
             dropped: None,
             lost: 0,
@@ -113,6 +118,7 @@ impl Resume {
             absent_for: now.saturating_duration_since(since),
             why: EndData::of(why)?,
             unreturned: self.unreturned,
+            joins: self.joins,
             events: self.events.iter().map(kept).collect(),
         })
     }
@@ -131,6 +137,7 @@ impl Resume {
             events: saved.events.into_iter().map(kept).collect(),
             absent: Some((since, saved.why.ended())),
             unreturned: saved.unreturned,
+            joins: saved.joins,
             ..Self::new(pid)
         };
         resume.count_bytes();
@@ -140,6 +147,13 @@ impl Resume {
     /// What the events take, in bytes of memory.
     pub(super) const fn memory(&self) -> usize {
         self.bytes
+    }
+
+    /// The client joins a namespace, or gets another socket there: the number of this join, from 0.
+    pub(super) const fn joins(&mut self) -> u32 {
+        let join = self.joins;
+        self.joins += 1;
+        join
     }
 
     /// Since when the client is absent. `None` while it is connected.

@@ -160,6 +160,9 @@ fn connected(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8]) ->
                 // The service has connection state recovery of its own.
                 talk.client.resume = None;
             }
+            if let Some(resume) = &mut talk.client.resume {
+                talk.service.namespaces.joins(head.namespace, resume.joins());
+            }
             Form::AsItIs
         }
         Some(Answered::Recovered) => Form::Not,
@@ -176,8 +179,9 @@ fn numbered(talk: &Conversation<'_>, head: &PacketHead<'_>, text: &[u8]) -> Opti
             encode::with_argument(text, resume.next_number(), &mut changed);
         }
         PacketType::Connect => {
-            let socket_id = talk.service.namespaces.socket_id(head.namespace);
-            encode::connected(head.namespace, socket_id, Some(resume.pid), &mut changed);
+            let namespaces = &talk.service.namespaces;
+            let pid = (resume.pid, namespaces.join_of(head.namespace));
+            encode::connected(head.namespace, namespaces.socket_id(head.namespace), pid, &mut changed);
         }
         _ => return None,
     }

@@ -56,6 +56,7 @@ pub(super) struct NamespaceData {
     pub(super) socket_id: Option<Box<str>>,
     pub(super) pid: Option<Box<str>>,
     pub(super) offset: Option<Box<str>>,
+    pub(super) join: u32,
 }
 
 /// Acks in flight: the ack ids of the service, and the events that are not sent yet.
@@ -83,6 +84,7 @@ pub(super) struct ResumeData {
     pub(super) absent_for: Duration,
     pub(super) why: EndData,
     pub(super) unreturned: u64,
+    pub(super) joins: u32,
     pub(super) events: Vec<KeptData>,
 }
 

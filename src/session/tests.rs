@@ -376,5 +376,6 @@ mod bounds;
 mod held;
 mod payloads;
 mod resumed;
+mod returns;
 mod snapshots;
 pub(super) mod world;

@@ -17,14 +17,11 @@ use crate::{
         ended::Ended,
         event::Event,
         hold::Overflow,
-        message::{Fate, Side, Until},
-        question::{Answer, Claim, Question, Returning},
+        message::{Fate, Side},
+        question::{Claim, Returning},
     },
     units::Period,
-    wire::{
-        engineio::id::{Pid, Sid},
-        websocket::frame::OpCode,
-    },
+    wire::{engineio::id::Pid, websocket::frame::OpCode},
 };
 
 const NAMESPACES: [&str; 2] = ["/", "/chat"];
@@ -97,6 +94,8 @@ struct Room {
     unproven: Vec<u64>,
     /// Events that the client can answer.
     to_answer: Vec<u64>,
+    /// What it was given when it last joined.
+    pid: Option<String>,
 }
 
 struct Ends {
@@ -125,6 +124,12 @@ fn read(text: &str) -> (u64, Option<u64>) {
     let json: serde_json::Value = serde_json::from_str(&text[text.find('[').unwrap()..]).unwrap();
     let number = json.as_array().unwrap().last().and_then(|last| last.as_str()).and_then(|last| last.parse().ok());
     (json[1].as_u64().unwrap(), number)
+}
+
+/// `40/chat,{"sid":"…","pid":"…"}`
+pub(super) fn pid_in(text: &str) -> String {
+    let json: serde_json::Value = serde_json::from_str(&text[text.find('{').unwrap()..]).unwrap();
+    json["pid"].as_str().unwrap().to_owned()
 }
 
 impl Ends {
@@ -302,8 +307,11 @@ impl Ends {
         }
         // For the service the client leaves and connects as a new one, and the service accepts it.
         assert_eq!((at_service.len(), &at_service[0][..2], &at_service[1][..2]), (2, "41", "40"), "{at_service:?}");
+        let had = self.rooms[room].pid.take();
         self.rooms[room] = Room { at_service: true, at_client: true, ..Room::default() };
         self.world.service(&format!(r#"40{namespace}{{"sid":"other"}}"#));
+        self.rooms[room].pid = self.world.at_client.last().map(|text| pid_in(text));
+        assert_ne!(self.rooms[room].pid, had, "it would believe that it has missed nothing");
         self.collect();
         self.wire.retain(|text| text == "2" || room_of(text) != room);
     }
@@ -322,6 +330,9 @@ impl Ends {
         let missed: VecDeque<u64> = missed.iter().map(|text| read(text).0).collect();
         let room = &mut self.rooms[room];
         room.at_client = true;
+        let (pid, had) = (pid_in(connect), room.pid.clone());
+        assert!(had.is_none_or(|had| had == pid), "it would not know that it has missed nothing");
+        room.pid = Some(pid);
         assert_eq!(missed, room.due, "recovered, but not complete");
         // They are said now, and may be lost with this connection.
         room.unproven = missed.into_iter().filter(|seq| self.asking.contains(seq)).collect();
@@ -343,94 +354,6 @@ impl Ends {
             assert!(ended != Ended::QueueFull || self.overflow == Overflow::Close);
         }
     }
-}
-
-#[test]
-fn a_connect_with_a_pid_waits_for_the_session_that_it_names() {
-    let open = || World::without_auth(|config| config.session.resume = Period::from_secs(30));
-    let connect = format!(r#"40{{"pid":"{}","offset":"7"}}"#, Pid::as_str(&id(9)));
-    for (answer, expected) in [(Some(true), Fate::HandOver), (Some(false), Fate::Drop), (None, Fate::Drop)] {
-        let mut world = open();
-        let Fate::Wait(Until::Answer(ticket, at_latest)) = world.client(&connect) else { panic!("no wait") };
-        let claim = Claim { user: None, namespace: "/".into(), offset: Some(7) };
-        assert_eq!(world.done(), [Action::Ask(ticket, Question::Claim(id(9), claim.clone()))]);
-        assert!(matches!(world.client(&connect), Fate::Wait(_)), "the question is asked once");
-        match answer {
-            Some(granted) => drop(world.event(Event::Answer(ticket, Answer::Claim(granted)))),
-            None => world.passes(at_latest - world.now.instant),
-        }
-        assert_eq!(world.client(&connect), expected, "{answer:?}");
-        let (pid, sid): (Pid, Sid) = (id(9), id(7));
-        let returning = Returning { pid, claim, sid, peer: world.view().peer(), identity: Identity::anonymous() };
-        let done = match expected {
-            Fate::HandOver => vec![Action::HandOver(Box::new(returning))],
-            _ => vec![Action::Dial { again: false }, Action::Opened],
-        };
-        assert_eq!(world.done(), done, "{answer:?}");
-    }
-}
-
-fn resumable() -> World {
-    World::joined(|config| config.session.resume = Period::from_secs(30))
-}
-
-fn returning(world: &World, namespace: &str) -> Returning {
-    let claim = Claim { user: None, namespace: namespace.into(), offset: None };
-    Returning { pid: id(9), claim, sid: id(1), peer: world.view().peer(), identity: Identity::anonymous() }
-}
-
-#[test]
-fn a_client_that_is_lost_twice_while_the_service_is_down_may_still_come_back() {
-    for again in [Ended::ClientLost, Ended::Replaced] {
-        let mut world = resumable();
-        assert!(world.loses(Ended::ServiceLost));
-        world.event(Event::Lost(Ended::ClientLost));
-        world.event(Event::Lost(again));
-        assert_eq!(world.ended(), None, "{again:?}");
-        world.event(Event::Lost(Ended::ServiceLost));
-        assert_eq!(world.done(), [Action::Detach(Side::Client, Ended::ClientLost)], "{again:?}");
-    }
-}
-
-#[test]
-fn an_absent_client_is_given_up_where_a_reload_forbids_it_to_come_back() {
-    let mut world = resumable();
-    world.event(Event::Lost(Ended::ClientLost));
-    let claim = returning(&world, "/").claim;
-    assert!(world.session.takes_back(&claim));
-    world.reloads(|config| config.auth.required = false);
-    assert!(!world.session.takes_back(&claim));
-    assert!(world.session.deadline() <= world.now.instant);
-    world.passes(Duration::ZERO);
-    assert_eq!(world.ended(), Some(Ended::ClientLost));
-}
-
-#[test]
-fn what_the_service_says_at_an_end_of_a_namespace_reaches_a_client_that_has_yet_to_join_others() {
-    for (asks, says) in [("40/new,", r#"44/new,{"message":"no"}"#), ("3", "41/chat,")] {
-        let mut world = resumable();
-        world.client("40/chat,");
-        world.service(r#"40/chat,{"sid":"b"}"#);
-        world.event(Event::Lost(Ended::ClientLost));
-        world.event(Event::Returned(returning(&world, "/chat")));
-        world.client(asks);
-        world.forget_what_was_said();
-        world.service(says);
-        assert_eq!(world.client_got(), [says]);
-    }
-}
-
-#[test]
-fn a_client_that_was_lost_before_the_service_answered_may_ask_again() {
-    let mut world = resumable();
-    world.client("40/chat,");
-    world.service_got();
-    world.event(Event::Lost(Ended::ClientLost));
-    assert_eq!(world.service_got(), ["41/chat,"]);
-    world.service(r#"40/chat,{"sid":"b"}"#);
-    world.event(Event::Returned(returning(&world, "/")));
-    assert_eq!(world.client("40/chat,"), Fate::Pass);
-    assert_eq!((world.ended(), world.service_got()), (None, vec!["40/chat,".to_owned()]));
 }
 
 proptest! {

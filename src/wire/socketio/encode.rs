@@ -44,15 +44,15 @@ pub fn connect(namespace: &str, json: &[u8], recovery: Option<(&str, Option<&str
     out.push(b'}');
 }
 
-/// The service's answer to CONNECT: `40/ns,{"sid":"…","pid":"…"}`. A client that gets its earlier `pid` assumes that it has
-/// missed nothing; without one it starts anew.
-pub fn connected(namespace: &str, socket_id: &str, pid: Option<Pid>, out: &mut Vec<u8>) {
+/// The service's answer to CONNECT: `40/ns,{"sid":"…","pid":"…"}`. A client that gets the `pid` that it had before assumes
+/// that it has missed nothing, so another `join` has another `pid`: a dot and its number are appended, unless that is 0.
+pub fn connected(namespace: &str, socket_id: &str, (pid, join): (Pid, u32), out: &mut Vec<u8>) {
     head(PacketType::Connect, namespace, out);
-    text(out, format_args!(r#"{{"sid":{}"#, Value::from(socket_id)));
-    if let Some(pid) = pid {
-        text(out, format_args!(r#","pid":"{}""#, pid.as_str()));
+    text(out, format_args!(r#"{{"sid":{},"pid":"{}"#, Value::from(socket_id), pid.as_str()));
+    if join > 0 {
+        text(out, format_args!(".{join}"));
     }
-    out.push(b'}');
+    out.extend_from_slice(br#""}"#);
 }
 
 /// The same event with one more argument, the number as a string.
@@ -98,6 +98,7 @@ mod tests {
 
     #[test]
     fn packets_are_written_as_stock_clients_expect_them() {
+        let pid = Pid::parse("AAECAwQFBgcICQoLDA0OAAECAwQF").unwrap();
         let rows: &[(String, &str)] = &[
             (
                 written(|out| connect_error("/", "Authentication token required", "auth.missing", out)),
@@ -125,9 +126,12 @@ mod tests {
             ),
             (written(|out| with_ack_id(br#"42/a,10["q"]"#, 7, 10, 1234, out)), r#"42/a,1234["q"]"#),
             (written(|out| with_ack_id(br#"430[]"#, 3, 0, 7, out)), "437[]"),
-            (written(|out| connected("/a", "x", None, out)), r#"40/a,{"sid":"x"}"#),
             (
-                written(|out| connected("/", "x", Pid::parse("AAECAwQFBgcICQoLDA0OAAECAwQF"), out)),
+                written(|out| connected("/a", "x", (pid, 3), out)),
+                r#"40/a,{"sid":"x","pid":"AAECAwQFBgcICQoLDA0OAAECAwQF.3"}"#,
+            ),
+            (
+                written(|out| connected("/", "x", (pid, 0), out)),
                 r#"40{"sid":"x","pid":"AAECAwQFBgcICQoLDA0OAAECAwQF"}"#,
             ),
             (written(|out| with_argument(br#"42["n",2]"#, 7, out)), r#"42["n",2,"7"]"#),

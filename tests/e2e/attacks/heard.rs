@@ -175,3 +175,25 @@ async fn a_client_that_notices_first_is_not_told_more_than_is_known() {
     service.disconnection().await;
     gate.counts(0.0, "tidegate_away_sessions", &[]).await;
 }
+
+#[tokio::test]
+async fn a_client_whose_service_was_killed_learns_that_its_socket_is_another_one() {
+    let mut service = Service::start().await;
+    let gate = gate(&service).await;
+    let client = gate.client(token("ada")).await;
+    service.emit("ada", "tutor:message", json!([{ "n": 0 }])).await;
+    client.next("tutor:message").await;
+
+    service.restart().await;
+    client.connected().await;
+    assert!(!client.recovered().await, "what the service said to it is lost with the service");
+    // From then on it comes back as before.
+    client.cut().await;
+    returned(&client).await;
+    assert!(client.recovered().await);
+    assert_eq!(client.untaken("disconnect"), 0);
+    client.disconnect().await;
+    client.connect_again().await;
+    client.connected().await;
+    assert!(!client.recovered().await, "it left, and is a new socket");
+}

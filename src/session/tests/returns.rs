@@ -1,0 +1,148 @@
+//! How a client comes back to its session: what it says, what it is told, and when it is too late.
+
+use std::time::Duration;
+
+use super::{
+    resumed::pid_in,
+    world::{World, id},
+};
+use crate::{
+    policy::identity::Identity,
+    session::{
+        action::Action,
+        ended::Ended,
+        event::Event,
+        message::{Fate, Side, Until},
+        question::{Answer, Claim, Question, Returning},
+    },
+    units::Period,
+    wire::engineio::id::{Pid, Sid},
+};
+
+#[test]
+fn a_connect_with_a_pid_waits_for_the_session_that_it_names() {
+    let open = || World::without_auth(|config| config.session.resume = Period::from_secs(30));
+    let connect = format!(r#"40{{"pid":"{}","offset":"7"}}"#, Pid::as_str(&id(9)));
+    for (answer, expected) in [(Some(true), Fate::HandOver), (Some(false), Fate::Drop), (None, Fate::Drop)] {
+        let mut world = open();
+        let Fate::Wait(Until::Answer(ticket, at_latest)) = world.client(&connect) else { panic!("no wait") };
+        let claim = Claim { user: None, namespace: "/".into(), offset: Some(7) };
+        assert_eq!(world.done(), [Action::Ask(ticket, Question::Claim(id(9), claim.clone()))]);
+        assert!(matches!(world.client(&connect), Fate::Wait(_)), "the question is asked once");
+        match answer {
+            Some(granted) => drop(world.event(Event::Answer(ticket, Answer::Claim(granted)))),
+            None => world.passes(at_latest - world.now.instant),
+        }
+        assert_eq!(world.client(&connect), expected, "{answer:?}");
+        let (pid, sid): (Pid, Sid) = (id(9), id(7));
+        let returning = Returning { pid, claim, sid, peer: world.view().peer(), identity: Identity::anonymous() };
+        let done = match expected {
+            Fate::HandOver => vec![Action::HandOver(Box::new(returning))],
+            _ => vec![Action::Dial { again: false }, Action::Opened],
+        };
+        assert_eq!(world.done(), done, "{answer:?}");
+    }
+}
+
+fn resumable() -> World {
+    World::joined(|config| config.session.resume = Period::from_secs(30))
+}
+
+fn returning(world: &World, namespace: &str) -> Returning {
+    let claim = Claim { user: None, namespace: namespace.into(), offset: None };
+    Returning { pid: id(9), claim, sid: id(1), peer: world.view().peer(), identity: Identity::anonymous() }
+}
+
+#[test]
+fn a_client_that_is_lost_twice_while_the_service_is_down_may_still_come_back() {
+    for again in [Ended::ClientLost, Ended::Replaced] {
+        let mut world = resumable();
+        assert!(world.loses(Ended::ServiceLost));
+        world.event(Event::Lost(Ended::ClientLost));
+        world.event(Event::Lost(again));
+        assert_eq!(world.ended(), None, "{again:?}");
+        world.event(Event::Lost(Ended::ServiceLost));
+        assert_eq!(world.done(), [Action::Detach(Side::Client, Ended::ClientLost)], "{again:?}");
+    }
+}
+
+#[test]
+fn an_absent_client_is_given_up_where_a_reload_forbids_it_to_come_back() {
+    let mut world = resumable();
+    world.event(Event::Lost(Ended::ClientLost));
+    let claim = returning(&world, "/").claim;
+    assert!(world.session.takes_back(&claim));
+    world.reloads(|config| config.auth.required = false);
+    assert!(!world.session.takes_back(&claim));
+    assert!(world.session.deadline() <= world.now.instant);
+    world.passes(Duration::ZERO);
+    assert_eq!(world.ended(), Some(Ended::ClientLost));
+}
+
+#[test]
+fn what_the_service_says_at_an_end_of_a_namespace_reaches_a_client_that_has_yet_to_join_others() {
+    for (asks, says) in [("40/new,", r#"44/new,{"message":"no"}"#), ("3", "41/chat,")] {
+        let mut world = resumable();
+        world.client("40/chat,");
+        world.service(r#"40/chat,{"sid":"b"}"#);
+        world.event(Event::Lost(Ended::ClientLost));
+        world.event(Event::Returned(returning(&world, "/chat")));
+        world.client(asks);
+        world.forget_what_was_said();
+        world.service(says);
+        assert_eq!(world.client_got(), [says]);
+    }
+}
+
+#[test]
+fn a_client_that_was_lost_before_the_service_answered_may_ask_again() {
+    let mut world = resumable();
+    world.client("40/chat,");
+    world.service_got();
+    world.event(Event::Lost(Ended::ClientLost));
+    assert_eq!(world.service_got(), ["41/chat,"]);
+    world.service(r#"40/chat,{"sid":"b"}"#);
+    world.event(Event::Returned(returning(&world, "/")));
+    assert_eq!(world.client("40/chat,"), Fate::Pass);
+    assert_eq!((world.ended(), world.service_got()), (None, vec!["40/chat,".to_owned()]));
+}
+
+/// The `pid` of the last answer to CONNECT.
+fn pid_said(world: &mut World) -> String {
+    pid_in(&world.client_got().into_iter().rfind(|text| text.starts_with("40")).unwrap())
+}
+
+#[test]
+fn a_client_with_another_socket_than_it_had_gets_another_pid_and_comes_back_with_that_too() {
+    let mut world = World::without_auth(|config| config.session.resume = Period::from_secs(30));
+    world.client("40");
+    world.opens();
+    world.service(r#"40{"sid":"first"}"#);
+    let first = pid_said(&mut world);
+    assert_eq!(first, Pid::as_str(&id(9)));
+    // The service is back and does not know it.
+    assert!(world.loses(Ended::ServiceLost));
+    world.passes(Duration::ZERO);
+    world.opens();
+    world.service(r#"40{"sid":"second"}"#);
+    let second = pid_said(&mut world);
+    assert_ne!(second, first, "its recovered is false");
+    // It comes back to the socket that it has.
+    world.event(Event::Lost(Ended::ClientLost));
+    world.event(Event::Returned(returning(&world, "/")));
+    assert_eq!(pid_said(&mut world), second, "its recovered is true");
+    // The service is lost and back while it is absent.
+    world.event(Event::Lost(Ended::ClientLost));
+    assert!(world.loses(Ended::ServiceLost));
+    world.passes(Duration::ZERO);
+    world.opens();
+    world.service(r#"40{"sid":"third"}"#);
+    world.event(Event::Returned(returning(&world, "/")));
+    let third = pid_said(&mut world);
+    assert_ne!(third, second);
+    // It leaves, and joins again.
+    world.client("41");
+    world.client(&format!(r#"40{{"pid":"{third}","offset":"0"}}"#));
+    world.service(r#"40{"sid":"fourth"}"#);
+    assert_ne!(pid_said(&mut world), third);
+}
