@@ -4,10 +4,10 @@ use crate::{
     relay::batch::Batch,
     session::{
         ended::Ended,
-        message::{Fate, JsonBegin, Side},
+        message::{Fate, Side},
     },
     wire::{
-        json::check::JsonFault,
+        json::check::{JsonCheck, JsonFault},
         socketio::packet::PEEK_BYTES,
         websocket::{
             frame::{FrameError, FrameHeader, OpCode, Sender},
@@ -44,7 +44,8 @@ struct FrameInProgress {
     course: Course,
     text: bool,
     fin: bool,
-    json: Option<JsonBegin>,
+    /// The JSON in it, and how far behind its beginning that begins.
+    json: Option<(usize, JsonCheck)>,
 }
 
 impl FrameInProgress {
@@ -59,7 +60,7 @@ impl FrameInProgress {
                 utf8.finish()?;
             }
         }
-        let Some(JsonBegin { at, check }) = &mut self.json else { return Ok(()) };
+        let Some((at, check)) = &mut self.json else { return Ok(()) };
         let before = at.saturating_sub(self.offset).min(piece.len());
         match self.mask {
             Some(mask) => check.feed_masked(&piece[before..], mask, self.offset + before)?,
@@ -417,7 +418,10 @@ impl Inflow {
             course,
             text: text && !utf8_checked,
             fin: header.fin,
-            json: if let Fate::PassJson(begin) = fate { Some(begin) } else { None },
+            json: match fate {
+                Fate::PassJson(begin) => Some((begin.at.into(), JsonCheck::new(begin.bounds))),
+                _ => None,
+            },
         };
         self.scan.accept(header);
         self.pass_on(batch)

@@ -16,10 +16,7 @@ use crate::{
     },
     wire::{
         engineio::packet::EnginePacket,
-        json::{
-            check::{JsonCheck, JsonFault},
-            placeholders::check_placeholders,
-        },
+        json::{check::JsonFault, placeholders::check_placeholders},
         socketio::{
             encode,
             packet::{EventName, PacketType},
@@ -130,7 +127,9 @@ fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> (Fate
         return (Fate::Drop, note);
     }
     if fate == Fate::Pass && !message.complete {
-        return (Fate::PassJson(JsonBegin { at: head.data_at, check: JsonCheck::new(talk.core.rules.json) }), note);
+        // No head is longer than what is shown of a message.
+        let at = u16::try_from(head.data_at).unwrap_or_default();
+        return (Fate::PassJson(JsonBegin { at, bounds: talk.core.rules.json }), note);
     }
     (fate, note)
 }

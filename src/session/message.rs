@@ -6,7 +6,7 @@ use crate::{
     event_names::EventSlot,
     policy::verdict::Refusal,
     wire::{
-        json::check::JsonCheck,
+        json::check::JsonBounds,
         websocket::frame::{FrameHeader, OpCode},
     },
 };
@@ -85,9 +85,9 @@ pub enum Fate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JsonBegin {
     /// So many bytes of the message come before it.
-    pub at: usize,
-    /// What it must be; nothing of it has been read.
-    pub check: JsonCheck,
+    pub at: u16,
+    /// What it must be.
+    pub bounds: JsonBounds,
 }
 
 impl Fate {

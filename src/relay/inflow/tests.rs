@@ -1,7 +1,10 @@
 //! Frames cut anywhere, and what is found in them.
 
 use super::*;
-use crate::wire::json::check::{JsonBounds, JsonCheck, JsonReading};
+use crate::{
+    session::message::JsonBegin,
+    wire::json::check::{JsonBounds, JsonReading},
+};
 
 const KEY: [u8; 4] = [7, 6, 5, 4];
 
@@ -152,7 +155,7 @@ fn a_wrong_byte_is_refused_before_the_rest_of_its_frame_is_there() {
 
 #[test]
 fn a_message_passes_for_as_long_as_it_is_json() {
-    let begin = |at| JsonBegin { at, check: JsonCheck::new(JsonBounds::new(JsonReading::Structure, 3).unwrap()) };
+    let begin = |at| JsonBegin { at, bounds: JsonBounds::new(JsonReading::Structure, 3).unwrap() };
     let padding = "x".repeat(2000);
     let rows = [
         (format!(r#"42["{padding}",[{{}}]]"#), Ok(())),

@@ -1,7 +1,10 @@
 //! The JSON of a client's packets: what it must be for the packet to pass, whatever kind of packet it is.
 
 use super::{world::World, *};
-use crate::wire::{json::check::JsonReading, socketio::packet::PEEK_BYTES};
+use crate::wire::{
+    json::check::{JsonFault, JsonReading},
+    socketio::packet::PEEK_BYTES,
+};
 
 /// Why a session ends on this packet, in a session that has joined `/` and been asked something. `None`: it goes on.
 fn ends(reading: JsonReading, packet: &str) -> Option<&'static str> {
@@ -69,8 +72,7 @@ fn the_beginning_of_a_long_message_passes_on_condition() {
     };
     let (fate, _) = world.session.message(Side::Client, &message, world.now);
     let Fate::PassJson(begin) = fate else { panic!("{fate:?}") };
-    assert_eq!(&beginning[begin.at..begin.at + 2], "[\"");
-    let mut check = begin.check;
-    assert_eq!(check.feed(&beginning.as_bytes()[begin.at..]).and_then(|()| check.feed(b"\"]")), Ok(()));
-    assert_eq!(check.finish(), Ok(()));
+    assert_eq!(&beginning[begin.at.into()..][..2], "[\"");
+    assert_eq!(begin.bounds.check(format!("{}\"]", &beginning[begin.at.into()..]).as_bytes()), Ok(()));
+    assert_eq!(begin.bounds.check(b"[\"say\"]]"), Err(JsonFault::Structure));
 }

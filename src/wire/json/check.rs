@@ -52,6 +52,7 @@ impl JsonBounds {
     ///
     /// # Errors
     /// The first fault.
+    #[inline(never)]
     pub fn check(self, text: &[u8]) -> Result<(), JsonFault> {
         let mut check = JsonCheck::new(self);
         check.feed(text)?;
@@ -247,7 +248,9 @@ impl JsonCheck {
     /// in it has a meaning.
     #[inline]
     fn block(&mut self, block: &[u8; BLOCK], len: usize) -> Result<bool, JsonFault> {
-        let (mut quotes, slashes) = (bits(block, |byte| byte == b'"'), bits(block, |byte| byte == b'\\'));
+        let mut quotes = bits(block, |byte| byte == b'"');
+        let has_escapes = block.iter().fold(0, |any, byte| any | u8::from(*byte == b'\\')) != 0;
+        let slashes = if has_escapes { bits(block, |byte| byte == b'\\') } else { 0 };
         let mut cut_in_escape = false;
         let begins_inside = match self.at {
             At::String if quotes | slashes == 0 => return Ok(true),
