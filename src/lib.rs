@@ -41,7 +41,7 @@
 //! * [`session`] is one conversation as a state machine.
 //!   * `now`, `message`, `question`, `event`, `action`: what goes in and what comes out.
 //!   * `ended`, `answer`: why a session ends, and what each side is told.
-//!   * `heartbeat`, `control_rate`, `control_frames`, `flood`: what a client must send, and how much it may.
+//!   * `heartbeat`, `control_rate`, `flood`: what a client must send, and how much it may.
 //!   * `membership`, `namespaces`, `acks`: what is joined, and which acks are outstanding.
 //!   * `table`, `hold`, `join_rate`, `rules`: the tables of sessions, and the rules that they compile to.
 //!   * `queue`, `replay`, `upstream`: what happens while the service is down.

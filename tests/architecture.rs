@@ -392,6 +392,23 @@ fn no_layer_has_a_circle_of_files() {
     assert_none(&complaints);
 }
 
+/// A file that no `mod` names is not compiled, and nobody notices.
+#[test]
+fn every_file_is_a_module_of_another() {
+    let mut complaints = Vec::new();
+    for source in sources() {
+        let path = Path::new(&source.path).with_extension("");
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { continue };
+        let parent = if folder == Path::new("src") { folder.join("lib.rs") } else { folder.with_extension("rs") };
+        let declared = format!("mod {};", name.to_string_lossy());
+        let is_root = folder == Path::new("src") && (name == "lib" || name == "main");
+        if !is_root && !fs::read_to_string(root().join(&parent)).unwrap_or_default().contains(&declared) {
+            complaints.push(format!("{}: {} has no `{declared}`", source.path, parent.display()));
+        }
+    }
+    assert_none(&complaints);
+}
+
 /// So that the reading order stays complete.
 #[test]
 fn lib_rs_lists_every_file_of_every_layer() {
