@@ -61,7 +61,7 @@ fn is_test(path: &str) -> bool {
             let before = text[..line].lines().rev().map(str::trim);
             before
                 .take_while(|line| line.starts_with("#[") || line.starts_with("///"))
-                .any(|line| line.contains("test]"))
+                .any(|line| line.contains("test]") || line.contains("test("))
         })
     })
 }
@@ -147,6 +147,8 @@ fn a_test_is_told_from_what_only_exists() {
     assert!(
         is_test("smuggling::a_head_has_a_size") && is_test("gateway::reply::refusals_for_a_time_carry_retry_after")
     );
+    let with_threads = "attacks::small_node::a_small_node_survives_seven_attacks_and_no_good_client_notices";
+    assert!(is_test(with_threads), "its attribute has arguments");
     for path in ["docs::is_test", "docs::no_such_test", "no_such_file::test", "wire::query::Query::get"] {
         assert!(!is_test(path), "{path}");
     }
