@@ -5,6 +5,7 @@ use crate::support::{
     frame::{BINARY, TEXT, fragment, masked},
     http, json,
     poller::{BAD_REQUEST, SEPARATOR, UNKNOWN_SID},
+    token,
 };
 
 /// The one session of a gate, as its operator sees it.
@@ -51,7 +52,7 @@ async fn a_session_goes_over_to_a_websocket() {
     assert_carries(&mut socket, "after a poll too many").await;
     let after = session(&gate).await;
     assert_eq!((&after["transport"], &after["upgraded"]), (&json!("websocket"), &json!(true)));
-    assert_eq!((&after["sid"], &after["id"]), (&before["sid"], &before["id"]), "it is the same session");
+    assert_eq!((&after["sid_hash"], &after["id"]), (&before["sid_hash"], &before["id"]), "it is the same session");
     gate.counts(1.0, "tidegate_sessions", &[("transport", "websocket")]).await;
     gate.counts(0.0, "tidegate_sessions", &[("transport", "polling")]).await;
     gate.counts(1.0, "websocket_connections_count", &[]).await;
@@ -210,21 +211,17 @@ async fn a_second_websocket_is_opened_and_closed() {
 async fn a_session_that_began_with_a_websocket_takes_no_other() {
     let service = Service::start().await;
     let gate = Gate::before(&service).await;
-    let mut first = Raw::socketio(gate.address).await;
-    let poller = Poller::engineio(gate.address).await.with_sid(session_with_user(&gate).await);
+    let mut first = Raw::upgraded(gate.address, "/socket.io/?EIO=4&transport=websocket", "").await;
+    let open: Value = serde_json::from_str(&first.frame().await.text()[1..]).unwrap();
+    first.say(&format!("40{{\"token\":\"{}\"}}", token("raw"))).await;
+    assert!(first.frame().await.text().starts_with("40{\"sid\":"));
+    let poller = Poller::engineio(gate.address).await.with_sid(open["sid"].as_str().unwrap().to_owned());
 
     assert_eq!(poller.websocket().await.close_code().await, Some(1005));
     for refused in [poller.get().await, poller.post("42[\"silence\"]").await] {
         assert_eq!((refused.status, refused.text()), (400, BAD_REQUEST));
     }
     assert_carries(&mut first, "the first").await;
-}
-
-/// The `sid` of the only session that has joined a namespace.
-async fn session_with_user(gate: &Gate) -> String {
-    let listing = http::get(&gate.admin_url("/sessions")).await.json();
-    let sessions = listing["sessions"].as_array().unwrap();
-    sessions.iter().find(|session| session["user"] == "raw").unwrap()["sid"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
