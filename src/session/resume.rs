@@ -327,17 +327,18 @@ impl Resume {
         let reach = if self.is_unreturned(packet.namespace) { Reach::Kept } else { Reach::Said };
         let kept = Kept { position: self.next, reach, packet: packet.clone() };
         self.next += u64::from(!kept.asks());
-        self.bytes += packet.memory();
+        // The copy may take less than what it was made of, and what is added is taken away again with the copy.
+        self.bytes += kept.packet.memory();
         self.events.push_back(kept);
         let lost = self.lost;
         while self.events.len() > bounds.packets || self.bytes > bounds.bytes {
-            self.drop_oldest();
+            let Some(oldest) = self.events.pop_front() else { break };
+            self.drops(&oldest);
         }
         self.lost == lost
     }
 
-    fn drop_oldest(&mut self) {
-        let Some(oldest) = self.events.pop_front() else { return };
+    fn drops(&mut self, oldest: &Kept) {
         self.bytes -= oldest.packet.memory();
         self.dropped = self.dropped.max(Some(oldest.position));
         self.lost += u64::from(oldest.reach == Reach::Kept);

@@ -10,7 +10,7 @@ use crate::{
         message::{Fate, Message, Note, Side},
         queue::SERVICE_PACKET_MAX,
     },
-    units::ByteSize,
+    units::{ByteSize, Period},
     wire::websocket::{close::CloseCode, frame::OpCode},
 };
 
@@ -173,4 +173,22 @@ fn everything_that_waits_is_counted_with_its_overhead() {
     let (packets, bytes) = world.view().waiting();
     assert_eq!((packets, world.view().memory() >= before + bytes), (50, true));
     assert!(bytes >= 50 * (r#"42["a"]"#.len() + 100), "{bytes}");
+}
+
+#[test]
+fn what_is_dropped_of_the_events_for_a_client_that_may_return_counts_no_more() {
+    let mut world = World::joined(|config| {
+        config.session.resume = Period::from_secs(30);
+        config.session.queue_packets = 10;
+        config.session.queue_bytes = ByteSize(100_000);
+    });
+    let mut memory_after = |events: usize| {
+        for _ in 0..events {
+            world.service(r#"42["news"]"#);
+        }
+        world.view().memory()
+    };
+    // The last ten have a number of three digits both times.
+    let full = memory_after(200);
+    assert_eq!(memory_after(300), full);
 }
