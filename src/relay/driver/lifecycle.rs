@@ -166,7 +166,9 @@ impl Driver {
             return self.worker.connection_lost(returning.sid, transport);
         };
         if !matches!(self.client.leg, ClientLeg::Absent) {
-            // The client has noticed the loss of its connection before the gate has.
+            // The client has noticed the loss of its connection before the gate has. It is not absent, and the new connection
+            // has a place of its own.
+            self.client.permit = None;
             self.lost(Ended::Replaced, turn);
         }
         if let Some(earlier) = self.cell.client_returned(returning.sid, owner, leg.transport()) {

@@ -1,6 +1,6 @@
 //! Clients that are absent take no places away from themselves, nor any number of sessions from the node.
 
-use crate::support::{Client, Gate, Service, json, token};
+use crate::support::{Client, Gate, Raw, Service, Value, json, token};
 
 const RESUME: &str = "rate_limit = []\nsession.resume = \"1m\"\nlimits.connections_per_ip = 2";
 
@@ -61,4 +61,20 @@ async fn no_more_sessions_wait_for_absent_clients_than_are_allowed() {
     }
     let line = gate.log().containing("limit.absent_per_ip");
     assert!(line[0].contains("127.0.0.1") && line[0].contains("limits.absent_per_ip"), "{line:?}");
+}
+
+#[tokio::test]
+async fn who_is_back_before_its_loss_was_noticed_was_never_absent() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with("session.resume = \"1m\"\nlimits.absent_per_ip = 0").await;
+    let mut earlier = Raw::engineio(gate.address).await;
+    earlier.say(&format!(r#"40{{"token":"{}"}}"#, token("ada"))).await;
+    let connected: Value = serde_json::from_str(&earlier.frame().await.text()[2..]).unwrap();
+
+    let mut later = Raw::engineio(gate.address).await;
+    later.say(&format!(r#"40{{"token":"{}","pid":{}}}"#, token("ada"), connected["pid"])).await;
+    let again: Value = serde_json::from_str(&later.frame().await.text()[2..]).unwrap();
+    assert_eq!(again["sid"], connected["sid"], "it has the session that it had");
+    gate.counts(0.0, "tidegate_refused_total", &[("stage", "resume")]).await;
+    assert_eq!(service.transports().await, 1);
 }
