@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    descriptors::SetAside,
+    descriptors::{PER_ABSENT, SetAside},
     network::Network,
     verdict::{Refusal, RefusalKind},
 };
@@ -234,7 +234,7 @@ impl Connections {
 
 impl Permit {
     /// The connection is closed, and its session waits for the client. It counts among the absent from now on, so that the
-    /// client finds a place when it comes back, with a connection that has a permit of its own.
+    /// client finds a place when it comes back, with a connection that has a permit of its own. Its descriptor is free.
     ///
     /// # Errors
     /// Too many sessions wait already, in total or for this address. Then this still counts as open.
@@ -257,6 +257,10 @@ impl Permit {
         counts.all.open -= 1;
         counts.all.absent += 1;
         self.is_absent = true;
+        drop(counts);
+        if let Some(descriptors) = &mut self.descriptors {
+            descriptors.keep(PER_ABSENT);
+        }
         Ok(())
     }
 }
@@ -279,6 +283,7 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::descriptors::{Descriptors, PER_CLIENT};
 
     fn limits(connections: u32, connections_per_ip: u32) -> LimitsTable {
         LimitsTable { connections, connections_per_ip, ..LimitsTable::default() }
@@ -332,6 +337,20 @@ mod tests {
         connections.set_limits(&limits(3, 3));
         assert!(connections.admit(ip("192.0.2.1")).is_ok());
     }
+
+    #[test]
+    fn an_absent_client_has_the_descriptor_of_the_service_alone() {
+        let connections = Connections::new(&LimitsTable { absent_per_ip: 1, ..limits(3, 3) });
+        let descriptors = Descriptors::new(4);
+        let admit = || connections.admit(ip("192.0.2.1")).unwrap().with(descriptors.set_aside(PER_CLIENT).unwrap());
+        let (mut kept, mut not_kept) = (admit(), admit());
+        assert_eq!((kept.leave(), kept.leave(), descriptors.used()), (Ok(()), Ok(()), 3));
+        assert!(not_kept.leave().is_err());
+        assert_eq!(descriptors.used(), 3);
+        drop((kept, not_kept));
+        assert_eq!(descriptors.used(), 0);
+    }
+
     #[test]
     fn an_absent_client_leaves_its_place_to_others_and_is_bounded_itself() {
         let limits = LimitsTable { absent_per_ip: 2, ..limits(3, 1) };

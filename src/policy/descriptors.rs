@@ -11,6 +11,9 @@ use super::verdict::{Refusal, RefusalKind};
 /// What one client needs: its connection, and the service's.
 pub const PER_CLIENT: usize = 2;
 
+/// What a session needs whose client is absent: the service's connection.
+pub const PER_ABSENT: usize = 1;
+
 /// The refusal of a client for whom there is no descriptor left.
 pub const NONE_LEFT: Refusal = Refusal {
     kind: RefusalKind::Unavailable,
@@ -95,6 +98,15 @@ impl Descriptors {
     }
 }
 
+impl SetAside {
+    /// Keeps so many of them at most; the others are free.
+    pub fn keep(&mut self, count: usize) {
+        let freed = self.count.saturating_sub(count);
+        self.count -= freed;
+        self.descriptors.used.fetch_sub(freed, Relaxed);
+    }
+}
+
 impl Drop for SetAside {
     fn drop(&mut self) {
         self.descriptors.used.fetch_sub(self.count, Relaxed);
@@ -134,6 +146,12 @@ mod tests {
         let _last = descriptors.set_aside(1).unwrap();
         drop((one, other));
         assert_eq!(descriptors.used(), 1);
-        assert!(descriptors.set_aside(4).is_ok());
+        let mut four = descriptors.set_aside(4).unwrap();
+        four.keep(5);
+        assert_eq!(descriptors.used(), 5, "it has no more than it had");
+        four.keep(1);
+        assert_eq!(descriptors.used(), 2);
+        drop(four);
+        assert_eq!(descriptors.used(), 1);
     }
 }
