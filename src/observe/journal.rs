@@ -259,9 +259,21 @@ pub fn dial_failed(why: &dyn fmt::Display) {
     repeated_warning("dial", why);
 }
 
-/// A line when the service does not answer any more.
-pub fn service_gone() {
-    repeated_warning("service", &"the service is away; clients that had it stay connected for session.hold");
+/// A line when the service does not answer any more, with the first dial that failed.
+pub fn service_gone(why: &dyn fmt::Display) {
+    let clients = "the service is away; clients that had it stay connected for session.hold";
+    repeated_warning("service", &format_args!("{clients}: {why}"));
+}
+
+/// A line for a further dial that failed while the service is away. Limited like a refused handshake.
+pub fn service_still_gone(why: &dyn fmt::Display) {
+    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit("service", Instant::now());
+    let Some(suppressed) = admitted else { return };
+    debug!(suppressed = (suppressed > 0).then_some(suppressed), "the service is still away: {why}");
 }
 
 /// A line when the service is connected again.

@@ -129,6 +129,17 @@ pub enum Verdict {
     Undecided(Instant),
 }
 
+/// What a dial that failed says of the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// It may be this client's handshake: other sessions have the service.
+    OfOne,
+    /// The service is away, and nobody was told of it yet.
+    Away,
+    /// The service is still away.
+    StillAway,
+}
+
 impl ServiceState {
     /// When sessions dial.
     #[must_use]
@@ -188,16 +199,20 @@ impl ServiceState {
     }
 
     /// A dial has failed. `probed`: it was to tell others. `connected`: the service had accepted the connection, so that
-    /// the handshake of this client may be what failed; then it counts only if no session has the service. True: the
-    /// service is away since now, as far as anybody was told.
-    pub fn dial_failed(&self, probed: bool, connected: bool, now: Instant) -> bool {
+    /// the handshake of this client may be what failed; then it counts only if no session has the service.
+    pub fn dial_failed(&self, probed: bool, connected: bool, now: Instant) -> Failure {
         let mut evidence = self.evidence();
         let away = !connected || !evidence.looks.iter().any(Look::flows);
         if away {
             evidence.failed = Some(now);
         }
         drop(evidence);
-        self.pacer.failed(probed, !connected, away, now)
+        let is_news = self.pacer.failed(probed, !connected, away, now);
+        match (away, is_news) {
+            (false, _) => Failure::OfOne,
+            (true, true) => Failure::Away,
+            (true, false) => Failure::StillAway,
+        }
     }
 
     /// Whether a dial has failed since then as it does when the service is away.

@@ -20,6 +20,7 @@ use crate::{
         scratch::Scratch,
         service_leg::ServiceLeg,
         service_side::Dial,
+        service_state::Failure,
     },
     session::{
         answer,
@@ -55,14 +56,16 @@ impl Driver {
         let dialled = match outcome {
             Ok(dialled) => dialled,
             Err(error) => {
-                journal::dial_failed(&error);
                 if error.is_final() {
+                    journal::dial_failed(&error);
                     // It has answered, if not as this client would like.
                     self.reached(now);
                     return self.lost(Ended::ServiceRefused, turn);
                 }
-                if self.worker.service.dial_failed(probed, error.was_connected(), now) {
-                    journal::service_gone();
+                match self.worker.service.dial_failed(probed, error.was_connected(), now) {
+                    Failure::OfOne => journal::dial_failed(&error),
+                    Failure::Away => journal::service_gone(&error),
+                    Failure::StillAway => journal::service_still_gone(&error),
                 }
                 return self.lost(Ended::ServiceUnreachable, turn);
             }

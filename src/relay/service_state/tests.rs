@@ -218,14 +218,14 @@ fn the_only_session_is_believed_until_it_loses_the_service_again_and_again() {
 fn a_handshake_that_fails_says_something_of_the_service_only_if_no_session_has_it() {
     let mut node = Node::with_others();
     for _ in 0..10 {
-        assert!(!node.state.dial_failed(false, true, node.now));
+        assert_eq!(node.state.dial_failed(false, true, node.now), Failure::OfOne);
     }
     assert!(!node.state.has_failed_since(node.start));
     assert_eq!(node.state.pacer().ask(false, None, 100, node.now), DialTurn::Now);
     node.flows[1] = None;
     node.passes(100);
-    assert!(node.state.dial_failed(false, true, node.now), "told once");
-    assert!(!node.state.dial_failed(false, true, node.now));
+    assert_eq!(node.state.dial_failed(false, true, node.now), Failure::Away);
+    assert_eq!(node.state.dial_failed(false, true, node.now), Failure::StillAway, "told once");
     assert!(node.state.has_failed_since(node.now));
     assert_eq!(node.state.pacer().ask(true, None, 100, node.now), DialTurn::Now, "it takes connections");
     node.state.dial_failed(false, false, node.now);

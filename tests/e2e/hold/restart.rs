@@ -71,6 +71,7 @@ async fn the_operator_sees_who_waits_and_for_how_long() {
     assert_eq!(session().await, (json!("open"), json!(0)));
     assert_eq!(gate.log().containing("the service is away").len(), 1, "{:#?}", gate.log().all());
     assert_eq!(gate.log().containing("the service is back").len(), 1, "{:#?}", gate.log().all());
+    assert_eq!(gate.log().containing("cannot connect to the service").len(), 1, "the dials that failed have one line");
 }
 
 #[tokio::test]
