@@ -162,11 +162,11 @@ impl RateLimits {
     /// `None` for a rule that counts a user or an address.
     #[must_use]
     pub fn use_up(&self, meters: &Meters, now: Instant) -> Vec<Option<u32>> {
-        let left = |meter: &Meter| match meter {
-            Meter::Own(limiter) => Some(limiter.use_up(now)),
+        let left = |(meter, rule): (&Meter, &Rule)| match meter {
+            Meter::Own(limiter) => Some(limiter.use_up(rule.quota, now)),
             Meter::Shared(_) => None,
         };
-        meters.0.iter().map(left).collect()
+        meters.0.iter().zip(&self.rules).map(left).collect()
     }
 
     /// The meters of a session that continues with what was [left](Self::use_up). Changed rules count from zero.

@@ -47,13 +47,13 @@ impl Limiter {
         limiter
     }
 
-    /// Uses everything that is left, and returns how many that were.
-    pub(super) fn use_up(&self, now: Instant) -> u32 {
+    /// Uses everything that is left of this quota, and returns how many that were.
+    pub(super) fn use_up(&self, quota: Quota, now: Instant) -> u32 {
         CallersClock::set(now);
         let takes =
             |count: u32| NonZeroU32::new(count).is_some_and(|count| matches!(self.0.check_n(count), Ok(Ok(()))));
-        // Each power of two at most once, from the largest on.
-        (0..u32::BITS).rev().map(|bit| 1 << bit).filter(|count| takes(*count)).sum()
+        // Each power of two at most once, from the largest on that fits: governor multiplies the interval with it.
+        (0..=quota.messages.ilog2()).rev().map(|bit| 1 << bit).filter(|count| takes(*count)).sum()
     }
 
     /// Uses one. The error is the time when one is available.

@@ -142,6 +142,21 @@ fn a_user_who_reconnects_within_the_window_has_the_same_limit_as_before() {
 }
 
 #[test]
+fn what_is_left_of_a_slow_limit_goes_on_elsewhere() {
+    let (now, day) = (Instant::now(), 24 * 60 * 60);
+    for (messages, per) in [(1, day), (2, 60), (100, 60), (MESSAGES_MAX, day)] {
+        let limits = limits(&[rule(messages, per)]);
+        let meters = limits.open(None, ip("192.0.2.1"), now);
+        assert_eq!(forwarded(&limits, &meters, 1, now), 1);
+        let left = limits.use_up(&meters, now);
+        assert_eq!(left, [Some(messages - 1)]);
+        assert_eq!(forwarded(&limits, &meters, 1, now), 0, "all of it is used");
+        let continued = limits.continued(None, ip("192.0.2.1"), &left, now);
+        assert_eq!(limits.use_up(&continued, now), left);
+    }
+}
+
+#[test]
 fn without_rules_everything_passes() {
     let (limits, now) = (limits(&[]), Instant::now());
     let meters = limits.open(Some("ada"), ip("192.0.2.1"), now);
