@@ -365,10 +365,12 @@ impl Session {
 
     /// The connection broke before this packet was sent: the next one gets it, once.
     fn unsent(&mut self, mut packet: WholePacket) {
-        match &self.service {
-            // It is remembered, so the next service gets it with what is said again.
-            ServiceSpeech::Plain(_) if packet.may_be_sent_again => return,
-            ServiceSpeech::Plain(_) => {}
+        match &mut self.service {
+            ServiceSpeech::Plain(service) => {
+                if !service.forget_unsent(&packet) {
+                    return;
+                }
+            }
             ServiceSpeech::SocketIo(_) => {
                 if let Some(id) = packet.ack_id {
                     self.upstream.acknowledged(packet.namespace, id);

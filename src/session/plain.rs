@@ -158,6 +158,7 @@ impl Plain {
         for message in self.replay.again() {
             let mut message = message.clone();
             message.may_be_sent_again = true;
+            message.sent = message.sent.saturating_add(1);
             core.actions.say(Side::Service, Spoken::Packet(Box::new(message)));
         }
     }
@@ -165,6 +166,15 @@ impl Plain {
     /// A message is being sent. True: it is said to the next service again.
     pub(super) fn remember(&mut self, message: &WholePacket) -> bool {
         self.replay.remember(message, &self.rules.replay)
+    }
+
+    /// A message was not sent. False: it is one that is said again, and will be said to the next service.
+    pub(super) fn forget_unsent(&mut self, message: &WholePacket) -> bool {
+        let is_new = message.sent == 1;
+        if is_new && message.may_be_sent_again {
+            self.replay.forget(message);
+        }
+        is_new
     }
 
     /// Whether the client stays after this end. Not if the service has closed the session for good, nor if the next

@@ -210,6 +210,13 @@ impl Queue {
         packet
     }
 
+    /// Takes the newest, if it is this one.
+    pub fn pop_last_if(&mut self, is_it: impl FnOnce(&WholePacket) -> bool) -> Option<WholePacket> {
+        let packet = self.packets.pop_back_if(|last| is_it(last))?;
+        self.bytes -= packet.bytes();
+        Some(packet)
+    }
+
     /// Keeps only these packets, and returns how many were dropped.
     pub fn retain(&mut self, stays: impl FnMut(&WholePacket) -> bool) -> usize {
         let before = self.packets.len();

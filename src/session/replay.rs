@@ -78,6 +78,16 @@ impl Replay {
         false
     }
 
+    /// The last message has not been sent after all, and waits again.
+    pub fn forget(&mut self, packet: &WholePacket) {
+        let is_it = |last: &WholePacket| last.payload() == packet.payload();
+        if self.events.is_empty() {
+            self.said -= u8::from(self.first.pop_last_if(is_it).is_some());
+        } else {
+            self.events.pop_last_if(is_it);
+        }
+    }
+
     /// Whether everything is remembered that should be. If not, the next service would get only a part of what the
     /// client has sent.
     #[must_use]

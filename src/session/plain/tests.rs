@@ -136,6 +136,17 @@ fn a_message_that_was_not_taken_whole_is_not_also_said_again() {
 }
 
 #[test]
+fn a_message_that_no_service_has_taken_waits_and_is_counted() {
+    for taken in 1..=3 {
+        let mut world = World::new(1, Overflow::Close);
+        assert!(world.loses(Ended::ServiceLost));
+        world.says_all(&["auth", "sub a", "one"]);
+        world.breaks_at(taken);
+        assert_eq!(world.world.view().unsent(), 4 - taken as u64, "broken at {taken}");
+    }
+}
+
+#[test]
 fn a_service_that_closes_for_good_ends_the_session_and_one_that_restarts_does_not() {
     for (code, waits) in
         [(1000, false), (1005, false), (1008, false), (1011, false), (4000, false), (1001, true), (1012, true)]
