@@ -102,7 +102,7 @@ pub struct Beginning {
     pub rules: Arc<SessionRules>,
     /// The client's address.
     pub peer: IpAddr,
-    /// Chance, for spreading dials in time. It protects nothing.
+    /// Chance, for spreading dials in time and for the numbers of events. It protects nothing.
     pub seed: u32,
 }
 
@@ -111,10 +111,11 @@ impl Session {
     #[must_use]
     pub fn socketio(beginning: Beginning, handshake: Handshake, now: Now) -> Self {
         let connect_by = now.instant + beginning.rules.connect_timeout;
+        let client = EngineIo::new(handshake, beginning.seed, connect_by);
         Self {
             core: Core::new(beginning.rules, beginning.peer, beginning.seed, now),
             upstream: Upstream::unwanted(),
-            client: ClientSpeech::EngineIo(EngineIo::new(handshake, connect_by)),
+            client: ClientSpeech::EngineIo(client),
             service: ServiceSpeech::SocketIo(SocketIo::default()),
         }
     }

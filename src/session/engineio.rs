@@ -106,12 +106,12 @@ pub(super) struct PendingClaim {
 }
 
 impl EngineIo {
-    /// A client that has yet to begin with a CONNECT, before `connect_by`.
-    pub(super) fn new(handshake: Handshake, connect_by: Instant) -> Self {
+    /// A client that has yet to begin with a CONNECT, before `connect_by`. `seed` is chance.
+    pub(super) fn new(handshake: Handshake, seed: u32, connect_by: Instant) -> Self {
         let Handshake { sid, pid, token, certified } = handshake;
         Self {
             sid,
-            resume: pid.map(|pid| Box::new(Resume::new(pid))),
+            resume: pid.map(|pid| Box::new(Resume::new(pid, seed))),
             token: Some(Box::new(token)),
             certified,
             attachments: Attachments::default(),

@@ -213,7 +213,7 @@ impl Queue {
     /// Takes the newest, if it is this one.
     pub fn pop_last_if(&mut self, is_it: impl FnOnce(&WholePacket) -> bool) -> Option<WholePacket> {
         let packet = self.packets.pop_back_if(|last| is_it(last))?;
-        self.bytes -= packet.bytes();
+        self.bytes -= packet.memory();
         Some(packet)
     }
 

@@ -26,6 +26,9 @@ pub(super) struct Resume {
     pub(super) pid: Pid,
     /// How often the client has joined a namespace, or got another socket there.
     joins: u32,
+    /// The number of the first event. Each session has another one: the offset that a stock client says may be of an
+    /// earlier session, for a new `pid` does not reset it.
+    first: u64,
     /// The number of the next event.
     next: u64,
     /// The highest position that was dropped without being known to be heard, or with a number. `None` if every event is
@@ -92,12 +95,18 @@ impl Recovery {
 }
 
 impl Resume {
-    /// For a client that gets this `pid`.
-    pub(super) const fn new(pid: Pid) -> Self {
+    /// For a client that gets this `pid`, with chance for the numbers of its events.
+    pub(super) fn new(pid: Pid, seed: u32) -> Self {
+        // So far apart that the numbers of two sessions do not meet.
+        Self::numbered(pid, u64::from(seed) << 16)
+    }
+
+    const fn numbered(pid: Pid, first: u64) -> Self {
         Self {
             pid,
             joins: 0,
-            next: 0,
+            first,
+            next: first,
             dropped: None,
             lost: 0,
             events: VecDeque::new(),
@@ -113,6 +122,7 @@ impl Resume {
         let (since, why) = self.absent?;
         let kept = |kept: &Kept| KeptData { position: kept.position, reach: kept.reach, packet: kept.packet.save() };
         Some(ResumeData {
+            first: self.first,
             next: self.next,
             dropped: self.dropped,
             absent_for: now.saturating_duration_since(since),
@@ -138,7 +148,7 @@ impl Resume {
             absent: Some((since, saved.why.ended())),
             unreturned: saved.unreturned,
             joins: saved.joins,
-            ..Self::new(pid)
+            ..Self::numbered(pid, saved.first)
         };
         resume.count_bytes();
         resume
@@ -263,6 +273,11 @@ impl Resume {
         self.next
     }
 
+    /// The number of the last event that the client got. `None`: it got none of this session.
+    fn got(&self, offset: Option<u64>) -> Option<u64> {
+        offset.filter(|offset| (self.first..self.next).contains(offset))
+    }
+
     /// A ping is said to the client, behind everything so far.
     pub(super) fn pinged(&mut self) {
         let unreturned = self.unreturned;
@@ -287,6 +302,7 @@ impl Resume {
 
     /// The client names the last event that it got in this namespace, so it has got everything before it.
     pub(super) fn names(&mut self, namespace: u8, offset: Option<u64>) {
+        let offset = self.got(offset);
         self.hears(|_, kept| kept.packet.namespace == namespace && kept.is_within(offset));
     }
 
@@ -312,6 +328,7 @@ impl Resume {
     /// the namespace, and nothing twice. Of an event that asks for an ack nobody can tell whether it arrived, unless the
     /// client has answered it or something later: official clients do not remember its number.
     pub(super) fn recovers(&self, namespace: u8, offset: Option<u64>) -> bool {
+        let offset = self.got(offset);
         let is_unknown = |kept: &Kept| {
             kept.packet.namespace == namespace
                 && kept.asks()
@@ -347,6 +364,7 @@ impl Resume {
     /// The events of a namespace that a client with this `offset` has missed, once that [is certain](Self::recovers).
     pub(super) fn missed(&mut self, namespace: u8, offset: Option<u64>) -> Vec<WholePacket> {
         self.names(namespace, offset);
+        let offset = self.got(offset);
         let is_missed = |kept: &&mut Kept| kept.packet.namespace == namespace && !kept.is_within(offset);
         let said_again = self.events.iter_mut().filter(is_missed).map(|kept| {
             kept.reach = Reach::Said;

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The version that is written. It changes with every change of the types below.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 /// A Socket.IO session without its legs.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +79,7 @@ pub(super) struct WaitingData {
 /// What the client may have missed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ResumeData {
+    pub(super) first: u64,
     pub(super) next: u64,
     pub(super) dropped: Option<u64>,
     pub(super) absent_for: Duration,

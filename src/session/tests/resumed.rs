@@ -120,7 +120,7 @@ fn room_of(text: &str) -> usize {
 }
 
 /// `["e",seq]` or `["e",seq,…,"number"]`
-fn read(text: &str) -> (u64, Option<u64>) {
+pub(super) fn read(text: &str) -> (u64, Option<u64>) {
     let json: serde_json::Value = serde_json::from_str(&text[text.find('[').unwrap()..]).unwrap();
     let number = json.as_array().unwrap().last().and_then(|last| last.as_str()).and_then(|last| last.parse().ok());
     (json[1].as_u64().unwrap(), number)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    resumed::pid_in,
+    resumed::{pid_in, read},
     world::{World, id},
 };
 use crate::{
@@ -105,6 +105,25 @@ fn a_client_that_was_lost_before_the_service_answered_may_ask_again() {
     world.event(Event::Returned(returning(&world, "/")));
     assert_eq!(world.client("40/chat,"), Fate::Pass);
     assert_eq!((world.ended(), world.service_got()), (None, vec!["40/chat,".to_owned()]));
+}
+
+#[test]
+fn the_offset_of_an_earlier_session_counts_as_none() {
+    let mut world = resumable();
+    for n in 0..3 {
+        world.service(&format!(r#"42["e",{n}]"#));
+    }
+    let numbers: Vec<u64> = world.client_got().iter().filter_map(|text| read(text).1).collect();
+    assert!(numbers.len() == 3 && numbers.is_sorted());
+    world.event(Event::Lost(Ended::ClientLost));
+    for (offset, missed) in [(0, 3), (numbers[0] - 1, 3), (numbers[0], 2), (numbers[2], 0), (numbers[2] + 1, 3)] {
+        let mut returning = returning(&world, "/");
+        returning.claim.offset = Some(offset);
+        assert!(world.session.takes_back(&returning.claim));
+        world.event(Event::Returned(returning));
+        assert_eq!(world.client_got().len(), missed + 1, "{offset}, and the answer to CONNECT");
+        world.event(Event::Lost(Ended::ClientLost));
+    }
 }
 
 /// The `pid` of the last answer to CONNECT.

@@ -33,6 +33,9 @@ enum Input {
     Passes(u64),
 }
 
+/// The number of the first event: the world's sessions have 1 for chance.
+const FIRST: u64 = 1 << 16;
+
 const OPEN: &str = r#"0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#;
 
 fn input() -> impl Strategy<Value = Input> {
@@ -73,7 +76,7 @@ fn input() -> impl Strategy<Value = Input> {
         2 => Just(Input::ServiceBytes),
         2 => Just(Input::ServiceLost),
         1 => Just(Input::ClientLost),
-        3 => (prop::sample::select(vec!["/", "/chat"]), prop::option::of(0..4_u64))
+        3 => (prop::sample::select(vec!["/", "/chat"]), prop::option::of(FIRST..FIRST + 4))
             .prop_map(|(namespace, offset)| Input::Returns { namespace, offset }),
         2 => (0..12_u64).prop_map(Input::Passes),
     ]
