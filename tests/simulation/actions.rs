@@ -8,6 +8,7 @@ use tidegate::{
         ended::Ended,
         event::Event,
         message::{Side, Ticket},
+        now::Deadline,
         question::{Question, Returning},
         queue::WholePacket,
     },
@@ -58,7 +59,8 @@ impl World {
                 let Some(identity) = there.session.view().identity() else { panic!("a session of nobody has opened") };
                 let (user, end) = (identity.user().map(str::to_owned), identity.expires_at());
                 there.user = Some(user);
-                there.expires = end.map(|end| self.now.instant_of(end));
+                // The earliest of several tokens, but those of a client that is back count anew.
+                there.expires = end.map(|end| Deadline::at(end, self.now));
             }
             Action::Detach(Side::Client, why) => {
                 note!(self, "session {seat} goes on without its client: {why:?}");
@@ -87,7 +89,7 @@ impl World {
             note!(self, "session {seat} cannot send {}", Msg::text(String::from_utf8_lossy(packet.payload())).shown());
             // It goes back to the queue, where it may be one too many.
             let unsent = &mut self.seats[seat].unsent;
-            *unsent = (*unsent).max(packet.bytes());
+            *unsent = (*unsent).max(packet.memory());
             self.tell(seat, Event::Unsent(packet));
             return self.lost(seat, Ended::ServiceLost);
         }

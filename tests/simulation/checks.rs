@@ -300,7 +300,7 @@ impl World {
         let there = &mut self.seats[seat];
         let kind = match there.welcomed.take_if(|welcomed| *welcomed == namespace) {
             Some(_) => WelcomeKind::Anew(stream),
-            None => WelcomeKind::Back { is_complete: packet.field("pid").is_some() },
+            None => WelcomeKind::Back,
         };
         let welcome = Welcome { times: there.times.get(&namespace).copied().unwrap_or_default(), kind };
         self.conns[at].welcomes.entry(namespace).or_default().push_back(welcome);
@@ -326,7 +326,8 @@ impl World {
         let there = &mut self.seats[seat];
         assert_eq!(there.session.view().waiting(), (0, 0), "packets wait in a session that is over");
         let hold = &there.rules.hold;
-        assert!(ended != Ended::QueueFull || hold.overflow == Overflow::Close || there.shed);
+        assert!(ended != Ended::QueueFull || hold.overflow == Overflow::Close);
+        assert!(!matches!(ended, Ended::Overloaded(_)) || there.shed);
         self.lost_are_counted(seat, unsent);
         // It is the last word, and nothing is to be done any more but what is said to those that are there.
         let (there, now) = (&mut self.seats[seat], self.now);

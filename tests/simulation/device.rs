@@ -306,19 +306,17 @@ impl World {
         }
         let pid = packet.field("pid").map(str::to_owned);
         let recovered = pid.is_some() && pid == room.pid;
+        let times = std::mem::replace(&mut room.times, welcome.map_or(0, |welcome| welcome.times));
+        let is_same = room.seat == seat && room.times == times && room.pid.is_some();
+        // It is back in the same membership, or knows that it is not.
+        assert_eq!(recovered, is_same && pid.is_some(), "client {device} believes the opposite of what is so");
         if room.seat != seat {
             room.questions.clear();
             room.newest = 0;
         }
-        // A stock client takes the same pid for the same membership, though the service may have let it in anew.
-        let times = std::mem::replace(&mut room.times, welcome.map_or(0, |welcome| welcome.times));
-        let is_other = room.left_on == Some(conn) || room.times != times;
         room.place = match welcome.map(|welcome| welcome.kind) {
             Some(WelcomeKind::Anew(begins)) if room.left_on != Some(conn) => Some(begins),
-            Some(WelcomeKind::Back { is_complete }) if !is_other => {
-                assert_eq!(is_complete, recovered, "client {device} believes the opposite of what it was told");
-                room.place.filter(|_| recovered)
-            }
+            Some(WelcomeKind::Back) if is_same && room.left_on != Some(conn) => room.place,
             Some(_) => None,
             None => panic!("client {device} is welcomed twice"),
         };

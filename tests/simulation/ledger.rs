@@ -33,7 +33,6 @@ pub struct Sent {
 #[derive(Debug, Clone)]
 pub struct Emitted {
     pub namespace: String,
-    pub asks: bool,
     /// Its place among the events of its session and namespace. `None`: the client is not in it.
     pub place: Option<usize>,
     /// The connection on which it was said to the client last.
@@ -59,11 +58,10 @@ impl Ledger {
         self.next
     }
 
-    /// The events between these places that a client must have got. One that asks for an ack may be lost on its way.
+    /// The events between these places that a client must have got.
     pub fn missed(&self, seat: usize, namespace: &str, from: usize, to: usize) -> Vec<u64> {
         let stream = self.streams.get(&(seat, namespace.to_owned())).map_or(&[][..], Vec::as_slice);
-        let between = stream.iter().take(to).skip(from).copied();
-        between.filter(|number| !self.emitted[number].asks).collect()
+        stream.iter().take(to).skip(from).copied().collect()
     }
 }
 

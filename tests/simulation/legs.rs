@@ -61,7 +61,7 @@ impl Pipe {
 
     /// A frame is passing in parts.
     pub fn is_passing(&self) -> bool {
-        self.part == Part::Begun(Fate::Pass)
+        matches!(self.part, Part::Begun(fate) if fate.passes())
     }
 }
 
@@ -77,8 +77,8 @@ pub struct Welcome {
 pub enum WelcomeKind {
     /// The service has let the client in, and these events come before.
     Anew(usize),
-    /// The client is back in the session that it had. It has missed nothing, or knows that it has.
-    Back { is_complete: bool },
+    /// The client is back in the session that it had, and has missed nothing.
+    Back,
 }
 
 /// A connection of a client.

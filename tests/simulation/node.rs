@@ -12,7 +12,8 @@ use tidegate::{
         action::Ready,
         ended::Ended,
         event::Event,
-        message::{Fate, Message, Note, Side, Ticket, Until},
+        message::{Fate, JsonBegin, Message, Note, Side, Ticket, Until},
+        now::Deadline,
         question::{Answer, Claim, Returning},
         rules::SessionRules,
     },
@@ -69,8 +70,8 @@ pub struct Seat {
     pub over: Option<Ended>,
     /// The user, once known.
     pub user: Option<Option<String>>,
-    /// When its token expires, as reckoned when it was shown.
-    pub expires: Option<Instant>,
+    /// When its token expires, on the clock on which that is earlier.
+    pub expires: Option<Deadline>,
     /// The packet of the client that lacks attachments: event, how many, and whether it was admitted.
     pub begun: Option<(u64, usize, bool)>,
     /// The same of the service.
@@ -184,6 +185,9 @@ impl World {
         if drains {
             self.tell(seat, Event::Drain);
         }
+        if self.seats[seat].paused.is_some() {
+            self.tell(seat, Event::Unread);
+        }
         let now = self.now;
         let there = &mut self.seats[seat];
         there.session.timeout(now);
@@ -203,7 +207,7 @@ impl World {
         while let Some(mail) = self.seats[seat].mail.pop_front() {
             match mail {
                 Mail::Claim(asker, ticket, claim) => {
-                    let granted = self.seats[seat].session.takes_back(&claim);
+                    let granted = self.seats[seat].session.claimed(&claim);
                     self.answer(asker, ticket, granted);
                 }
                 Mail::Attach(conn, returning) => self.attach(seat, conn, returning),
@@ -315,7 +319,8 @@ impl World {
         let whole = self.settings.dialect == Dialect::Plain && self.settings.route.reads_messages();
         let complete = is_gathered || whole || msg.bytes.len() <= PEEK_BYTES;
         let bytes = if complete { &msg.bytes[..] } else { &msg.bytes[..PEEK_BYTES] };
-        let message = Message { opcode: msg.opcode, bytes, complete, here };
+        let len = msg.bytes.len();
+        let message = Message { opcode: msg.opcode, bytes, len, complete, here };
         let now = self.now;
         self.seats[seat].welcomed = None;
         let (fate, note) = self.seats[seat].session.message(from, &message, now);
@@ -351,10 +356,18 @@ impl World {
             Side::Client => self.client_was_judged(seat, msg, fate, &note),
             Side::Service => self.service_was_judged(seat, msg),
         }
-        if fate == Fate::Pass && here {
+        if let Fate::PassJson(JsonBegin { at, mut check }) = fate {
+            assert!(here && !complete, "JSON is read as it passes where it could be read before");
+            // Nothing of a packet passes whose JSON is broken, for all of it is here.
+            if let Err(fault) = check.feed(&msg.bytes[at..]).and_then(|()| check.finish()) {
+                self.lost(seat, Ended::ClientPacket(fault.code()));
+                return true;
+            }
+        }
+        if fate.passes() && here {
             self.forward(seat, from, msg.clone());
         }
-        if fate != Fate::Pass {
+        if !fate.passes() {
             self.obey(seat);
         }
         true
@@ -389,7 +402,7 @@ impl World {
             let deadline = self.seats[seat].session.deadline();
             if deadline > self.now.instant {
                 let expires = self.seats[seat].expires;
-                assert!(expires.is_none_or(|at| at > self.now.instant), "a session is open behind its token");
+                assert!(expires.is_none_or(|at| !at.left(self.now).is_zero()), "a session is open behind its token");
                 let until = self.seats[seat].paused.map(|until| match until {
                     Until::Time(at) | Until::Answer(_, at) => at,
                 });

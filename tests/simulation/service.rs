@@ -118,7 +118,7 @@ impl World {
 
     fn service_emits(&mut self, leg: usize, namespace: &str, asks: bool) {
         let number = self.ledger.number();
-        let emitted = Emitted { namespace: namespace.to_owned(), asks, place: None, said_on: None };
+        let emitted = Emitted { namespace: namespace.to_owned(), place: None, said_on: None };
         self.ledger.emitted.insert(number, emitted);
         if self.settings.dialect == Dialect::Plain {
             let pad = "x".repeat(self.chance.weighted(&[(36, 0), (1, 2500)]));

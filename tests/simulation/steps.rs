@@ -3,7 +3,14 @@
 use std::time::Duration;
 
 use tidegate::{
-    session::{Beginning, Session, ended::Ended, event::Event, now::Now, question::Answer, snapshot::Snapshot},
+    session::{
+        Beginning, Session,
+        ended::{Ended, Shortage},
+        event::Event,
+        now::{Deadline, Now},
+        question::Answer,
+        snapshot::Snapshot,
+    },
     units::Period,
 };
 
@@ -150,6 +157,12 @@ impl World {
                 let wall = if forward { self.wall() + time } else { self.wall() - time };
                 note!(self, "the wall clock jumps {time:?} {}", if forward { "forward" } else { "back" });
                 self.now = Now::new(self.now.instant, wall);
+                // The node notices it, and looks at every session.
+                for seat in &mut self.seats {
+                    seat.expires.iter_mut().for_each(|expires| expires.keep_time(self.now));
+                    seat.deadline = self.now.instant;
+                }
+                self.each_seat(Self::drive);
             }
             Step::Reload => self.reloads(),
             Step::Keys => self.keys_change(),
@@ -277,7 +290,7 @@ impl World {
             self.seats[seat].drains = true;
         } else if self.seats[seat].session.view().waiting().1 > 0 {
             self.seats[seat].shed = true;
-            self.lost(seat, Ended::QueueFull);
+            self.lost(seat, Ended::Overloaded(Shortage::SessionMemory));
         }
         self.drive(seat);
     }
@@ -300,7 +313,7 @@ impl World {
             assert_eq!(there.session.view().waiting(), waited, "what waits is not the same");
             there.deadline = self.now.instant;
             let identity = there.session.view().identity();
-            there.expires = identity.and_then(|identity| identity.expires_at()).map(|end| self.now.instant_of(end));
+            there.expires = identity.and_then(|identity| identity.expires_at()).map(|end| Deadline::at(end, self.now));
             note!(self, "session {seat} goes on as its snapshot");
             self.drive(seat);
         }
