@@ -52,6 +52,7 @@
 //!   * `conversation`: the parts of a Socket.IO session together.
 //!   * `connect`, `client_packet`, `service_packet`: what each kind of packet does.
 //!   * `claims`: whether a client gets back the session that it had.
+//!   * `continuation`: how a session becomes plain data, and goes on from it.
 //!   * `view`: a session as the log, the gauges and `/sessions` see it.
 //!
 //! ## I/O
