@@ -69,6 +69,10 @@ impl World {
                 if let Some(conn) = there.conn.take() {
                     self.conns[conn].is_closed = true;
                 }
+                if !self.is_calm && self.chance.percent(1) {
+                    self.seats[seat].shed = true;
+                    self.lost(seat, Ended::NotKept("absent_per_ip"));
+                }
             }
             Action::Detach(Side::Service, why) => {
                 note!(self, "session {seat} goes on without the service: {why:?}");

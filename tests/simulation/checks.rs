@@ -16,9 +16,12 @@ use crate::{
     legs::{Leg, Welcome, WelcomeKind},
     node::ServiceLeg,
     packets::{Kind, Msg, Packet},
-    settings::Dialect,
+    settings::{Dialect, MAX_CONNECT},
     world::World,
 };
+
+/// The event of a packet that is wrong: no service hears of it.
+pub const BROKEN: &str = "broken";
 
 /// What a client says that answers no question.
 pub const NOBODY_ASKED: &str = "nobody asked";
@@ -59,6 +62,7 @@ impl World {
         }
         let Some(packet) = Packet::read(&msg.bytes) else { return };
         match packet.kind {
+            Kind::Event if packet.json[0] == BROKEN => {}
             Kind::Event => {
                 let (number, attachments) = (packet.number(1), packet.attachments);
                 let sent = self.ledger.sent.entry(number).or_default();
@@ -75,13 +79,27 @@ impl World {
                     self.was_admitted(seat, packet.json[0].as_str().unwrap_or_default());
                 }
             }
-            Kind::Connect if refused.is_none() => drop(self.seats[seat].wanted.insert(packet.namespace)),
+            Kind::Connect if refused.is_none() => {
+                if self.seats[seat].wanted.insert(packet.namespace) {
+                    self.has_asked(seat);
+                }
+            }
             Kind::Disconnect => {
                 self.seats[seat].begun = None;
                 self.seats[seat].wanted.remove(&packet.namespace);
             }
             _ => {}
         }
+    }
+
+    /// The client is let ask for a namespace. Its first is free, and so is the way back from an absence.
+    fn has_asked(&mut self, seat: usize) {
+        let (there, now) = (&mut self.seats[seat], self.now.instant);
+        let socketio = &self.settings.config.socketio;
+        let interval = socketio.joins_per.0 / socketio.joins;
+        let Some(full_at) = &mut there.joins_full_at else { return there.joins_full_at = Some(now) };
+        *full_at = (*full_at).max(now) + interval;
+        assert!(*full_at <= now + interval * socketio.joins, "the client joins more often than it may");
     }
 
     fn was_admitted(&mut self, seat: usize, event: &str) {
@@ -170,9 +188,12 @@ impl World {
             return;
         };
         assert!(leg.at_gate.is_open, "{} is said before the service has opened", msg.shown());
+        assert!(packet.json[0] != BROKEN, "the service is told {}", msg.shown());
         let (namespace, known) = (packet.namespace.clone(), &mut leg.at_gate);
         match packet.kind {
             Kind::Connect => {
+                // Behind what the client has said comes how the service knows it.
+                assert!(msg.bytes.len() < usize::try_from(MAX_CONNECT).unwrap_or_default() + 100, "a large CONNECT");
                 assert!(self.seats[seat].wanted.contains(&namespace), "the client has not asked for {namespace}");
                 assert!(!known.joined.contains(&namespace), "{namespace} is joined and asked for again");
                 assert!(known.asked.insert(namespace.clone()), "{namespace} is asked for twice");
@@ -327,7 +348,12 @@ impl World {
         assert_eq!(there.session.view().waiting(), (0, 0), "packets wait in a session that is over");
         let hold = &there.rules.hold;
         assert!(ended != Ended::QueueFull || hold.overflow == Overflow::Close);
-        assert!(!matches!(ended, Ended::Overloaded(_)) || there.shed);
+        assert!(!matches!(ended, Ended::Overloaded(_) | Ended::NotKept(_)) || there.shed);
+        assert!(ended != Ended::ServiceObjected || there.objected);
+        assert!(
+            ended != Ended::Unrecovered || there.session.view().lost() > 0,
+            "nothing is lost, and it is not said so"
+        );
         self.lost_are_counted(seat, unsent);
         // It is the last word, and nothing is to be done any more but what is said to those that are there.
         let (there, now) = (&mut self.seats[seat], self.now);

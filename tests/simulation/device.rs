@@ -11,11 +11,11 @@ use tidegate::{
 };
 
 use crate::{
-    checks::NOBODY_ASKED,
+    checks::{BROKEN, NOBODY_ASKED},
     ledger::Sent,
     legs::WelcomeKind,
     packets::{Kind, Msg, Packet, event, write},
-    settings::{Dialect, Proof},
+    settings::{Dialect, MAX_CONNECT, MAX_PAYLOAD, Proof},
     world::{World, note},
 };
 
@@ -193,17 +193,32 @@ impl World {
 
     /// What no official client says.
     pub fn client_misbehaves(&mut self, device: usize) {
-        let msg = match self.chance.below(6) {
+        let (Some(conn), Dialect::SocketIo) = (self.devices[device].conn, self.settings.dialect) else { return };
+        let pad = "x".repeat(self.chance.one_of(&[0, 2500]));
+        let msg = match self.chance.below(12) {
             0 => Msg::text("42[1]"),
+            6 => Msg::text(format!(r#"42["{BROKEN}","{pad}"]]"#)),
+            7 => Msg::text(format!(r#"42["{BROKEN}",{{"pad":"{pad}"]"#)),
+            8 => Msg::text(format!(r#"42["{BROKEN}",{}1{}]"#, "[".repeat(64), "]".repeat(64))),
+            9 => Msg::text(format!(
+                r#"40/b,{{"pad":"{}"}}"#,
+                "x".repeat(usize::try_from(MAX_CONNECT).unwrap_or_default())
+            )),
+            10 => {
+                // Its attachments make it too large.
+                self.client_says(device, Msg::text(format!(r#"451-["{BROKEN}",{{"_placeholder":true,"num":0}}]"#)));
+                Msg::binary(vec![0; usize::try_from(MAX_PAYLOAD).unwrap_or_default()])
+            }
+            // Nor does its attachment follow it.
+            11 => Msg::text(format!(r#"451-["{BROKEN}",{{"_placeholder":true,"num":0}}]"#)),
             1 => Msg::text("4"),
             2 => Msg::binary(b"stray".to_vec()),
             3 => Msg::text("42/c,[\"in no namespace\"]"),
             4 => Msg::text("3"),
             _ => Msg::text(format!(r#"4399["{NOBODY_ASKED}"]"#)),
         };
-        if self.settings.dialect == Dialect::SocketIo {
-            self.client_says(device, msg);
-        }
+        self.conns[conn].misbehaves = true;
+        self.client_says(device, msg);
     }
 
     pub fn client_closes(&mut self, device: usize) {

@@ -93,6 +93,8 @@ pub struct Conn {
     pub down: Pipe,
     /// The gate has closed it.
     pub is_closed: bool,
+    /// The client has said on it what no official client says.
+    pub misbehaves: bool,
     /// The event whose attachments are being said to the client, and how many are left.
     pub owed: Option<(u64, usize)>,
     /// The answers to CONNECT that the client has yet to hear, by namespace.
@@ -102,7 +104,7 @@ pub struct Conn {
 impl Conn {
     pub fn new(seat: usize, polls: bool) -> Self {
         let (up, down) = (Pipe::new(), Pipe::new());
-        Self { seat, polls, up, down, is_closed: false, owed: None, welcomes: BTreeMap::new() }
+        Self { seat, polls, up, down, is_closed: false, misbehaves: false, owed: None, welcomes: BTreeMap::new() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The session on its interface, with both of its ends, a clock and a network of the test: everything that happens is
 //! drawn from one seed, and what must hold is looked at after each step.
 //!
-//! `TIDEGATE_SEED=7 cargo nextest run --test simulation` plays one seed again.
+//! `TIDEGATE_SEED=7 cargo nextest run --test simulation` plays one seed again, and `TIDEGATE_SEED=7..9` two.
 #![allow(unreachable_pub)]
 #![expect(clippy::expect_used, clippy::unreachable, reason = "what cannot be fails the test")]
 
@@ -78,8 +78,11 @@ fn play_all(seeds: std::ops::Range<u64>, shown: usize) {
 #[test]
 fn every_seed_keeps_the_promises_of_a_session() {
     if let Ok(seed) = env::var("TIDEGATE_SEED") {
-        let seed = seed.parse().expect("TIDEGATE_SEED is a number");
-        return play_all(seed..seed + 1, usize::MAX);
+        let number = |seed: &str| seed.parse::<u64>().expect("TIDEGATE_SEED is a number, or two with .. between");
+        return match seed.split_once("..") {
+            Some((first, end)) => play_all(number(first)..number(end), SHOWN),
+            None => play_all(number(&seed)..number(&seed) + 1, usize::MAX),
+        };
     }
     play_all(0..if env::var_os("TIDEGATE_LONG").is_some() { 10_000 } else { 200 }, SHOWN);
 }

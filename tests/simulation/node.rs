@@ -88,8 +88,12 @@ pub struct Seat {
     pub welcomed: Option<String>,
     /// The bytes of the largest packet that went back to the queue, though there may have been no room for it.
     pub unsent: usize,
-    /// All sessions together keep too much, and this one has to go.
+    /// All sessions together keep too much, or too many clients are absent, and this one has to go.
     pub shed: bool,
+    /// The service has objected to what this client says.
+    pub objected: bool,
+    /// When the client has all of its joins again. `None`: it has made none.
+    pub joins_full_at: Option<Instant>,
 }
 
 impl Seat {
@@ -120,6 +124,8 @@ impl Seat {
             welcomed: None,
             unsent: 0,
             shed: false,
+            objected: false,
+            joins_full_at: None,
         }
     }
 }
@@ -266,7 +272,16 @@ impl World {
         let Some(msg) = pipe.queue.front().cloned() else {
             let is_over = pipe.is_cut;
             if is_over {
-                self.lost(seat, if from == Side::Client { Ended::ClientLost } else { Ended::ServiceLost });
+                let objects = from == Side::Service && !self.is_calm && self.chance.percent(2);
+                self.seats[seat].objected |= objects;
+                self.lost(
+                    seat,
+                    match from {
+                        Side::Client => Ended::ClientLost,
+                        Side::Service if objects => Ended::ServiceObjected,
+                        Side::Service => Ended::ServiceLost,
+                    },
+                );
             }
             return is_over;
         };
@@ -423,6 +438,8 @@ impl World {
             return;
         }
         if let Some(conn) = there.conn.take() {
+            let blames = ended.cause().starts_with("json_") || ended.cause() == "packet_too_big";
+            assert!(!blames || self.conns[conn].misbehaves, "{ended:?} of a client that has said nothing wrong");
             self.conns[conn].is_closed = true;
         }
         let mail = std::mem::take(&mut there.mail);

@@ -24,6 +24,7 @@ use tidegate::{
         rules::{SessionRules, Timing},
     },
     units::{ByteSize, Period, SecretSource},
+    wire::json::check::JsonReading,
 };
 
 use crate::chance::Chance;
@@ -39,6 +40,12 @@ const PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4
 static SECRET_KEY: LazyLock<EncodingKey> = LazyLock::new(|| EncodingKey::from_secret(SECRET));
 
 static ISSUER_KEY: LazyLock<EncodingKey> = LazyLock::new(|| EncodingKey::from_ed_der(&[&PKCS8[..], &SEED].concat()));
+
+/// `socketio.max_connect`: room for a token and what brings a client back.
+pub const MAX_CONNECT: u64 = 1000;
+
+/// `socketio.max_payload`: room for the largest event with its attachments.
+pub const MAX_PAYLOAD: u64 = 3000;
 
 /// Who a client says it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +124,11 @@ impl Settings {
             }
         }
         config.socketio.namespaces = vec!["/".to_owned(), "/a".to_owned(), "/b".to_owned()];
+        config.socketio.joins = chance.weighted(&[(1, 2), (2, 5), (4, 32)]);
+        config.socketio.joins_per = Period::from_secs(chance.one_of(&[5, 60]));
+        config.socketio.json = chance.one_of(&[JsonReading::Structure, JsonReading::Full]);
+        config.socketio.max_connect = ByteSize(MAX_CONNECT);
+        config.socketio.max_payload = ByteSize(MAX_PAYLOAD);
         config.socketio.ping_interval = Period::from_secs(chance.between(5, 25));
         config.socketio.ping_timeout = Period::from_secs(chance.between(3, 20));
         let session = &mut config.session;

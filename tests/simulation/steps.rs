@@ -312,6 +312,8 @@ impl World {
             there.session = Session::restore(read, beginning, self.now).expect("it can be restored");
             assert_eq!(there.session.view().waiting(), waited, "what waits is not the same");
             there.deadline = self.now.instant;
+            // The joins of a session are not among what it goes on with.
+            there.joins_full_at = Some(self.now.instant);
             let identity = there.session.view().identity();
             there.expires = identity.and_then(|identity| identity.expires_at()).map(|end| Deadline::at(end, self.now));
             note!(self, "session {seat} goes on as its snapshot");
