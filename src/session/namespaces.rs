@@ -145,7 +145,7 @@ impl Namespaces {
         entries + names + allocated(self.others.capacity() * size_of::<(Box<str>, Entry)>())
     }
 
-    /// The service accepted, with this JSON. `None`: no answer was awaited.
+    /// The service accepted, with this JSON. `None`: no answer was awaited, and it says nothing new.
     pub fn joined(&mut self, name: &str, answer: &[u8]) -> Option<Answered> {
         let number = self.number(name)?;
         let entry = self.entry_mut(number)?;
@@ -160,7 +160,8 @@ impl Namespaces {
             memory.socket_id = Some(sid.into());
         }
         memory.pid = pid.map(Into::into);
-        asked.then_some(if recovered { Answered::Recovered } else { Answered::News })
+        // Of a client that has left and asked again before the first answer came, the second answer makes another socket.
+        if recovered { asked.then_some(Answered::Recovered) } else { Some(Answered::News) }
     }
 
     /// The namespace was refused, or left by either side: the number and the membership it had.

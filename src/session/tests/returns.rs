@@ -165,3 +165,17 @@ fn a_client_with_another_socket_than_it_had_gets_another_pid_and_comes_back_with
     world.service(r#"40{"sid":"fourth"}"#);
     assert_ne!(pid_said(&mut world), third);
 }
+
+#[test]
+fn two_answers_of_the_service_are_two_sockets() {
+    let mut world = World::without_auth(|config| config.session.resume = Period::from_secs(30));
+    world.client("40");
+    world.opens();
+    // It leaves before the answer has come, and asks again.
+    world.client("41");
+    world.client("40");
+    world.service(r#"40{"sid":"first"}"#);
+    let first = pid_said(&mut world);
+    world.service(r#"40{"sid":"second"}"#);
+    assert_ne!(pid_said(&mut world), first, "its recovered is false");
+}
