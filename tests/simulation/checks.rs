@@ -79,11 +79,7 @@ impl World {
                     self.was_admitted(seat, packet.json[0].as_str().unwrap_or_default());
                 }
             }
-            Kind::Connect if refused.is_none() => {
-                if self.seats[seat].wanted.insert(packet.namespace) {
-                    self.has_asked(seat);
-                }
-            }
+            Kind::Connect if refused.is_none() => self.has_asked(seat, packet.namespace),
             Kind::Disconnect => {
                 self.seats[seat].begun = None;
                 self.seats[seat].wanted.remove(&packet.namespace);
@@ -93,8 +89,11 @@ impl World {
     }
 
     /// The client is let ask for a namespace. Its first is free, and so is the way back from an absence.
-    fn has_asked(&mut self, seat: usize) {
+    fn has_asked(&mut self, seat: usize, namespace: String) {
         let (there, now) = (&mut self.seats[seat], self.now.instant);
+        if !there.wanted.insert(namespace) {
+            return;
+        }
         let socketio = &self.settings.config.socketio;
         let interval = socketio.joins_per.0 / socketio.joins;
         let Some(full_at) = &mut there.joins_full_at else { return there.joins_full_at = Some(now) };

@@ -17,7 +17,7 @@ use tidegate::{
         question::{Answer, Claim, Returning},
         rules::SessionRules,
     },
-    wire::{engineio::id::Pid, socketio::packet::PEEK_BYTES},
+    wire::{engineio::id::Pid, json::check::JsonCheck, socketio::packet::PEEK_BYTES},
 };
 
 use crate::{
@@ -371,10 +371,11 @@ impl World {
             Side::Client => self.client_was_judged(seat, msg, fate, &note),
             Side::Service => self.service_was_judged(seat, msg),
         }
-        if let Fate::PassJson(JsonBegin { at, mut check }) = fate {
+        if let Fate::PassJson(JsonBegin { at, bounds }) = fate {
+            let mut check = JsonCheck::new(bounds);
             assert!(here && !complete, "JSON is read as it passes where it could be read before");
             // Nothing of a packet passes whose JSON is broken, for all of it is here.
-            if let Err(fault) = check.feed(&msg.bytes[at..]).and_then(|()| check.finish()) {
+            if let Err(fault) = check.feed(&msg.bytes[usize::from(at)..]).and_then(|()| check.finish()) {
                 self.lost(seat, Ended::ClientPacket(fault.code()));
                 return true;
             }
