@@ -134,6 +134,7 @@ impl<'a> Scanner<'a> {
             };
             self.skip_space();
         }
+        self.skip_space();
         Some(match found {
             _ if self.at < self.text.len() => return None,
             Found::Repeated => Err(Unreadable::Repeated),

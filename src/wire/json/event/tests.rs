@@ -38,6 +38,7 @@ fn messages_and_what_they_name() {
         (r#"{"type":""}"#, Ok(Some("")), Ok(Some(""))),
         (r#"{"a":{"type":"chat"},"b":["type","chat"]}"#, Ok(None), Ok(None)),
         ("{}", Ok(None), Ok(None)),
+        (" { } \r\n", Ok(None), Ok(None)),
         (r#"{"type":null}"#, Ok(None), Ok(None)),
         (r#"{"types":"chat","typ":1,"\ud800type":"chat"}"#, Ok(None), Ok(None)),
         // What one reader finds, and another does not.
