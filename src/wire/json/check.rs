@@ -263,10 +263,10 @@ impl JsonCheck {
             (quotes, cut_in_escape) = unescaped(quotes, slashes, self.at == At::Escape, len);
         }
         let inside = up_to_each(quotes) ^ if begins_inside { u64::MAX } else { 0 };
-        if slashes & !inside != 0 {
-            return Err(JsonFault::Structure);
-        }
-        let mut brackets = bits(block, |byte| byte | ALIKE == BRACKET) & !inside;
+        let misplaced = slashes & !inside;
+        // What is wrong first is what is wrong, wherever the text is cut.
+        let before = misplaced.wrapping_sub(1) & !misplaced;
+        let mut brackets = bits(block, |byte| byte | ALIKE == BRACKET) & !inside & before;
         while brackets != 0 {
             let at = brackets.trailing_zeros() as usize;
             brackets &= brackets - 1;
@@ -281,6 +281,9 @@ impl JsonCheck {
             if self.at == At::End && at + 1 < len {
                 return Err(JsonFault::Structure);
             }
+        }
+        if misplaced != 0 {
+            return Err(JsonFault::Structure);
         }
         if self.at != At::End {
             self.at = match inside >> (BLOCK - 1) {

@@ -20,6 +20,14 @@ fn check(bounds: JsonBounds, text: &[u8]) -> Result<(), JsonFault> {
 }
 
 #[test]
+fn the_first_fault_is_told_wherever_the_text_is_cut() {
+    let bounds = JsonBounds::new(JsonReading::Structure, 2).unwrap();
+    assert_eq!(check(bounds, b"[[[\\"), Err(JsonFault::TooDeep));
+    assert_eq!(check(bounds, b"[\\[["), Err(JsonFault::Structure));
+    assert_eq!(check(bounds, b"[[\\]["), Err(JsonFault::Structure));
+}
+
+#[test]
 fn escapes_are_told_wherever_a_block_ends() {
     for before in 0..140 {
         for (end, expected) in [
