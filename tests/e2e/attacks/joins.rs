@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::support::{
     Cable, Gate, Poller, Raw, Service,
-    frame::{CLOSE, PONG, masked},
+    frame::{CLOSE, PONG, TEXT, masked},
     json,
     poller::SEPARATOR,
     token, waits_during,
@@ -111,9 +111,12 @@ async fn pongs_on_a_websocket_that_is_being_probed_are_limited_too() {
     let service = Service::without_auth().await;
     let gate = Gate::before(&service).await;
     let poller = Poller::socketio(gate.address).await;
-    let mut probe = poller.websocket().await;
-    // It is closed, long before the time for a probe is over.
-    let _ = probe.try_send(&masked(PONG, b"").repeat(1000)).await;
-    probe.until_end().await;
-    poller.echoes().await;
+    for (pongs, is_answered) in [(10, true), (1000, false)] {
+        let mut probe = poller.websocket().await;
+        let _ = probe.try_send(&[masked(PONG, b"").repeat(pongs), masked(TEXT, b"2probe")].concat()).await;
+        let answer = probe.try_frame().await.filter(|frame| frame.opcode == TEXT);
+        assert_eq!(answer.is_some_and(|frame| frame.text() == "3probe"), is_answered, "{pongs} pongs");
+        drop(probe);
+        poller.echoes().await;
+    }
 }
