@@ -233,9 +233,10 @@ impl Upstream {
         self.dropped
     }
 
-    /// The service has pinged.
+    /// The service has pinged. Before it has announced its interval there is no deadline for the next.
     pub(super) fn pinged(&mut self, now: Instant) {
-        self.pinged_by = Some(now + Duration::from_millis(self.patience_ms.into()));
+        let patience = Duration::from_millis(self.patience_ms.into());
+        self.pinged_by = (!patience.is_zero()).then(|| now + patience);
     }
 
     /// When [`timeout`](Self::timeout) has something to do. `None`: never.
