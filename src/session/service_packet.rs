@@ -166,6 +166,8 @@ fn connected(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8]) ->
             Form::AsItIs
         }
         Some(Answered::Recovered) => Form::Not,
+        // The client has left, and takes this for the answer to the CONNECT that it says next.
+        None if talk.service.namespaces.find(head.namespace).is_none() => Form::Not,
         None => Form::AsItIs,
     }
 }

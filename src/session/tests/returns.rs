@@ -166,16 +166,45 @@ fn a_client_with_another_socket_than_it_had_gets_another_pid_and_comes_back_with
     assert_ne!(pid_said(&mut world), third);
 }
 
-#[test]
-fn two_answers_of_the_service_are_two_sockets() {
-    let mut world = World::without_auth(|config| config.session.resume = Period::from_secs(30));
+/// A client whose service is back, and has yet to answer the CONNECT that was said to it again.
+fn rejoining(resume: Period) -> (World, String) {
+    let mut world = World::without_auth(|config| config.session.resume = resume);
     world.client("40");
     world.opens();
+    world.service(r#"40{"sid":"first"}"#);
+    let first = world.client_got().concat();
+    assert!(world.loses(Ended::ServiceLost));
+    world.passes(Duration::ZERO);
+    world.opens();
+    world.forget_what_was_said();
+    (world, first)
+}
+
+#[test]
+fn two_answers_of_the_service_are_two_sockets() {
+    let (mut world, first) = rejoining(Period::from_secs(30));
     // It leaves before the answer has come, and asks again.
     world.client("41");
     world.client("40");
-    world.service(r#"40{"sid":"first"}"#);
-    let first = pid_said(&mut world);
-    world.service(r#"40{"sid":"second"}"#);
-    assert_ne!(pid_said(&mut world), first, "its recovered is false");
+    assert_eq!((world.ended(), world.service_got()), (None, vec!["41".to_owned(), "40".to_owned()]));
+    let mut pids = vec![pid_in(&first)];
+    for sid in ["second", "third"] {
+        world.service(&format!(r#"40{{"sid":"{sid}"}}"#));
+        let pid = pid_said(&mut world);
+        assert!(!pids.contains(&pid), "its recovered is false");
+        pids.push(pid);
+    }
+}
+
+#[test]
+fn an_answer_that_comes_when_the_client_has_left_is_not_told() {
+    for resume in [Period::OFF, Period::from_secs(30)] {
+        let (mut world, _) = rejoining(resume);
+        world.client("41");
+        world.service(r#"40{"sid":"second"}"#);
+        assert_eq!((world.ended(), world.client_got().len()), (None, 0));
+        world.client("40");
+        world.service(r#"40{"sid":"third"}"#);
+        assert!(world.client_got().concat().contains("third"));
+    }
 }
