@@ -349,6 +349,7 @@ impl World {
         assert!(ended != Ended::QueueFull || hold.overflow == Overflow::Close);
         assert!(!matches!(ended, Ended::Overloaded(_) | Ended::NotKept(_)) || there.shed);
         assert!(ended != Ended::ServiceObjected || there.objected);
+        assert!(ended != Ended::AcksLost || self.settings.floods);
         assert!(
             ended != Ended::Unrecovered || there.session.view().lost() > 0,
             "nothing is lost, and it is not said so"

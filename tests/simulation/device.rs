@@ -149,6 +149,21 @@ impl World {
         let (asks, name) = (self.chance.percent(70), self.chance.one_of(&["once", "again", "again", "other"]));
         let attachments = self.chance.weighted(&[(8, 0), (1, 1), (1, 2)]);
         let pad = self.chance.weighted(&[(36, 0), (6, 50), (2, 300), (1, 2500)]);
+        self.client_asks(device, namespace, name, attachments, pad, asks);
+    }
+
+    /// A client that has joined emits this event, perhaps with an ack.
+    pub fn client_asks(
+        &mut self,
+        device: usize,
+        namespace: &str,
+        name: &str,
+        attachments: usize,
+        pad: usize,
+        asks: bool,
+    ) {
+        let Some(conn) = self.devices[device].conn else { return };
+        let seat = self.conns[conn].seat;
         let room = self.devices[device].rooms.get_mut(namespace).expect("each client knows each namespace");
         if room.state != State::Joined {
             return;

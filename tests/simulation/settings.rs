@@ -72,6 +72,8 @@ pub struct Settings {
     /// The service numbers its events itself (`connectionStateRecovery`), but forgets them when it restarts.
     pub numbers: bool,
     pub devices: usize,
+    /// Clients have very many acks open.
+    pub floods: bool,
     pub config: Config,
     pub route: Arc<PlainRules>,
     /// So many messages of a plain client are said to the next service again.
@@ -95,6 +97,7 @@ impl Settings {
             proof,
             numbers: chance.percent(15),
             devices: 2 + chance.below(2),
+            floods: chance.percent(8),
             config: Config::default(),
             route: Arc::new(route),
             first,
@@ -157,7 +160,8 @@ impl Settings {
             ]),
         };
         let limits = (0..3).map(&mut limit).collect::<Vec<_>>();
-        self.config.rate_limit = limits.into_iter().take(chance.below(3)).collect();
+        let limited = if self.floods { 0 } else { chance.below(3) };
+        self.config.rate_limit = limits.into_iter().take(limited).collect();
     }
 
     /// The configuration as rules: those of generation so many.

@@ -15,7 +15,7 @@ use tidegate::{
 };
 
 use crate::{
-    device::NAMESPACES,
+    device::{NAMESPACES, State},
     node::ServiceLeg,
     settings::{Dialect, Proof},
     world::{World, note},
@@ -23,6 +23,9 @@ use crate::{
 
 /// So many steps has a run, before it comes to rest.
 pub const STEPS: usize = 200;
+
+/// More events than a session knows by their ack ids.
+const MANY_ACKS: usize = 1100;
 
 /// One thing that happens.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +35,8 @@ enum Step {
     ClientEmits,
     ClientJoins,
     ClientLeaves,
+    ClientLeavesAndJoins,
+    ClientFloods,
     ClientMisbehaves,
     ClientCloses,
     ClientIsCut,
@@ -58,6 +63,8 @@ const WEIGHTS: &[(u64, Step)] = &[
     (60, Step::ClientEmits),
     (20, Step::ClientJoins),
     (8, Step::ClientLeaves),
+    (15, Step::ClientLeavesAndJoins),
+    (4, Step::ClientFloods),
     (1, Step::ClientMisbehaves),
     (5, Step::ClientCloses),
     (20, Step::ClientIsCut),
@@ -121,7 +128,14 @@ impl World {
             Step::ClientJoins if self.devices[device].conn.is_none() => self.comes(device),
             Step::ClientJoins if self.settings.dialect == Dialect::SocketIo => self.client_joins(device, namespace),
             Step::ClientLeaves if self.settings.dialect == Dialect::SocketIo => self.client_leaves(device, namespace),
-            Step::ClientJoins | Step::ClientLeaves => {}
+            Step::ClientLeavesAndJoins if self.settings.dialect == Dialect::SocketIo => {
+                if self.devices[device].rooms[namespace].state == State::Joined {
+                    self.client_leaves(device, namespace);
+                    self.client_joins(device, namespace);
+                }
+            }
+            Step::ClientJoins | Step::ClientLeaves | Step::ClientLeavesAndJoins => {}
+            Step::ClientFloods => self.client_floods(device),
             Step::ClientMisbehaves => self.client_misbehaves(device),
             Step::ClientCloses => self.client_closes(device),
             Step::ClientIsCut => self.client_is_cut(device),
@@ -169,6 +183,23 @@ impl World {
             Step::KeysForgotten => self.settings.published.forget(),
             Step::Drain | Step::Full => self.ends_one(matches!(step, Step::Drain)),
             Step::Moves => self.moves(),
+        }
+    }
+
+    /// In few runs a client has more acks open than the session knows by their ids.
+    fn client_floods(&mut self, device: usize) {
+        let Some(conn) = self.devices[device].conn.filter(|_| self.settings.floods) else { return };
+        for _ in 0..MANY_ACKS {
+            self.client_asks(device, "/", "once", 0, 0, true);
+        }
+        let seat = self.conns[conn].seat;
+        for _ in 0..MANY_ACKS / 4 {
+            self.drive(seat);
+        }
+        if let ServiceLeg::Open(leg) = self.seats[seat].leg
+            && self.chance.percent(50)
+        {
+            self.service_is_cut(leg);
         }
     }
 
