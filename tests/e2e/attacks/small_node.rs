@@ -25,15 +25,11 @@ struct Size {
 }
 
 fn size() -> Size {
-    if is_long() {
+    if env::var_os("TIDEGATE_LONG").is_some() {
         Size { clients: 300, lasts: Duration::from_secs(40), attackers: 100 }
     } else {
         Size { clients: 60, lasts: Duration::from_secs(8), attackers: 25 }
     }
-}
-
-fn is_long() -> bool {
-    env::var_os("TIDEGATE_LONG").is_some()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,9 +176,6 @@ async fn a_small_node_survives_seven_attacks_and_no_good_client_notices() {
     assert_eq!(total["disconnects"], json!([]), "{total}");
     assert_eq!((&total["lost"], &total["wrong"], &total["failed"]), (&json!(0), &json!([]), &json!(0)), "{total}");
     assert_eq!(total["connects"], json!(clients), "{total}");
-    if is_long() {
-        assert!(total["p99"].as_f64().unwrap() < 100.0, "{total}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
