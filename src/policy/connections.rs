@@ -30,7 +30,7 @@ const MEMORY: std::ops::RangeInclusive<u64> = 32_000_000..=u64::MAX;
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsTable {
     /// Connections open at once. One more gets 503. Each takes two file descriptors; where there are fewer, a warning at
-    /// the start says so. No more than so many sessions wait for absent clients (`session.resume`).
+    /// the start says so. It also bounds the sessions that wait for absent clients (`session.resume`).
     pub connections: u32,
     /// Connections open at once from one IPv4 address or one IPv6 /64 network. One more gets 429.
     pub connections_per_ip: u32,

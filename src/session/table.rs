@@ -18,8 +18,8 @@ pub struct SocketioTable {
     pub transports: Vec<Transport>,
     /// The namespaces clients may join: names, or patterns with `*`.
     pub namespaces: Vec<String>,
-    /// How many times one session may join a namespace in `joins_per`, beyond its first: so many at once, then one more each
-    /// `joins_per / joins`. One more ends the session. The rate limits count events alone, and to the service a join is a new
+    /// How many times a session may join a namespace at once, after its first join. Then one more each `joins_per / joins`. A
+    /// join beyond that ends the session. The rate limits count events alone, and to the service a join is a new
     /// connection.
     pub joins: u32,
     /// The span of time of `joins`.
