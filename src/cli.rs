@@ -5,6 +5,7 @@ mod completions;
 mod configuration;
 mod failure;
 mod output;
+mod revoke;
 mod run;
 mod token;
 
@@ -36,6 +37,7 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Token(token::Args),
+    Revoke(revoke::Args),
     Completions(completions::Args),
 }
 
@@ -50,6 +52,7 @@ pub fn main() -> Exit {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(args),
         Command::Token(args) => token::token(args),
+        Command::Revoke(args) => revoke::revoke(args),
         Command::Completions(args) => completions::completions(&args, Cli::command()),
     };
     match done {

@@ -1,7 +1,9 @@
 //! The configuration file as a whole: its tables, reading it, checking it, noticing its change.
 
+pub mod changes;
 mod check;
 pub mod error;
+pub mod files;
 pub mod load;
 pub mod model;
 pub mod schema;

@@ -11,8 +11,8 @@ const CELLS: usize = 512;
 /// Cells looked at before a name counts as unknown. A flood of names that share a hash costs no more than this.
 const PROBES_MIN: usize = 32;
 
-/// A longer name makes no label. As long as the longest event name that a client may send.
-const NAME_BYTES_MAX: usize = 128;
+/// As delivered, a longer name makes no label.
+pub const LABEL_BYTES: usize = 256;
 
 /// The label of [`EventSlot::OTHER`].
 const OTHER_NAME: &str = "other";
@@ -43,6 +43,8 @@ pub struct EventNames {
     /// How far a look-up goes: [`PROBES_MIN`], or further where a configured name needed it.
     probes: usize,
     cap: usize,
+    /// A longer name of a client makes no label, in bytes.
+    label_bytes: usize,
     from_clients: AtomicUsize,
     folded: AtomicU64,
 }
@@ -53,7 +55,7 @@ impl EventNames {
 
     /// Holds the `configured` names for good, and at most `cap` more as they are seen.
     ///
-    /// A configured name that can be no label (empty, over 128 bytes, with control characters, or `other`) has no slot
+    /// A configured name that can be no label (empty, over [`LABEL_BYTES`], with control characters, or `other`) has no slot
     /// of its own, nor have those beyond the 512th.
     #[must_use]
     pub fn new<'a>(cap: usize, configured: impl IntoIterator<Item = &'a str>) -> Self {
@@ -61,19 +63,30 @@ impl EventNames {
             cells: (0..CELLS).map(|_| OnceLock::new()).collect(),
             probes: PROBES_MIN,
             cap,
+            label_bytes: LABEL_BYTES,
             from_clients: AtomicUsize::new(0),
             folded: AtomicU64::new(0),
         };
-        for name in configured.into_iter().filter(|name| makes_a_label(name)) {
+        for name in configured.into_iter().filter(|name| names.makes_a_label(name)).collect::<Vec<_>>() {
             names.place(name);
         }
         names
+    }
+
+    /// The same, where a name of at most so many bytes makes a label.
+    #[must_use]
+    pub fn labelling(self, label_bytes: usize) -> Self {
+        Self { label_bytes, ..self }
     }
 
     /// The slot of `name`, as text or as its UTF-8 bytes. A new name gets a slot if it fits a label and the cap allows
     /// it; otherwise the slot is [`EventSlot::OTHER`].
     pub fn slot(&self, name: impl AsRef<[u8]>) -> EventSlot {
         let name = name.as_ref();
+        // Names of clients may be of any length, and a long one is not to be hashed for nothing.
+        if name.len() > self.label_bytes.max(LABEL_BYTES) {
+            return self.fold();
+        }
         self.find(name).unwrap_or_else(|| self.slot_of_new(name))
     }
 
@@ -114,11 +127,19 @@ impl EventNames {
         if name == OTHER_NAME.as_bytes() {
             return EventSlot::OTHER;
         }
-        let text = std::str::from_utf8(name).ok().filter(|name| makes_a_label(name));
-        text.and_then(|name| self.find_or_add(name)).unwrap_or_else(|| {
-            self.folded.fetch_add(1, Relaxed);
-            EventSlot::OTHER
-        })
+        let text = std::str::from_utf8(name).ok().filter(|name| self.makes_a_label(name));
+        text.and_then(|name| self.find_or_add(name)).unwrap_or_else(|| self.fold())
+    }
+
+    #[cold]
+    fn fold(&self) -> EventSlot {
+        self.folded.fetch_add(1, Relaxed);
+        EventSlot::OTHER
+    }
+
+    fn makes_a_label(&self, name: &str) -> bool {
+        let is_short = name.len() <= self.label_bytes;
+        !name.is_empty() && is_short && name != OTHER_NAME && !name.chars().any(char::is_control)
     }
 
     fn find_or_add(&self, name: &str) -> Option<EventSlot> {
@@ -169,10 +190,6 @@ impl EventNames {
 
 fn slot_of(cell: usize) -> EventSlot {
     EventSlot(u16::try_from(cell + 1).unwrap_or_default())
-}
-
-fn makes_a_label(name: &str) -> bool {
-    !name.is_empty() && name.len() <= NAME_BYTES_MAX && name != OTHER_NAME && !name.chars().any(char::is_control)
 }
 
 /// FxHash over eight bytes at a time. The top nine bits choose a cell.
@@ -250,14 +267,25 @@ mod tests {
     #[test]
     fn what_is_unfit_for_a_label_is_other() {
         let names = EventNames::new(10, ["other", "", "two\nlines"]);
-        let long = "n".repeat(129);
+        let long = "n".repeat(257);
         for unfit in ["", "two\nlines", "\u{7f}", "\u{85}", &long] {
             assert_eq!(names.slot(unfit), EventSlot::OTHER, "{unfit:?}");
             assert_eq!(names.find(unfit), None, "{unfit:?}");
         }
         assert_eq!(names.folded(), 5);
-        assert_ne!(names.slot("n".repeat(128)), EventSlot::OTHER);
+        assert_ne!(names.slot("n".repeat(256)), EventSlot::OTHER);
         assert_ne!(names.slot("naïve \"quoted\""), EventSlot::OTHER);
+    }
+
+    #[test]
+    fn how_long_a_label_may_be_is_said() {
+        let names = EventNames::new(10, ["configured:name"]).labelling(10);
+        assert_ne!(names.slot("n".repeat(10)), EventSlot::OTHER);
+        assert_eq!(names.slot("n".repeat(11)), EventSlot::OTHER);
+        assert_ne!(names.slot("configured:name"), EventSlot::OTHER, "what the configuration names has its label");
+        let names = EventNames::new(10, []).labelling(1000);
+        assert_ne!(names.slot("n".repeat(1000)), EventSlot::OTHER);
+        assert_eq!((names.slot("n".repeat(1001)), names.folded()), (EventSlot::OTHER, 1));
     }
 
     #[test]

@@ -22,6 +22,11 @@ impl Fault {
     }
 }
 
+/// Whether `key` is that table, or stands below it.
+pub(crate) fn is_within(key: &str, table: &str) -> bool {
+    key.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reads_on = VERBS.iter().any(|verb| self.message.starts_with(verb));
@@ -51,6 +56,16 @@ impl Faults {
         outcome.map_err(|faults| self.0.extend(faults.into())).ok()
     }
 
+    /// What was made of each, or `None` after taking in why some were not.
+    pub fn keep_all<C: FromIterator<T>, T, F: Into<Vec<Fault>>>(
+        &mut self,
+        outcomes: impl Iterator<Item = Result<T, F>>,
+    ) -> Option<C> {
+        let before = self.0.len();
+        let made = outcomes.filter_map(|outcome| self.keep(outcome)).collect();
+        (self.0.len() == before).then_some(made)
+    }
+
     /// One more, see [`Fault::new`].
     pub fn add(&mut self, key: impl Into<String>, message: impl Into<String>) {
         self.0.push(Fault::new(key, message));
@@ -59,8 +74,13 @@ impl Faults {
     /// What was made of everything that was kept. `None` only where one of them was at fault.
     ///
     /// # Errors
-    /// All faults, in the order in which they were found.
-    pub fn finish<T>(self, made: Option<T>) -> Result<T, Vec<Fault>> {
+    /// All faults, in the order in which they were found, each once.
+    pub fn finish<T>(mut self, made: Option<T>) -> Result<T, Vec<Fault>> {
+        for at in (1..self.0.len()).rev() {
+            if self.0[..at].contains(&self.0[at]) {
+                self.0.remove(at);
+            }
+        }
         match made {
             Some(made) if self.0.is_empty() => Ok(made),
             _ => Err(self.0),
@@ -84,13 +104,28 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_within_the_tables_around_it_alone() {
+        for (key, table, within) in [
+            ("tls", "tls", true),
+            ("tls.acme.domains", "tls", true),
+            ("rate_limit[0].per", "rate_limit", true),
+            ("limits.memory_max", "limits.memory", false),
+            ("tls", "tls.acme", false),
+        ] {
+            assert_eq!(is_within(key, table), within, "{key} in {table}");
+        }
+    }
+
+    #[test]
     fn all_faults_are_collected_in_order() {
         let fault = |key: &str| Fault::new(key, "is wrong");
         let mut faults = Faults::default();
         assert_eq!(faults.keep(Ok::<_, Fault>(1)), Some(1));
         assert_eq!(faults.keep(Err::<(), _>(fault("a"))), None);
         assert_eq!(faults.keep(Err::<(), _>(vec![fault("b"), fault("c")])), None);
-        assert_eq!(faults.finish(Some(1)), Err(vec![fault("a"), fault("b"), fault("c")]));
+        assert_eq!(faults.keep_all::<Vec<_>, _, _>([Ok(1), Err(fault("d")), Err(fault("a"))].into_iter()), None);
+        assert_eq!(faults.keep_all::<Vec<_>, _, _>([Ok::<_, Fault>(1), Ok(2)].into_iter()), Some(vec![1, 2]));
+        assert_eq!(faults.finish(Some(1)), Err(vec![fault("a"), fault("b"), fault("c"), fault("d")]), "each once");
         assert_eq!(Faults::default().finish(Some(1)), Ok(1));
     }
 }

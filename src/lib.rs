@@ -10,10 +10,12 @@
 //! * [`wire`] turns bytes into values and back.
 //!   * `websocket`: RFC 6455 frames, masks, UTF-8, reassembly, the handshake.
 //!   * `engineio`: Engine.IO packets, the payloads of long-polling, the open packet, its error answers, session ids.
-//!   * `socketio`: the head of a Socket.IO packet, read and written.
-//!   * `json`: whether a text is JSON, one field of an object without a parser, whether a member is repeated, and which
-//!     event a message names.
+//!   * `socketio`: the head of a Socket.IO packet, read and written in its one spelling; a packet of another parser, recognised
+//!     and refused.
+//!   * `json`: whether a text is JSON, one field or place in it without a parser, whether a member is repeated, and which event
+//!     a message names.
 //!   * `query`: the query of a URL.
+//!   * `redis_adapter`: what the Redis adapter of Socket.IO publishes.
 //! * [`fault`]: a mistake in the configuration, with the key that it belongs to.
 //! * [`units`]: durations, sizes and secrets as they are written in the configuration.
 //! * [`event_names`]: event names as small numbers, with a cap.
@@ -21,11 +23,13 @@
 //!   * `counter`, `histogram`: numbers with one writer that other threads read without a lock.
 //!   * `tally`: the counters of one worker.
 //!   * `memory`: what clients make the node keep, and how much memory it has.
-//!   * `gauges`, `acme`, `process`: figures of the whole process.
+//!   * `gauges`, `acme`, `process`, `service_record`, `redis`, `limits`, `revocation`: figures of the whole process; whether the service and Redis are
+//!     there.
+//!   * `mirror`: figures of what nodes tell each other.
 //!   * `prometheus`: the text format of a page of metrics.
 //!   * `catalog`: every metric, declared once: name, help, kind, and how it is read.
 //!   * `exposition`: the page of all metrics.
-//!   * `stderr`, `line_limit`, `journal`: log lines, written without blocking and limited in rate.
+//!   * `stderr`, `line_limit`, `refusals`, `journal`: log lines, written without blocking and limited in rate.
 //!
 //! ## Decisions: no socket, no clock, no log
 //!
@@ -35,22 +39,38 @@
 //!   * `pattern`, `network`: how rules name events, and what counts as one address.
 //!   * `origin`, `namespaces`, `descriptors`, `connections`, `requests`, `handshake_rate`, `rate_limit`: one
 //!     policy each.
-//!   * `identity`, `token_source`, `auth`, `sid_owner`: a verified user, where a token is found, whether it is valid, and
-//!     who may use a sid.
+//!   * `identity`, `token_source`, `auth`, `token_fault`, `sid_owner`: a verified user, where a token is found, whether it is
+//!     valid, what is wrong with it, and who may use a sid.
 //!   * `policies`: all policies, in the order in which they judge.
+//! * [`mirror`] decides what other nodes shall have, and who is in which room.
+//!   * `table`: the tables of the configuration.
+//!   * `template`, `confirm`: names of rooms with placeholders, and whether an ack lets a client into one.
+//!   * `rules`: which events and rooms the tables name.
+//!   * `copies`: which of the copies of one event is published.
 //! * [`session`] is one conversation as a state machine.
+//!   * `delivery`: an event from another node.
 //!   * `now`, `message`, `question`, `event`, `action`: what goes in and what comes out.
 //!   * `ended`, `answer`: why a session ends, and what each side is told.
 //!   * `heartbeat`, `control_rate`, `flood`: what a client must send, and how much it may.
-//!   * `membership`, `namespaces`, `acks`: what is joined, and which acks are outstanding.
+//!   * `membership`, `namespace_set`, `namespaces`: what is joined.
+//!   * `users`: the users of a session, of whom nearly always there is one.
 //!   * `table`, `hold`, `join_rate`, `rules`: the tables of sessions, and the rules that they compile to.
-//!   * `queue`, `replay`, `upstream`: what happens while the service is down.
+//!   * `backoff`, `queue`, `replay`, `upstream`: what happens while the service is down.
+//!   * `parting`: which namespaces the service may not have left yet.
+//!   * `digest`, `late`, `acks`: which acks are outstanding, which are lost, and which packets repeat others.
 //!   * `reach`, `resume`: what happens while the client is absent.
-//!   * `snapshot`: a session as plain data.
+//!   * `room_reason`, `snapshot`: why a client is in a room; a session as plain data.
+//!   * `orphans`: acks to sockets that the client has left, which confirm nothing.
+//!   * `rooms`: in which rooms a client is, and for which it has asked.
+//!   * `offset`: what a service with connection state recovery adds to events.
 //!   * `core`: what a session has whatever is spoken on its legs.
+//!   * `route_answers`: what a client of a plain route is told in the gate's own name.
 //!   * `engineio`, `socketio`, `plain`, `speech`: what is spoken on each leg.
 //!   * `conversation`: the parts of a Socket.IO session together.
-//!   * `connect`, `client_packet`, `service_packet`: what each kind of packet does.
+//!   * `elsewhere`: events from other nodes for the client, and its disconnection by other programs.
+//!   * `expiry`, `revocation`: how long a client may be in each of its namespaces, and what is revoked of it.
+//!   * `joining`, `offers`: what brings a client into a room; which events other nodes shall have.
+//!   * `connect`, `refused_dial`, `other_parser`, `client_packet`, `service_packet`: what each kind of packet does.
 //!   * `claims`: whether a client gets back the session that it had.
 //!   * `continuation`: how a session becomes plain data, and goes on from it.
 //!   * `view`: a session as the log, the gauges and `/sessions` see it.
@@ -59,16 +79,25 @@
 //!
 //! * [`side_http`]: an HTTP/1 server for short answers, beside the gate.
 //! * [`relay`] moves the bytes of a session, on the thread that accepted it.
-//!   * `stream`, `scratch`, `batch`, `inflow`, `clock`: sockets, lent buffers, received bytes, the frames in them, the time.
+//!   * `stream`, `scratch`, `batch`, `broken_rule`, `inflow`, `clock`: sockets, lent buffers, received bytes, a rule that they
+//!     break, the frames in them, the time.
 //!   * `leg`: WebSocket, long-polling, and the upgrade from one to the other.
 //!   * `client_leg`, `service_leg`: the two legs of a session.
-//!   * `dial`, `dial_error`, `reconnect_pacer`: connections to the service, why there is none, and how fast they are made again.
+//!   * `cookies`, `dial_request`: what the service hears at each dial of a session, with the cookies that it has set.
+//!   * `dial_answer`, `dial_error`, `dial`, `reconnect_pacer`: connections to the service, what it answers, why there is none,
+//!     and how fast they are made again.
 //!   * `service_state`: whether the service is away, or objects to one client.
+//!   * `room_command`, `room_mail`, `room_index`: what other nodes want done with the clients of a room, and with one of them;
+//!     who is in which room.
 //!   * `rules`: the rules of sessions, with their I/O.
+//!   * `outlet`: where packets go that other nodes shall have.
 //!   * `responder`, `request`, `registry`: what comes to a session beside its frames, and how it finds the worker.
-//!   * `directory`, `cell`, `worker`: the sessions of one thread.
+//!   * `revoker`: revokes tokens on this node, and ends what is open with them.
+//!   * `parked`: requests that wait for a key.
+//!   * `directory`, `cell`, `rooms`, `worker`: the sessions of one thread, and its rooms.
+//!   * `dial_outcome`: what a dial says of the service, and a dial before there is a session.
 //!   * `client_side`, `service_side`: a leg, and what is under way beside it.
-//!   * `ledger`: what is counted and logged of a session.
+//!   * `ledger`, `session_lines`: what is counted and logged of a session, and its own lines in the log.
 //!   * `closing`: the last moments of a session.
 //!   * `driver`: the task of a session, from its first byte to its last.
 //! * [`tls`] holds certificates and does handshakes, on both sides.
@@ -76,15 +105,30 @@
 //!   * `acme`: orders a certificate and renews it (RFC 8555).
 //!   * `resolver`: which certificate a client is shown.
 //!   * `io`, `handshake`: a client's encrypted connection, and the handshake with its bounds.
-//!   * `upstream`: TLS towards the service.
+//!   * `upstream`, `outgoing`: TLS towards the service; PEM files for a library that encrypts itself.
 //! * [`jwks`] fetches the key set of an issuer.
 //!   * `fetch`: one GET with bounds.
+//! * [`cluster`] knows other nodes, through Redis.
+//!   * `table`: `[redis]` and `[cluster]`.
+//!   * `address`, `rules`, `advice`: where Redis is, all rules of the connection, what the log says of an error.
+//!   * `envelope`, `queue`, `frame`: what travels between nodes, how much of it waits, and how it is one piece of bytes.
+//!   * `connection`, `open`, `link`: a connection, how it is opened, how its users see it.
+//!   * `backend`, `publisher`, `pushes`: how messages are published, those that wait, those that come.
+//!   * `pace`, `publishers`, `stream`: how fast connections are made again; the stream, and what was read of it already.
+//!   * `serving`, `connector`: one connection until its loss, and then the next.
+//!   * `standing`, `conflict`: whether the service has a Redis adapter of its own, and who looks for it.
+//!   * `offers`, `dispatch`: what goes to other nodes, and what comes from them.
+//!   * `members`, `limits`: which nodes are alive, and limits that count on all of them.
+//!   * `bus`: what nodes tell each other.
+//!   * `revocation`: what is revoked, the same on every node.
+//!   * `seal`, `acme_cache`: what is secret, sealed; account and certificate of ACME for replicas that share no folder.
 //! * [`gateway`] is the edge towards clients: HTTP until a connection becomes a session.
-//!   * `drain`, `listener`: whether the node still accepts, and the sockets it accepts on.
+//!   * `drain`, `listener`: whether the node serves, leaves or drains, and the sockets it accepts on.
 //!   * `patience`, `service_body`: how long a body may keep the gate waiting; the body of a service's answer.
-//!   * `reply`, `cors`, `trust_headers`, `peer`: answers, cross-origin headers, who the client is behind proxies.
+//!   * `reply`, `sight`, `cors`, `trust_headers`, `peer`: answers, cross-origin headers, who the client is behind proxies.
 //!   * `head_guard`: judges each request head before hyper reads it.
 //!   * `http2`: the same for HTTP/2, and a bound for frames that carry nothing.
+//!   * `path`: what a path can mean to those who read it.
 //!   * `router`: which endpoint a request is for.
 //!   * `forward`: ordinary HTTP, passed to the service.
 //!   * `edge`: what endpoints need of their worker.
@@ -93,21 +137,25 @@
 //!   * `serve`: one connection, from accept to its endpoint.
 //! * [`admin`] is the operator's address.
 //!   * `answer`, `access`: its answers, and who may ask.
-//!   * `exposition`, `health`, `sessions`: its pages.
+//!   * `exposition`, `health`, `sessions`, `revoke`: its pages.
 //!
 //! ## The whole
 //!
 //! * [`config`] is the TOML file; the type of each table lives beside the code that obeys it.
 //!   * `model`, `error`, `check`: all tables, a mistake with its place, rules between tables.
-//!   * `load`, `schema`, `watch`: reads the configuration, documents it, notices changes.
+//!   * `load`, `schema`: reads the configuration, documents it.
+//!   * `files`, `watch`, `changes`: which files it names, notices that they change, says which keys did.
 //! * [`start`] joins the parts.
 //!   * `memory`: the limits of memory, and what is done before one is reached.
-//!   * `error`, `compile`: why a node does not start, and the configuration compiled into rules.
-//!   * `acme`, `descriptors`, `thread`, `control`: the order of a certificate, how many descriptors there are, the worker
-//!     threads, the control thread.
+//!   * `departure`: which signal makes the node leave, and in which stages.
+//!   * `cluster`: the thread that speaks with Redis.
+//!   * `error`, `compile`, `prepare`: why a node does not start, the configuration compiled into rules, and all that is
+//!     made of it before it takes effect.
+//!   * `acme`, `descriptors`, `thread`: the order of a certificate, how many descriptors there are, the worker threads.
+//!   * `key_task`, `reload`, `control`: the keys of an issuer, the configuration read again, the control thread.
 //! * [`cli`] is the command line.
 //!   * `failure`, `output`, `configuration`: exit codes, what is printed, which file is read.
-//!   * `run`, `check`, `token`, `completions`: one subcommand each.
+//!   * `run`, `check`, `token`, `revoke`, `completions`: one subcommand each.
 //!
 //! # The way of one frame
 //!
@@ -117,16 +165,18 @@
 //! [`peek_client`](wire::socketio::peek::peek_client), asks the [`Policies`](policy::policies::Policies), and answers with a
 //! [`Fate`](session::message::Fate) and a [`Note`](session::message::Note), which the [`Ledger`](relay::ledger::Ledger)
 //! counts. [`Inflow::decide`](relay::inflow::Inflow::decide) keeps or cuts the frame's bytes in the
-//! [`Batch`](relay::batch::Batch). [`ServiceLeg::send`](relay::service_leg::ServiceLeg::send) sends what was kept, unchanged,
+//! [`Batch`](relay::batch::Batch). [`ServiceLeg::send`](relay::service_leg::ServiceLeg::send) sends what was kept, as it came,
 //! in one call, and the [`Driver`](relay::driver::Driver) does what [`Session::poll`](session::Session::poll) asks for.
 
 pub mod admin;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod event_names;
 pub mod fault;
 pub mod gateway;
 pub mod jwks;
+pub mod mirror;
 pub mod observe;
 pub mod policy;
 pub mod relay;

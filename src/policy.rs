@@ -14,5 +14,6 @@ pub mod policies;
 pub mod rate_limit;
 pub mod requests;
 pub mod sid_owner;
+pub mod token_fault;
 pub mod token_source;
 pub mod verdict;

@@ -10,6 +10,7 @@
 pub mod acks;
 pub mod action;
 pub mod answer;
+pub mod backoff;
 mod claims;
 mod client_packet;
 mod connect;
@@ -17,36 +18,55 @@ mod continuation;
 pub mod control_rate;
 mod conversation;
 mod core;
+pub mod delivery;
+mod digest;
+mod elsewhere;
 pub mod ended;
 pub mod engineio;
 pub mod event;
+mod expiry;
 pub mod flood;
 pub mod heartbeat;
 pub mod hold;
 pub mod join_rate;
+mod joining;
+mod late;
 mod membership;
 pub mod message;
+mod namespace_set;
 pub mod namespaces;
 pub mod now;
+mod offers;
+mod offset;
+mod orphans;
+mod other_parser;
+mod parting;
 pub mod plain;
 pub mod question;
 pub mod queue;
 mod reach;
+mod refused_dial;
 pub mod replay;
 mod resume;
+pub mod revocation;
+mod room_reason;
+mod rooms;
+pub mod route_answers;
 pub mod rules;
 mod service_packet;
 pub mod snapshot;
 mod socketio;
 mod speech;
 pub mod table;
-pub mod upstream;
+mod upstream;
+mod users;
 pub mod view;
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use self::{
     action::{Action, Ready, Spoken},
+    backoff::{backoff, backoff_of_busy},
     conversation::Conversation,
     core::Core,
     ended::Ended,
@@ -61,25 +81,19 @@ use self::{
     rules::SessionRules,
     socketio::SocketIo,
     speech::{ClientSpeech, ServiceSpeech},
-    upstream::{Due, Stage, Upstream, backoff},
+    upstream::{Due, Stage, Upstream},
     view::View,
 };
 use crate::{
     policy::identity::Identity,
-    wire::{
-        engineio::packet::EnginePacket,
-        websocket::{
-            close::{self, CloseCode},
-            frame::OpCode,
-        },
+    wire::websocket::{
+        close::{self, CloseCode},
+        frame::OpCode,
     },
 };
 
 /// What a Close without a body says (RFC 6455 §7.1.5).
 const NO_CLOSE: (CloseCode, &str) = (CloseCode::NO_STATUS, "");
-
-/// The ping of Engine.IO.
-const ENGINE_PING: &[u8] = &[EnginePacket::Ping.digit()];
 
 /// One conversation.
 #[derive(Debug)]
@@ -115,6 +129,11 @@ impl Session {
         }
     }
 
+    /// The service was dialled at the client's handshake already.
+    pub fn dialled_first(&mut self, now: Now) {
+        self.upstream.want(now.instant);
+    }
+
     /// A session on a plain WebSocket route, whose user is known from the handshake and whose service has been dialled and
     /// has chosen `protocol`.
     #[must_use]
@@ -126,13 +145,16 @@ impl Session {
         now: Now,
     ) -> Self {
         let mut core = Core::new(beginning.rules, beginning.peer, beginning.seed, now);
-        core.identify(identity, now);
-        Self {
+        core.expires = core.enter(identity, |_| false, now).expires;
+        let mut session = Self {
             core,
             upstream: Upstream::flowing(),
             client: ClientSpeech::Plain,
             service: ServiceSpeech::Plain(Plain::new(rules, protocol)),
-        }
+        };
+        // It may have been revoked while the service was dialled.
+        session.revoke(now);
+        session
     }
 
     /// What happens to a message of one side, and what was learned from it. It is judged again whenever its fate was
@@ -170,7 +192,7 @@ impl Session {
             (ClientSpeech::EngineIo(client), ServiceSpeech::SocketIo(service)) => {
                 service_packet::judge(&mut Conversation { client, service, upstream, core }, message, now)
             }
-            (_, ServiceSpeech::Plain(service)) => Ok(service.judge_service(message, core, now)),
+            (_, ServiceSpeech::Plain(service)) => Ok(service.judge_service(message, core, upstream, now)),
             (ClientSpeech::Plain, ServiceSpeech::SocketIo(_)) => Ok((Fate::Drop, Note::None)),
         };
         judged.unwrap_or_else(|why| {
@@ -184,6 +206,7 @@ impl Session {
         let mut note = Note::None;
         match event {
             Event::Lost(why) => self.lost(why, now),
+            Event::Refused(status, message) => note = self.refused(status, message, now),
             Event::DialLater { at, reserved } => self.upstream.dial_later(at, reserved),
             Event::Connected(protocol) => {
                 if let ServiceSpeech::Plain(service) = &self.service {
@@ -193,8 +216,12 @@ impl Session {
             Event::Control(from, OpCode::Close, payload) => self.closed(from, payload, now),
             Event::Control(from, OpCode::Ping, payload) => self.core.ping(from, payload, now),
             Event::Control(Side::Client, ..) => note = self.client_pong(now),
-            // An unsolicited pong of the service (RFC 6455 §5.5.3).
-            Event::Control(Side::Service, ..) => {}
+            Event::Control(Side::Service, _, payload) => {
+                if let Some(mut talk) = self.conversation() {
+                    talk.service_ponged(payload, now);
+                }
+            }
+            Event::Passed => self.upstream.passes_in_parts(false),
             Event::Fragments => self.core.fragments(now),
             Event::Answer(ticket, answer) => {
                 if let (ClientSpeech::EngineIo(client), Answer::Claim(granted)) = (&mut self.client, answer) {
@@ -212,7 +239,20 @@ impl Session {
                 }
             }
             Event::Unsent(packet) => self.unsent(*packet),
-            Event::NewRules(rules) => self.core.adopt(rules, now),
+            Event::Delivered(delivery) => {
+                if let Some(mut talk) = self.conversation() {
+                    note = talk.delivered(&delivery, now);
+                }
+            }
+            Event::Disconnected(namespace, close) => {
+                if let Some(mut talk) = self.conversation() {
+                    talk.disconnected(namespace, close);
+                }
+            }
+            Event::Revoked => self.revoke(now),
+            Event::JoinRooms(namespace, rooms) => self.join_rooms(namespace, rooms),
+            Event::LeaveRooms(namespace, rooms) => self.leave_rooms(namespace, rooms),
+            Event::NewRules(rules) => self.adopt(rules, now),
             Event::Drain => self.core.end(Ended::Drained),
         }
         self.conclude(now);
@@ -222,6 +262,10 @@ impl Session {
     /// Does what is due, once time has come to [`deadline`](Self::deadline).
     pub fn timeout(&mut self, now: Now) {
         self.core.timeout(now);
+        match self.conversation() {
+            Some(mut talk) => talk.expire(now),
+            None => self.core.expire(now),
+        }
         if let ClientSpeech::EngineIo(client) = &self.client
             && client.connect_by().is_some_and(|at| now.instant >= at)
         {
@@ -246,16 +290,10 @@ impl Session {
         match self.core.heartbeat.beat(now.instant, self.core.rules.ping_timeout) {
             Beat::Wait => {}
             Beat::Dead => self.core.end(Ended::PingTimeout),
-            Beat::Ping => {
-                let ping = match self.client {
-                    ClientSpeech::EngineIo(_) => Spoken::text(ENGINE_PING),
-                    ClientSpeech::Plain => Spoken::Own(OpCode::Ping, b"".into()),
-                };
-                self.core.actions.say(Side::Client, ping);
-                if let ClientSpeech::EngineIo(EngineIo { resume: Some(resume), .. }) = &mut self.client {
-                    resume.pinged();
-                }
-            }
+            Beat::Ping => match self.conversation() {
+                Some(mut talk) => talk.say_ping(),
+                None => self.core.actions.say(Side::Client, Spoken::Own(OpCode::Ping, b"".into())),
+            },
         }
     }
 
@@ -320,7 +358,8 @@ impl Session {
     pub fn deadline(&self) -> Instant {
         let hold = &self.core.rules.hold;
         let beat = self.client.absent_since().is_none().then(|| self.core.heartbeat.due());
-        let others = [self.upstream.deadline(hold), beat];
+        let acks = self.service.deadline().filter(|_| !self.upstream.has_begun());
+        let others = [self.upstream.deadline(hold), acks, self.service.pong_by(), beat];
         let deadlines = self.core.deadlines().into_iter().chain(self.client.deadlines(hold)).chain(others);
         let deadline = deadlines.flatten().min();
         // An absent client always has a timeout, so a deadline always exists.
@@ -369,6 +408,15 @@ impl Session {
         self.lost(if from == Side::Client { Ended::ClientClosed(code) } else { Ended::ServiceClosed(code) }, now);
     }
 
+    /// The service has answered a dial, and does not let this client in.
+    fn refused(&mut self, status: u16, message: &str, now: Now) -> Note {
+        let refused = self.conversation().and_then(|mut talk| refused_dial::tell(&mut talk, status, message, now));
+        refused.unwrap_or_else(|| {
+            self.lost(Ended::ServiceRefused, now);
+            Note::None
+        })
+    }
+
     /// The client sent a WebSocket pong.
     fn client_pong(&mut self, now: Now) -> Note {
         if !self.core.admits_control(Side::Client, now) || !matches!(self.client, ClientSpeech::Plain) {
@@ -387,29 +435,40 @@ impl Session {
         if self.ended().is_some() || is_known {
             return;
         }
-        if !why.service_may_return() || self.core.rules.hold.hold.is_none() || !self.service.holds_after(why) {
+        let is_torn = self.upstream.is_passing_in_parts();
+        if is_torn || !why.service_may_return() || self.core.rules.hold.hold.is_none() || !self.service.holds_after(why)
+        {
             return self.core.end(why);
         }
         if let ServiceSpeech::SocketIo(service) = &mut self.service {
+            let tells = self.client.absent_since().is_none();
             // The client fails the acks itself that it waits for when its connection closes.
-            if self.upstream.stage() == Stage::Flowing && service.acks.has_untracked() {
+            if tells && self.upstream.stage() == Stage::Flowing && service.loses_session(&self.core, &self.upstream) {
                 return self.core.end(Ended::AcksLost);
             }
-            service.service_lost(&mut self.core, &mut self.upstream);
+            service.service_lost(&mut self.core, &mut self.upstream, tells);
         }
+        self.core.filled = self.core.filled.filter(|filled| filled.queue != "hold");
         // A client that has waited for the service is told of the outage, not of the Close that began it.
         let outage = if matches!(why, Ended::ServiceClosed(_)) { Ended::ServiceLost } else { why };
-        let dial_at = now.instant + backoff(self.upstream.failures(), self.core.spread());
+        let wait = if why == Ended::ServiceBusy { backoff_of_busy } else { backoff };
+        let dial_at = now.instant + wait(self.upstream.failures(), self.core.spread());
         self.upstream.lose(outage, dial_at, now.instant);
         self.core.forget_close_reason();
         self.core.actions.push(Action::Detach(Side::Service, why));
     }
 
-    /// Looks after an end, if there is one.
+    /// Looks after an end, if there is one, and after a service that is back.
     #[inline]
     fn conclude(&mut self, now: Now) {
         if self.core.ended().is_some() {
             self.keep_for_client(now);
+            return self.leave_rooms_at_end();
+        }
+        if matches!(&self.service, ServiceSpeech::SocketIo(service) if service.acks.has_late())
+            && let Some(mut talk) = self.conversation()
+        {
+            talk.service_back(now);
         }
     }
 

@@ -1,11 +1,16 @@
 //! Starts a node: joins all parts. It has no logic of its own.
 
 mod acme;
+mod cluster;
 mod compile;
 mod control;
+mod departure;
 mod descriptors;
 mod error;
+mod key_task;
 mod memory;
+mod prepare;
+mod reload;
 mod thread;
 
 use std::{
@@ -25,23 +30,27 @@ use crate::{
         error::ConfigError,
         load::{Loaded, Sources},
     },
-    fault::{Fault, Faults},
     gateway::{drain::Stage, listener},
     observe::{
         gauges::Gauges,
         journal::{self, LogLevel},
         tally::Tally,
     },
-    relay::registry::{self, Registry},
+    relay::{
+        registry::{self, Registry, WorkerInbox},
+        service_state::ServiceState,
+        worker::SharedState,
+    },
     start::{
         acme::CertificateOrder,
-        compile::{Keys, NodeRules, Shared},
+        cluster::Cluster,
+        compile::{Lasting, NodeRules, Shared},
         control::Control,
         descriptors::Found,
+        prepare::{Beside, Prepared, prepare, redis_rules},
         thread::ThreadArgs,
     },
-    tls::OrderedHere,
-    units::{Secret, SecretSource},
+    units::Secret,
     wire::engineio::id::NodeId,
 };
 
@@ -56,17 +65,20 @@ pub struct Running {
     /// Where the operator connects.
     pub admin: SocketAddr,
     stage: watch::Sender<Stage>,
-    grace: Duration,
+    rules: watch::Receiver<Arc<NodeRules>>,
     workers: Vec<JoinHandle<u64>>,
     control: JoinHandle<()>,
     workers_done: oneshot::Sender<()>,
+    cluster: Option<JoinHandle<()>>,
+    cluster_done: oneshot::Sender<()>,
 }
 
 impl Running {
-    /// Stops accepting, closes all clients within `limits.shutdown_grace`, and waits for that. Returns the number of their
+    /// Stops accepting at once, without `limits.lame_duck`, closes all clients within `limits.shutdown_grace`, and waits for that. Returns the number of their
     /// packets that never reached the service.
     pub fn drain(self) -> u64 {
-        self.stage.send_replace(Stage::Draining(self.grace));
+        let grace = self.rules.borrow().departure.grace;
+        self.stage.send_replace(Stage::Draining(grace));
         self.wait()
     }
 
@@ -76,6 +88,8 @@ impl Running {
         let unsent = self.workers.into_iter().filter_map(|worker| worker.join().ok()).sum();
         let _ = self.workers_done.send(());
         let _ = self.control.join();
+        drop(self.cluster_done);
+        let _ = self.cluster.map(JoinHandle::join);
         unsent
     }
 }
@@ -95,7 +109,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
 /// See [`StartError`].
 pub fn run(loaded: Loaded, sources: Sources) -> Result<(), StartError> {
     let journal = journal::init(&loaded.config.log)?;
-    let source = control::Source { sources, journal: journal.clone() };
+    let source = reload::Source { sources, journal: journal.clone() };
     let running = launch(loaded, Some(source)).inspect_err(|_| journal.flush(LOG_PATIENCE))?;
     journal::line(LogLevel::Info, &format!("listening on {}, admin on {}", running.address, running.admin));
     let unsent = running.wait();
@@ -114,114 +128,100 @@ pub fn run(loaded: Loaded, sources: Sources) -> Result<(), StartError> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn verify(loaded: &Loaded) -> Result<(), ConfigError> {
-    let mut faults = Faults::default();
-    faults.keep(acme::verify(&loaded.config));
-    let found = Found::at_start(&loaded.config, worker_count(&loaded.config));
-    faults.keep(prepare(&loaded.config, Arc::new(Gauges::new()), None, found));
-    faults.finish(Some(())).map_err(|faults| loaded.place(faults))
+    let config = &loaded.config;
+    let found = Found::at_start(config, worker_count(config));
+    let (gauges, names) = (Arc::new(Gauges::new()), compile::event_names(config));
+    let service = Arc::new(ServiceState::new(Arc::clone(&gauges.service)));
+    let sharing = Cluster::of(None, &gauges).sharing();
+    let lasting = Lasting { names, service, revoked: Arc::default(), sharing, split: found.split };
+    prepare(config, &Beside::at_start(&gauges, &lasting, None)).map_err(|faults| loaded.place(faults))?;
+    Ok(())
 }
 
-/// What is made of a configuration before any address is opened.
-struct Prepared {
-    shared: Shared,
-    keys: Keys,
-    node_rules: NodeRules,
-    admin_token: Option<Secret>,
-}
-
-fn prepare(
-    config: &Config,
-    gauges: Arc<Gauges>,
-    ordered: Option<OrderedHere>,
-    found: Found,
-) -> Result<Prepared, Vec<Fault>> {
-    let mut faults = Faults::default();
-    let keys = faults.keep(Keys::of(config, &gauges));
-    let names = compile::event_names(config);
-    let node_rules = keys.as_ref().and_then(|keys| faults.keep(compile::compile(config, keys, &names, 1, found.split)));
-    let shared = faults.keep(Shared::compile(config, gauges, ordered, names, found));
-    let admin_token = config.admin.token.as_ref().map(SecretSource::read).transpose();
-    let admin_token = faults.keep(admin_token.map_err(|error| Fault::new("admin.token", error.to_string())));
-    let prepared =
-        || Some(Prepared { shared: shared?, keys: keys?, node_rules: node_rules?, admin_token: admin_token? });
-    faults.finish(prepared())
-}
-
-fn launch(loaded: Loaded, source: Option<control::Source>) -> Result<Running, StartError> {
+fn launch(loaded: Loaded, source: Option<reload::Source>) -> Result<Running, StartError> {
     let started = Instant::now();
     let config = &loaded.config;
-    for warning in config.warnings() {
-        journal::line(LogLevel::Warn, &warning.to_string());
-    }
+    reload::warn_of(config);
     let count = worker_count(config);
     let found = Found::at_start(config, count);
-    let certificates = source.as_ref().and_then(|_| control::watch_certificates(config));
-    let gauges = Arc::new(Gauges::new());
-    let order = CertificateOrder::of(config, &gauges).map_err(|faults| loaded.place(faults))?;
-    let prepared = prepare(config, gauges, order.as_ref().map(CertificateOrder::here), found);
-    let Prepared { shared, keys, node_rules, admin_token } = prepared.map_err(|faults| loaded.place(faults))?;
-    let (shared, order) = (Arc::new(shared), order.map(|order| order.listen(bind)).transpose()?);
+    // Watched before they are read.
+    let files = source.as_ref().map(|_| reload::watch_files(&[config]));
+    let (gauges, names) = (Arc::new(Gauges::new()), compile::event_names(config));
+    // What is wrong with `[redis]` is told below, with everything else.
+    let cluster = Cluster::of(redis_rules(config).unwrap_or_default(), &gauges);
+    let order = CertificateOrder::of(config, &gauges, cluster.link()).map_err(|faults| loaded.place(faults))?;
+    let ordered = order.as_ref().map(CertificateOrder::here);
+    let service = Arc::new(ServiceState::new(Arc::clone(&gauges.service)));
+    let workers = SharedState::new(Arc::clone(&gauges.memory), Arc::clone(&service)).with_outlet(cluster.outlet());
+    let sharing = cluster.sharing();
+    let lasting = Lasting { names, service, revoked: Arc::default(), sharing, split: found.split };
+    let prepared = prepare(config, &Beside::at_start(&gauges, &lasting, ordered.as_ref()));
+    let Prepared { keys, node_rules, tls, admin_token } = prepared.map_err(|faults| loaded.place(faults))?;
+    let shared = Arc::new(Shared::new(config, gauges, ordered, found, tls, workers, lasting));
+    let order = order.map(|order| order.listen(bind)).transpose()?;
     shared.tell_descriptors(config);
     let tallies: Vec<_> = (0..count).map(|_| Tally::new(&config.metrics.latency_buckets_ms)).collect();
-    let health = Arc::new(Health::new(started, tallies.clone()));
+    let health = health(config, started, &tallies, &shared.gauges);
     health.set_certificate(order.is_none());
-    let node_rules = Arc::new(node_rules);
 
-    let address = config.listen.address;
-    let refused = |source| StartError::Listen { key: "listen.address", address, source };
-    let listeners = listener::bind_all(address, count).map_err(refused)?;
-    let address = listeners.first().map_or(Ok(address), TcpListener::local_addr)?;
-    let admin_listener = bind("admin.address", config.admin.address)?;
-    let admin_address = admin_listener.local_addr()?;
+    let (listeners, address) = bind_workers(config.listen.address, count)?;
+    let (admin_listener, admin_address) = bind_admin(config.admin.address)?;
 
     let (stage, stage_seen) = watch::channel(Stage::Serving);
-    let (current, current_seen) = watch::channel(node_rules);
-    let mut workers = Vec::with_capacity(count);
+    let (current, rules) = watch::channel(Arc::new(node_rules));
     let (handles, inboxes): (Vec<_>, Vec<_>) = tallies.iter().map(|_| registry::channel()).unzip();
     // A node that starts anew is another one: it knows no session of before.
     let registry = Registry::new(NodeId::new(rand::random()), handles);
-    for (index, ((listener, tally), inbox)) in listeners.into_iter().zip(&tallies).zip(inboxes).enumerate() {
-        workers.push(thread::spawn(
-            index,
-            ThreadArgs {
-                listener,
-                tally: Arc::clone(tally),
-                shared: Arc::clone(&shared),
-                node_rules: current_seen.clone(),
-                stage: stage_seen.clone(),
-                registry: registry.clone(),
-                inbox,
-                started,
-            },
-        )?);
-    }
+    let revoker = shared.revoker(config, &registry);
+    let of_worker = |((listener, tally), inbox): ((TcpListener, &Arc<Tally>), WorkerInbox)| ThreadArgs {
+        listener,
+        tally: Arc::clone(tally),
+        shared: Arc::clone(&shared),
+        node_rules: rules.clone(),
+        stage: stage_seen.clone(),
+        registry: registry.clone(),
+        inbox,
+        started,
+    };
+    let args = listeners.into_iter().zip(&tallies).zip(inboxes).map(of_worker);
+    let workers = args.enumerate().map(|(index, args)| thread::spawn(index, args)).collect::<Result<_, _>>()?;
     health.set_listening(true);
 
     let admin = Admin {
-        exposition: Arc::new(shared.exposition(tallies, source.as_ref().map(|source| source.journal.clone()))),
+        exposition: Arc::new(shared.exposition(tallies.clone(), source.as_ref().map(|source| source.journal.clone()))),
         health: Arc::clone(&health),
-        registry,
-        token: admin_token.map(Secret::into_bytes),
+        registry: registry.clone(),
+        revoker: revoker.clone(),
+        token: admin_token.map(Secret::into_bytes).into(),
         connections_max: shared.found.split.side,
     };
-    let grace = config.limits.shutdown_grace.0;
     let (workers_done, done) = oneshot::channel();
     let control = Control {
         loaded,
         shared,
         keys,
         order,
-        certificates,
+        files,
         current,
         stage: stage.clone(),
         health,
+        tallies,
         admin,
         admin_listener,
         source,
         done,
-    };
-    let control = control.spawn()?;
-    Ok(Running { address, admin: admin_address, stage, grace, workers, control, workers_done })
+    }
+    .spawn()?;
+    let (cluster_done, done) = oneshot::channel();
+    let cluster = cluster.spawn(registry, revoker, done)?;
+    Ok(Running { address, admin: admin_address, stage, rules, workers, control, workers_done, cluster, cluster_done })
+}
+
+/// What `/readyz` asks.
+fn health(config: &Config, started: Instant, tallies: &[Arc<Tally>], gauges: &Gauges) -> Arc<Health> {
+    let needs_redis = config.redis.as_ref().is_some_and(|redis| redis.required);
+    let health = Health::new(started, tallies.to_vec(), Arc::clone(&gauges.service));
+    Arc::new(health.with_redis(Arc::clone(&gauges.redis), needs_redis))
 }
 
 /// One worker per processor unless a number is configured.
@@ -230,6 +230,20 @@ fn worker_count(config: &Config) -> usize {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         count => count,
     }
+}
+
+/// A listener for each worker, at one address.
+fn bind_workers(address: SocketAddr, count: usize) -> Result<(Vec<TcpListener>, SocketAddr), StartError> {
+    let refused = |source| StartError::Listen { key: "listen.address", address, source };
+    let listeners = listener::bind_all(address, count).map_err(refused)?;
+    let address = listeners.first().map_or(Ok(address), TcpListener::local_addr)?;
+    Ok((listeners, address))
+}
+
+fn bind_admin(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listener = bind("admin.address", address)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }
 
 fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -6,6 +6,7 @@ mod certificate;
 mod client_auth;
 pub mod handshake;
 mod io;
+pub mod outgoing;
 mod resolver;
 pub mod upstream;
 
@@ -37,7 +38,7 @@ pub use self::{
     resolver::{CertificateSlot, UnknownName},
 };
 use crate::{
-    fault::Fault,
+    fault::{Fault, Faults},
     policy::identity::client_headers,
     tls::acme::{AcmeTable, challenges::Challenges},
     units::SecretSource,
@@ -249,14 +250,6 @@ impl TlsTable {
     pub fn forward_header_names(&self) -> impl Iterator<Item = HeaderName> {
         self.forward_client.keys().filter_map(|name| name.parse().ok())
     }
-
-    /// Every file of `[tls]` and `[[tls.certificates]]`.
-    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        let first = [&self.certificate, &self.private_key, &self.client_ca, &self.client_crl].into_iter().flatten();
-        let further = self.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.private_key]);
-        let passphrases = self.certificates.iter().filter_map(|pair| pair.passphrase.as_ref()).chain(&self.passphrase);
-        first.chain(further).chain(passphrases.filter_map(SecretSource::file))
-    }
 }
 
 /// The provider of cryptography. Preferred first: post-quantum key exchange, and the cheapest cipher.
@@ -297,20 +290,22 @@ fn certificates(
     provider: &CryptoProvider,
     now: SystemTime,
     in_force: &[Certificate],
-) -> Result<Vec<Certificate>, Fault> {
-    let mut certificates = Vec::new();
+) -> Result<Vec<Certificate>, Vec<Fault>> {
+    let (mut certificates, mut faults) = (Vec::new(), Faults::default());
     if table.acme.is_none() {
-        certificates.push(first_files(table)?.load(provider, now, in_force)?);
+        let first = faults.keep(first_files(table));
+        let first = first.and_then(|files| faults.keep(files.load(provider, now, in_force)));
+        certificates.extend(first);
     } else {
         let beside = [
             ("certificate", table.certificate.is_some()),
             ("private_key", table.private_key.is_some()),
             ("passphrase", table.passphrase.is_some()),
         ];
-        if let Some((key, _)) = beside.into_iter().find(|(_, given)| *given) {
+        for (key, _) in beside.into_iter().filter(|(_, given)| *given) {
             let message = "is given beside tls.acme, which orders the certificate; remove one of them, or name the files in \
                            [[tls.certificates]]";
-            return Err(Fault::new(format!("tls.{key}"), message));
+            faults.add(format!("tls.{key}"), message);
         }
     }
     for (at, pair) in table.certificates.iter().enumerate() {
@@ -321,13 +316,13 @@ fn certificates(
             private_key: &pair.private_key,
             passphrase: pair.passphrase.as_ref(),
         };
-        let certificate = files.load(provider, now, in_force)?;
-        if certificate.names.is_empty() {
-            files.of_certificate(Err(FileFault::NoName))?;
-        }
-        certificates.push(certificate);
+        let loaded = files.load(provider, now, in_force).and_then(|certificate| match certificate.names.is_empty() {
+            true => files.of_certificate(Err(FileFault::NoName)),
+            false => Ok(certificate),
+        });
+        certificates.extend(faults.keep(loaded));
     }
-    Ok(certificates)
+    faults.finish(Some(certificates))
 }
 
 fn first_files(table: &TlsTable) -> Result<CertificateFiles<'_>, Fault> {

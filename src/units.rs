@@ -1,6 +1,12 @@
 //! Values in the configuration: durations, sizes, secrets. Every table uses these types.
 
-use std::{env, fmt, fs, io, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    env, fmt, fs, io,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -16,6 +22,30 @@ pub struct Period(pub Duration);
 /// A number of bytes, written `"512B"`, `"16KB"`, `"1MB"` (powers of 1000) or `"64KiB"`, `"1MiB"` (powers of 1024).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
+
+/// A type whose values have a unit.
+trait HasUnit: FromStr<Err = String> {
+    /// What it is, with its article.
+    const KIND: &str;
+    /// How one is written.
+    const EXAMPLE: &str;
+}
+
+impl HasUnit for Period {
+    const KIND: &str = "a duration";
+    const EXAMPLE: &str = "for example \"60s\" (ms, s, m, h, d)";
+}
+
+impl HasUnit for ByteSize {
+    const KIND: &str = "a size";
+    const EXAMPLE: &str = "for example \"16KB\" (B, KB, MB, GB, KiB, MiB, GiB)";
+}
+
+/// Is this the content of a PEM file, where its path should stand? It may be a private key, so it is not to be shown.
+#[must_use]
+pub fn is_pem(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().starts_with(b"-----BEGIN")
+}
 
 /// Where a secret is to be read from. The secret itself never stands in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -101,7 +131,7 @@ impl FromStr for Period {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("is {text:?}; a duration needs a unit, for example \"60s\" (ms, s, m, h, d)");
+        let wrong = || format!("is {text:?}; {} needs a unit, {}", Self::KIND, Self::EXAMPLE);
         let mut rest = text;
         let mut millis = 0_u64;
         while !rest.is_empty() {
@@ -142,7 +172,7 @@ impl FromStr for ByteSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("is {text:?}; a size needs a unit, for example \"16KB\" (B, KB, MB, GB, KiB, MiB, GiB)");
+        let wrong = || format!("is {text:?}; {} needs a unit, {}", Self::KIND, Self::EXAMPLE);
         let (number, unit) = leading_number(text).ok_or_else(wrong)?;
         let (_, factor) = SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
         number.checked_mul(*factor).map(Self).ok_or_else(wrong)
@@ -166,11 +196,17 @@ fn leading_number(text: &str) -> Option<(u64, &str)> {
 /// Reads what `FromStr` reads. A bare number is an error that names the missing unit.
 struct WithUnit<T>(std::marker::PhantomData<T>);
 
-impl<T: FromStr<Err = String>> de::Visitor<'_> for WithUnit<T> {
+impl<T: HasUnit> WithUnit<T> {
+    fn bare<E: de::Error>(number: impl fmt::Display) -> E {
+        E::custom(format_args!("is {number}; {} needs a unit and quotes, {}", T::KIND, T::EXAMPLE))
+    }
+}
+
+impl<T: HasUnit> de::Visitor<'_> for WithUnit<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number with a unit, in quotes")
+        write!(f, "{} in quotes, {}", T::KIND, T::EXAMPLE)
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
@@ -178,11 +214,15 @@ impl<T: FromStr<Err = String>> de::Visitor<'_> for WithUnit<T> {
     }
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
-        number.to_string().parse().map_err(E::custom)
+        Err(Self::bare(number))
     }
 
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
-        number.to_string().parse().map_err(E::custom)
+        Err(Self::bare(number))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
+        Err(Self::bare(number))
     }
 }
 
@@ -231,7 +271,8 @@ enum SourceKey {
 struct SourceTable;
 
 impl SourceTable {
-    const WANTED: &str = "is not written here; name where it is, { env = \"NAME\" } or { file = \"PATH\" }";
+    const WANTED: &str = "is a secret, which is not written here because configurations are copied and shown; name where it \
+                          is: { env = \"NAME\" } or { file = \"PATH\" }";
 }
 
 impl<'de> de::Visitor<'de> for SourceTable {
@@ -282,15 +323,6 @@ impl<'de> Deserialize<'de> for SecretSource {
 }
 
 impl SecretSource {
-    /// The file that holds it, if one does.
-    #[must_use]
-    pub const fn file(&self) -> Option<&PathBuf> {
-        match self {
-            Self::File(path) => Some(path),
-            Self::Env(_) => None,
-        }
-    }
-
     /// Reads the secret.
     ///
     /// # Errors

@@ -3,5 +3,6 @@
 pub mod engineio;
 pub mod json;
 pub mod query;
+pub mod redis_adapter;
 pub mod socketio;
 pub mod websocket;

@@ -69,13 +69,18 @@ const LAYERS: &[Layer] = &[
     Layer { name: "side_http", imports: &[], must_not_name: &[LOGS, TLS, PROMETHEUS] },
     Layer { name: "policy", imports: &["wire", "fault", "units", "event_names"], must_not_name: &[PURE, CLOCKS, LOGS] },
     Layer {
-        name: "session",
+        name: "mirror",
         imports: &["policy", "wire", "fault", "units", "event_names"],
         must_not_name: &[PURE, CLOCKS, LOGS],
     },
     Layer {
+        name: "session",
+        imports: &["mirror", "policy", "wire", "fault", "units", "event_names"],
+        must_not_name: &[PURE, CLOCKS, LOGS],
+    },
+    Layer {
         name: "relay",
-        imports: &["session", "policy", "wire", "fault", "units", "event_names", "observe"],
+        imports: &["session", "mirror", "policy", "wire", "fault", "units", "event_names", "observe"],
         must_not_name: &[LOGS, TLS, PROMETHEUS],
     },
     Layer {
@@ -84,6 +89,11 @@ const LAYERS: &[Layer] = &[
         must_not_name: &[LOGS, PROMETHEUS],
     },
     Layer { name: "jwks", imports: &["policy", "fault", "observe"], must_not_name: &[LOGS, PROMETHEUS] },
+    Layer {
+        name: "cluster",
+        imports: &["tls", "relay", "session", "mirror", "policy", "wire", "fault", "units", "event_names", "observe"],
+        must_not_name: &[LOGS, PROMETHEUS],
+    },
     Layer {
         name: "gateway",
         imports: &["tls", "relay", "session", "policy", "wire", "fault", "units", "event_names", "observe"],
@@ -96,7 +106,9 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "config",
-        imports: &["gateway", "tls", "admin", "relay", "session", "policy", "fault", "units", "observe"],
+        imports: &[
+            "gateway", "cluster", "tls", "admin", "relay", "session", "mirror", "policy", "fault", "units", "observe",
+        ],
         must_not_name: &[&["hyper::", "socket2::", "TcpStream", "TcpListener"], LOGS, PROMETHEUS],
     },
     Layer {
@@ -104,11 +116,13 @@ const LAYERS: &[Layer] = &[
         imports: &[
             "config",
             "gateway",
+            "cluster",
             "tls",
             "jwks",
             "admin",
             "relay",
             "session",
+            "mirror",
             "policy",
             "wire",
             "fault",
@@ -129,6 +143,7 @@ const LAYERS: &[Layer] = &[
 const EXCEPT: &[(&str, &[&str])] = &[
     // Log lines carry the time at which they are written, and are limited by it.
     ("src/observe/journal.rs", &["tracing::", "::now"]),
+    ("src/observe/journal/nodes.rs", &["tracing::", "::now"]),
     ("src/observe/stderr.rs", &["::now"]),
     ("src/observe/gauges.rs", &["::now"]),
     ("src/observe/prometheus.rs", PROMETHEUS),

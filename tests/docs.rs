@@ -2,18 +2,33 @@
 
 use std::{fs, path::Path};
 
+use tidegate::config::load::Loaded;
+
+#[path = "docs/log.rs"]
+mod log;
+
 /// The pages that name code.
 const PAGES: &[&str] = &[
     "docs/architecture.md",
+    "docs/availability.md",
+    "docs/compatibility.md",
+    "docs/log.md",
+    "docs/limits.md",
+    "docs/memory.md",
     "docs/protocol.md",
+    "docs/recipes.md",
+    "docs/redis.md",
     SECURITY,
     "docs/tls.md",
+    TOKENS,
     "README.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
 ];
 /// The table of attacks and faults, what each side receives, and what to set.
 const SECURITY: &str = "docs/security.md";
+/// What tokens are, and what the log says of those that are refused.
+const TOKENS: &str = "docs/tokens.md";
 /// How many attacks and faults there are.
 const THREATS: usize = 105;
 /// Where the files of a module path lie.
@@ -24,6 +39,21 @@ const FOLDERS: &[&str] =
 
 fn read(path: &str) -> Option<String> {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).ok()
+}
+
+/// The Rust files in a folder and its folders, from the root of the repository.
+fn tree(folder: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).expect("the folder is there") {
+        let entry = entry.expect("the folder can be read");
+        let path = format!("{folder}/{}", entry.file_name().to_str().expect("names are UTF-8"));
+        if entry.path().is_dir() {
+            files.extend(tree(&path));
+        } else if path.ends_with(".rs") {
+            files.push(path);
+        }
+    }
+    files
 }
 
 fn is_identifier(c: char) -> bool {
@@ -157,18 +187,7 @@ fn a_test_is_told_from_what_only_exists() {
 /// A reason is a text in the code, and what a client receives is made of such texts.
 #[test]
 fn what_each_side_receives_is_in_the_code() {
-    fn sources(folder: &Path, into: &mut String) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                sources(&path, into);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                into.push_str(&fs::read_to_string(path).unwrap());
-            }
-        }
-    }
-    let mut code = String::new();
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut code);
+    let code: String = tree("src").iter().filter_map(|path| read(path)).collect();
     let page = read(SECURITY).unwrap();
     let table: Vec<_> = rows(section(&page, "What each side receives")).skip(2).collect();
     assert!(table.len() > 20 && table.iter().all(|cells| cells.len() == 5), "the table has five columns");
@@ -185,10 +204,9 @@ fn what_each_side_receives_is_in_the_code() {
     }
 }
 
-/// Where the pages say what to set, `table.key` is a setting of the reference file.
-#[test]
-fn each_setting_that_the_page_names_exists() {
-    let reference = read("config/tidegate.toml").unwrap();
+/// Every table and key of the reference file.
+fn settings() -> Vec<String> {
+    let reference = read("config/tidegate.toml").expect("the reference file is there");
     let mut table = String::new();
     let mut settings = Vec::new();
     for line in reference.lines() {
@@ -201,6 +219,32 @@ fn each_setting_that_the_page_names_exists() {
         }
     }
     assert!(settings.len() > 60, "{settings:?}");
+    settings
+}
+
+/// The log names a setting with a refusal.
+#[test]
+fn each_setting_that_a_refusal_names_exists() {
+    let (settings, page) = (settings(), read(SECURITY).unwrap());
+    let named = |stage, reason| tidegate::observe::refusals::setting(stage, reason);
+    let mut count = 0;
+    for reason in rows(section(&page, "What each side receives")).skip(2).flat_map(|cells| quoted(cells[4])) {
+        for name in
+            ["connect", "session"].iter().filter_map(|stage| named(stage, reason)).flat_map(|all| all.split(", "))
+        {
+            assert!(settings.iter().any(|setting| setting == name), "{reason} names {name}");
+            count += 1;
+        }
+    }
+    assert!(count > 40, "{count}");
+    assert_eq!(named("connect", "auth.other_user"), Some("auth.users_per_connection"));
+    assert_eq!(named("session", "upgrade_without_token"), Some("socketio.upgrade_without_token"));
+}
+
+/// Where the pages say what to set, `table.key` is a setting of the reference file.
+#[test]
+fn each_setting_that_the_page_names_exists() {
+    let settings = settings();
     let tables: Vec<_> = settings.iter().filter(|name| !name.contains('.')).collect();
     let mut missing = Vec::new();
     let (security, policy) = (read(SECURITY).unwrap(), read("SECURITY.md").unwrap());
@@ -215,4 +259,40 @@ fn each_setting_that_the_page_names_exists() {
         }
     }
     assert!(missing.is_empty(), "\n{}\n", missing.join("\n"));
+}
+
+/// Each sentence that the log says of a refused token, but for what is filled in, has its row.
+#[test]
+fn each_fault_of_a_token_is_on_its_page() {
+    let (source, page) = (read("src/policy/token_fault.rs").unwrap(), read(TOKENS).unwrap());
+    let sentences = source.split_once("impl fmt::Display for TokenFault").unwrap().1;
+    let sentences = sentences.split_once("impl fmt::Display").unwrap().0;
+    let literals: Vec<_> = sentences.split('"').skip(1).step_by(2).collect();
+    assert!(literals.len() > 25, "{literals:?}");
+    for literal in literals {
+        let parts: Vec<_> = literal.split(['{', '}']).step_by(2).map(str::trim).collect();
+        let has_row = page.lines().any(|line| line.starts_with('|') && parts.iter().all(|part| line.contains(part)));
+        assert!(has_row, "{TOKENS} lacks {literal:?}");
+    }
+}
+
+/// Each piece of configuration in the pages can be read as one.
+#[test]
+fn each_configuration_in_a_page_can_be_read() {
+    let mut read_so_far = 0;
+    for page in PAGES {
+        let text = read(page).unwrap();
+        let mut lines = text.lines().enumerate();
+        while let Some((at, line)) = lines.next() {
+            if line.trim() != "```toml" {
+                continue;
+            }
+            let toml: Vec<_> = lines.by_ref().map(|(_, line)| line).take_while(|line| line.trim() != "```").collect();
+            if let Err(error) = Loaded::of_text(&format!("{page}, block at line {},", at + 1), &toml.join("\n")) {
+                panic!("{error}");
+            }
+            read_so_far += 1;
+        }
+    }
+    assert!(read_so_far > 10, "{read_so_far}");
 }

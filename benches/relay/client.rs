@@ -95,6 +95,21 @@ impl Client {
         Ok(acks)
     }
 
+    /// Receives until at least one event has come, and says how many have.
+    pub(crate) async fn events(&mut self) -> io::Result<usize> {
+        let mut events = 0;
+        while events == 0 {
+            self.frames.receive().await?;
+            while let Some(packet) = self.next_packet().await? {
+                if !packet.starts_with(b"42") {
+                    return Err(unexpected(packet));
+                }
+                events += 1;
+            }
+        }
+        Ok(events)
+    }
+
     async fn expect(&mut self, beginning: &[u8]) -> io::Result<()> {
         loop {
             if let Some(packet) = self.next_packet().await? {

@@ -1,7 +1,11 @@
 //! The service behind every proxy: WebSocket, Engine.IO and Socket.IO, as cheap as can be. It opens a session, lets
 //! every CONNECT in and answers each event that asks for an ack with the event's own argument.
 
-use std::{future::Future, io};
+use std::{
+    future::Future,
+    io,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use tidegate::wire::websocket::{
     frame::{FrameHeader, OpCode, Sender},
@@ -13,6 +17,9 @@ use crate::frames::Frames;
 
 const OPEN: &[u8] = br#"0{"sid":"bench","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
 const BACKLOG: u32 = 4096;
+
+/// How many sockets have joined: each has an id of its own, as long as those of socket.io.
+static SOCKETS: AtomicU64 = AtomicU64::new(0);
 
 /// Serves until killed.
 pub(crate) async fn run(port: u16) -> io::Result<()> {
@@ -40,7 +47,8 @@ fn listen(port: u16) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-async fn serve(stream: TcpStream) -> io::Result<()> {
+/// Serves one connection.
+pub(crate) async fn serve(stream: TcpStream) -> io::Result<()> {
     let mut frames = Frames::new(Box::new(stream), Sender::Client);
     let head = frames.head().await?;
     let key = head.lines().find_map(|line| {
@@ -77,7 +85,8 @@ async fn serve(stream: TcpStream) -> io::Result<()> {
 /// `40{…}` is let in; `427["name",…]` is answered with `437[…]`.
 fn answer(packet: &[u8], out: &mut Vec<u8>) {
     if packet.starts_with(b"40") {
-        return text(&[br#"40{"sid":"bench"}"#], out);
+        let socket_id = SOCKETS.fetch_add(1, Relaxed);
+        return text(&[format!(r#"40{{"sid":"{socket_id:020}"}}"#).as_bytes()], out);
     }
     let Some(event) = packet.strip_prefix(b"42") else { return };
     let id_len = event.iter().take_while(|byte| byte.is_ascii_digit()).count();

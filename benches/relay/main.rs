@@ -4,7 +4,9 @@
 mod client;
 mod counts;
 mod echo;
+mod fanout;
 mod flood;
+mod floor;
 mod frames;
 mod l4;
 mod load;
@@ -23,13 +25,13 @@ use clap::{Args, Parser, Subcommand, builder::PossibleValuesParser};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::{
+    fanout::{FANOUT, FanoutArgs},
     load::{LoadArgs, Reading},
     peers::{Peer, Setup},
     process::Process,
     report::{Table, verdict},
     runtime::block_on,
     scenario::{SB, SC, Scenario, TB},
-    tls::Certificate,
 };
 
 /// What is counted, not timed, by this name.
@@ -62,7 +64,7 @@ struct Plan {
     /// Two rounds of one second.
     #[arg(long)]
     quick: bool,
-    /// Only these; `counts` is system calls and instructions.
+    /// Only these; `fanout` needs redis-server and Node, `counts` is system calls and instructions.
     #[arg(long, value_delimiter = ',', value_parser = names())]
     only: Vec<String>,
     /// Waiting connections in `sidle` and `tidle`.
@@ -91,6 +93,12 @@ enum Role {
     /// The clients.
     #[command(hide = true)]
     Load(LoadArgs),
+    /// What a delivery costs at least.
+    #[command(hide = true)]
+    Floor { port: u16, redis: u16 },
+    /// Clients that wait for events of another node.
+    #[command(hide = true)]
+    Fanout(FanoutArgs),
 }
 
 fn main() -> ExitCode {
@@ -99,6 +107,8 @@ fn main() -> ExitCode {
         Some(Role::Echo { port }) => block_on(echo::run(port)),
         Some(Role::L4 { port, upstream, pair }) => block_on(l4::run(port, upstream, pair)),
         Some(Role::Load(args)) => block_on(load::run(args)),
+        Some(Role::Floor { port, redis }) => block_on(floor::run(port, redis)),
+        Some(Role::Fanout(args)) => block_on(fanout::run(args)),
         None => measure_all(&cli.plan),
     };
     match outcome {
@@ -115,7 +125,7 @@ fn measure_all(plan: &Plan) -> io::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     let (rounds, seconds) = if plan.quick { (2, 1.0) } else { (plan.rounds, plan.seconds) };
-    let setup = Setup { gate: plan.gate.clone(), other: plan.other.clone(), certificate: Certificate::issue()? };
+    let setup = Setup::new(plan.gate.clone(), plan.other.clone())?;
     let (peers, absent): (Vec<Peer>, Vec<Peer>) = plan.peers().partition(|peer| peer.is_installed());
     for peer in absent {
         println!("{} is not installed: left out", peer.name());
@@ -129,11 +139,14 @@ fn measure_all(plan: &Plan) -> io::Result<()> {
             table.print();
         }
     }
+    if plan.wants(FANOUT) {
+        fanout::measure(&setup, rounds, seconds)?;
+    }
     if plan.wants(COUNTS) { count_all(&setup, &peers) } else { Ok(()) }
 }
 
 fn names() -> PossibleValuesParser {
-    PossibleValuesParser::new(scenario::ALL.iter().map(|scenario| scenario.name).chain([COUNTS]))
+    PossibleValuesParser::new(scenario::ALL.iter().map(|scenario| scenario.name).chain([FANOUT, COUNTS]))
 }
 
 impl Plan {

@@ -11,6 +11,9 @@ use crate::{
     tls::Certificate,
 };
 
+/// The program of the server that [`Setup::redis`] is.
+const REDIS: &str = "redis-server";
+
 /// One proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Peer {
@@ -18,6 +21,8 @@ pub(crate) enum Peer {
     L4,
     /// With all policy on.
     Tidegate,
+    /// The same, connected to Redis, with a rule that no event matches.
+    Mirroring,
     /// Another build of it.
     Other,
     /// As packaged.
@@ -33,6 +38,8 @@ pub(crate) struct Setup {
     pub(crate) gate: PathBuf,
     /// That of another build.
     pub(crate) other: Option<PathBuf>,
+    /// A server that stores nothing, beside the load. `None`: the machine has none.
+    pub(crate) redis: Option<Process>,
     /// Who they are where clients come over TLS.
     pub(crate) certificate: Certificate,
 }
@@ -46,15 +53,37 @@ struct Place<'a> {
     dir: &'a Path,
 }
 
+impl Setup {
+    /// With these programs, and Redis where the machine has it.
+    pub(crate) fn new(gate: PathBuf, other: Option<PathBuf>) -> io::Result<Self> {
+        let redis = process::find(REDIS).map(|_| redis()).transpose()?;
+        Ok(Self { gate, other, redis, certificate: Certificate::issue()? })
+    }
+}
+
+fn redis() -> io::Result<Process> {
+    let port = process::free_port()?;
+    let program = format!("{REDIS} --port {port} --bind 127.0.0.1 --appendonly no --save");
+    let program: Vec<String> = program.split(' ').map(str::to_owned).chain([String::new()]).collect();
+    Process::beside_load(&program, port)
+}
+
+/// What makes of Tidegate one node of several: with a rule, although nothing that the benchmark sends matches it.
+pub(crate) fn redis_table(port: u16) -> String {
+    format!("[redis]\nurl = \"redis://127.0.0.1:{port}\"\n[[mirror]]\nevent = \"never\"\nroom = \"*\"\n")
+}
+
 impl Peer {
     /// The reference first.
-    pub(crate) const ALL: [Self; 5] = [Self::L4, Self::Tidegate, Self::Other, Self::Nginx, Self::Haproxy];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::L4, Self::Tidegate, Self::Mirroring, Self::Other, Self::Nginx, Self::Haproxy];
 
     /// As the report has it.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::L4 => "l4",
             Self::Tidegate => "tidegate",
+            Self::Mirroring => "tidegate, redis",
             Self::Other => "other build",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
@@ -63,17 +92,37 @@ impl Peer {
 
     /// Ours are; the others where the machine has them.
     pub(crate) fn is_installed(self) -> bool {
-        !matches!(self, Self::Nginx | Self::Haproxy) || process::find(self.name()).is_some()
+        match self {
+            Self::L4 | Self::Tidegate | Self::Other => true,
+            Self::Mirroring => process::find(REDIS).is_some(),
+            Self::Nginx | Self::Haproxy => process::find(self.name()).is_some(),
+        }
     }
 
     /// Starts it before the echo on `upstream` and waits until it listens. `under`: a program to run it under, with
     /// arguments.
     pub(crate) fn start(self, upstream: u16, setup: &Setup, tls: bool, under: &[String]) -> io::Result<Process> {
+        let table = match &setup.redis {
+            Some(redis) if self == Self::Mirroring => redis_table(redis.port),
+            _ => String::new(),
+        };
+        self.start_with(upstream, setup, tls, under, &table)
+    }
+
+    /// The same with more at the end of its configuration.
+    pub(crate) fn start_with(
+        self,
+        upstream: u16,
+        setup: &Setup,
+        tls: bool,
+        under: &[String],
+        more: &str,
+    ) -> io::Result<Process> {
         let dir = tempfile::tempdir()?;
         let file = dir.path().join("configuration");
         let pair = tls.then(|| setup.certificate.file().display().to_string());
         let place = Place { port: process::free_port()?, upstream, pair, dir: dir.path() };
-        fs::write(&file, self.configuration(&place)?)?;
+        fs::write(&file, self.configuration(&place)? + more)?;
         let mut program = under.to_vec();
         program.extend(self.program(setup, &file.display().to_string(), &place)?);
         let port = place.port;
@@ -89,7 +138,7 @@ impl Peer {
                 role.extend(place.pair.as_deref());
                 process::own_role(&role)?
             }
-            Self::Tidegate => gate(&setup.gate),
+            Self::Tidegate | Self::Mirroring => gate(&setup.gate),
             Self::Other => gate(setup.other.as_deref().unwrap_or(&setup.gate)),
             Self::Nginx => vec![self.installed()?, "-c".into(), file.into()],
             Self::Haproxy => vec![self.installed()?, "-db".into(), "-f".into(), file.into()],
@@ -105,7 +154,7 @@ impl Peer {
     fn configuration(self, place: &Place<'_>) -> io::Result<String> {
         match self {
             Self::L4 => Ok(String::new()),
-            Self::Tidegate | Self::Other => tidegate(place),
+            Self::Tidegate | Self::Mirroring | Self::Other => tidegate(place),
             Self::Nginx => Ok(nginx(place)),
             Self::Haproxy => Ok(haproxy(place)),
         }

@@ -34,6 +34,11 @@ impl Process {
         Self::start(LOAD_CORE, &own_role(&["echo", &port.to_string()])?, port, None)
     }
 
+    /// Another program that will listen on `port`, beside the load.
+    pub(crate) fn beside_load(program: &[String], port: u16) -> io::Result<Self> {
+        Self::start(LOAD_CORE, program, port, None)
+    }
+
     /// A proxy that will listen on `port` and keeps its files in `dir`.
     pub(crate) fn proxy(program: &[String], port: u16, dir: TempDir) -> io::Result<Self> {
         Self::start(PROXY_CORE, program, port, Some(dir))
@@ -77,7 +82,13 @@ impl Drop for Process {
 
 /// The load. The caller reads its output.
 pub(crate) fn load(args: &[String]) -> io::Result<Child> {
-    let args: Vec<&str> = ["load"].into_iter().chain(args.iter().map(String::as_str)).collect();
+    let args: Vec<String> = ["load".to_owned()].into_iter().chain(args.iter().cloned()).collect();
+    role_of_load(&args)
+}
+
+/// This program in the role that `args` begin with, where the load runs. The caller reads its output.
+pub(crate) fn role_of_load(args: &[String]) -> io::Result<Child> {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
     pinned(LOAD_CORE, &own_role(&args)?).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
 }
 

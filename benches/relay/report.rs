@@ -7,6 +7,10 @@ use crate::{
     scenario::{Figure, Goal, Load, Scenario},
 };
 
+/// What Tidegate may cost where it is connected to Redis and has nothing to do for other nodes, as a multiple of what it costs
+/// otherwise: what two equal builds lie apart.
+const MIRRORING_MAX: f64 = 1.03;
+
 /// The readings of one scenario. A row is a round, with one reading per peer or the reason why there is none.
 pub(crate) struct Table {
     scenario: &'static Scenario,
@@ -79,7 +83,12 @@ impl Table {
     fn print_goals(&self) {
         let Some(tidegate) = self.position(Peer::Tidegate) else { return };
         for (at, peer) in self.peers.iter().enumerate().filter(|(at, _)| *at != tidegate) {
-            if let Some(ratio) = self.ratios(tidegate, at) {
+            if *peer == Peer::Mirroring {
+                if let Some(ratio) = self.ratios(at, tidegate) {
+                    let judged = verdict(ratio.median, MIRRORING_MAX);
+                    println!("* with Redis to without: {}; at most {MIRRORING_MAX:.2}: {judged}", shown(ratio));
+                }
+            } else if let Some(ratio) = self.ratios(tidegate, at) {
                 println!("* Tidegate to {}: {}{}", peer.name(), shown(ratio), self.judged(Some(*peer), ratio));
             }
         }
@@ -137,6 +146,7 @@ pub(crate) fn verdict(figure: f64, max: f64) -> &'static str {
     if figure <= max { "met" } else { "MISSED" }
 }
 
-fn shown(Spread { median, min, max }: Spread) -> String {
+/// A median with its spread.
+pub(crate) fn shown(Spread { median, min, max }: Spread) -> String {
     format!("{median:.2} ({min:.2}-{max:.2})")
 }

@@ -1,6 +1,7 @@
 //! Tidegate in front of a Socket.IO service, in one process: `cargo run --release --example demo`.
 //!
-//! It needs no network, no Node, no Redis, no configuration. The service and its page do not know of the gate.
+//! The first build takes up to ten minutes on two cores: it compiles 220 crates, among them the C code of aws-lc.
+//! The demo needs no network, no Node, no Redis, no configuration. The service and its page do not know of the gate.
 
 mod service;
 mod token;
@@ -17,7 +18,7 @@ use tidegate::{
     admin::AdminTable,
     gateway::listener::ListenTable,
     observe::journal::{LogFormat, LogLevel, LogTable},
-    policy::{auth::AuthTable, connections::LimitsTable, origin::OriginsTable},
+    policy::{auth::AuthTable, connections::LimitsTable},
     relay::dial::UpstreamTable,
     units::{Period, SecretSource},
 };
@@ -44,15 +45,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// What a `tidegate.toml` would contain.
 fn config(service: SocketAddr, secret: &Path) -> io::Result<Config> {
-    let address = loopback(PORT)?;
-    let port = address.port();
     Ok(Config {
-        listen: ListenTable { address, ..ListenTable::default() },
+        listen: ListenTable { address: loopback(PORT)?, ..ListenTable::default() },
         admin: AdminTable { address: loopback(ADMIN_PORT)?, ..AdminTable::default() },
         upstream: UpstreamTable { url: format!("http://{service}"), ..UpstreamTable::default() },
-        origins: OriginsTable { allow: vec![format!("http://127.0.0.1:{port}"), format!("http://localhost:{port}")] },
         auth: AuthTable { secret: Some(SecretSource::File(secret.to_owned())), ..AuthTable::default() },
-        limits: LimitsTable { shutdown_grace: Period::OFF, ..LimitsTable::default() },
+        limits: LimitsTable { lame_duck: Period::OFF, shutdown_grace: Period::OFF, ..LimitsTable::default() },
         log: LogTable { format: LogFormat::Text, level: LogLevel::Warn },
         ..Config::default()
     })
@@ -82,13 +80,14 @@ Tidegate stands in front of a Socket.IO service.
 
 Four things to try:
 
-  1. Open the page and press \"Send 101 messages\": the service answers 100 of them, Tidegate the 101st.
-  2. Press \"Connect with a bad token\": the client gets the reason, and does not retry.
-  3. Press \"Kill the service\": it is down for five seconds, and every client stays connected.
+  1. Open the page and press \"Kill the service\": it is down for five seconds, the client stays connected, and what it
+     sends meanwhile waits and is answered when the service is back.
+  2. Press \"Send 101 messages\": the service answers 100 of them, Tidegate the 101st.
+  3. Press \"Connect with a bad token\": the client gets the reason, and does not retry.
   4. See what was counted:
      curl -s http://{admin}/metrics/prometheus | grep ^websocket_
 
-Ctrl-C ends it.
+To put it in front of a service of your own, see the end of the page. Ctrl-C ends it.
 "
     )
 }

@@ -27,16 +27,23 @@ use socketioxide::{
 };
 use tokio::{net::TcpListener, sync::Notify, time::sleep};
 
-use crate::token::Secret;
+use super::token::Secret;
 
 /// The learner that every visitor of the page is.
 pub(crate) const LEARNER: &str = "ada";
 
 const PAGE: &str = include_str!("assets/index.html");
+const STYLE: &str = include_str!("assets/page.css");
+const SCRIPT: &str = include_str!("assets/page.js");
 /// socket.io-client 4.8.4, `dist/socket.io.min.js`, as published.
 const CLIENT: &str = include_str!("assets/socket.io.min.js");
 /// The placeholder of the token in the page.
 const TOKEN_PLACE: &str = "{{token}}";
+/// The placeholder of the commands that put Tidegate in front of another service.
+const YOURS_PLACE: &str = "{{yours}}";
+/// Those commands are the first block of shell under this heading of the README.
+const README: &str = include_str!("../../README.md");
+const YOURS_HEADING: &str = "## Put it in front of your service";
 
 const QUALITY_EVERY: Duration = Duration::from_secs(5);
 /// How long it is down after a kill.
@@ -102,15 +109,23 @@ fn kill_soon(killed: &Arc<Notify>) {
 }
 
 fn page(request: &Request<Incoming>, secret: &Secret, killed: &Arc<Notify>) -> Response<Full<Bytes>> {
-    let (status, kind, body) = match request.uri().path() {
+    let (status, kind, body): (_, _, Bytes) = match request.uri().path() {
         "/kill" if request.method() == Method::POST => {
             kill_soon(killed);
-            (StatusCode::ACCEPTED, "text/plain", "back in five seconds\n".into())
+            let back_in = LAST_WORD + DEAD_FOR;
+            let told = json!({ "backInMs": back_in.as_millis() as u64 });
+            (StatusCode::ACCEPTED, "application/json", told.to_string().into())
         }
+        "/alive" => (StatusCode::OK, "text/plain", "alive\n".into()),
         "/" => match secret.token_for(LEARNER) {
-            Ok(token) => (StatusCode::OK, "text/html; charset=utf-8", PAGE.replace(TOKEN_PLACE, &token).into()),
+            Ok(token) => {
+                let page = PAGE.replace(TOKEN_PLACE, &token).replace(YOURS_PLACE, &escaped(put_in_front()));
+                (StatusCode::OK, "text/html; charset=utf-8", page.into())
+            }
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string().into()),
         },
+        "/page.css" => (StatusCode::OK, "text/css; charset=utf-8", STYLE.into()),
+        "/page.js" => (StatusCode::OK, "text/javascript; charset=utf-8", SCRIPT.into()),
         "/socket.io.min.js" => (StatusCode::OK, "text/javascript; charset=utf-8", CLIENT.into()),
         _ => (StatusCode::NOT_FOUND, "text/plain", "no such page\n".into()),
     };
@@ -119,6 +134,21 @@ fn page(request: &Request<Incoming>, secret: &Secret, killed: &Arc<Notify>) -> R
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
     response
+}
+
+/// The commands of the README, or where to find them if it was rearranged.
+fn put_in_front() -> &'static str {
+    let block = || {
+        let (_, section) = README.split_once(YOURS_HEADING)?;
+        let (_, shell) = section.split_once("```sh\n")?;
+        shell.split_once("```").map(|(commands, _)| commands)
+    };
+    block().unwrap_or("See README.md.")
+}
+
+/// As text of an HTML element.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
 }
 
 #[derive(Default, Deserialize)]

@@ -6,9 +6,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, he
 use httparse::{EMPTY_HEADER, Status};
 use libfuzzer_sys::fuzz_target;
 use tidegate::gateway::{
-    head_guard::{FIELDS_MAX, judge_head},
+    head_guard::{HeadRules, judge_head},
     http2,
 };
+use tidegate::policy::connections::LimitsTable;
+
+const FIELDS_MAX: usize = 100;
 
 /// Names in lower case and values, sorted.
 type Fields = Vec<(String, Vec<u8>)>;
@@ -17,7 +20,9 @@ type Fields = Vec<(String, Vec<u8>)>;
 fuzz_target!(|data: &[u8]| {
     let Some(mut request) = request(data) else { return };
     let said = request.clone();
-    let verdict = http2::normalize(&mut request);
+    let rules =
+        HeadRules { head_bytes: usize::MAX, header_fields: FIELDS_MAX, ..HeadRules::new(&LimitsTable::default()) };
+    let verdict = http2::normalize(&mut request, &rules);
     let expected = as_over_http1(&said);
     match verdict {
         Err(error) => {
@@ -30,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(request.method(), said.method());
             assert_eq!(sorted(request.headers()), headers);
             let once = request.clone();
-            http2::normalize(&mut request).expect("what was let in is let in again");
+            http2::normalize(&mut request, &rules).expect("what was let in is let in again");
             assert_eq!((request.uri(), request.headers()), (once.uri(), once.headers()), "and is unchanged");
         }
     }
@@ -83,7 +88,7 @@ fn as_over_http1(request: &Request<()>) -> Option<(String, Fields)> {
         head.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
     }
     head.extend(b"\r\n");
-    judge_head(&head).ok()?;
+    judge_head(&head, FIELDS_MAX).ok()?;
 
     let mut lines = [EMPTY_HEADER; FIELDS_MAX];
     let mut read = httparse::Request::new(&mut lines);

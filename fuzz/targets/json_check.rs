@@ -25,8 +25,8 @@ fuzz_target!(|data: &[u8]| {
     let (structure, full) = (check(JsonReading::Structure), check(JsonReading::Full));
     assert!(structure.is_ok() || full.is_err());
 
-    let is_bare = input.bytes.first().is_some_and(|first| b"[{".contains(first))
-        && input.bytes.last().is_some_and(|last| b"]}".contains(last));
+    // Blanks behind it belong to JSON.
+    let is_bare = input.bytes.first().is_some_and(|first| b"[{".contains(first));
     let Ok(text) = str::from_utf8(input.bytes) else { return };
     if is_bare && full != Err(JsonFault::TooDeep) {
         assert_eq!(full.is_ok(), serde_json::from_str::<&RawValue>(text).is_ok());

@@ -11,7 +11,8 @@ use libfuzzer_sys::fuzz_target;
 use tidegate::{
     relay::{
         batch::Batch,
-        inflow::{BrokenRule, Found, Inflow, shown},
+        broken_rule::BrokenRule,
+        inflow::{Found, Inflow, shown},
     },
     session::message::Fate,
     wire::{

@@ -1,6 +1,9 @@
 //! Who may read what at the operator's address. Pure: headers in, a refusal out.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use hyper::{
     HeaderMap, StatusCode,
@@ -11,10 +14,36 @@ use zeroize::Zeroizing;
 
 use super::answer::{self, Answer};
 
+/// The bearer token of operators, which a reload replaces. `None` inside: none is configured.
+#[derive(Clone, Default)]
+pub struct OperatorToken(Arc<RwLock<Option<Zeroizing<Vec<u8>>>>>);
+
+impl OperatorToken {
+    /// Puts this token in force.
+    pub fn set(&self, token: Option<Zeroizing<Vec<u8>>>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn is(&self, presented: &[u8]) -> bool {
+        let token = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        token.as_ref().is_some_and(|token| bool::from(token.as_slice().ct_eq(presented)))
+    }
+}
+
+impl From<Option<Zeroizing<Vec<u8>>>> for OperatorToken {
+    fn from(token: Option<Zeroizing<Vec<u8>>>) -> Self {
+        Self(Arc::new(RwLock::new(token)))
+    }
+}
+
 /// The rules of one operator's address.
 pub(super) struct Access {
     /// The bearer token of operators.
-    pub(super) token: Option<Zeroizing<Vec<u8>>>,
+    pub(super) token: OperatorToken,
     /// Only this machine can reach the address.
     pub(super) loopback: bool,
 }
@@ -28,6 +57,8 @@ pub(super) enum Denial {
     Token,
     /// No token is configured, and the address can be reached from other machines.
     Off,
+    /// No token is configured, and the request would change something.
+    ChangesOff,
 }
 
 impl Access {
@@ -52,19 +83,29 @@ impl Access {
 
     /// Whether the request may read about users.
     pub(super) fn users(&self, headers: &HeaderMap) -> Result<(), Denial> {
-        match self.token {
-            Some(_) if self.token_presented(headers) => Ok(()),
-            Some(_) => Err(Denial::Token),
-            None if self.loopback => Ok(()),
-            None => Err(Denial::Off),
+        match self.token.is_set() {
+            true if self.token_presented(headers) => Ok(()),
+            true => Err(Denial::Token),
+            false if self.loopback => Ok(()),
+            false => Err(Denial::Off),
+        }
+    }
+
+    /// Whether the request may change something. Without a token nobody may, not even on this machine: every user and every web
+    /// page can send a request from there.
+    pub(super) fn changes(&self, headers: &HeaderMap) -> Result<(), Denial> {
+        match self.token.is_set() {
+            true if self.token_presented(headers) => Ok(()),
+            true => Err(Denial::Token),
+            false => Err(Denial::ChangesOff),
         }
     }
 
     fn token_presented(&self, headers: &HeaderMap) -> bool {
-        let (Some(token), Some(credentials)) = (&self.token, headers.get(AUTHORIZATION)) else { return false };
+        let Some(credentials) = headers.get(AUTHORIZATION) else { return false };
         // RFC 6750 §2.1; RFC 9110 §11.1: the scheme's case does not matter.
         let Some((scheme, presented)) = credentials.as_bytes().split_at_checked("Bearer ".len()) else { return false };
-        scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(token.as_slice().ct_eq(presented))
+        scheme.eq_ignore_ascii_case(b"Bearer ") && self.token.is(presented)
     }
 }
 
@@ -78,6 +119,9 @@ impl From<Denial> for Answer {
             ),
             Denial::Token => {
                 (StatusCode::UNAUTHORIZED, "token", "Send the token of admin.token: `Authorization: Bearer TOKEN`.")
+            }
+            Denial::ChangesOff => {
+                (StatusCode::FORBIDDEN, "off", "Nothing is changed without a token: set admin.token, and send it.")
             }
             Denial::Off => (
                 StatusCode::NOT_FOUND,
@@ -112,7 +156,7 @@ mod tests {
     use super::*;
 
     fn access(token: Option<&str>, loopback: bool) -> Access {
-        Access { token: token.map(|token| Zeroizing::new(token.into())), loopback }
+        Access { token: token.map(|token| Zeroizing::new(token.into())).into(), loopback }
     }
 
     fn headers(pairs: &[(hyper::header::HeaderName, &'static str)]) -> HeaderMap {
@@ -153,6 +197,17 @@ mod tests {
         assert!(access(Some("another"), true).host(&headers).is_err());
         assert!(access(None, true).host(&headers).is_err());
         assert!(access(None, false).host(&headers).is_ok(), "a Service of Kubernetes has a name");
+    }
+
+    #[test]
+    fn nothing_is_changed_without_the_token() {
+        let right = headers(&[(AUTHORIZATION, "Bearer s3cret")]);
+        for loopback in [true, false] {
+            assert_eq!(access(Some("s3cret"), loopback).changes(&right), Ok(()));
+            assert_eq!(access(Some("other"), loopback).changes(&right), Err(Denial::Token));
+            assert_eq!(access(Some("s3cret"), loopback).changes(&headers(&[])), Err(Denial::Token));
+            assert_eq!(access(None, loopback).changes(&right), Err(Denial::ChangesOff));
+        }
     }
 
     #[test]

@@ -5,14 +5,18 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use hyper::StatusCode;
 use serde::Serialize;
 
 use super::answer::{self, Answer};
-use crate::observe::tally::{Tally, upstream_up};
+use crate::observe::{
+    redis::{RedisGauges, RedisSeen},
+    service_record::{Seen, ServiceRecord},
+    tally::Tally,
+};
 
 /// A worker without a tick for this time is stuck.
 const TICK_MAX_AGE: Duration = Duration::from_secs(5);
@@ -22,8 +26,12 @@ const TICK_MAX_AGE: Duration = Duration::from_secs(5);
 pub struct Health {
     started: Instant,
     tallies: Vec<Arc<Tally>>,
+    service: Arc<ServiceRecord>,
+    /// Whether the node is ready only while Redis is there. `None`: the node does not use it.
+    redis: Option<(Arc<RedisGauges>, bool)>,
     listening: AtomicBool,
-    draining: AtomicBool,
+    /// Why the node takes no new clients for long. `None`: it stays.
+    draining: Mutex<Option<String>>,
     certificate: AtomicBool,
     keys: Mutex<Result<(), String>>,
 }
@@ -32,31 +40,65 @@ pub struct Health {
 #[derive(Debug, Serialize)]
 struct Readiness {
     ready: bool,
-    conditions: [Condition; 5],
+    conditions: Vec<Condition>,
 }
 
+/// One thing that the node needs, or that its operator wants to know.
 #[derive(Debug, Serialize)]
-struct Condition {
+pub(super) struct Condition {
     name: &'static str,
     ok: bool,
     /// Whether the node is unready while this condition fails.
     required: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
+    /// Since when, as HTTP writes dates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+}
+
+impl Condition {
+    const fn required(name: &'static str, ok: bool, why: Option<String>) -> Self {
+        Self { name, ok, required: true, why, since: None }
+    }
+
+    /// A node stays in rotation while the service is away: taking it out would not help.
+    fn upstream(seen: Option<Seen>) -> Self {
+        let (ok, why, since) = match seen {
+            None => (true, Some("not tried yet".to_owned()), None),
+            Some(Seen { since, away }) => (away.is_none(), away, SystemTime::now().checked_sub(since.elapsed())),
+        };
+        Self { name: "upstream", ok, required: false, why, since: since.map(httpdate::fmt_http_date) }
+    }
+
+    /// Without Redis a node does all but tell other nodes, so it stays in rotation unless it must not.
+    fn redis(RedisSeen { since, down }: RedisSeen, required: bool) -> Self {
+        let since = SystemTime::now().checked_sub(since.elapsed());
+        Self { name: "redis", ok: down.is_none(), required, why: down, since: since.map(httpdate::fmt_http_date) }
+    }
 }
 
 impl Health {
-    /// Not listening, no keys. `started`: what the workers' [ticks](Tally::tick) count from; one tally for each worker.
+    /// Not listening, no keys. `started`: what the workers' [ticks](Tally::tick) count from; one tally for each worker. `service`:
+    /// what dials have shown of it.
     #[must_use]
-    pub fn new(started: Instant, tallies: Vec<Arc<Tally>>) -> Self {
+    pub fn new(started: Instant, tallies: Vec<Arc<Tally>>, service: Arc<ServiceRecord>) -> Self {
         Self {
             started,
             tallies,
+            service,
+            redis: None,
             listening: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
+            draining: Mutex::default(),
             certificate: AtomicBool::new(true),
             keys: Mutex::new(Err("not loaded yet".to_owned())),
         }
+    }
+
+    /// The node uses Redis, and is ready only while it is there if that is `required`.
+    #[must_use]
+    pub fn with_redis(self, gauges: Arc<RedisGauges>, required: bool) -> Self {
+        Self { redis: Some((gauges, required)), ..self }
     }
 
     /// Clients can connect, or cannot.
@@ -64,9 +106,9 @@ impl Health {
         self.listening.store(listening, Relaxed);
     }
 
-    /// The node is draining, or not.
-    pub fn set_draining(&self, draining: bool) {
-        self.draining.store(draining, Relaxed);
+    /// The node leaves. `why` is public.
+    pub fn set_draining(&self, why: &str) {
+        *self.draining.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
     }
 
     /// Whether there is a certificate, or none is needed.
@@ -88,35 +130,27 @@ impl Health {
         (0..self.tallies.len()).filter(|worker| age(&self.tallies[*worker]) > TICK_MAX_AGE).collect()
     }
 
+    /// Whether Redis is there. `None`: the node does not use it.
+    pub(super) fn redis(&self) -> Option<Condition> {
+        let (gauges, required) = self.redis.as_ref()?;
+        Some(Condition::redis(gauges.seen()?, *required))
+    }
+
     fn readiness(&self) -> Readiness {
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let upstream = match upstream_up(&self.tallies) {
-            Some(true) => (true, None),
-            Some(false) => (false, Some("the last connection to the service failed")),
-            None => (true, Some("not tried yet")),
-        };
+        let leaves = self.draining.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let unless = |ok: bool, why: &str| (!ok).then(|| why.to_owned());
         let listening = self.listening.load(Relaxed);
-        let staying = !self.draining.load(Relaxed);
         let certificate = self.certificate.load(Relaxed);
-        let conditions = [
-            Condition {
-                name: "listening",
-                ok: listening,
-                required: true,
-                why: unless(listening, "the listener is not open"),
-            },
-            Condition { name: "keys", ok: keys.is_ok(), required: true, why: keys.err() },
-            Condition {
-                name: "certificate",
-                ok: certificate,
-                required: true,
-                why: unless(certificate, "no certificate yet: it is being ordered; the log has the details"),
-            },
-            Condition { name: "draining", ok: staying, required: true, why: unless(staying, "the node is draining") },
-            // A node stays in rotation while the service is down: taking it out would not help.
-            Condition { name: "upstream", ok: upstream.0, required: false, why: upstream.1.map(str::to_owned) },
+        let no_certificate = unless(certificate, "no certificate yet: it is being ordered; the log has the details");
+        let mut conditions = vec![
+            Condition::required("listening", listening, unless(listening, "the listener is not open")),
+            Condition::required("keys", keys.is_ok(), keys.err()),
+            Condition::required("certificate", certificate, no_certificate),
+            Condition::required("draining", leaves.is_none(), leaves),
         ];
+        conditions.extend(self.redis());
+        conditions.push(Condition::upstream(self.service.seen()));
         Readiness { ready: conditions.iter().all(|condition| condition.ok || !condition.required), conditions }
     }
 }
@@ -147,7 +181,7 @@ mod tests {
     fn a_worker_that_stopped_ticking_is_named() {
         let started = Instant::now();
         let tallies = vec![Tally::new(&[]), Tally::new(&[])];
-        let health = Health::new(started, tallies.clone());
+        let health = Health::new(started, tallies.clone(), Arc::default());
         assert!(health.stuck(started + Duration::from_secs(5)).is_empty(), "a start may take a while");
         tallies[0].tick(9_000);
         tallies[1].tick(4_000);
@@ -157,7 +191,7 @@ mod tests {
     #[test]
     fn ready_is_listening_with_keys_and_not_draining() {
         let tally = Tally::new(&[]);
-        let health = Health::new(Instant::now(), vec![Arc::clone(&tally)]);
+        let health = Health::new(Instant::now(), vec![Arc::clone(&tally)], Arc::default());
         assert!(!health.readiness().ready);
         health.set_listening(true);
         assert!(!health.readiness().ready);
@@ -166,19 +200,45 @@ mod tests {
         health.set_certificate(false);
         assert!(!health.readiness().ready);
         health.set_certificate(true);
-        health.set_draining(true);
+        health.set_draining("the node leaves");
         assert!(!health.readiness().ready);
     }
 
     #[test]
     fn a_service_that_is_away_is_reported_and_does_not_fail_readiness() {
-        let tally = Tally::new(&[]);
-        let health = Health::new(Instant::now(), vec![Arc::clone(&tally)]);
+        let service = Arc::new(ServiceRecord::default());
+        let health = Health::new(Instant::now(), vec![Tally::new(&[])], Arc::clone(&service));
         health.set_listening(true);
         health.set_keys(true, "");
-        tally.dial(false);
-        let readiness = health.readiness();
-        assert!(readiness.ready);
-        assert!(readiness.conditions.iter().any(|condition| condition.name == "upstream" && !condition.ok));
+        let upstream = || {
+            let mut readiness = health.readiness();
+            assert!(readiness.ready);
+            let upstream = readiness.conditions.pop().unwrap();
+            (upstream.ok, upstream.why, upstream.since.is_some())
+        };
+        assert_eq!(upstream(), (true, Some("not tried yet".to_owned()), false));
+        service.is_away(&"connection refused", Instant::now());
+        assert_eq!(upstream(), (false, Some("connection refused".to_owned()), true));
+        service.is_there(Instant::now());
+        assert_eq!(upstream(), (true, None, true));
+    }
+
+    #[test]
+    fn redis_fails_readiness_only_where_it_is_required() {
+        for required in [false, true] {
+            let gauges = Arc::new(RedisGauges::default());
+            let health = Health::new(Instant::now(), vec![Tally::new(&[])], Arc::default());
+            let health = health.with_redis(Arc::clone(&gauges), required);
+            health.set_listening(true);
+            health.set_keys(true, "");
+            assert!(health.redis().is_none() && health.readiness().ready, "a node without Redis says nothing of it");
+            gauges.in_use(Instant::now());
+            gauges.down("nothing listens there", Instant::now());
+            let redis = health.redis().unwrap();
+            assert_eq!((redis.ok, redis.why.as_deref()), (false, Some("nothing listens there")));
+            assert_eq!(health.readiness().ready, !required);
+            gauges.up(Instant::now());
+            assert!(health.redis().unwrap().ok && health.readiness().ready);
+        }
     }
 }

@@ -3,7 +3,10 @@
 use hyper::StatusCode;
 use serde::Serialize;
 
-use super::answer::{self, Answer};
+use super::{
+    answer::{self, Answer},
+    health::Condition,
+};
 use crate::relay::registry::{Registry, SessionView};
 
 /// Sessions on one page unless the request says otherwise.
@@ -24,10 +27,13 @@ struct Listing {
     sessions: Vec<SessionView>,
     /// The `after` of the next page; `None` on the last.
     next: Option<u64>,
+    /// Whether the other nodes are heard, which say what else a user does. `None`: the node is alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redis: Option<Condition>,
 }
 
-/// One page of sessions, ascending by id.
-pub(super) async fn sessions(registry: &Registry, query: &str) -> Answer {
+/// One page of sessions, ascending by id, and the state of Redis.
+pub(super) async fn sessions(registry: &Registry, redis: Option<Condition>, query: &str) -> Answer {
     let Some(query) = Query::parse(query) else {
         return answer::refusal(
             StatusCode::BAD_REQUEST,
@@ -37,7 +43,7 @@ pub(super) async fn sessions(registry: &Registry, query: &str) -> Answer {
     };
     let sessions = registry.sessions(query.after, query.limit).await;
     let next = sessions.last().filter(|_| sessions.len() >= query.limit).map(|session| session.id);
-    answer::json(StatusCode::OK, &Listing { sessions, next })
+    answer::json(StatusCode::OK, &Listing { sessions, next, redis })
 }
 
 impl Query {

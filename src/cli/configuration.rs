@@ -1,17 +1,41 @@
 //! Finds and loads the configuration: the file that is named, else that of the system.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::failure::{Failure, SYSTEM_CONFIG};
-use crate::config::load::{Loaded, Sources};
+use crate::{
+    config::load::{Loaded, Sources},
+    start,
+};
+
+/// Which file is read: the same for every subcommand.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct FileArgs {
+    /// The configuration file [default: /etc/tidegate/tidegate.toml, if it exists]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The same as FILE
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl FileArgs {
+    /// The file that is named, if one is.
+    fn named(self) -> Result<Option<PathBuf>, Failure> {
+        match (self.file, self.config) {
+            (Some(file), Some(config)) => Err(Failure::TwoFiles { file, config }),
+            (file, config) => Ok(file.or(config)),
+        }
+    }
+}
 
 /// Loads the configuration from the named file, or from the system's file if there is one. Returns the sources that were
-/// used.
-pub(super) fn load(sources: Sources) -> Result<(Loaded, Sources), Failure> {
+/// used. `beside`: the rest of them.
+pub(super) fn load(file: FileArgs, beside: Sources) -> Result<(Loaded, Sources), Failure> {
     // A file whose existence cannot be checked is read, so that the error names the reason.
     let system = || Path::new(SYSTEM_CONFIG).try_exists().unwrap_or(true).then(|| SYSTEM_CONFIG.into());
-    let sources = Sources { file: sources.file.or_else(system), ..sources };
-    match sources.load() {
+    let sources = Sources { file: file.named()?.or_else(system), ..beside };
+    match sources.load(start::verify) {
         Ok(loaded) => Ok((loaded, sources)),
         Err(error) => Err(Failure::of_config(error, &sources)),
     }

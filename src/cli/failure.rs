@@ -1,11 +1,14 @@
 //! Why a subcommand failed, and what the program exits with.
 
-use std::{io, process::ExitCode};
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use http::StatusCode;
 
 use crate::{
     config::{error::ConfigError, load::Sources},
     fault::Fault,
     start::StartError,
+    units::SecretError,
 };
 
 /// Read where no file is named, if it exists.
@@ -48,12 +51,16 @@ impl From<Exit> for ExitCode {
 pub(super) enum Failure {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error("{0} (no file was read: there is no {SYSTEM_CONFIG}, and none was named)")]
+    #[error("{0}\nno file was read: there is no {SYSTEM_CONFIG}, and none was named")]
     ConfigWithoutFile(ConfigError),
+    #[error("two files are named, {} and --config {}; name one", .file.display(), .config.display())]
+    TwoFiles { file: PathBuf, config: PathBuf },
     #[error(transparent)]
     Start(StartError),
     #[error(transparent)]
     Token(#[from] TokenError),
+    #[error(transparent)]
+    Revoke(#[from] RevokeError),
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
 }
@@ -67,8 +74,13 @@ impl Failure {
     /// What the program exits with.
     pub(super) const fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::ConfigWithoutFile(_) | Self::Token(_) => Exit::Configuration,
-            Self::Start(_) | Self::Output(_) => Exit::Failed,
+            Self::Config(_) | Self::ConfigWithoutFile(_) | Self::TwoFiles { .. } | Self::Token(_) => {
+                Exit::Configuration
+            }
+            Self::Revoke(
+                RevokeError::Off | RevokeError::NoToken | RevokeError::Token(_) | RevokeError::TokenText(_),
+            ) => Exit::Configuration,
+            Self::Start(_) | Self::Revoke(_) | Self::Output(_) => Exit::Failed,
         }
     }
 }
@@ -96,4 +108,59 @@ pub(super) enum TokenError {
     /// The library fails to sign.
     #[error("the token cannot be signed: {0}")]
     Signing(#[from] jsonwebtoken::errors::Error),
+}
+
+/// Why nothing was revoked, as far as is known.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RevokeError {
+    /// The node would refuse it.
+    #[error("auth.revoke is false; set it to true, and start the node again")]
+    Off,
+    /// The node would refuse it.
+    #[error("admin.token is not set; nothing is changed without it")]
+    NoToken,
+    /// The token cannot be read.
+    #[error("admin.token: {0}")]
+    Token(#[from] SecretError),
+    /// The token cannot stand in a header.
+    #[error("admin.token has characters that cannot be sent: {0}")]
+    TokenText(#[from] http::header::InvalidHeaderValue),
+    /// Nobody listens there.
+    #[error("no node can be reached at admin.address, {address}: {source}")]
+    Unreached {
+        /// Where it should be.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// No answer came in time.
+    #[error("the node at {0} does not answer")]
+    Slow(SocketAddr),
+    /// The connection broke.
+    #[error("the connection to the node broke: {0}")]
+    Broken(#[from] hyper::Error),
+    /// The node refuses it.
+    #[error("the node at {address} answers {status}: {message}")]
+    Refused {
+        /// Of the node.
+        address: SocketAddr,
+        /// What it answers.
+        status: StatusCode,
+        /// And why.
+        message: String,
+    },
+    /// That is no node, or one of another version.
+    #[error("what listens at {address} is no node that can revoke: it answers {status}")]
+    Foreign {
+        /// Where.
+        address: SocketAddr,
+        /// What it answers.
+        status: StatusCode,
+    },
+    /// The request cannot be made.
+    #[error("the request cannot be made: {0}")]
+    Request(#[from] http::Error),
+    /// There is no runtime.
+    #[error("cannot start: {0}")]
+    Runtime(#[from] io::Error),
 }

@@ -1,28 +1,34 @@
 //! `tidegate run`: runs a node until SIGTERM or SIGINT.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::net::SocketAddr;
 
-use super::{configuration::load, failure::Failure};
+use super::{
+    configuration::{FileArgs, load},
+    failure::Failure,
+};
 use crate::{
-    config::load::Sources,
+    config::load::{Sources, address::no_address},
     start::{self, StartError},
 };
 
 const EXAMPLES: &str = "\
 Examples:
-  tidegate run --config tidegate.toml
+  tidegate run tidegate.toml
   tidegate run --listen 127.0.0.1:8443 --upstream http://127.0.0.1:4003
 
 SIGHUP, or a change of the file, reloads the configuration.
-SIGTERM and SIGINT close all clients and stop.";
+SIGTERM: not ready any more (/readyz is 503), new clients are still served for
+limits.lame_duck (5s); then all are closed within limits.shutdown_grace (30s).
+SIGINT skips the first part. A second signal of either kind ends it and leaves
+2 s, a third leaves none. In Kubernetes, terminationGracePeriodSeconds must be
+more than lame_duck and shutdown_grace together.";
 
 /// Run the gate in front of the service until SIGTERM or SIGINT
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The configuration file [default: /etc/tidegate/tidegate.toml, if it exists]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    file: FileArgs,
     /// Where clients connect; replaces listen.address
     #[arg(long, value_name = "ADDR", value_parser = address)]
     listen: Option<SocketAddr>,
@@ -32,13 +38,13 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
-    let (loaded, sources) = load(Sources { file: args.config, listen: args.listen, upstream: args.upstream })?;
+    let (loaded, sources) = load(args.file, Sources { file: None, listen: args.listen, upstream: args.upstream })?;
     start::run(loaded, sources.clone()).map_err(|error| match error {
         StartError::Config(error) => Failure::of_config(error, &sources),
         error => Failure::Start(error),
     })
 }
 
-fn address(text: &str) -> Result<SocketAddr, &'static str> {
-    text.parse().map_err(|_| "an address is IP:PORT, for example 127.0.0.1:8443 or [::1]:8443")
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| no_address(text))
 }

@@ -1,15 +1,12 @@
 //! `tidegate token`: makes a token that the configured gate accepts, for tests.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey, Header};
 use serde_json::{Map, Value};
 
 use super::{
-    configuration::load,
+    configuration::{FileArgs, load},
     failure::{Failure, TokenError},
     output::print,
 };
@@ -19,12 +16,12 @@ use crate::{
     units::Period,
 };
 
-/// Tokens cannot be revoked, so every token expires.
+/// A revocation is known for a bounded time, so every token expires.
 const TTL_MAX: Duration = Duration::from_hours(10 * 365 * 24);
 
 const EXAMPLES: &str = "\
 Examples:
-  tidegate token --config tidegate.toml --sub ada
+  tidegate token tidegate.toml --sub ada
   tidegate token --sub ada --ttl 5m --claim role=teacher --claim admin=true
   curl -H \"Authorization: Bearer $(tidegate token --sub ada)\" http://127.0.0.1:8443/
 
@@ -44,13 +41,12 @@ pub(super) struct Args {
     /// A further claim: JSON, otherwise text. May be repeated
     #[arg(long = "claim", value_name = "KEY=VALUE", value_parser = claim)]
     claims: Vec<(String, Value)>,
-    /// The configuration file [default: /etc/tidegate/tidegate.toml, if it exists]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    file: FileArgs,
 }
 
 pub(super) fn token(args: Args) -> Result<(), Failure> {
-    let (loaded, _) = load(Sources { file: args.config.clone(), ..Sources::default() })?;
+    let (loaded, _) = load(args.file.clone(), Sources::default())?;
     let token = mint(&loaded.config.auth, args, SystemTime::now()).map_err(|error| match error {
         TokenError::Secret(fault) => Failure::Config(loaded.place(fault.into())),
         error => error.into(),

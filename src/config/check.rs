@@ -1,7 +1,10 @@
 //! What no single table can tell, and what works but may not be meant.
 
 use super::{error::Warning, model::Config};
-use crate::fault::{Fault, Faults};
+use crate::{
+    fault::{Fault, Faults},
+    session::hold::SessionTable,
+};
 
 /// A client may be sent this much at once, whatever `limits.send_buffer` says.
 const SEND_BUFFER_MIN: u64 = 64 * 1024;
@@ -22,6 +25,7 @@ impl Config {
             let message = format!("is {}; it must be at least \"64KiB\"", self.limits.send_buffer);
             faults.add("limits.send_buffer", message);
         }
+        self.check_effects(&mut faults);
         faults.keep(self.metrics.check());
         for certified in self.tls.iter().flat_map(|tls| tls.forward_client.keys()) {
             if self.auth.forward_claims.keys().any(|claimed| claimed.eq_ignore_ascii_case(certified)) {
@@ -32,12 +36,66 @@ impl Config {
         faults.finish(Some(()))
     }
 
+    /// What is written out must do something.
+    fn check_effects(&self, faults: &mut Faults) {
+        let (session, origins, auth) = (&self.session, &self.origins, &self.auth);
+        let needs = [("hold", session.hold.0.is_zero()), ("retries", session.retries == 0)];
+        for (key, _) in needs.into_iter().filter(|(_, is_off)| !session.retry_events.is_empty() && *is_off) {
+            let message = format!("has no effect: session.{key} is zero, and no event is sent again");
+            faults.add("session.retry_events", message);
+        }
+        if let Some(at) = session.retry_events.iter().position(|event| session.volatile_events.contains(event)) {
+            let message = format!(
+                "is {:?} and has no effect: it is in volatile_events too; take it out of one of them",
+                session.retry_events[at]
+            );
+            faults.add(format!("session.retry_events[{at}]"), message);
+        }
+        let default = SessionTable::default();
+        for (key, list, default) in [
+            ("resume_namespaces", &session.resume_namespaces, &default.resume_namespaces),
+            ("resume_events", &session.resume_events, &default.resume_events),
+        ] {
+            if session.resume.0.is_zero() && list != default {
+                faults.add(
+                    format!("session.{key}"),
+                    "has no effect: session.resume is zero, and no event is kept; give it a time, or remove this key",
+                );
+            }
+        }
+        let allows = |word: &str| origins.allow.iter().any(|origin| origin == word);
+        if allows("*") && origins.allow.len() > 1 {
+            faults.add("origins.allow", "has \"*\", which names every page; leave the others out");
+        }
+        if !origins.hosts.is_empty() && !allows("self") {
+            faults.add(
+                "origins.hosts",
+                "has no effect: \"self\" is not in origins.allow; add it there, or remove this key",
+            );
+        }
+        if auth.revoke && self.admin.token.is_none() && self.redis.is_none() {
+            faults.add(
+                "auth.revoke",
+                "has no effect: nobody can revoke without admin.token or [redis]; give one of them, or remove this key",
+            );
+        }
+        if auth.keep_query_token && !auth.token_from.iter().any(|source| source.starts_with("query:")) {
+            faults.add(
+                "auth.keep_query_token",
+                "has no effect: auth.token_from has no \"query:NAME\"; add it there, or remove this key",
+            );
+        }
+    }
+
     /// What works, and may not be meant.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
-        let open_origin = self.origins.allow.iter().any(|origin| origin == "*");
+        let allows = |word: &str| self.origins.allow.iter().any(|origin| origin == word);
+        let (open_origin, null_origin) = (allows("*"), allows("null"));
+        let rebindable = allows("self") && self.origins.hosts.is_empty() && !self.auth.required && self.tls.is_none();
         let trusts_all = self.listen.trusted_proxies.iter().any(|network| network.prefix_len() == 0);
         let no_sessions = !self.admin.address.ip().is_loopback() && self.admin.token.is_none();
+        let alone = self.redis.is_none();
         let all = [
             (!self.auth.required, "auth.required", "is false: sessions without a token are let in"),
             (
@@ -47,13 +105,74 @@ impl Config {
             ),
             (open_origin, "origins.allow", "has \"*\": every web page may connect as its visitor"),
             (
+                null_origin,
+                "origins.allow",
+                "has \"null\": a sandboxed frame of every web page may connect as its visitor",
+            ),
+            (
+                rebindable,
+                "origins.hosts",
+                "is empty, and neither a token nor a certificate is asked for: a page whose name is made to resolve to this \
+                 address is \"self\" too; name the hosts that are",
+            ),
+            (
                 trusts_all,
                 "listen.trusted_proxies",
                 "trusts every address: clients can claim any address in X-Forwarded-For",
             ),
+            (alone && !self.room.is_empty(), "room", "has no effect without [redis]: this node is alone"),
+            (alone && !self.mirror.is_empty(), "mirror", "has no effect without [redis]: this node is alone"),
             (no_sessions, "admin.address", "is not loopback and there is no admin.token: /sessions is off"),
         ];
         let found = all.into_iter().filter(|(found, ..)| *found);
         found.map(|(_, key, message)| Warning { key, message }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::TlsTable;
+
+    fn warned(config: &Config) -> Vec<&'static str> {
+        config.warnings().iter().map(|warning| warning.key).collect()
+    }
+
+    #[test]
+    fn a_foreign_name_that_resolves_here_is_told_of_where_nothing_else_is_asked_for() {
+        let mut config = Config::default();
+        assert!(!warned(&config).contains(&"origins.hosts"), "a page of that name has no token");
+        config.auth.required = false;
+        assert!(warned(&config).contains(&"origins.hosts"));
+        for change in [
+            |config: &mut Config| config.origins.hosts = vec!["app.example".to_owned()],
+            |config: &mut Config| config.origins.allow = vec!["https://app.example".to_owned()],
+            // A browser finds that the certificate is not for that name.
+            |config: &mut Config| config.tls = Some(TlsTable::default()),
+        ] {
+            let mut config = config.clone();
+            change(&mut config);
+            assert!(!warned(&config).contains(&"origins.hosts"), "{:?}", config.origins);
+        }
+    }
+
+    #[test]
+    fn a_token_in_the_query_is_kept_only_where_one_is_looked_for() {
+        let mut config = Config::default();
+        config.auth.keep_query_token = true;
+        config.auth.token_from = vec!["header".to_owned()];
+        assert_eq!(config.check().unwrap_err()[0].key, "auth.keep_query_token");
+        config.auth.token_from = vec!["query:token".to_owned()];
+        assert!(config.check().is_ok());
+    }
+
+    #[test]
+    fn origins_that_any_page_can_have_are_told_of() {
+        for (allow, expected) in [("*", 1), ("null", 1), ("file://", 0), ("self", 0)] {
+            let mut config = Config::default();
+            config.origins.allow = vec![allow.to_owned()];
+            let warned = warned(&config).into_iter().filter(|key| *key == "origins.allow").count();
+            assert_eq!(warned, expected, "{allow}");
+        }
     }
 }

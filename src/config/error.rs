@@ -11,8 +11,8 @@ pub struct ConfigError(Vec<Mistake>);
 /// A fault and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
-    /// `tidegate.toml:14`, an environment variable, an option of the command line. `None` where it is written nowhere: a
-    /// default does not go with the rest.
+    /// `tidegate.toml:14`, an environment variable, an option of the command line; the file alone where no source says the
+    /// key. `None` where no file was read either.
     place: Option<String>,
     fault: Fault,
 }
@@ -33,6 +33,21 @@ impl ConfigError {
 
     pub(super) fn one(place: String, fault: Fault) -> Self {
         Self::new([(Some(place), fault)])
+    }
+
+    /// Takes in those mistakes of another one whose fault is told too, unless they are known.
+    pub(super) fn add(&mut self, other: Self, is_told: impl Fn(&Fault) -> bool) {
+        for mistake in other.0 {
+            if is_told(&mistake.fault) && !self.0.contains(&mistake) {
+                self.0.push(mistake);
+            }
+        }
+    }
+
+    /// Those of a file in the order of its lines, then the others.
+    pub(super) fn sort(&mut self) {
+        let line = |mistake: &Mistake| -> Option<usize> { mistake.place.as_ref()?.rsplit_once(':')?.1.parse().ok() };
+        self.0.sort_by_key(|mistake| line(mistake).unwrap_or(usize::MAX));
     }
 
     /// Each mistake, for a line of its own.

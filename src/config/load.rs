@@ -1,16 +1,23 @@
 //! Reads the configuration. Its layers are figment's: defaults, the file, `TIDEGATE__TABLE__KEY`, the command line. Later
 //! ones win; unknown keys are refused wherever they stand.
 
+pub(crate) mod address;
 mod file;
+mod left_out;
 mod plain;
 mod setting;
+mod syntax;
 
 use std::{env, ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use figment::{Figment, providers::Serialized};
 use serde_json::Value;
 
-use self::{file::ConfigFile, plain::plain, setting::Setting};
+use self::{
+    file::ConfigFile,
+    left_out::{Left, LeftOut},
+    setting::{Refused, Setting},
+};
 use super::{error::ConfigError, model::Config};
 use crate::fault::Fault;
 
@@ -30,6 +37,8 @@ pub struct Sources {
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
+    /// How many environment variables say something of it.
+    pub variables: usize,
     layers: Layers,
 }
 
@@ -38,25 +47,31 @@ pub struct Loaded {
 struct Layers {
     figment: Figment,
     file: ConfigFile,
+    /// Which entries of lists could be read.
+    left: Left,
 }
 
 impl Sources {
-    /// Reads them, and the environment of this process.
+    /// Reads them, and the environment of this process. What a configuration says is checked when it is put into effect. Where
+    /// a part of it cannot be read, `verify` tells what is wrong with the rest, so that all mistakes are told together.
     ///
     /// # Errors
-    /// What is no configuration, with its place. What a configuration says is checked when it is put into effect.
-    pub fn load(&self) -> Result<Loaded, ConfigError> {
-        self.load_with(env::vars_os())
+    /// What is no configuration, with its place.
+    pub fn load(&self, verify: impl FnOnce(&Loaded) -> Result<(), ConfigError>) -> Result<Loaded, ConfigError> {
+        self.load_with(env::vars_os(), verify)
     }
 
     /// The same with another environment.
     pub(crate) fn load_with(
         &self,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
+        verify: impl FnOnce(&Loaded) -> Result<(), ConfigError>,
     ) -> Result<Loaded, ConfigError> {
         let file = self.file.as_deref().map(ConfigFile::read).transpose()?.unwrap_or_default();
         let mut figment = Figment::from(Serialized::defaults(Config::default())).merge(&file);
-        for variable in setting::variables(environment)? {
+        let (settings, refused) = setting::variables(environment);
+        let variables = settings.len();
+        for variable in settings {
             figment = figment.merge(variable);
         }
         if let Some(address) = self.listen {
@@ -65,7 +80,7 @@ impl Sources {
         if let Some(url) = &self.upstream {
             figment = figment.merge(Setting::option("--upstream", "upstream.url", url.clone()));
         }
-        Layers { figment, file }.read()
+        Layers { figment, file, left: Left::default() }.read(variables, refused, verify)
     }
 }
 
@@ -76,7 +91,8 @@ impl Loaded {
     /// As for [`Sources::load`].
     pub fn of_text(name: &str, text: &str) -> Result<Self, ConfigError> {
         let file = ConfigFile::parse(name.to_owned(), text.to_owned())?;
-        Layers { figment: Figment::from(Serialized::defaults(Config::default())).merge(&file), file }.read()
+        let figment = Figment::from(Serialized::defaults(Config::default())).merge(&file);
+        Layers { figment, file, left: Left::default() }.read(0, Vec::new(), |_| Ok(()))
     }
 
     /// Where these faults of the configuration are written: the one place that knows.
@@ -89,41 +105,61 @@ impl Loaded {
 /// A configuration that a program has made: nothing says its keys.
 impl From<Config> for Loaded {
     fn from(config: Config) -> Self {
-        Self { config, layers: Layers::default() }
+        Self { config, variables: 0, layers: Layers::default() }
     }
 }
 
 impl Layers {
-    fn read(self) -> Result<Loaded, ConfigError> {
-        match self.config() {
-            Ok(config) => Ok(Loaded { config, layers: self }),
-            Err(fault) => Err(self.place(vec![fault])),
+    fn read(
+        mut self,
+        variables: usize,
+        refused: Vec<Refused>,
+        verify: impl FnOnce(&Loaded) -> Result<(), ConfigError>,
+    ) -> Result<Loaded, ConfigError> {
+        // Through JSON, because serde's errors name indexes of lists there.
+        let merged: Value = match self.figment.extract() {
+            Ok(merged) => merged,
+            Err(error) => return Err(self.place(vec![Fault::new("", error.to_string())])),
+        };
+        let reading = left_out::read(merged);
+        self.left = reading.left;
+        let mut left_out: LeftOut = reading.left_out;
+        // Their numbers are those of the sources already.
+        let mut error = self.place_in_sources(std::mem::take(&mut left_out.faults));
+        for (name, fault) in refused {
+            left_out.add_key(fault.key.clone());
+            error.add(ConfigError::one(name, fault), |_| true);
         }
-    }
-
-    /// What all layers come to. It is read through JSON, because serde's errors name indexes of lists there.
-    fn config(&self) -> Result<Config, Fault> {
-        let merged: Value = self.figment.extract().map_err(|error| Fault::new("", error.to_string()))?;
-        serde_path_to_error::deserialize(&merged).map_err(|error| {
-            let key = error.path().to_string();
-            let pointer = format!("/{}", key.replace(['.', '['], "/").replace(']', ""));
-            let found = merged.pointer(&pointer).and_then(Value::as_str).map(|found| format!("{found:?}"));
-            Fault::new(key, plain(&error.inner().to_string(), found.as_deref()))
-        })
+        let Some(config) = reading.config else { return Err(error) };
+        let loaded = Loaded { config, variables, layers: self };
+        if error.mistakes().is_empty() {
+            return Ok(loaded);
+        }
+        if let Err(beside) = verify(&loaded) {
+            error.add(beside, |fault| !left_out.explains(fault));
+        }
+        error.sort();
+        Err(error)
     }
 
     fn place(&self, faults: Vec<Fault>) -> ConfigError {
+        let in_sources = |fault: Fault| Fault { key: self.left.in_sources(&fault.key), ..fault };
+        self.place_in_sources(faults.into_iter().map(in_sources).collect())
+    }
+
+    fn place_in_sources(&self, faults: Vec<Fault>) -> ConfigError {
         ConfigError::new(faults.into_iter().map(|fault| (self.place_of(&fault.key), fault)))
     }
 
     /// The file and line, the variable or the option that says this key. Where none does, what says the table around it:
-    /// the file first.
+    /// the file first. Where nothing says that either, the file as a whole.
     fn place_of(&self, key: &str) -> Option<String> {
         // All entries of a list come from one layer.
         let own = key.split('[').next().unwrap_or_default();
         let mut tables = std::iter::successors(Some(own), |key| Some(key.rsplit_once('.')?.0)).skip(1);
         let setting = |key| self.figment.find_metadata(key).and_then(setting::name).map(str::to_owned);
-        setting(own).or_else(|| self.file.place_of(key)).or_else(|| tables.find_map(setting))
+        let around = || self.file.place_of(key).or_else(|| tables.find_map(setting));
+        setting(own).or_else(around).or_else(|| self.file.name().map(str::to_owned))
     }
 }
 

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     admin::AdminTable,
+    cluster::table::{ClusterTable, RedisTable},
     gateway::{listener::ListenTable, websocket::WebsocketTable},
+    mirror::table::{MirrorTable, RoomTable},
     observe::{MetricsTable, journal::LogTable},
     policy::{auth::AuthTable, connections::LimitsTable, origin::OriginsTable, rate_limit::RateLimitTable},
     relay::dial::UpstreamTable,
@@ -39,6 +41,15 @@ pub struct Config {
     pub rate_limit: Vec<RateLimitTable>,
     /// When the service goes away, or the client.
     pub session: SessionTable,
+    /// The Redis server that several nodes share. Without the table a node is alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<RedisTable>,
+    /// The nodes that serve one service.
+    pub cluster: ClusterTable,
+    /// Rooms, a table each: which clients get what is said to a room on another node.
+    pub room: Vec<RoomTable>,
+    /// Events of the service that the clients of other nodes get too, a table each; none by default.
+    pub mirror: Vec<MirrorTable>,
     /// The bounds of one node.
     pub limits: LimitsTable,
     /// What is measured, and how finely.
@@ -60,6 +71,10 @@ impl Default for Config {
             websocket: Vec::new(),
             rate_limit: vec![RateLimitTable::default()],
             session: SessionTable::default(),
+            redis: None,
+            cluster: ClusterTable::default(),
+            room: Vec::new(),
+            mirror: Vec::new(),
             limits: LimitsTable::default(),
             metrics: MetricsTable::default(),
             log: LogTable::default(),

@@ -21,6 +21,9 @@ const REFERENCE_HEAD: &str = "\
 # A key right behind a `#`, without a space, is not set and shows an example.
 ";
 
+/// A secret has one source.
+pub(super) const SECRET_SOURCES: [&str; 2] = ["env", "file"];
+
 /// The schema as text, as `tidegate check --schema` prints it.
 #[must_use]
 pub fn schema() -> String {
@@ -72,13 +75,51 @@ impl<'a> Node<'a> {
         self.forms().into_iter().any(|node| node["properties"].get(key).is_some())
     }
 
+    /// Is this a table whose keys are known?
+    pub(super) fn is_table(self) -> bool {
+        self.forms().into_iter().any(|node| node["properties"].is_object())
+    }
+
+    /// Is this the source of a secret?
+    pub(super) fn is_secret(self) -> bool {
+        SECRET_SOURCES.iter().all(|source| self.names(source))
+    }
+
+    /// An entry of this list. `None` where this is no list.
+    pub(super) fn entry(self) -> Option<Self> {
+        let node = self.forms().into_iter().map(|node| &node["items"]).find(|node| node.is_object())?;
+        Some(Self { node, ..self })
+    }
+
+    /// The tables of the file that have this key, as a file writes them.
+    pub(super) fn tables_with(self, key: &str) -> Vec<String> {
+        let tables = self.forms().into_iter().filter_map(|node| node["properties"].as_object()).flatten();
+        let written = tables.filter_map(|(name, node)| {
+            let node = Self { node, ..self };
+            match node.entry() {
+                Some(entry) => entry.names(key).then(|| format!("[[{name}]]")),
+                None => node.names(key).then(|| format!("[{name}]")),
+            }
+        });
+        written.collect()
+    }
+
     /// May text stand here?
     pub(super) fn wants_text(self) -> bool {
-        let is_text = |node: &Value| match &node["type"] {
-            Value::Array(types) => types.iter().any(|one| one == "string"),
-            one => one == "string",
+        self.is_of("string")
+    }
+
+    /// May a list stand here?
+    pub(super) fn is_list(self) -> bool {
+        self.is_of("array")
+    }
+
+    fn is_of(self, kind: &str) -> bool {
+        let is_it = |node: &Value| match &node["type"] {
+            Value::Array(types) => types.iter().any(|one| one == kind),
+            one => one == kind,
         };
-        self.forms().into_iter().any(is_text)
+        self.forms().into_iter().any(is_it)
     }
 
     /// The forms it may have, behind references and in alternatives.
@@ -98,7 +139,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::load::Loaded, gateway::websocket::WebsocketTable, session::plain::OnUpstreamLoss, units::SecretSource,
+        config::load::Loaded, gateway::websocket::WebsocketTable, policy::rate_limit::Exceeded,
+        session::plain::OnUpstreamLoss, units::SecretSource,
     };
 
     const REFERENCE_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/tidegate.toml");
@@ -129,6 +171,10 @@ mod tests {
             "websocket",
             "rate_limit",
             "session",
+            "redis",
+            "cluster",
+            "room",
+            "mirror",
             "limits",
             "metrics",
             "log",
@@ -193,6 +239,10 @@ mod tests {
             on_upstream_loss: OnUpstreamLoss::Hold,
             replay_first: 1,
             replay_events: vec!["subscribe".to_owned()],
+            exceeded: Some(Exceeded::Reply),
+            refusal: Some("{\"refused\":${id}}".to_owned()),
+            expired_close: 4403,
+            limit_close: 4429,
         });
         assert_eq!(read(&effective(&config)), config);
     }

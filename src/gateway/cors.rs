@@ -13,29 +13,25 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET,POST");
 /// How long a browser may cache a preflight, in seconds. Browsers cap it at two hours.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
-/// Allows the page to read `answer` if its origin is in `origins.allow`. `"*"` allows every page, without cookies: a
-/// page that needs them must be named.
-pub(super) fn allow(origins: &Origins, request: &HeaderMap, answer: &mut Response<Body>) {
+/// Allows the page of `origin` to read `answer`. Only for requests whose origin is admitted, and for refusals,
+/// which say the same to everybody. A preflight that is refused stays so, whatever its headers say, because its status is
+/// no success: a foreign page cannot send headers of its own.
+///
+/// Where `origins.allow` has `"*"`, every page may read, without cookies: a page that needs them must be named.
+pub(super) fn allow(origins: &Origins, origin: Option<HeaderValue>, answer: &mut Response<Body>) {
     let headers = answer.headers_mut();
     if origins.admits_any() {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         return;
     }
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
-    if let Some(origin) = request.get(header::ORIGIN).filter(|_| origins.admit(request).is_ok()) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
     }
 }
 
-/// Whether the request is a preflight.
-pub(super) fn is_preflight(method: &http::Method, headers: &HeaderMap) -> bool {
-    method == http::Method::OPTIONS
-        && headers.contains_key(header::ORIGIN)
-        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
-}
-
-/// The answer to a preflight: it accepts every header. [`allow`] decides about the origin.
+/// The answer to OPTIONS, mostly a preflight: it accepts every header. The page of a foreign origin does not get it.
 pub(super) fn preflight(request: &HeaderMap) -> Response<Body> {
     let mut answer = Response::new(reply::body(""));
     *answer.status_mut() = StatusCode::NO_CONTENT;

@@ -1,4 +1,4 @@
-//! The stage of a node: serving or draining. Every thread watches it.
+//! The stage of a node: serving, leaving or draining. Every thread watches it.
 
 use std::time::Duration;
 
@@ -7,6 +7,9 @@ use std::time::Duration;
 pub enum Stage {
     /// New connections are accepted.
     Serving,
+    /// The node is not ready any more. Everything is served as before for this time (`limits.lame_duck`), also new
+    /// connections, because balancers learn only later that it leaves.
+    Leaving(Duration),
     /// No new connections; the open ones close within this time.
     Draining(Duration),
 }
@@ -16,5 +19,11 @@ impl Stage {
     #[must_use]
     pub const fn is_draining(&self) -> bool {
         matches!(self, Self::Draining(_))
+    }
+
+    /// Whether the node is about to drain, and still serves.
+    #[must_use]
+    pub const fn is_leaving(&self) -> bool {
+        matches!(self, Self::Leaving(_))
     }
 }

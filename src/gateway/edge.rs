@@ -2,20 +2,18 @@
 
 use std::{cell::RefCell, net::IpAddr, rc::Rc, sync::Arc};
 
-use http::{HeaderMap, HeaderName, Response, StatusCode, Version, header};
+use http::{HeaderName, Response, StatusCode, Version};
 use ipnet::IpNet;
 
 use crate::{
     gateway::{
         forward::Forward,
         head_guard::HeadRules,
-        reply::{self, Body},
+        reply::{self, Body, Counts, Untold},
         router::Routes,
+        sight::Sight,
     },
-    observe::{
-        journal::{self, RefusedHandshake},
-        memory::OverloadStep,
-    },
+    observe::{journal, memory::OverloadStep, refusals::Refused},
     policy::{
         connections::{Connections, Permit},
         descriptors::{Descriptors, PER_CLIENT},
@@ -24,7 +22,7 @@ use crate::{
         verdict::{Refusal, RefusalKind},
     },
     relay::{dial::Dialler, worker::Worker},
-    session::plain::PlainRules,
+    session::{plain::PlainRules, table::DialAt},
     wire::engineio::open::Open,
 };
 
@@ -39,12 +37,14 @@ pub struct EdgeRules {
     pub head: HeadRules,
     /// How many handshakes one address may make.
     pub handshake_rate: HandshakeRate,
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Proxies whose `X-Forwarded-…` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Headers that only Tidegate may set, and those by which other proxies tell who the client is.
     pub identity_headers: Vec<HeaderName>,
     /// The Engine.IO handshake packet for clients that poll; the sid in it is a placeholder.
     pub open: Open,
+    /// When the service is dialled for a Socket.IO client.
+    pub dial: DialAt,
     /// The name of the cookie with the sid, where one is set.
     pub sid_cookie: Option<String>,
     /// The largest message of a client on a plain route, in bytes.
@@ -123,36 +123,55 @@ impl Edge {
             code: "overloaded",
             message: "The server is overloaded. Please try again later.",
             rule: None,
+            fault: None,
         };
         if self.worker.memory.step() == OverloadStep::None { Ok(()) } else { Err(OVERLOADED) }
     }
 
-    /// The HTTP answer to a refusal, counted and logged.
-    pub(super) fn refuse(
-        &self,
-        stage: &'static str,
-        refusal: Refusal,
-        peer: IpAddr,
-        headers: &HeaderMap,
-    ) -> Response<Body> {
-        // An origin is visible ASCII; anything else is kept out of the log.
-        let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
-        self.record_refusal(stage, refusal.code, peer, origin);
-        reply::closing(reply::json(status_of(refusal.kind), refusal.code, refusal.message))
+    /// Counts and logs the refusal that this answer is, if it is one that nobody has counted and logged.
+    pub(super) fn tell(&self, sight: &Sight, answer: &mut Response<Body>) {
+        let Some(untold) = answer.extensions_mut().remove::<Untold>() else { return };
+        let Untold { stage, reason, why, setting, seen, asked, counts } = untold;
+        if counts != Counts::No {
+            self.worker.tally.refused(stage, reason);
+        }
+        if counts == Counts::Error {
+            self.worker.tally.error(reason);
+        }
+        let seen = seen.unwrap_or_else(|| sight.show());
+        journal::refused(&Refused {
+            why: Some(&why),
+            seen: Some(&seen),
+            origin: sight.origin(),
+            asked: asked.as_deref(),
+            setting,
+            ..Refused::of(sight.peer, stage, reason)
+        });
     }
 
     /// The same answer as bytes, to a client whose request is not waited for.
     pub(super) fn refuse_unheard(&self, stage: &'static str, refusal: Refusal, peer: IpAddr) -> Vec<u8> {
-        self.record_refusal(stage, refusal.code, peer, None);
+        self.record_refusal(stage, refusal.code, peer);
         reply::json_bytes(status_of(refusal.kind), refusal.code, refusal.message)
     }
 
-    /// Counts and logs a refusal.
-    pub(super) fn record_refusal(&self, stage: &'static str, reason: &'static str, peer: IpAddr, origin: Option<&str>) {
+    /// Counts and logs a refusal without an answer that would pass [`Edge::tell`].
+    pub(super) fn record_refusal(&self, stage: &'static str, reason: &'static str, peer: IpAddr) {
         self.worker.tally.refused(stage, reason);
         self.worker.tally.error(reason);
-        journal::refused_handshake(&RefusedHandshake { peer, stage, reason, origin });
+        journal::refused(&Refused::of(peer, stage, reason));
     }
+}
+
+/// The HTTP answer to a refusal. It is counted and logged on its way, by [`Edge::tell`].
+pub(super) fn refuse(stage: &'static str, refusal: Refusal) -> Response<Body> {
+    let answer = reply::closing(reply::json(status_of(refusal.kind), refusal.code, refusal.message));
+    reply::telling(answer, |untold| {
+        (untold.stage, untold.counts) = (stage, Counts::Error);
+        if let Some(fault) = refusal.fault {
+            (untold.why, untold.setting) = (fault.to_string(), fault.setting());
+        }
+    })
 }
 
 const fn status_of(kind: RefusalKind) -> StatusCode {

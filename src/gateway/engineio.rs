@@ -14,7 +14,7 @@ pub(super) use self::{handshake::over_websocket, upgrade::upgrade};
 use self::request::EngineRequest;
 use crate::gateway::{
     cors,
-    edge::{Edge, EdgeRules},
+    edge::{Edge, EdgeRules, refuse},
     reply::Body,
     router::EngineRoute,
 };
@@ -26,20 +26,17 @@ pub(super) async fn answer(
     route: EngineRoute,
     request: EngineRequest,
 ) -> Response<Body> {
-    let headers = request.parts.headers.clone();
-    let mut answer = match route {
-        EngineRoute::Preflight => cors::preflight(&headers),
+    match route {
+        EngineRoute::Options => cors::preflight(&request.parts.headers),
         // The connection serves further requests, so the session needs a permit of its own.
         EngineRoute::Handshake => match edge.has_memory().and_then(|()| edge.admit(request.peer.address)) {
             Ok(permit) => handshake::over_polling(edge, rules, &request, permit).await,
-            Err(refusal) => edge.refuse("handshake", refusal, request.peer.address, &headers),
+            Err(refusal) => refuse("handshake", refusal),
         },
         EngineRoute::Poll(sid) => polling::poll(edge, sid, &request).await,
         EngineRoute::Post(sid) => match edge.requests.admit(request.peer.address) {
             Ok(place) => polling::post(edge, &rules, sid, request, place).await,
-            Err(refusal) => edge.refuse("request", refusal, request.peer.address, &headers),
+            Err(refusal) => refuse("request", refusal),
         },
-    };
-    cors::allow(&edge.worker.rules().session.policies.origins, &headers, &mut answer);
-    answer
+    }
 }

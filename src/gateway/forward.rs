@@ -12,7 +12,7 @@ use std::{
         atomic::{AtomicU8, Ordering::Relaxed},
     },
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::{HeaderName, Request, Response, StatusCode, Uri, Version, uri};
@@ -36,14 +36,13 @@ use super::{
     service_body::ServiceBody,
 };
 use crate::{
-    observe::{
-        journal::{self, RefusedHandshake},
-        tally::Tally,
-    },
+    observe::{journal, refusals::Refused, tally::Tally},
     policy::requests::Place,
     relay::{
         dial::{Dialler, INTERIM_ANSWERS_MAX},
         dial_error::DialError,
+        dial_outcome,
+        service_state::ServiceState,
         stream::ServiceStream,
     },
 };
@@ -76,15 +75,16 @@ pub struct Forwarding<'a> {
 }
 
 impl Forward {
-    /// An empty pool whose connections `dialler` makes, of which at most `pool` are kept while idle. The service must begin its answer within `response_timeout`.
+    /// An empty pool whose connections `dialler` makes, of which at most `pool` are kept while idle. The service must begin
+    /// its answer within `response_timeout`. `state` learns from each connection, made or failed.
     #[must_use]
-    pub fn new(dialler: Dialler, response_timeout: Duration, pool: usize) -> Self {
+    pub fn new(dialler: Dialler, response_timeout: Duration, pool: usize, state: Arc<ServiceState>) -> Self {
         let service = dialler.authority().clone();
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
             .pool_max_idle_per_host(pool)
-            .build(Connector(dialler));
+            .build(Connector { dialler, state });
         Self { client, service, response_timeout }
     }
 
@@ -110,7 +110,7 @@ impl Forward {
             () = too_many_interim.notified() => broken(),
             answer = answer => match answer {
                 Ok(answer) => answered(answer, peer, place, tally),
-                Err(error) => failed(&error, peer, tally),
+                Err(error) => failed(&error),
             },
             () = progress.stalled(self.response_timeout) => {
                 reply::json(StatusCode::GATEWAY_TIMEOUT, "upstream.timeout", "The service did not answer in time")
@@ -127,7 +127,10 @@ impl Forward {
 
 /// Connects to the service as sessions do, whatever the URL says.
 #[derive(Debug, Clone)]
-struct Connector(Dialler);
+struct Connector {
+    dialler: Dialler,
+    state: Arc<ServiceState>,
+}
 
 impl Service<Uri> for Connector {
     type Response = TokioIo<ServiceStream>;
@@ -139,8 +142,13 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let connect = self.0.connect();
-        Box::pin(async move { connect.await.map(TokioIo::new).inspect_err(|error| journal::dial_failed(error)) })
+        let (connect, state) = (self.dialler.connect(), Arc::clone(&self.state));
+        Box::pin(async move {
+            let began = Instant::now();
+            let outcome = connect.await;
+            dial_outcome::request_dialled(&state, &outcome, began, Instant::now());
+            outcome.map(TokioIo::new)
+        })
     }
 }
 
@@ -176,7 +184,7 @@ fn answered(answer: Response<Incoming>, peer: &Peer, place: Place, tally: &Arc<T
     Response::from_parts(parts, Either::Right(body))
 }
 
-fn failed(error: &legacy::Error, peer: &Peer, tally: &Tally) -> Response<Body> {
+fn failed(error: &legacy::Error) -> Response<Body> {
     if error.is_connect() {
         return reply::json(StatusCode::BAD_GATEWAY, "upstream.unreachable", "The service cannot be reached");
     }
@@ -184,7 +192,6 @@ fn failed(error: &legacy::Error, peer: &Peer, tally: &Tally) -> Response<Body> {
     let cause = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
     let Some(cause) = cause.filter(|cause| cause.is_user()) else { return broken() };
     if let Some(UploadError::TooSlow) = cause.source().and_then(|source| source.downcast_ref()) {
-        too_slow(tally, peer.address, HeadError::BodyTimeout.code());
         return HeadError::BodyTimeout.answer();
     }
     reply::closing(reply::json(StatusCode::BAD_REQUEST, "http_framing", "The request body broke off"))
@@ -193,7 +200,7 @@ fn failed(error: &legacy::Error, peer: &Peer, tally: &Tally) -> Response<Body> {
 /// Counts and logs a client that keeps the service waiting.
 fn too_slow(tally: &Tally, peer: IpAddr, reason: &'static str) {
     tally.refused("request", reason);
-    journal::refused_handshake(&RefusedHandshake { peer, stage: "request", reason, origin: None });
+    journal::refused(&Refused::of(peer, "request", reason));
 }
 
 fn broken() -> Response<Body> {

@@ -15,6 +15,7 @@ pub mod body;
 mod deadlines;
 mod error;
 pub mod head;
+mod shown;
 mod target;
 
 use std::{
@@ -33,6 +34,7 @@ use hyper::{server::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
+pub(super) use self::target::respelled;
 use self::{
     body::{BodyFraming, BodyTracker},
     deadlines::Deadlines,
@@ -40,9 +42,12 @@ use self::{
 };
 pub use self::{
     error::HeadError,
-    head::{FIELDS_MAX, REFUSED_METHOD, TARGET_BYTES_MAX, VALUE_BYTES_MAX, judge_head},
+    head::{REFUSED_METHOD, judge_head},
 };
-use crate::{gateway::reply::Body, policy::connections::LimitsTable};
+use crate::{
+    gateway::reply::{self, Body},
+    policy::connections::LimitsTable,
+};
 
 /// How long a connection may be idle between two requests.
 pub const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -54,6 +59,8 @@ const READ_BYTES_MIN: usize = 2 * 1024;
 const BODY_READ_BYTES: usize = 16 * 1024;
 /// How much is read and discarded at close, so that the client can read the answer before a reset.
 const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// hyper's own bound of what it receives at once.
+const HYPER_BUFFER: usize = 8192 + 4096 * 100;
 /// What hyper reads in place of a refused head.
 const SYNTHETIC_REQUEST: &[u8] = b"TIDEGATE-REFUSED / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
@@ -62,6 +69,8 @@ const SYNTHETIC_REQUEST: &[u8] = b"TIDEGATE-REFUSED / HTTP/1.1\r\nhost: refused\
 pub struct HeadRules {
     /// Bytes from the request line to the empty line.
     pub head_bytes: usize,
+    /// Header fields.
+    pub header_fields: usize,
     /// Time for the first head, from the connection on, and for each further head, from its first byte on.
     pub handshake_timeout: Duration,
     /// Total waiting time for a body; each KiB received adds one second.
@@ -74,9 +83,15 @@ impl HeadRules {
     pub fn new(table: &LimitsTable) -> Self {
         Self {
             head_bytes: usize::try_from(table.header_bytes.0).unwrap_or(usize::MAX),
+            header_fields: table.header_fields.into(),
             handshake_timeout: table.handshake_timeout.0,
             body_grace: BODY_GRACE,
         }
+    }
+
+    /// Judges a whole head of at most `head_bytes`.
+    fn judge(&self, head: &[u8]) -> Result<head::Head, HeadError> {
+        judge_head(head, self.header_fields)
     }
 
     /// The hyper settings that fit above a guard.
@@ -87,26 +102,37 @@ impl HeadRules {
             .timer(TokioTimer::new())
             // hyper receives a head in one piece, so this is only the time between two requests.
             .header_read_timeout(KEEP_ALIVE_IDLE + self.handshake_timeout)
-            .max_headers(FIELDS_MAX);
+            // A head that the guard lets through may be three times as large, see `target::respelled`.
+            .max_buf_size(HYPER_BUFFER.max(self.head_bytes.saturating_mul(3)))
+            .max_headers(self.header_fields);
         builder
     }
 }
 
 /// Why the last request of this connection was refused, for the service above hyper.
 #[derive(Debug, Clone, Default)]
-pub struct Refused(Arc<OnceLock<HeadError>>);
+pub struct Refused(Arc<OnceLock<Cause>>);
+
+/// What was refused, and what the log may show of it.
+#[derive(Debug)]
+struct Cause {
+    error: HeadError,
+    /// `None`: of a body.
+    seen: Option<String>,
+}
 
 impl Refused {
     /// The error, `None` until there is one. A pipelined request may be refused while the previous one is still served.
     #[must_use]
     pub fn error(&self) -> Option<HeadError> {
-        self.0.get().copied()
+        self.0.get().map(|cause| cause.error)
     }
 
     /// The answer to a request with `method`, if it is the synthetic one. `None` for real requests.
     #[must_use]
     pub fn answer(&self, method: &Method) -> Option<Response<Body>> {
-        if method.as_str() == REFUSED_METHOD { self.error().map(HeadError::answer) } else { None }
+        let cause = self.0.get().filter(|_| method.as_str() == REFUSED_METHOD)?;
+        Some(reply::telling(cause.error.answer(), |untold| untold.seen.clone_from(&cause.seen)))
     }
 
     /// The answer that replaces the service's when the guard cut off the body. `None` otherwise.
@@ -181,12 +207,15 @@ impl<S> GuardedIo<S> {
             Reading::Head(_) if self.held.is_empty() => false,
             Reading::Head(scan) => {
                 self.deadlines.head_began();
-                let judged = scan
-                    .end(&self.held, self.limits.head_bytes)
-                    .and_then(|end| end.map(|end| judge_head(&self.held[..end]).map(|head| (head, end))).transpose());
+                let judged = scan.end(&self.held, self.limits.head_bytes).and_then(|end| {
+                    end.map(|end| self.limits.judge(&self.held[..end]).map(|head| (head, end))).transpose()
+                });
                 match judged {
                     Ok(None) => return false,
-                    Ok(Some((head, end))) => self.admit(head, end),
+                    Ok(Some((head, end))) => {
+                        let end = self.respell(end);
+                        self.admit(head, end);
+                    }
                     Err(error) => self.refuse(error),
                 }
                 true
@@ -208,6 +237,15 @@ impl<S> GuardedIo<S> {
         }
     }
 
+    /// Writes the target of the head before `end` as a URL has it. Returns the new end.
+    fn respell(&mut self, end: usize) -> usize {
+        let Some(mut head) = target::respelled_head(&self.held[..end]) else { return end };
+        let new_end = head.len();
+        head.extend_from_slice(&self.held[end..]);
+        self.held = BytesMut::from(&head[..]);
+        new_end
+    }
+
     fn admit(&mut self, head: head::Head, end: usize) {
         self.judged = end;
         if head.upgrade {
@@ -227,7 +265,7 @@ impl<S> GuardedIo<S> {
 
     fn refuse(&mut self, error: HeadError) {
         // Only the first error is answered; nothing behind it is judged.
-        let _ = self.refused.0.set(error);
+        let _ = self.refused.0.set(Cause { error, seen: Some(shown::head(error, &self.held)) });
         self.held = BytesMut::from(SYNTHETIC_REQUEST);
         self.judged = SYNTHETIC_REQUEST.len();
         self.reading = Reading::Refused;
@@ -254,7 +292,7 @@ impl<S> GuardedIo<S> {
     }
 
     fn break_off(&self, error: HeadError) -> io::Error {
-        let _ = self.refused.0.set(error);
+        let _ = self.refused.0.set(Cause { error, seen: None });
         io::Error::new(io::ErrorKind::InvalidData, error)
     }
 }

@@ -40,7 +40,9 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 pub struct ListenTable {
     /// Address and port.
     pub address: SocketAddr,
-    /// The networks of proxies in front of Tidegate, whose `X-Forwarded-For` is believed.
+    /// The networks of proxies in front of Tidegate. They are believed where they report the client in `X-Forwarded-For`,
+    /// `-Proto`, `-Host` and `-Port`. Of a list the entry counts that belongs to the client's address, so each of them adds
+    /// an entry to a header, or sets it, or leaves it as it is.
     #[schemars(with = "Vec<String>", example = ["10.0.0.0/8"])]
     pub trusted_proxies: Vec<IpNet>,
     /// Headers by which other proxies tell who the client is. Those that a client sends are removed, with underscores in
@@ -96,6 +98,16 @@ pub fn bind_all(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListen
     std::iter::once(Ok(first)).chain(others).collect()
 }
 
+/// Can this address be listened on now? It is not.
+///
+/// # Errors
+/// As `bind(2)`: another program has it, or this machine or user may not.
+pub fn probe(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
+}
+
 /// Accepts connections until `stop`. Those of a listener made by [`bind`] have `TCP_NODELAY` and `TCP_USER_TIMEOUT`.
 ///
 /// When descriptors or memory run out, it calls `on_exhausted`, closes the client that has waited longest, and pauses
@@ -122,7 +134,8 @@ pub async fn accept(
         match accepted {
             Ok((stream, peer)) => {
                 accepted_at_once += 1;
-                on_connection(stream, peer);
+                // A listener of IPv6 maps the addresses of IPv4, which lists and limits know as they are.
+                on_connection(stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
             }
             Err(error) if is_exhausted(&error) => {
                 on_exhausted(&error);

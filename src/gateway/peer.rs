@@ -9,11 +9,15 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
 
-use crate::tls::ClientCertificate;
+use crate::{
+    policy::origin::{self, Site},
+    tls::ClientCertificate,
+};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 
 /// The longest address as text, and a separator.
 const ADDRESS_BYTES: usize = 48;
@@ -45,10 +49,12 @@ pub struct NominatedHeader;
 pub struct Peer {
     /// The client's address: the last one that a trusted proxy reports.
     pub address: IpAddr,
-    /// The requested host.
+    /// The requested host. `None` in HTTP/1.0 without it.
     pub host: Option<HeaderValue>,
     /// Whether the client uses TLS.
     pub tls: bool,
+    /// The requested port, where `host` has none. `None`: no proxy has reported it.
+    port: Option<u16>,
     /// The believed part of `X-Forwarded-For`, client first, with the hop in front of us last.
     chain: Vec<IpAddr>,
     /// The client's verified certificate. `None` where it has shown none to us.
@@ -60,11 +66,11 @@ impl Peer {
     /// is whether this connection itself is encrypted.
     #[must_use]
     pub fn of(socket: SocketAddr, headers: &HeaderMap, trusted: &[IpNet], tls: bool) -> Self {
-        let hop = socket.ip().to_canonical();
+        let hop = socket.ip();
         let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
-        let host = headers.get(header::HOST).cloned();
+        let asked = headers.get(header::HOST).cloned();
         if !is_trusted(&hop) {
-            return Self { address: hop, host, tls, chain: vec![hop], certificate: None };
+            return Self { address: hop, host: asked, tls, port: None, chain: vec![hop], certificate: None };
         }
         let mut chain = vec![hop];
         for said in from_the_right(headers) {
@@ -75,13 +81,20 @@ impl Peer {
                 break;
             }
         }
-        let tls = match only(headers, &FORWARDED_PROTO).map(HeaderValue::as_bytes) {
-            Some(b"https") => true,
-            Some(b"http") => false,
-            _ => tls,
-        };
-        let host = only(headers, &FORWARDED_HOST).cloned().or(host);
-        Self { address: chain[0], host, tls, chain, certificate: None }
+        let said = |name| reported(headers, name, chain.len() - 1);
+        let tls = said(FORWARDED_PROTO).and_then(is_encrypted).unwrap_or(tls);
+        let host = said(FORWARDED_HOST).and_then(|host| {
+            origin::authority(host)?;
+            HeaderValue::from_str(host).ok()
+        });
+        let port = said(FORWARDED_PORT).and_then(origin::port);
+        Self { address: chain[0], host: host.or(asked), tls, port, chain, certificate: None }
+    }
+
+    /// What the client asked for.
+    #[must_use]
+    pub fn site(&self) -> Site<'_> {
+        Site { tls: self.tls, host: self.host.as_ref(), port: self.port }
     }
 
     /// The same client with its certificate.
@@ -216,11 +229,20 @@ fn from_the_right(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
     })
 }
 
-/// The value of a header that occurs once with one value. `None` otherwise.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next()?;
-    (values.next().is_none() && !value.as_bytes().contains(&b',')).then_some(value)
+/// What trusted proxies report of the client in a header with one entry for each hop: that of the hop which reported its
+/// address, `hops` from the right. A proxy that leaves the header as it is adds no entry, so a shorter list is taken from
+/// its left end. `None` without the header.
+fn reported(headers: &HeaderMap, name: HeaderName, hops: usize) -> Option<&str> {
+    let lines = headers.get_all(name).iter().rev();
+    let entries = lines.flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b','));
+    let entry = entries.take(hops.max(1)).last()?;
+    std::str::from_utf8(entry.trim_ascii()).ok()
+}
+
+/// Whether this scheme is an encrypted one. `None` for one that no client of ours can have.
+fn is_encrypted(scheme: &str) -> Option<bool> {
+    let is = |names: [&str; 2]| names.iter().any(|name| name.eq_ignore_ascii_case(scheme));
+    if is(["https", "wss"]) { Some(true) } else { is(["http", "ws"]).then_some(false) }
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! Decides which endpoint a request is for: Engine.IO, a WebSocket route, the service, or a refusal. Pure.
 
-use std::collections::BTreeSet;
+mod websocket_paths;
 
-use http::{HeaderMap, Method, Uri, header, request::Parts};
+use http::{HeaderMap, Method, header, request::Parts};
 
-use super::{cors, head_guard::head::mentions_websocket, websocket::table::WebsocketTable};
+use self::websocket_paths::{Ambiguous, WebsocketPaths, is_path};
+use super::{head_guard::head::mentions_websocket, path::Readings, websocket::table::WebsocketTable};
 pub use crate::wire::query::Query;
 use crate::{
     fault::{Fault, Faults},
@@ -20,10 +21,11 @@ const SESSION_KEYS: [&str; 5] = ["EIO", "transport", "sid", "j", "b64"];
 /// The paths that are not forwarded.
 #[derive(Debug, Clone)]
 pub struct Routes {
-    /// With a trailing slash.
+    /// Without the slash at its end. Clients write it with the slash, or, as Next.js needs it, without
+    /// (`addTrailingSlash: false`).
     socketio: String,
     transports: Vec<Transport>,
-    websocket: Vec<String>,
+    websocket: WebsocketPaths,
     token_keys: Vec<String>,
 }
 
@@ -38,6 +40,8 @@ pub enum Route {
     Forward,
     /// An Engine.IO request that gets Engine.IO's own error.
     Refused(EngineError),
+    /// Its path can mean the Engine.IO endpoint or a WebSocket route to one reader and something else to another.
+    Ambiguous,
 }
 
 /// What an Engine.IO request asks for, if it stays HTTP.
@@ -49,8 +53,8 @@ pub enum EngineRoute {
     Poll(Sid),
     /// To deliver packets to this session.
     Post(Sid),
-    /// A CORS preflight.
-    Preflight,
+    /// OPTIONS: a CORS preflight, or a question by something else.
+    Options,
 }
 
 /// What a request to become a WebSocket wants.
@@ -78,27 +82,31 @@ impl Routes {
     ) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();
         let path = &socketio.path;
-        if !is_path(path) || !path.ends_with('/') || path == "/" {
-            let message =
-                format!("is {path:?}; it begins and ends with a slash and has no query, for example \"/socket.io/\"");
+        if !is_path(path) || path == "/" || path.contains('*') {
+            let message = format!(
+                "is {path:?}; it begins with a slash and has no query, no '*', '..', '//', ';', '\\' and nothing encoded that \
+                 need not be, for example \"/socket.io/\""
+            );
             faults.add("socketio.path", message);
         }
+        let path = path.trim_end_matches('/');
         if socketio.transports.is_empty() {
             let message = "is empty; clients need one, for example [\"websocket\"]";
             faults.add("socketio.transports", message);
         }
-        let mut earlier = BTreeSet::new();
-        for (at, WebsocketTable { path, .. }) in websocket.iter().enumerate() {
-            let taken = free_path(path, &socketio.path, &earlier);
-            faults.keep(taken.map_err(|message| Fault::new(format!("websocket[{at}].path"), message)));
-            earlier.insert(path.as_str());
+        if let Some(at) =
+            (1..socketio.transports.len()).find(|&at| socketio.transports[..at].contains(&socketio.transports[at]))
+        {
+            let message = format!("is {:?} a second time", socketio.transports[at].name());
+            faults.add(format!("socketio.transports[{at}]"), message);
         }
-        faults.finish(Some(Self {
-            socketio: format!("{}/", socketio.path.trim_end_matches('/')),
-            transports: socketio.transports.clone(),
-            websocket: websocket.iter().map(|table| table.path.clone()).collect(),
-            token_keys,
-        }))
+        let mut paths = WebsocketPaths::default();
+        for (at, table) in websocket.iter().enumerate() {
+            let added = paths.add(&table.path, &socketio.path);
+            faults.keep(added.map_err(|message| Fault::new(format!("websocket[{at}].path"), message)));
+        }
+        let transports = socketio.transports.clone();
+        faults.finish(Some(Self { socketio: path.to_owned(), transports, websocket: paths, token_keys }))
     }
 
     /// The route of this request.
@@ -106,32 +114,40 @@ impl Routes {
     pub fn route(&self, request: &Parts) -> Route {
         let path = request.uri.path();
         let query = Query::of(&request.uri);
-        if path == self.socketio {
+        // Node's engine matches by prefix, and a service may have set its path without the slash.
+        let behind = path.strip_prefix(&*self.socketio);
+        let fetches = matches!(request.method, Method::GET | Method::HEAD);
+        let opens = || !fetches || SESSION_KEYS.iter().any(|key| query.has(key));
+        if behind == Some("/") || (behind == Some("") && opens()) {
             return self.judge_engine(request, &query).unwrap_or_else(Route::Refused);
         }
-        // Node's engine matches by prefix, and a service may have set its path without the slash.
-        let engine_may_take_it = path.starts_with(self.socketio.trim_end_matches('/'));
-        let fetches = matches!(request.method, Method::GET | Method::HEAD);
-        if engine_may_take_it && (!fetches || SESSION_KEYS.iter().any(|key| query.has(key))) {
-            return Route::Refused(EngineError::BadRequest);
+        let readings = Readings::of(path);
+        if behind.is_some() && !readings.climbs() {
+            // Whoever reads it finds the engine's path, and what is fetched there opens no session.
+            if opens() {
+                return Route::Refused(EngineError::BadRequest);
+            }
+        } else if behind.is_some() || readings.may_lead_to(&self.socketio) {
+            return Route::Ambiguous;
         }
         if !asks_for_websocket(&request.headers) {
             return Route::Forward;
         }
-        match self.websocket.iter().position(|route| route == path) {
-            Some(_) if self.token_keys.iter().any(|key| query.is_repeated(key)) => {
+        match self.websocket.find(&readings) {
+            Err(Ambiguous) => Route::Ambiguous,
+            Ok(Some(_)) if self.token_keys.iter().any(|key| query.is_repeated(key)) => {
                 Route::Refused(EngineError::BadRequest)
             }
-            Some(index) => Route::Websocket(WebsocketRoute::Plain(index)),
-            None => Route::Websocket(WebsocketRoute::Unknown),
+            Ok(Some(index)) => Route::Websocket(WebsocketRoute::Plain(index)),
+            Ok(None) => Route::Websocket(WebsocketRoute::Unknown),
         }
     }
 
     /// In the order of engine.io's `verify`.
     fn judge_engine(&self, request: &Parts, query: &Query<'_>) -> Result<Route, EngineError> {
         let (method, upgrades) = (&request.method, asks_for_websocket(&request.headers));
-        if cors::is_preflight(method, &request.headers) {
-            return Ok(Route::Engineio(EngineRoute::Preflight));
+        if method == Method::OPTIONS && !upgrades {
+            return Ok(Route::Engineio(EngineRoute::Options));
         }
         let tokens = self.token_keys.iter().map(String::as_str);
         if ENGINE_KEYS.into_iter().chain(tokens).any(|key| query.is_repeated(key)) {
@@ -172,22 +188,6 @@ impl Routes {
             Transport::Polling => Route::Engineio(EngineRoute::Handshake),
         })
     }
-}
-
-/// Whether a request can have this path. A request's target has no spaces, and its query is not part of the path.
-fn is_path(text: &str) -> bool {
-    text.starts_with('/') && text.parse::<Uri>().is_ok_and(|uri| uri.path() == text)
-}
-
-/// Checks that only this WebSocket route uses the path.
-fn free_path(path: &str, socketio: &str, earlier: &BTreeSet<&str>) -> Result<(), String> {
-    if !is_path(path) {
-        return Err(format!("is {path:?}; a path begins with a slash and has no query"));
-    }
-    if path.starts_with(socketio.trim_end_matches('/')) {
-        return Err(format!("is {path:?}, which socketio.path {socketio:?} takes"));
-    }
-    if earlier.contains(path) { Err(format!("is {path:?} a second time")) } else { Ok(()) }
 }
 
 /// Any mention counts, as in the head guard: it holds back the bytes behind such a request, so it must not be

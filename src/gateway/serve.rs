@@ -11,8 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Request, Response, StatusCode, Version, request::Parts};
-use hyper::{body::Incoming, service::service_fn};
+use http::{HeaderMap, Request, Response, StatusCode, Version, header, request::Parts};
+use hyper::{body::Incoming, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, sync::watch, task::spawn_local, time::timeout};
 
@@ -21,7 +21,7 @@ use crate::{
         admission::Admission,
         cors,
         drain::Stage,
-        edge::{Edge, EdgeRules},
+        edge::{Edge, EdgeRules, refuse},
         engineio::{self, request::EngineRequest},
         forward::Forwarding,
         head_guard::{GuardedIo, HeadRules, KEEP_ALIVE_IDLE, Refused},
@@ -29,6 +29,7 @@ use crate::{
         peer::Peer,
         reply::{self, Body},
         router::{Route, WebsocketRoute},
+        sight::Sight,
         upgrade::{self, Client, Declined, Switch},
         websocket,
     },
@@ -172,10 +173,14 @@ impl Server {
         let parts = upgrade::read_request(io.head())?;
         let rules = self.edge.rules();
         let Route::Websocket(route) = rules.routes.route(&parts) else { return None };
-        Some(match self.admit(&rules, Route::Websocket(route), &parts, client) {
+        let opened = match self.admit(&rules, Route::Websocket(route), &parts, client) {
             Ok(peer) => self.open(rules, route, &parts, peer, client).await,
             Err(refusal) => Err(refusal),
-        })
+        };
+        Some(opened.map_err(|mut refusal| {
+            self.edge.tell(&Sight::of_head(self.address(client, &parts.headers), &parts), &mut refusal);
+            refusal
+        }))
     }
 
     /// Serves a connection with hyper. `refusal` is the answer to its first request, `None` if that was not judged yet.
@@ -216,17 +221,19 @@ impl Server {
         let between = if client.is_refused() { REFUSED_IDLE } else { KEEP_ALIVE_IDLE };
         let activity = http2::Activity::new(head.handshake_timeout, between);
         let service = {
-            let (server, activity) = (Rc::clone(&self), Rc::clone(&activity));
+            let (server, activity, rules) = (Rc::clone(&self), Rc::clone(&activity), *head);
             service_fn(move |mut request| {
                 let (server, client, activity) = (Rc::clone(&server), Rc::clone(&client), Rc::clone(&activity));
                 let serving = activity.begin();
                 async move {
                     let _serving = serving;
-                    let answer = match http2::normalize(&mut request) {
+                    let sight = server.sight(&request, &client);
+                    let answer = match http2::normalize(&mut request, &rules) {
                         Ok(()) => server.answer(request, &client, &Refused::default()).await,
                         Err(error) => {
-                            server.edge.worker.tally.refused("head", error.code());
-                            error.answer()
+                            let mut answer = error.answer();
+                            server.edge.tell(&sight, &mut answer);
+                            answer
                         }
                     };
                     Ok::<_, Infallible>(activity.attend(answer))
@@ -238,43 +245,79 @@ impl Server {
         let (connection, flooded) = http2::connection(io, head, service);
         http2::serve(connection, &activity, leave).await;
         if flooded.is_set() {
-            self.edge.record_refusal("http2", "control_flood", peer, None);
+            self.edge.record_refusal("http2", "control_flood", peer);
         }
     }
 
-    async fn answer(&self, mut request: Request<Incoming>, client: &Connection, refused: &Refused) -> Response<Body> {
-        if let (Some(answer), Some(error)) = (refused.answer(request.method()), refused.error()) {
-            self.edge.worker.tally.refused("head", error.code());
+    /// What the log may show of a request.
+    fn sight<B>(&self, request: &Request<B>, client: &Connection) -> Sight {
+        let address = self.address(client, request.headers());
+        Sight::of(address, request.method(), request.uri(), request.version(), request.headers())
+    }
+
+    /// The client's address, as far as it is known before its request is judged.
+    fn address(&self, client: &Connection, headers: &HeaderMap) -> IpAddr {
+        Peer::of(client.socket, headers, &self.edge.rules().trusted_proxies, client.tls).address
+    }
+
+    /// Answers a request. A refusal is counted and logged here, whoever refuses.
+    async fn answer(&self, request: Request<Incoming>, client: &Connection, refused: &Refused) -> Response<Body> {
+        let sight = self.sight(&request, client);
+        let mut answer = self.respond(request, client, refused).await;
+        self.edge.tell(&sight, &mut answer);
+        answer
+    }
+
+    async fn respond(&self, mut request: Request<Incoming>, client: &Connection, refused: &Refused) -> Response<Body> {
+        if let Some(answer) = refused.answer(request.method()) {
             return answer;
         }
         let on_upgrade = hyper::upgrade::on(&mut request);
         let (parts, body) = request.into_parts();
         let rules = self.edge.rules();
         let route = rules.routes.route(&parts);
+        let origin = parts.headers.get(header::ORIGIN).cloned();
+        let request = Routed { parts, body, rules, on_upgrade };
+        let mut answer = self.respond_at(route, request, client, refused).await;
+        // A page may read whatever the gate says of itself, and why it is refused. No page reads the answer to a WebSocket.
+        if !matches!(route, Route::Forward | Route::Websocket(_)) {
+            cors::allow(&self.edge.worker.rules().session.policies.origins, origin, &mut answer);
+        }
+        answer
+    }
+
+    async fn respond_at(
+        &self,
+        route: Route,
+        request: Routed,
+        client: &Connection,
+        refused: &Refused,
+    ) -> Response<Body> {
+        let Routed { parts, body, rules, on_upgrade } = request;
         let peer = match self.admit(&rules, route, &parts, client) {
             Ok(peer) => peer,
             Err(refusal) => return *refusal,
         };
         match route {
             Route::Forward => {
+                let version = parts.version;
                 let answer = self.forward(&rules, Request::from_parts(parts, body), &peer, refused).await;
                 self.edge.worker.tally.http(answer.status().as_u16());
-                answer
+                // So that the next request goes to another node. A poll is not told so: it would lose its session there.
+                let moves_on = self.stage.borrow().is_leaving() && version != Version::HTTP_2;
+                if moves_on { reply::closing(answer) } else { answer }
             }
-            Route::Refused(error) => {
-                self.edge.worker.tally.refused("handshake", error.reason());
-                let mut answer = reply::closing(engineio::request::refused(error));
-                cors::allow(&self.edge.worker.rules().session.policies.origins, &parts.headers, &mut answer);
-                answer
-            }
+            Route::Refused(error) => reply::closing(engineio::request::refused(error)),
             Route::Engineio(route) => {
                 let request = EngineRequest { parts, body, peer, refused: refused.clone() };
                 engineio::answer(&self.edge, rules, route, request).await
             }
-            Route::Websocket(_) if parts.version == Version::HTTP_2 => {
-                self.edge.worker.tally.refused("handshake", "bad_handshake");
-                http2::no_websocket()
+            Route::Ambiguous => {
+                let message =
+                    "The path may mean the Socket.IO endpoint or a WebSocket route to one reader, and not to another";
+                reply::at("handshake", reply::closing(reply::json(StatusCode::BAD_REQUEST, "path_ambiguous", message)))
             }
+            Route::Websocket(_) if parts.version == Version::HTTP_2 => http2::no_websocket(),
             Route::Websocket(route) => match self.open(rules, route, &parts, peer, client).await {
                 Ok(Switch { answer, begin }) => {
                     spawn_local(async {
@@ -298,16 +341,13 @@ impl Server {
     ) -> Response<Body> {
         let place = match self.edge.admit_request(peer.address, request.version()) {
             Ok(place) => place,
-            Err(refusal) => return self.edge.refuse("request", refusal, peer.address, request.headers()),
+            Err(refusal) => return refuse("request", refusal),
         };
         let tally = &self.edge.worker.tally;
         let forwarding = Forwarding { peer, identity: &rules.identity_headers, place, tally };
         let answer = rules.forward.forward(request, forwarding).await;
         match refused.error().filter(|error| error.is_in_body()) {
-            Some(error) => {
-                tally.refused("request", error.code());
-                error.answer()
-            }
+            Some(error) => error.answer(),
             None => answer,
         }
     }
@@ -315,17 +355,19 @@ impl Server {
     /// Checks connection limits and policies for this route. Returns the client of the request.
     fn admit(&self, rules: &EdgeRules, route: Route, parts: &Parts, client: &Connection) -> Result<Peer, Declined> {
         if let Err(refusal) = client.admission.borrow().permit {
-            return Err(self.edge.refuse("connection", refusal, client.socket.ip(), &parts.headers).into());
+            return Err(refuse("connection", refusal).into());
         }
         let peer = Peer::of(client.socket, &parts.headers, &rules.trusted_proxies, client.tls)
             .with_certificate(client.certificate.clone());
         let opens = match route {
             Route::Engineio(_) => true,
             Route::Websocket(route) => route != WebsocketRoute::Unknown,
-            Route::Forward | Route::Refused(_) => false,
+            Route::Forward | Route::Refused(_) | Route::Ambiguous => false,
         };
-        if opens && let Err(refusal) = self.edge.worker.rules().session.policies.admit(parts) {
-            return Err(self.edge.refuse("handshake", refusal, peer.address, &parts.headers).into());
+        if opens && let Err(refusal) = self.edge.worker.rules().session.policies.admit(parts, peer.site()) {
+            // To compare with the origin.
+            let asked = peer.site().to_string();
+            return Err(reply::telling(refuse("handshake", refusal), |untold| untold.asked = Some(asked)).into());
         }
         Ok(peer)
     }
@@ -339,12 +381,12 @@ impl Server {
         peer: Peer,
         client: &Connection,
     ) -> Result<Switch, Declined> {
-        let refuse = |refusal| self.edge.refuse("handshake", refusal, peer.address, &parts.headers);
+        let refuse = |refusal| refuse("handshake", refusal);
         match route {
             WebsocketRoute::Handshake => {
                 self.edge.has_memory().map_err(refuse)?;
                 let permit = client.permit(&self.edge, peer.address).map_err(refuse)?;
-                engineio::over_websocket(&self.edge, rules, parts, peer, permit)
+                Box::pin(engineio::over_websocket(&self.edge, rules, parts, peer, permit)).await
             }
             WebsocketRoute::Upgrade(sid) => engineio::upgrade(&self.edge, &rules, sid, parts, &peer).await,
             WebsocketRoute::Plain(index) => {
@@ -353,12 +395,29 @@ impl Server {
                 Box::pin(websocket::open(&self.edge, rules, parts, peer, permit, index)).await
             }
             WebsocketRoute::Unknown => {
-                self.edge.worker.tally.refused("handshake", "no_websocket_route");
                 let message = "There is no WebSocket route at this path";
-                Err(reply::closing(reply::json(StatusCode::NOT_FOUND, "no_websocket_route", message)).into())
+                let answer = reply::closing(reply::json(StatusCode::NOT_FOUND, "no_websocket_route", message));
+                let paths: Vec<_> = rules.websocket.iter().map(|route| &*route.path).collect();
+                Err(reply::telling(answer, |untold| {
+                    // Which paths there are is for the operator alone.
+                    untold.why = match paths.is_empty() {
+                        true => "there is no [[websocket]] table at all".to_owned(),
+                        false => format!("no [[websocket]] has this path; there are {}", paths.join(", ")),
+                    };
+                    untold.stage = "handshake";
+                })
+                .into())
             }
         }
     }
+}
+
+/// A request whose route is known.
+struct Routed {
+    parts: Parts,
+    body: Incoming,
+    rules: Arc<EdgeRules>,
+    on_upgrade: OnUpgrade,
 }
 
 /// A client's connection, whichever request comes over it.

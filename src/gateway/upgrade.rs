@@ -3,20 +3,23 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
 use tokio::io::AsyncWriteExt;
 
 use crate::{
     gateway::{
         edge::EdgeRules,
-        head_guard::{self, FIELDS_MAX, GuardedIo},
+        head_guard::{self, GuardedIo},
         peer::{self, NominatedHeader, Passing, Peer},
-        reply::{self, Body},
+        reply::{self, Body, Counts},
         router::Query,
     },
-    policy::token_source::TokenSources,
-    relay::{dial::PackedRequest, inflow::Inflow, leg::websocket::WebSocketLeg, stream::ClientStream},
+    policy::{connections::HEADER_FIELDS_MAX, token_source::TokenSources},
+    relay::{
+        cookies, dial::PackedRequest, dial_answer::ServiceRefusal, inflow::Inflow, leg::websocket::WebSocketLeg,
+        stream::ClientStream,
+    },
     session::table::Transport,
     wire::websocket::{
         frame::Sender,
@@ -34,6 +37,8 @@ const HANDSHAKE_HEADERS: [HeaderName; 5] = [
     header::SEC_WEBSOCKET_PROTOCOL,
     header::SEC_WEBSOCKET_ACCEPT,
 ];
+/// The code of an answer that says what the service says.
+pub(super) const UPSTREAM_REFUSED: &str = "upstream.refused";
 /// The 101 and the first packet fit into this.
 const FIRST_BYTES: usize = 512;
 
@@ -93,7 +98,7 @@ impl Client {
 
 /// The request with this head, which the guard has found good. `None` where hyper is to say what is wrong with it.
 pub(super) fn read_request(head: &[u8]) -> Option<Parts> {
-    let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut lines = [const { MaybeUninit::uninit() }; HEADER_FIELDS_MAX as usize];
     let mut request = httparse::Request::new(&mut []);
     httparse::ParserConfig::default().parse_request_with_uninit_headers(&mut request, head, &mut lines).ok()?;
     let (mut parts, ()) = Request::new(()).into_parts();
@@ -110,7 +115,7 @@ pub(super) fn refused(error: &UpgradeError) -> Response<Body> {
         let version = HeaderValue::from_static(handshake::VERSION);
         answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
     }
-    reply::closing(answer)
+    reply::at("handshake", reply::closing(answer))
 }
 
 /// The answer 101.
@@ -125,6 +130,31 @@ pub(super) fn switching_protocols(upgrade: &Upgrade, protocol: Option<&str>) -> 
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
     }
     answer
+}
+
+/// The answer to a client that the service does not let in: what it would have been told without the gate.
+pub(super) fn refused_by_service(refusal: &ServiceRefusal) -> Response<Body> {
+    let status = if refusal.status.is_client_error() { refusal.status } else { StatusCode::BAD_GATEWAY };
+    let answer = reply::closing(reply::json(status, UPSTREAM_REFUSED, &refusal.message));
+    reply::telling(answer, |untold| (untold.stage, untold.counts) = ("handshake", Counts::Error))
+}
+
+/// Adds what the service's answer to its handshake brings the client. The gate's own headers and cookie stay what they are.
+pub(super) fn bring(rules: &EdgeRules, brought: HeaderMap, answer: &mut Response<Body>) {
+    let headers = answer.headers_mut();
+    let is_ours = |name: &HeaderName, value: &HeaderValue| match *name {
+        header::SET_COOKIE => cookies::name_of(value).is_some_and(|name| rules.sid_cookie.as_deref() == Some(name)),
+        _ => false,
+    };
+    let ours: Vec<_> = headers.keys().filter(|name| *name != header::SET_COOKIE).cloned().collect();
+    let mut last = None;
+    for (name, value) in brought {
+        // A name is given for the first of its values alone.
+        last = name.or(last);
+        if let Some(name) = last.clone().filter(|name| !ours.contains(name) && !is_ours(name, &value)) {
+            headers.append(name, value);
+        }
+    }
 }
 
 /// The handshake request to the service: the client's target and headers without those that must not pass.
@@ -152,7 +182,7 @@ pub(super) fn dial_request(
 fn dial_target(uri: &Uri, sources: &TokenSources) -> String {
     let query = Query::of(uri);
     let polls = query.get("transport").as_deref() == Some(Transport::Polling.name());
-    let mut left_out: Vec<&str> = CLIENT_TRANSPORT_KEYS.into_iter().chain(sources.query_keys()).collect();
+    let mut left_out: Vec<&str> = CLIENT_TRANSPORT_KEYS.into_iter().chain(sources.removed_query_keys()).collect();
     if polls {
         left_out.push("transport");
     }

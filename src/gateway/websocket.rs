@@ -2,25 +2,20 @@
 
 pub(super) mod table;
 
-use std::{
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{mem, rc::Rc, sync::Arc, time::Instant};
 
 use http::{Response, StatusCode, request::Parts};
 
 pub use self::table::WebsocketTable;
 use crate::{
     gateway::{
-        edge::{Edge, EdgeRules},
+        edge::{Edge, EdgeRules, refuse},
         peer::Peer,
         reply::{self, Body},
-        upgrade::{self, Client, Declined, Switch},
+        upgrade::{self, Client, Declined, Switch, UPSTREAM_REFUSED},
     },
-    observe::journal,
     policy::{
-        auth::{Auth, AuthError, KEYS_UNAVAILABLE},
+        auth::{Auth, AuthError, KEYS_UNAVAILABLE, KEYS_WITHIN},
         connections::Permit,
         identity::Identity,
         token_source::Token,
@@ -31,6 +26,7 @@ use crate::{
         client_side::ClientSide,
         dial::{Dialled, PackedRequest},
         dial_error::DialError,
+        dial_outcome,
         driver::Driver,
         inflow::Inflow,
         responder::Responder,
@@ -44,9 +40,6 @@ use crate::{
     },
     wire::websocket::{frame::Sender, handshake},
 };
-
-/// How long a handshake waits for a key that is being fetched.
-const KEYS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Answers the handshake of a plain route: checks the token, connects to the service, then upgrades the client.
 pub(super) async fn open(
@@ -64,14 +57,17 @@ pub(super) async fn open(
         Ok(token) => identify(&edge.worker, auth, token.as_ref()).await,
         Err(refusal) => Err(refusal),
     };
-    let identity = identity.map_err(|refusal| edge.refuse("handshake", refusal, peer.address, &parts.headers))?;
-    let identity = identity.or_certified(peer.certified_user());
-    let request = upgrade::dial_request(parts, &rules, sources, &peer).map_err(upgrade::refused_header)?;
+    let identity = identity.map_err(|refusal| refuse("handshake", refusal))?;
+    let identity = auth.unless_revoked(identity.or_certified(peer.certified_user()), edge.worker.clock.now().wall());
+    let identity = identity.map_err(|refusal| refuse("handshake", refusal))?;
+    let mut request = upgrade::dial_request(parts, &rules, sources, &peer).map_err(upgrade::refused_header)?;
     let route = Arc::clone(&rules.websocket[route]);
-    let dialled = dial_service(edge, &rules, &request, &identity).await?;
+    let mut dialled = dial_service(edge, &rules, &request, &identity, &peer).await?;
+    request.learn(&dialled.headers);
     let held = (route.on_upstream_loss == OnUpstreamLoss::Hold).then_some(request);
     let protocol = dialled.protocol.as_deref().or_else(|| sources.answered_subprotocol(&parts.headers));
-    let answer = upgrade::switching_protocols(&offer, protocol);
+    let mut answer = upgrade::switching_protocols(&offer, protocol);
+    upgrade::bring(&rules, mem::take(&mut dialled.headers), &mut answer);
     let edge = Rc::clone(edge);
     let begin = Box::new(move |client| {
         let service = Service { dialled, again: held };
@@ -107,7 +103,7 @@ fn relay(
 }
 
 /// Who this token names. Where that takes a key that is being fetched, the handshake waits for it.
-async fn identify(worker: &Worker, auth: &Auth, token: Option<&Token>) -> Result<Identity, Refusal> {
+pub(super) async fn identify(worker: &Worker, auth: &Auth, token: Option<&Token>) -> Result<Identity, Refusal> {
     let until = Instant::now() + KEYS_WITHIN;
     loop {
         match auth.authenticate(token, worker.clock.now().wall()) {
@@ -128,21 +124,25 @@ async fn dial_service(
     rules: &EdgeRules,
     request: &PackedRequest,
     identity: &Identity,
+    peer: &Peer,
 ) -> Result<Dialled, Response<Body>> {
+    let began = edge.worker.clock.now().instant;
     let outcome = rules.dialler.dial(request, identity.forward_headers()).await;
-    edge.worker.tally.dial(outcome.is_ok());
+    let now = edge.worker.clock.now().instant;
+    dial_outcome::route_dialled(&edge.worker.service, &outcome, peer.address, began, now);
     outcome.map_err(|error| {
-        journal::dial_failed(&error);
-        reply::closing(match error {
+        let answer = reply::closing(match error {
             DialError::Timeout { .. } => {
                 reply::json(StatusCode::GATEWAY_TIMEOUT, "upstream.timeout", "The service did not answer in time")
             }
             DialError::Connect { .. } | DialError::Tls { .. } | DialError::Http(_) => {
                 reply::json(StatusCode::BAD_GATEWAY, "upstream.unreachable", "The service cannot be reached")
             }
+            DialError::Refused(refusal) => upgrade::refused_by_service(&refusal),
             DialError::Answer(_) => {
-                reply::json(StatusCode::BAD_GATEWAY, "upstream.refused", "The service refused the connection")
+                reply::json(StatusCode::BAD_GATEWAY, UPSTREAM_REFUSED, "The service refused the connection")
             }
-        })
+        });
+        reply::at("handshake", answer)
     })
 }

@@ -153,7 +153,7 @@ impl Drop for Issuer {
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(10), future).await.expect("it takes too long")
+    tokio::time::timeout(Duration::from_secs(40), future).await.expect("it takes too long")
 }
 
 const REFUSED: Result<(), AuthError> = Err(AuthError::Refused(INVALID));
@@ -178,8 +178,8 @@ async fn a_new_key_is_fetched_when_the_first_token_of_it_comes() {
     issuer.publishes(&[&new]);
     assert_eq!(node.outcome(&old), Ok(()));
     assert_eq!(node.settled(&new).await, Ok(()));
-    assert_eq!(node.settled(&old).await, REFUSED, "the old key is withdrawn");
     assert_eq!(issuer.asked(), 2);
+    assert_eq!(node.settled(&old).await, REFUSED, "the old key is withdrawn");
 }
 
 #[tokio::test]
@@ -188,13 +188,16 @@ async fn made_up_keys_do_not_make_it_fetch_more_often() {
     issuer.publishes(&[&known]);
     let node = Node::start(&issuer.url, FAST);
     node.ready().await;
+    let began = std::time::Instant::now();
     for _ in 0..100 {
         assert_eq!(node.settled(&made_up).await, REFUSED);
     }
-    assert_eq!(issuer.asked(), 2);
+    let asked = issuer.asked();
+    let rests = began.elapsed().div_duration_f64(FAST.rest) as usize;
+    assert!((2..=2 + rests).contains(&asked), "{asked} within {rests} rests");
     tokio::time::sleep(FAST.rest * 2).await;
     assert_eq!(node.settled(&made_up).await, REFUSED);
-    assert_eq!(issuer.asked(), 3);
+    assert_eq!(issuer.asked(), asked + 1);
 }
 
 #[tokio::test]

@@ -8,8 +8,10 @@ use super::{
     counter::{Counter, LabelCounters},
     gauges::Gauges,
     histogram::{Histogram, HistogramTotal},
+    limits::LimitFigures,
+    mirror::MirrorFigures,
     process::ProcessFigures,
-    tally::{Tally, Volume, upstream_up},
+    tally::{Delivered, Tally, Volume, open_sessions},
 };
 use crate::event_names::{EventNames, EventSlot};
 
@@ -130,11 +132,12 @@ const METRICS: &[Metric] = &[
         Unit::Seconds,
         |s| s.total(|t| &t.transit),
     ),
-    gauge("tidegate_upstream_up", "Whether the last connection attempt to the service succeeded.", |s| {
-        Some(upstream_up(s.tallies).map(|up| Sample::of(f64::from(up))).into_iter().collect())
+    gauge("tidegate_upstream_up", "Whether the service is there, as far as the last dials tell.", |s| {
+        Some(s.gauges.service.seen().map(|seen| Sample::of(f64::from(seen.away.is_none()))).into_iter().collect())
     }),
     counter("tidegate_upstream_dials_total", "Connection attempts to the service, by result.", |s| {
-        s.by_result(|t| &t.counts.dials_ok, |t| &t.counts.dials_failed)
+        let (ok, failed) = s.gauges.service.dials();
+        split("result", [("ok", ok), ("failed", failed)])
     }),
     gauge("tidegate_upstream_connections", "Open connections to the service.", |s| one(s.balance(Tally::upstreams))),
     gauge("tidegate_held_sessions", "Sessions whose client stays connected while the service is down.", |s| {
@@ -163,6 +166,34 @@ const METRICS: &[Metric] = &[
         "tidegate_events_lost_total",
         "Events that an absent client missed, or may have: it learns of them because its recovered is false.",
         |s| one(s.sum(|t| t.counts.events_lost.get())),
+    ),
+    counter("tidegate_deliveries_total", "Events from other nodes for clients of this one, by result.", |s| {
+        split(
+            "result",
+            std::array::from_fn::<_, { Delivered::NAMES.len() }, _>(|at| {
+                (Delivered::NAMES[at], s.sum(|t| t.counts.deliveries[at].get()))
+            }),
+        )
+    }),
+    gauge(
+        "tidegate_rooms",
+        "Rooms that clients of this node are in. One with clients of several workers counts several times.",
+        |s| one(s.sum(Tally::rooms_now)),
+    ),
+    counter(
+        "tidegate_rooms_refused_total",
+        "Clients that were not entered in a room, by the setting of the bound.",
+        |s| s.by("setting", |t| &t.counts.rooms_refused),
+    ),
+    counter(
+        "tidegate_room_commands_dropped_total",
+        "Events and requests of other nodes that a worker has dropped for all of its clients, because too many wait.",
+        |s| one(s.sum(|t| t.counts.room_commands_dropped.get())),
+    ),
+    counter(
+        "tidegate_mirror_unresolved_total",
+        "Events that were not published, because the room of their [[mirror]] cannot be named for them.",
+        |s| one(s.sum(|t| t.counts.mirror_unresolved.get())),
     ),
     gauge(
         "tidegate_session_memory_bytes",
@@ -222,6 +253,106 @@ const METRICS: &[Metric] = &[
     counter("tidegate_acme_cache_failures_total", "Failed reads and writes of the ACME cache.", |s| {
         one(s.gauges.acme.figures()?.cache_failures)
     }),
+    gauge("tidegate_redis_up", "Whether Redis is connected and events of other nodes come.", |s| {
+        one(s.gauges.redis()?.up.into())
+    }),
+    gauge("tidegate_mirror_gap_seconds", "How long, in all, no events of other nodes could come.", |s| {
+        Some(vec![Sample::of(s.gauges.redis()?.gap.as_secs_f64())])
+    }),
+    counter("tidegate_redis_connects_total", "Attempts to connect to Redis, by result.", |s| {
+        let figures = s.gauges.redis()?;
+        split("result", [("ok", figures.connects_ok), ("failed", figures.connects_failed)])
+    }),
+    counter(
+        "tidegate_redis_dropped_total",
+        "Messages between nodes that were dropped, by direction and reason.",
+        |s| {
+            let dropped = s.gauges.redis()?.dropped.map(|(direction, reason, count)| {
+                Sample::of(count as f64).with("direction", direction).with("reason", reason)
+            });
+            Some(dropped.into())
+        },
+    ),
+    counter("tidegate_mirror_published_total", "Events of the service that this node gave to Redis.", |s| {
+        one(s.mirror()?.published)
+    }),
+    counter("tidegate_mirror_copies_total", "Further local copies of an event that was published once.", |s| {
+        one(s.mirror()?.copies)
+    }),
+    counter(
+        "tidegate_mirror_forgotten_total",
+        "Events forgotten early because too many are remembered: further copies may be published.",
+        |s| one(s.mirror()?.forgotten_early),
+    ),
+    counter("tidegate_mirror_received_total", "Broadcasts that came from Redis, by who published them.", |s| {
+        split("from", s.mirror()?.received)
+    }),
+    counter(
+        "tidegate_mirror_requests_total",
+        "Requests that came from Redis, by kind; server_side_emit and question are ignored.",
+        |s| split("kind", s.mirror()?.requests),
+    ),
+    counter(
+        "tidegate_mirror_delivered_total",
+        "Broadcasts and requests from Redis that the workers were given.",
+        |s| one(s.mirror()?.delivered),
+    ),
+    counter(
+        "tidegate_mirror_dropped_total",
+        "Messages to Redis (out) and from Redis (in) that went no further, by direction and reason.",
+        |s| {
+            let labelled = |((direction, reason), count): ((&str, &str), u64)| {
+                Sample::of(count as f64).with("direction", direction).with("reason", reason)
+            };
+            Some(s.mirror()?.dropped.map(labelled).into())
+        },
+    ),
+    counter("tidegate_mirror_malformed_total", "Messages from Redis that are none of the adapter's, by reason.", |s| {
+        let labelled =
+            |(reason, count): (Option<&str>, u64)| Sample::of(count as f64).with("reason", reason.unwrap_or(OTHER));
+        Some(s.mirror()?.malformed.into_iter().map(labelled).collect())
+    }),
+    gauge(
+        "tidegate_mirror_conflict",
+        "Whether the service has a Redis adapter of its own on the same key: nothing is published or delivered then.",
+        |s| one(s.mirror()?.conflict.into()),
+    ),
+    gauge("tidegate_revocations", "Tokens, users and sockets that are revoked.", |s| {
+        one(s.gauges.revocation.figures()?.entries)
+    }),
+    counter(
+        "tidegate_revocations_forgotten_total",
+        "Revocations that were forgotten before their time, because too many were in force.",
+        |s| one(s.gauges.revocation.figures()?.forgotten),
+    ),
+    counter("tidegate_revoked_sessions_total", "Sessions that ended, or left a namespace, by a revocation.", |s| {
+        one(s.gauges.revocation.figures()?.sessions)
+    }),
+    gauge("tidegate_cluster_nodes", "Nodes that are alive, this one among them, as far as Redis tells.", |s| {
+        one(s.gauges.limits.figures()?.nodes)
+    }),
+    gauge("tidegate_shared_limit_up", "Whether limits count on all nodes. 0: each node lets its part through.", |s| {
+        one(s.gauges.limits.figures()?.shared?.into())
+    }),
+    gauge("tidegate_shared_limit_leases", "Users and addresses whose shared budget this node has a part of.", |s| {
+        one(s.gauges.limits.figures()?.leases)
+    }),
+    gauge("tidegate_shared_limit_messages_left", "Messages of shared budgets that this node may let through.", |s| {
+        one(s.gauges.limits.figures()?.held)
+    }),
+    counter("tidegate_shared_limit_messages_total", "Messages leased to this node, and given back by it.", |s| {
+        let LimitFigures { granted, returned, .. } = s.gauges.limits.figures()?;
+        split("direction", [("leased", granted), ("returned", returned)])
+    }),
+    counter(
+        "tidegate_shared_limit_refused_alone_total",
+        "Packets over the part of this node while Redis did not answer.",
+        |s| one(s.gauges.limits.figures()?.refused_alone),
+    ),
+    counter("tidegate_shared_limit_failures_total", "Calls that Redis did not answer, and questions lost.", |s| {
+        let LimitFigures { failures, asks_lost, .. } = s.gauges.limits.figures()?;
+        split("reason", [("no_answer", failures), ("queue_full", asks_lost)])
+    }),
     counter("tidegate_log_lines_lost_total", "Log lines lost because standard error was not read fast enough.", |s| {
         one(s.log_lines_lost)
     }),
@@ -274,10 +405,13 @@ impl Scrape<'_> {
         u64::try_from(self.tallies.iter().map(|tally| of(tally)).sum::<i64>()).unwrap_or_default()
     }
 
-    /// Open connections. The ends are read before the beginnings: in the other order the difference could be below zero.
+    /// `None`: the node is alone.
+    fn mirror(&self) -> Option<MirrorFigures> {
+        self.gauges.mirror.figures()
+    }
+
     fn open(&self) -> u64 {
-        let ended = self.sum(|tally| tally.counts.ended.total());
-        self.sum(|tally| tally.counts.opened.get()).saturating_sub(ended)
+        open_sessions(self.tallies)
     }
 
     fn by_result(&self, ok: fn(&Tally) -> &Counter, failed: fn(&Tally) -> &Counter) -> Option<Samples> {

@@ -6,18 +6,36 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use super::{acme::AcmeGauges, memory::Memory};
+use super::{
+    acme::AcmeGauges,
+    limits::LimitGauges,
+    memory::Memory,
+    mirror::MirrorGauges,
+    redis::{RedisFigures, RedisGauges},
+    revocation::RevocationGauges,
+    service_record::ServiceRecord,
+};
 
 /// The figures that no worker counts.
 #[derive(Debug)]
 pub struct Gauges {
     /// Of the certificate that is ordered.
     pub acme: AcmeGauges,
+    /// Of the limits that all nodes share.
+    pub limits: LimitGauges,
     /// What clients make the node keep.
     pub memory: Arc<Memory>,
+    /// What nodes tell each other.
+    pub mirror: Arc<MirrorGauges>,
+    /// Of what is revoked.
+    pub revocation: RevocationGauges,
+    /// Whether the service is there.
+    pub service: Arc<ServiceRecord>,
+    /// Of the connection to Redis.
+    pub redis: Arc<RedisGauges>,
     reload_ok: AtomicBool,
     /// Seconds since 1970, as every time here.
     reload_last_success: AtomicU64,
@@ -38,7 +56,12 @@ impl Gauges {
     pub fn new() -> Self {
         Self {
             acme: AcmeGauges::default(),
+            limits: LimitGauges::default(),
             memory: Arc::default(),
+            mirror: Arc::default(),
+            revocation: RevocationGauges::default(),
+            service: Arc::default(),
+            redis: Arc::default(),
             reload_ok: AtomicBool::new(true),
             reload_last_success: AtomicU64::new(unix_seconds()),
             jwks_last_success: AtomicU64::new(0),
@@ -83,13 +106,13 @@ impl Gauges {
             let end = seconds(*not_after);
             ends.entry(name.clone()).and_modify(|other| *other = end.min(*other)).or_insert(end);
         }
-        self.certificates_ok.store(true, Relaxed);
         *self.certificates.lock().unwrap_or_else(PoisonError::into_inner) = ends;
     }
 
-    /// The new certificate files are unusable; the gate still uses the earlier ones.
-    pub fn certificates_failed(&self) {
-        self.certificates_ok.store(false, Relaxed);
+    /// Whether the gate uses what the files of certificates say now, those for the service among them. Otherwise it still
+    /// uses what they said earlier.
+    pub fn certificates_reloaded(&self, ok: bool) {
+        self.certificates_ok.store(ok, Relaxed);
     }
 
     /// The gate uses this ordered certificate from now on.
@@ -107,6 +130,11 @@ impl Gauges {
 
     pub(super) fn reload(&self) -> (bool, u64) {
         (self.reload_ok.load(Relaxed), self.reload_last_success.load(Relaxed))
+    }
+
+    /// `None` if the node does not use Redis.
+    pub(super) fn redis(&self) -> Option<RedisFigures> {
+        self.redis.figures(Instant::now())
     }
 
     /// Time of the last success and number of failures; `None` if no key set is in use.

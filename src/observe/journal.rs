@@ -1,7 +1,10 @@
-//! The log lines: two per session, and the few of the process. Plain fields in.
+//! The log: lines of sessions, of what is refused, of the service, and of the process. Plain fields in. docs/log.md has
+//! all of them.
 //!
 //! No line contains a token, a session id of a client, a payload or a query string, and writing one never blocks the
-//! thread. Lines of libraries are not written, at any level: they do not know what is secret.
+//! thread. Of a message in Redis that nobody can read, the first 16 bytes are told. Lines of libraries are not written, at any level: they do not know what is secret.
+
+pub mod nodes;
 
 use std::{
     fmt, io,
@@ -15,10 +18,11 @@ use serde::{Deserialize, Serialize};
 use tracing::{Subscriber, debug, error, info, level_filters::LevelFilter, trace, warn};
 use tracing_subscriber::{Layer, Registry, filter::filter_fn, fmt::MakeWriter, layer::SubscriberExt, reload};
 
-use super::{line_limit::LineLimit, stderr::Stderr};
-
-/// The most bytes of a field whose text comes from a client or a token; the rest is cut off.
-const FIELD_BYTES_MAX: usize = 256;
+use super::{
+    line_limit::LineLimit,
+    refusals::{PeerLines, Refused, clip, escaped, setting},
+    stderr::Stderr,
+};
 
 /// `[log]`: the log, on standard error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -112,9 +116,9 @@ impl Journal {
     }
 }
 
-/// The fields of a session's first line.
+/// The fields of every line of a session.
 #[derive(Debug, Clone)]
-pub struct Opened<'a> {
+pub struct SessionFields<'a> {
     /// The number of the session in this process.
     pub id: u64,
     /// The hash of the Engine.IO session id, which is a secret. `None` on a plain WebSocket route.
@@ -123,19 +127,23 @@ pub struct Opened<'a> {
     pub user: Option<&'a str>,
     /// The client's address.
     pub peer: IpAddr,
-    /// `websocket`.
+    /// `websocket`, `polling`, or `none` while the client is absent.
     pub transport: &'static str,
-    /// Namespaces joined so far.
+    /// The path of the plain WebSocket route. `None` on the Socket.IO endpoint.
+    pub route: Option<&'a str>,
+    /// The namespaces that are joined, or of a client that has left them all, those of the line before.
     pub namespaces: &'a [String],
 }
 
 /// The fields of a session's last line.
 #[derive(Debug, Clone)]
 pub struct Ended<'a> {
-    /// The fields of the first line, with the namespaces joined since.
-    pub session: Opened<'a>,
+    /// The fields of every line.
+    pub session: &'a SessionFields<'a>,
     /// How long it was open.
     pub duration: Duration,
+    /// For how long its client has been absent, if it ends so.
+    pub away: Option<Duration>,
     /// Packets from the client.
     pub packets_received: u64,
     /// Packets to the client.
@@ -152,71 +160,124 @@ pub struct Ended<'a> {
     pub setting: Option<&'static str>,
 }
 
-/// A request that did not become a session.
-#[derive(Debug, Clone)]
-pub struct RefusedHandshake<'a> {
-    /// The client's address.
-    pub peer: IpAddr,
-    /// The stage of the refusal; the label `stage` of `tidegate_refused_total`.
-    pub stage: &'static str,
-    /// The reason; the label `reason` of `tidegate_refused_total`.
-    pub reason: &'static str,
-    /// The `Origin` header, if there is one.
-    pub origin: Option<&'a str>,
-}
-
 /// Whether the lines of a session are written: what they are made of need not be gathered otherwise.
 #[must_use]
 pub fn writes_sessions() -> bool {
     tracing::enabled!(tracing::Level::INFO)
 }
 
-/// The first of the two lines of a session.
-pub fn session_opened(opened: &Opened<'_>) {
-    info!(
-        id = opened.id,
-        sid_hash = opened.sid_hash,
-        user = opened.user.map(clip),
-        peer = %opened.peer,
-        transport = opened.transport,
-        namespaces = clip(&opened.namespaces.join(",")),
-        "session opened"
+/// A line of one session: its own fields, those that are given, and the sentence.
+macro_rules! session_line {
+    ($session:expr, $sentence:literal $(, $name:ident = $value:expr)*) => {
+        info!(
+            id = $session.id,
+            sid_hash = $session.sid_hash,
+            user = $session.user.map(clip),
+            peer = %$session.peer,
+            transport = $session.transport,
+            route = $session.route,
+            namespaces = $session.route.is_none().then(|| $session.namespaces.join(",")).as_deref().map(clip),
+            $($name = $value,)*
+            $sentence
+        )
+    };
+}
+
+/// The first line of a session.
+pub fn session_opened(session: &SessionFields<'_>) {
+    session_line!(session, "session opened");
+}
+
+/// A line when the client is lost and the session `waits` for it for so long at most.
+pub fn session_absent(session: &SessionFields<'_>, cause: &str, fault: &str, waits: Duration) {
+    session_line!(
+        session,
+        "session absent",
+        cause = cause,
+        fault = fault,
+        waits_seconds = seconds(waits),
+        setting = "session.resume"
     );
 }
 
-/// The second of the two lines of a session.
+/// A line when the client is back, after it was away for so long.
+pub fn session_back(session: &SessionFields<'_>, away: Duration) {
+    session_line!(session, "session back", away_seconds = seconds(away));
+}
+
+/// The last line of a session.
 pub fn session_ended(ended: &Ended<'_>) {
-    info!(
-        id = ended.session.id,
-        sid_hash = ended.session.sid_hash,
-        user = ended.session.user.map(clip),
-        peer = %ended.session.peer,
-        transport = ended.session.transport,
-        namespaces = clip(&ended.session.namespaces.join(",")),
-        duration_seconds = ended.duration.as_millis() as f64 / 1000.0,
+    session_line!(
+        ended.session,
+        "session ended",
+        duration_seconds = seconds(ended.duration),
+        away_seconds = ended.away.map(seconds),
         packets_received = ended.packets_received,
         packets_sent = ended.packets_sent,
         packets_refused = ended.packets_refused,
         packets_unsent = ended.packets_unsent,
         cause = ended.cause,
         fault = ended.fault,
-        setting = ended.setting,
-        "session ended"
+        setting = ended.setting
     );
 }
 
-/// A line for a refused handshake, at most ten per second and reason. The next line has the number of those left out.
-pub fn refused_handshake(refused: &RefusedHandshake<'_>) {
-    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
-    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit(refused.reason, Instant::now());
-    let Some(suppressed) = admitted else { return };
+/// To a millisecond.
+fn seconds(time: Duration) -> f64 {
+    time.as_millis() as f64 / 1000.0
+}
+
+/// Whether to write a line of this peer and reason, and how many were left out before it: there are at most ten a second.
+fn admitted(peer: IpAddr, reason: &'static str) -> Option<u64> {
+    static LIMIT: Mutex<Option<PeerLines>> = Mutex::new(None);
+    if !tracing::enabled!(tracing::Level::INFO) {
+        return None;
+    }
+    let now = Instant::now();
+    let mut limit = LIMIT.lock().unwrap_or_else(PoisonError::into_inner);
+    limit.get_or_insert_with(|| PeerLines::new(now)).admit(peer, reason, now)
+}
+
+/// What a refusal at this stage keeps out.
+fn what_is_refused(stage: &str) -> &'static str {
+    match stage {
+        "handshake" => "handshake refused",
+        "connect" => "namespace refused",
+        "namespace" => "namespace ended",
+        "session" => "session refused",
+        _ => "request refused",
+    }
+}
+
+/// A line for something that is refused, at most ten a second for each peer and reason. The next line has the number of those
+/// left out.
+pub fn refused(refused: &Refused<'_>) {
+    let Some(suppressed) = admitted(refused.peer, refused.reason) else { return };
     info!(
         peer = %refused.peer,
         stage = refused.stage,
         reason = refused.reason,
         origin = refused.origin.map(clip),
+        asked = refused.asked.map(clip),
+        why = refused.why.map(escaped),
+        seen = refused.seen.map(escaped),
+        setting = refused.setting.or_else(|| setting(refused.stage, refused.reason)),
         suppressed = (suppressed > 0).then_some(suppressed),
-        "handshake refused"
+        "{}",
+        what_is_refused(refused.stage)
+    );
+}
+
+/// A line for a polling client that is not offered an upgrade. Limited like a refused handshake.
+pub fn no_upgrade_offered(peer: IpAddr) {
+    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
+    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit("upgrade", Instant::now());
+    let Some(suppressed) = admitted else { return };
+    info!(
+        %peer,
+        setting = "socketio.upgrade_without_token",
+        suppressed = (suppressed > 0).then_some(suppressed),
+        "no upgrade is offered: the token is in the Authorization header, which a browser cannot send with one"
     );
 }
 
@@ -226,6 +287,22 @@ pub fn over_bound(peer: IpAddr, rule: &'static str, setting: &'static str) {
     let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit(rule, Instant::now());
     let Some(suppressed) = admitted else { return };
     info!(%peer, rule, setting, suppressed = (suppressed > 0).then_some(suppressed), "a client exceeds a bound");
+}
+
+/// A line for a queue that is full, `hold` or `resume`, with the event that takes most of it. Limited like a refused
+/// handshake.
+pub fn queue_full(peer: IpAddr, queue: &'static str, event: &str) {
+    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
+    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit(queue, Instant::now());
+    let Some(suppressed) = admitted else { return };
+    warn!(
+        %peer,
+        queue,
+        event = clip(event),
+        setting = "session.queue_packets, session.queue_bytes, session.volatile_events",
+        suppressed = (suppressed > 0).then_some(suppressed),
+        "a queue is full, mostly of one event"
+    );
 }
 
 /// A line for a session that does not wait for its absent client, because of the limit that `key` sets. Limited like a
@@ -251,18 +328,22 @@ pub fn tls_failed(peer: IpAddr, reason: &'static str, why: &dyn fmt::Display) {
     }
     let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit(reason, Instant::now());
     let Some(suppressed) = admitted else { return };
-    debug!(%peer, reason, suppressed = (suppressed > 0).then_some(suppressed), "{why}");
+    debug!(%peer, reason, suppressed = (suppressed > 0).then_some(suppressed), "TLS handshake failed: {why}");
 }
 
-/// A line for a failed connection to the service. Limited like a refused handshake.
-pub fn dial_failed(why: &dyn fmt::Display) {
-    repeated_warning("dial", why);
+/// A line for a client that the service does not take, or whose dial fails while others pass: it says nothing of the service
+/// as a whole. At most ten a second for each peer.
+pub fn client_not_taken(peer: IpAddr, why: &dyn fmt::Display) {
+    let Some(suppressed) = admitted(peer, "service") else { return };
+    info!(%peer, suppressed = (suppressed > 0).then_some(suppressed), "the service does not take this client: {why}");
 }
 
-/// A line when the service does not answer any more, with the first dial that failed.
+/// A line when the service does not answer any more, with the first dial that failed: one for each outage of the node.
 pub fn service_gone(why: &dyn fmt::Display) {
-    let clients = "the service is away; clients that had it stay connected for session.hold";
-    repeated_warning("service", &format_args!("{clients}: {why}"));
+    repeated_warning(
+        "service",
+        &format_args!("the service is away; clients that had it stay connected for session.hold: {why}"),
+    );
 }
 
 /// A line for a further dial that failed while the service is away. Limited like a refused handshake.
@@ -276,6 +357,19 @@ pub fn service_still_gone(why: &dyn fmt::Display) {
     debug!(suppressed = (suppressed > 0).then_some(suppressed), "the service is still away: {why}");
 }
 
+/// A line when the service begins to refuse websockets, which is all that the gate speaks with it.
+pub fn service_lacks_websocket() {
+    warn!(
+        "the service's Engine.IO takes no websocket, and Tidegate dials it by websocket whatever its clients use: no client \
+         gets in; add \"websocket\" to the service's own option transports"
+    );
+}
+
+/// A line when it takes them again.
+pub fn service_takes_websocket() {
+    info!("the service's Engine.IO takes websockets again");
+}
+
 /// A line when the service is connected again.
 pub fn service_back(away: Duration) {
     info!(away_seconds = away.as_secs_f64(), "the service is back");
@@ -283,8 +377,27 @@ pub fn service_back(away: Duration) {
 
 /// A line for a client that is closed for what it sends to the service. Limited like a refused handshake.
 pub fn service_objected(peer: IpAddr) {
-    let why = "the service closes the connection after packets of this client, and no other: it is not held";
-    repeated_warning("objection", &format_args!("{peer}: {why}"));
+    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
+    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit("objection", Instant::now());
+    let Some(suppressed) = admitted else { return };
+    warn!(
+        %peer,
+        suppressed = (suppressed > 0).then_some(suppressed),
+        "the service closes the connection after packets of this client, and no other: it is not held"
+    );
+}
+
+/// A line for a client whose packets another parser writes. Limited like a refused handshake.
+pub fn custom_parser(peer: IpAddr) {
+    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
+    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit("parser", Instant::now());
+    let Some(suppressed) = admitted else { return };
+    warn!(
+        %peer,
+        suppressed = (suppressed > 0).then_some(suppressed),
+        "this client's packets are not those of socket.io-parser. Tidegate reads no custom parser: leave the option parser \
+         of socket.io-client and of the service's Server out"
+    );
 }
 
 /// A line when the wall clock was set by so many milliseconds, below zero back, or the machine has slept for so long.
@@ -327,10 +440,6 @@ pub fn line(level: LogLevel, sentence: &str) {
         LogLevel::Debug => debug!("{sentence}"),
         LogLevel::Trace => trace!("{sentence}"),
     }
-}
-
-fn clip(text: &str) -> &str {
-    &text[..text.floor_char_boundary(FIELD_BYTES_MAX)]
 }
 
 fn subscriber<W>(format: LogFormat, level: reload::Layer<LevelFilter, Registry>, lines: W) -> impl Subscriber

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 /// Lines written in one [`WINDOW`] for one reason.
-const LINES_PER_WINDOW: u32 = 10;
-const WINDOW: Duration = Duration::from_secs(1);
+pub(super) const LINES_PER_WINDOW: u32 = 10;
+/// How long these lines count.
+pub(super) const WINDOW: Duration = Duration::from_secs(1);
 /// The most reasons that are told apart. They are few and fixed in the code; further ones count as one.
 const REASONS_MAX: usize = 64;
 /// Stands for the further ones.

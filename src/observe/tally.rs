@@ -61,10 +61,6 @@ pub(super) struct Counts {
     pub(super) tls_handshakes: LabelCounters<&'static str>,
     pub(super) accept_errors: Counter,
 
-    pub(super) dials_ok: Counter,
-    pub(super) dials_failed: Counter,
-    /// `0` before the first dial, then twice its number among all dials of the process, plus one if it succeeded.
-    last_dial: AtomicU64,
     upstream_open: AtomicI64,
     polling: AtomicI64,
     away: AtomicU64,
@@ -76,6 +72,13 @@ pub(super) struct Counts {
     queued_bytes: AtomicI64,
     pub(super) queue_dropped: Counter,
     pub(super) events_lost: Counter,
+    /// By [`Delivered`].
+    pub(super) deliveries: [Counter; Delivered::NAMES.len()],
+    rooms: AtomicU64,
+    /// By the setting whose bound was reached.
+    pub(super) rooms_refused: LabelCounters<&'static str>,
+    pub(super) room_commands_dropped: Counter,
+    pub(super) mirror_unresolved: Counter,
     pub(super) clock_jumps: Counter,
     pub(super) upgrades_ok: Counter,
     pub(super) upgrades_failed: Counter,
@@ -83,9 +86,6 @@ pub(super) struct Counts {
     pub(super) http: [Counter; 6],
     last_tick_ms: AtomicU64,
 }
-
-/// Numbers the dials of all workers, so that the latest one is known. Dials are rare; nothing else here is shared.
-static NEXT_DIAL: AtomicU64 = AtomicU64::new(1);
 
 /// Sessions that have lost their service.
 #[derive(Debug, Default, Clone, Copy)]
@@ -100,6 +100,27 @@ impl Held {
         self.sessions += 1;
         self.longest = self.longest.max(since);
     }
+}
+
+/// What became of an event from another node for one client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// It was said to the client.
+    Said,
+    /// It waits for the client to come back.
+    Kept,
+    /// It is volatile, and the client is absent.
+    Absent,
+    /// It is volatile, and the client has yet to take what was said before.
+    Behind,
+    /// Too much waits for the session.
+    Full,
+}
+
+impl Delivered {
+    /// The values of the label `result`, in the order of the enum.
+    pub(super) const NAMES: [&'static str; 5] =
+        ["said", "kept", "dropped_absent", "dropped_behind", "dropped_mailbox_full"];
 }
 
 /// Frames of one direction.
@@ -190,12 +211,6 @@ impl Tally {
         self.transit.observe(took);
     }
 
-    /// A connection to the service was tried, with its handshake.
-    pub fn dial(&self, ok: bool) {
-        if ok { &self.counts.dials_ok } else { &self.counts.dials_failed }.add(1);
-        self.counts.last_dial.store(NEXT_DIAL.fetch_add(1, Relaxed) * 2 + u64::from(ok), Relaxed);
-    }
-
     /// Connections to the service were opened (above zero) or closed (below).
     pub fn upstream_open(&self, delta: i64) {
         self.counts.upstream_open.store(self.upstreams() + delta, Relaxed);
@@ -236,6 +251,31 @@ impl Tally {
     /// Events for absent clients were lost, or may have been.
     pub fn events_lost(&self, events: u64) {
         self.counts.events_lost.add(events);
+    }
+
+    /// An event from another node for one client.
+    pub fn delivered(&self, what: Delivered) {
+        self.counts.deliveries[what as usize].add(1);
+    }
+
+    /// So many rooms have a member here.
+    pub fn rooms(&self, rooms: usize) {
+        self.counts.rooms.store(rooms as u64, Relaxed);
+    }
+
+    /// A client was not entered in a room, because of the bound of this setting.
+    pub fn room_refused(&self, setting: &'static str) {
+        self.counts.rooms_refused.bump(setting);
+    }
+
+    /// What another node wanted done with clients was dropped: too much of that waits.
+    pub fn room_command_dropped(&self) {
+        self.counts.room_commands_dropped.add(1);
+    }
+
+    /// An event was not published, because the room of its `[[mirror]]` cannot be named for it.
+    pub fn mirror_unresolved(&self) {
+        self.counts.mirror_unresolved.add(1);
     }
 
     /// The wall clock was set by more than a few seconds, or the machine has slept.
@@ -301,6 +341,11 @@ impl Tally {
         (self.counts.held.load(Relaxed), self.counts.held_oldest_ms.load(Relaxed))
     }
 
+    /// How many rooms have a member here.
+    pub(super) fn rooms_now(&self) -> u64 {
+        self.counts.rooms.load(Relaxed)
+    }
+
     /// How many clients are absent.
     pub(super) fn away_now(&self) -> u64 {
         self.counts.away.load(Relaxed)
@@ -310,18 +355,15 @@ impl Tally {
     pub(super) fn queued_now(&self) -> (i64, i64) {
         (self.counts.queued_packets.load(Relaxed), self.counts.queued_bytes.load(Relaxed))
     }
-
-    /// The number of the last dial, and whether it succeeded.
-    fn last_dial(&self) -> Option<(u64, bool)> {
-        let last = self.counts.last_dial.load(Relaxed);
-        (last > 0).then_some((last / 2, last % 2 == 1))
-    }
 }
 
-/// Whether the last dial of any worker reached the service; `None` before the first.
+/// Sessions that are open now, of these workers.
 #[must_use]
-pub fn upstream_up(tallies: &[Arc<Tally>]) -> Option<bool> {
-    tallies.iter().filter_map(|tally| tally.last_dial()).max().map(|(_, ok)| ok)
+pub fn open_sessions(tallies: &[Arc<Tally>]) -> u64 {
+    let sum = |count: fn(&Tally) -> u64| tallies.iter().map(|tally| count(tally)).sum::<u64>();
+    // Ends are read first, so that a session which begins and ends meanwhile does not count below zero.
+    let ended = sum(|tally| tally.counts.ended.total());
+    sum(|tally| tally.counts.opened.get()).saturating_sub(ended)
 }
 
 #[cfg(test)]
@@ -354,17 +396,5 @@ mod tests {
             tally.http(status);
         }
         assert_eq!(tally.counts.http.each_ref().map(Counter::get), [1, 0, 2, 0, 1, 0]);
-    }
-
-    #[test]
-    fn the_service_is_up_or_down_by_the_latest_dial_of_all_workers() {
-        let tallies = [Tally::new(&[]), Tally::new(&[])];
-        assert_eq!(upstream_up(&tallies), None);
-        tallies[0].dial(true);
-        assert_eq!(upstream_up(&tallies), Some(true));
-        tallies[1].dial(false);
-        assert_eq!(upstream_up(&tallies), Some(false));
-        tallies[0].dial(true);
-        assert_eq!(upstream_up(&tallies), Some(true));
     }
 }

@@ -5,7 +5,9 @@ pub mod compile;
 mod jws;
 pub mod key_set;
 pub mod refusals;
+pub mod revoked;
 pub mod shared_keys;
+pub mod shared_revoked;
 mod strict_json;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::SystemTime};
@@ -15,14 +17,18 @@ use jsonwebtoken::Algorithm;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::refusals::{AuthError, EXPIRED, INVALID, KEYS_UNAVAILABLE, MISSING};
+pub use self::refusals::{AuthError, EXPIRED, INVALID, KEYS_UNAVAILABLE, KEYS_WITHIN, MISSING, OTHER_USER, REVOKED};
 use self::{
-    claims::{Claims, Expected, Unfit},
+    claims::{Claims, Expected},
     jws::Jws,
     key_set::{Key, KeySet, Lookup},
+    revoked::Revoked,
     shared_keys::SharedKeys,
+    shared_revoked::SharedRevoked,
 };
-use super::{identity::Identity, token_source::Token};
+use super::{
+    identity::Identity, namespaces::Namespaces, token_fault::TokenFault, token_source::Token, verdict::Refusal,
+};
 use crate::units::{Period, SecretSource};
 
 /// `[auth]`: who may open a session.
@@ -60,14 +66,40 @@ pub struct AuthTable {
     /// How far the clocks of the issuer and this machine may differ. At most 60s.
     pub leeway: Period,
     /// Where a token may be: `connect:FIELD` (of the `auth` object of a Socket.IO client), `header` (`Authorization:
-    /// Bearer …`), `query:NAME`, `cookie:NAME`, `subprotocol` (after an entry `bearer`). One of
-    /// them is enough; two different tokens are refused.
+    /// Bearer …`), `query:NAME`, `cookie:NAME`, `subprotocol` (after an entry `bearer`, or as `tidegate.bearer.TOKEN`). One of
+    /// them is enough. Two different tokens in one request are refused; one in CONNECT may differ from that of the request if
+    /// both are of one user. `Bearer ` may stand before a token. Without a key nothing is looked at, and the service judges
+    /// alone.
     pub token_from: Vec<String>,
+    /// Whether a token in the query is passed on to a service that reads it there. Otherwise it is removed from the URL,
+    /// because URLs are logged.
+    pub keep_query_token: bool,
+    /// The namespaces for which no token is required: those with a login of their own, the admin UI of Socket.IO for example. A
+    /// token that is sent must be valid there too. Names, or patterns with `*`.
+    #[schemars(example = &["/admin"])]
+    pub optional_namespaces: Vec<String>,
+    /// Whether the namespaces of one connection may belong to several users, each by a token in its CONNECT: `"one"` or
+    /// `"many"`. With `"one"` a guest, who has no token, may still become a user. The service learns from headers alone who the
+    /// first one is.
+    pub users_per_connection: UsersPerConnection,
     /// The claims that name the user; the first one present counts.
     pub user_claim: Vec<String>,
     /// Request headers for the service, each filled from a claim. The same headers are stripped from what clients send.
     #[schemars(example = BTreeMap::from([("x-user-id", "sub")]))]
     pub forward_claims: BTreeMap<String, String>,
+    /// Whether tokens can be revoked before they expire: by `tidegate revoke`, by a POST to `/revoke` of `[admin]`, which both
+    /// need `admin.token`, and with `[redis]` by every program that can write there.
+    pub revoke: bool,
+}
+
+/// How many users the namespaces of one connection may belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UsersPerConnection {
+    /// One, who may have begun as a guest.
+    One,
+    /// Any number.
+    Many,
 }
 
 impl Default for AuthTable {
@@ -83,8 +115,12 @@ impl Default for AuthTable {
             audience: None,
             leeway: Period::from_secs(30),
             token_from: vec!["connect:token".to_owned(), "header".to_owned()],
+            keep_query_token: false,
+            optional_namespaces: Vec::new(),
+            users_per_connection: UsersPerConnection::One,
             user_claim: vec!["userId".to_owned(), "sub".to_owned()],
             forward_claims: BTreeMap::new(),
+            revoke: false,
         }
     }
 }
@@ -98,12 +134,17 @@ pub struct Auth {
     expected: Expected,
     user_claim: Vec<String>,
     forward_claims: Vec<(HeaderName, String)>,
+    /// Claims that rules name.
+    kept_claims: Vec<Arc<str>>,
+    optional: Namespaces,
+    users: UsersPerConnection,
+    revoked: Arc<SharedRevoked>,
 }
 
 /// Where the keys come from.
 #[derive(Debug)]
 enum Keys {
-    /// No key is configured: tokens are not read.
+    /// No key is configured: tokens are not looked for.
     None,
     /// From the configuration.
     Configured(KeySet),
@@ -112,16 +153,72 @@ enum Keys {
 }
 
 impl Auth {
+    /// The same, where identities keep these claims.
+    #[must_use]
+    pub fn keeping(self, claims: impl Iterator<Item = Arc<str>>) -> Self {
+        Self { kept_claims: claims.collect(), ..self }
+    }
+
     /// The identity that a token proves, or the anonymous one where no token is required.
     ///
     /// # Errors
-    /// [`MISSING`], [`INVALID`], [`EXPIRED`], [`KEYS_UNAVAILABLE`], or [`AuthError::KeysPending`].
+    /// [`MISSING`], [`INVALID`], [`EXPIRED`], [`REVOKED`], [`KEYS_UNAVAILABLE`], or [`AuthError::KeysPending`].
     pub fn authenticate(&self, token: Option<&Token>, now: SystemTime) -> Result<Identity, AuthError> {
         match (token, &self.keys) {
-            (None, _) if self.required => Err(MISSING.into()),
+            (None, _) if self.required => Err(TokenFault::Missing.into()),
             (None, _) | (_, Keys::None) => Ok(Identity::anonymous()),
             (Some(token), _) => self.verify(token, now),
         }
+    }
+
+    /// The identity of a client that shows no token where it asks for this namespace.
+    ///
+    /// # Errors
+    /// [`MISSING`].
+    pub fn without_token(&self, namespace: &str) -> Result<Identity, Refusal> {
+        if self.required && !self.is_optional(namespace) {
+            Err(TokenFault::Missing.into())
+        } else {
+            Ok(Identity::anonymous())
+        }
+    }
+
+    /// Whether this namespace has a login of its own, so that it requires no token.
+    #[must_use]
+    pub fn is_optional(&self, namespace: &str) -> bool {
+        self.optional.admits(namespace)
+    }
+
+    /// Whether the namespaces of one connection may belong to several users.
+    #[must_use]
+    pub const fn admits_many_users(&self) -> bool {
+        matches!(self.users, UsersPerConnection::Many)
+    }
+
+    /// Whether there is a key to verify tokens with, or will be one.
+    #[must_use]
+    pub const fn has_key(&self) -> bool {
+        !matches!(self.keys, Keys::None)
+    }
+
+    /// The same, with the tokens that are revoked.
+    #[must_use]
+    pub fn refusing(self, revoked: Arc<SharedRevoked>) -> Self {
+        Self { revoked, ..self }
+    }
+
+    /// What is revoked.
+    #[must_use]
+    pub fn revoked(&self) -> Arc<Revoked> {
+        self.revoked.current()
+    }
+
+    /// The same identity, unless it is revoked.
+    ///
+    /// # Errors
+    /// [`REVOKED`].
+    pub fn unless_revoked(&self, identity: Identity, now: SystemTime) -> Result<Identity, Refusal> {
+        if self.revoked().has(&identity, now) { Err(TokenFault::Revoked.into()) } else { Ok(identity) }
     }
 
     /// The headers that claims are forwarded in, to be stripped from what clients send.
@@ -130,18 +227,19 @@ impl Auth {
     }
 
     fn verify(&self, token: &Token, now: SystemTime) -> Result<Identity, AuthError> {
-        let jws = Jws::parse(token.as_str()).ok_or(INVALID)?;
+        let jws = Jws::parse(token.as_str())?;
         if !self.algorithms.contains(&jws.algorithm) {
-            return Err(INVALID.into());
+            return Err(TokenFault::Algorithm(jws.algorithm).into());
         }
         let key = self.key(&jws)?;
-        let claims = Claims(jws.verified(&key).ok_or(INVALID)?);
+        let claims = Claims(jws.verified(&key)?);
         let expires_at = claims.check(&self.expected, now)?;
         let user = claims.user(&self.user_claim)?;
         if self.required && user.is_none() {
-            return Err(INVALID.into());
+            return Err(TokenFault::NoUser.into());
         }
-        Ok(Identity::verified(user, expires_at, claims.headers(&self.forward_claims)))
+        let details = claims.details(&self.forward_claims, &self.kept_claims)?;
+        Ok(self.unless_revoked(Identity::verified(user, expires_at, details), now)?)
     }
 
     fn key(&self, jws: &Jws<'_>) -> Result<Arc<Key>, AuthError> {
@@ -150,19 +248,10 @@ impl Auth {
             Keys::Published(shared) => shared.find(kid, jws.algorithm),
             Keys::Configured(set) => match set.find(kid, jws.algorithm) {
                 Lookup::Found(key) => Ok(key),
-                Lookup::Unfit | Lookup::Unknown => Err(INVALID.into()),
+                Lookup::Unfit | Lookup::Unknown => Err(TokenFault::Key(jws.algorithm).into()),
             },
-            Keys::None => Err(INVALID.into()),
+            Keys::None => Err(TokenFault::Key(jws.algorithm).into()),
         }
-    }
-}
-
-impl From<Unfit> for AuthError {
-    fn from(unfit: Unfit) -> Self {
-        Self::Refused(match unfit {
-            Unfit::Invalid => INVALID,
-            Unfit::Expired => EXPIRED,
-        })
     }
 }
 

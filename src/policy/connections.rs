@@ -22,8 +22,17 @@ use crate::{
 /// A request head is held in memory until it is complete.
 const HEADER_BYTES: std::ops::RangeInclusive<u64> = 1024..=1024 * 1024;
 
+/// Node reads no more than 1000 header fields, and the gate adds some of its own behind those of the client. A service
+/// on `ws` before 8.17.1 ends if there are more (CVE-2024-37890).
+pub const HEADER_FIELDS_MAX: u16 = 900;
+/// Browsers send about 20.
+const HEADER_FIELDS: std::ops::RangeInclusive<u16> = 16..=HEADER_FIELDS_MAX;
+
 /// With less memory than this a node would refuse its first sessions.
 const MEMORY: std::ops::RangeInclusive<u64> = 32_000_000..=u64::MAX;
+
+/// A balancer that needs longer to notice is mistaken.
+const LAME_DUCK_MAX: Period = Period::from_secs(300);
 
 /// `[limits]`: the bounds of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,12 +56,26 @@ pub struct LimitsTable {
     pub handshakes_per_ip: u32,
     /// How long a new connection may take until its request head is complete; half of it is for TLS.
     pub handshake_timeout: Period,
-    /// The largest request head.
+    /// The largest request head, and so the largest token in a header, a cookie or the query. Node refuses heads of more than
+    /// 16KiB, as long as it is not started with another `--max-http-header-size`.
     pub header_bytes: ByteSize,
+    /// How many header fields a request may have, 16 to 900.
+    pub header_fields: u16,
     /// Sessions without a packet from either side for this long are closed; heartbeats do not count. `"0s"`: never.
     pub idle_timeout: Period,
-    /// How many bytes may wait for a client that reads slowly before its session is closed.
+    /// How many bytes may wait for a client that reads slowly, beside one message of any size, before its session is closed.
     pub send_buffer: ByteSize,
+    /// In how many rooms a session may be at once, by `[[room]]` and by other programs; those of its sockets do not count. It
+    /// does not get into one more. So many again may it have asked for without an answer.
+    pub rooms_per_session: u32,
+    /// How many rooms there may be at once. Every socket that has joined a namespace has one of its own, and a room with
+    /// clients on several `listen.workers` counts once for each. A client for which there would be one more is not in that room.
+    pub rooms: u32,
+    /// How many sessions of one of `listen.workers` may be in a room at once. One more is not in it. Without it, as many as
+    /// `limits.connections`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &10_000)]
+    pub room_members: Option<u32>,
     /// At most this much memory may all sessions keep together for what was sent to them: packets that wait or are not
     /// complete, what slow readers have not taken, CONNECT packets. If there is more, the session that keeps most is closed.
     /// Polling payloads and answers to polls may take as much again. Never more than a quarter of the limit of memory.
@@ -63,7 +86,11 @@ pub struct LimitsTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"512MB")]
     pub memory: Option<ByteSize>,
-    /// On SIGTERM, the time over which clients are disconnected.
+    /// How long a node serves on after SIGTERM, new clients too, while `/readyz` is 503: as long as balancers may still send
+    /// some. Then it drains. SIGINT and a second signal skip it. At most `"5m"`; `"0s"`: it drains at once.
+    pub lame_duck: Period,
+    /// The time over which clients are disconnected then. In Kubernetes `terminationGracePeriodSeconds` must be more than
+    /// `lame_duck` and `shutdown_grace` together. A second signal leaves 2 s, a third none.
     pub shutdown_grace: Period,
 }
 
@@ -78,10 +105,15 @@ impl Default for LimitsTable {
             handshakes_per_ip: 50,
             handshake_timeout: Period::from_secs(10),
             header_bytes: ByteSize(16_000),
+            header_fields: 100,
             idle_timeout: Period::OFF,
             send_buffer: ByteSize(1_000_000),
+            rooms_per_session: 64,
+            rooms: 100_000,
+            room_members: None,
             session_memory: ByteSize(256_000_000),
             memory: None,
+            lame_duck: Period::from_secs(5),
             shutdown_grace: Period::from_secs(30),
         }
     }
@@ -106,8 +138,21 @@ impl LimitsTable {
                 faults.add(key, "is 0, which refuses every request");
             }
         }
+        for (key, count) in [("limits.rooms", Some(self.rooms)), ("limits.room_members", self.room_members)] {
+            if count == Some(0) {
+                faults.add(key, "is 0, which keeps every client out of every room");
+            }
+        }
+        if self.lame_duck > LAME_DUCK_MAX {
+            faults.add("limits.lame_duck", format!("is \"{}\"; it must be at most {LAME_DUCK_MAX}", self.lame_duck));
+        }
         faults.keep(self.handshake_timeout.above_zero("limits.handshake_timeout"));
         faults.keep(self.header_bytes.within("limits.header_bytes", &HEADER_BYTES));
+        if !HEADER_FIELDS.contains(&self.header_fields) {
+            let (least, most) = (HEADER_FIELDS.start(), HEADER_FIELDS.end());
+            let message = format!("is {}; it must be between {least} and {most}", self.header_fields);
+            faults.add("limits.header_fields", message);
+        }
         if let Some(memory) = self.memory.filter(|memory| memory.0 > 0) {
             faults.keep(memory.within("limits.memory", &MEMORY));
         }
@@ -192,12 +237,14 @@ impl Connections {
             code: "limit.connections",
             message: "Too many connections. Please try again later.",
             rule: None,
+            fault: None,
         };
         const SHARE_TAKEN: Refusal = Refusal {
             kind: RefusalKind::TooMany,
             code: "limit.connections_per_ip",
             message: "Too many connections from your address.",
             rule: None,
+            fault: None,
         };
         let network = Network::from(ip);
         let mut counts = self.counts();

@@ -20,6 +20,7 @@ pub const NONE_LEFT: Refusal = Refusal {
     code: "limit.descriptors",
     message: "Too many connections. Please try again later.",
     rule: None,
+    fault: None,
 };
 
 /// Who may have how many of the descriptors that the process has yet to open.

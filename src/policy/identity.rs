@@ -1,6 +1,6 @@
 //! A verified user; only `auth` can make one.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use http::{HeaderName, HeaderValue, header};
 
@@ -62,14 +62,34 @@ fn client_header<T>(text: &str, earlier: &[(HeaderName, T)]) -> Result<HeaderNam
 pub struct Identity {
     user: Option<Box<str>>,
     expires_at: Option<SystemTime>,
-    forward_headers: Box<[(HeaderName, HeaderValue)]>,
+    /// `None` where there are none: nearly every session has one of these.
+    details: Option<Box<Details>>,
+}
+
+/// What is kept of a verified token beside its user and its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Details {
+    /// See [`Identity::forward_headers`].
+    pub forward_headers: Box<[(HeaderName, HeaderValue)]>,
+    /// See [`Identity::jti`].
+    pub jti: Option<Box<str>>,
+    /// See [`Identity::issued_at`].
+    pub issued_at: Option<SystemTime>,
+    /// Claims by name, as text. Only those that a rule names.
+    pub claims: Box<[(Arc<str>, Box<str>)]>,
+}
+
+impl Details {
+    fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
 }
 
 impl Identity {
     /// An anonymous client: `auth.required` is false, and no token was sent.
     #[must_use]
-    pub fn anonymous() -> Self {
-        Self { user: None, expires_at: None, forward_headers: Box::default() }
+    pub const fn anonymous() -> Self {
+        Self { user: None, expires_at: None, details: None }
     }
 
     /// The same identity. If the token names no user, the user of a verified certificate takes its place.
@@ -82,22 +102,14 @@ impl Identity {
     }
 
     /// The user that a verified token names. Called by `auth` alone, after every check.
-    pub(super) fn verified(
-        user: Option<Box<str>>,
-        expires_at: SystemTime,
-        forward_headers: Box<[(HeaderName, HeaderValue)]>,
-    ) -> Self {
-        Self { user, expires_at: Some(expires_at), forward_headers }
+    pub(super) fn verified(user: Option<Box<str>>, expires_at: SystemTime, details: Details) -> Self {
+        Self { user, expires_at: Some(expires_at), details: details.boxed() }
     }
 
     /// An identity that was verified earlier, on this node or another one of the same cluster.
     #[must_use]
-    pub fn continued(
-        user: Option<Box<str>>,
-        expires_at: Option<SystemTime>,
-        forward_headers: Box<[(HeaderName, HeaderValue)]>,
-    ) -> Self {
-        Self { user, expires_at, forward_headers }
+    pub fn continued(user: Option<Box<str>>, expires_at: Option<SystemTime>, details: Details) -> Self {
+        Self { user, expires_at, details: details.boxed() }
     }
 
     /// The user, from the first of `auth.user_claim` that the token has, or from a client certificate. `None` if
@@ -116,7 +128,33 @@ impl Identity {
     /// The request headers for the service, filled from claims as `auth.forward_claims` says.
     #[must_use]
     pub fn forward_headers(&self) -> &[(HeaderName, HeaderValue)] {
-        &self.forward_headers
+        self.details.as_ref().map_or(&[], |details| &details.forward_headers)
+    }
+
+    /// The token's `jti`, which names this one token (RFC 7519 §4.1.7). `None` where it has none that is a text of at most 256
+    /// bytes.
+    #[must_use]
+    pub fn jti(&self) -> Option<&str> {
+        self.details.as_ref().and_then(|details| details.jti.as_deref())
+    }
+
+    /// The token's `iat` (RFC 7519 §4.1.6). `None` where it has none.
+    #[must_use]
+    pub fn issued_at(&self) -> Option<SystemTime> {
+        self.details.as_ref().and_then(|details| details.issued_at)
+    }
+
+    /// A claim as text: a string, an integer or a boolean. `None`: no rule names it, or the token has none of at most 256 bytes.
+    #[must_use]
+    pub fn claim(&self, name: &str) -> Option<&str> {
+        let claims = self.details.as_ref().map_or(&[][..], |details| &details.claims);
+        claims.iter().find(|(of, _)| **of == *name).map(|(_, text)| &**text)
+    }
+
+    /// All [claims](Self::claim) that are kept, by name.
+    pub fn claims(&self) -> impl Iterator<Item = (&str, &str)> {
+        let claims = self.details.as_ref().map_or(&[][..], |details| &details.claims);
+        claims.iter().map(|(name, text)| (&**name, &**text))
     }
 }
 
@@ -126,6 +164,6 @@ mod tests {
 
     #[test]
     fn it_is_small_because_every_session_has_one() {
-        assert!(size_of::<Identity>() <= 48);
+        assert!(size_of::<Identity>() <= 40);
     }
 }

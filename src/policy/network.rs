@@ -1,12 +1,21 @@
 //! What counts as one address: limits per address are limits per [`Network`].
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
 
 /// One IPv4 address or one IPv6 /64 network.
 ///
 /// A client with one address of a /64 can use all 2^64 of them, so single IPv6 addresses are not worth counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network(IpAddr);
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 impl From<IpAddr> for Network {
     /// An IPv4 address that came mapped into IPv6 (`::ffff:192.0.2.1`) is that IPv4 address.

@@ -2,7 +2,7 @@
 
 use memchr::memmem;
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Faults};
 
 /// The longest pattern, in bytes. Names of events and namespaces are shorter.
 pub const PATTERN_MAX_BYTES: usize = 256;
@@ -61,6 +61,20 @@ impl Pattern {
         Ok(Self::Wildcard { prefix: prefix.into(), middle, suffix: suffix.into() })
     }
 
+    /// Whether each name that `other` matches is matched.
+    fn covers(&self, other: &Self) -> bool {
+        // A `*` stands for itself too, and no text of a pattern has one, so it is matched by a `*` alone.
+        let text = match other {
+            Self::Any => "*".to_owned(),
+            Self::Exact(name) => name.to_string(),
+            Self::Wildcard { prefix, middle, suffix } => {
+                let middle: String = middle.iter().map(|part| format!("*{part}")).collect();
+                format!("{prefix}{middle}*{suffix}")
+            }
+        };
+        self.matches(text)
+    }
+
     /// Whether `name`, as text or as its UTF-8 bytes, matches.
     #[must_use]
     pub fn matches(&self, name: impl AsRef<[u8]>) -> bool {
@@ -93,12 +107,30 @@ impl Patterns {
     /// Reads each of `texts`.
     ///
     /// # Errors
-    /// The first text that is not a pattern. `key` is the name of the list in the configuration.
-    pub fn compile(key: &str, texts: &[String]) -> Result<Self, Fault> {
+    /// Each text that is not a pattern, or that names nothing that another one does not name. `key` is the name of the list
+    /// in the configuration.
+    pub fn compile(key: &str, texts: &[String]) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
         let one = |(at, text): (usize, &String)| {
             Pattern::parse(text).map_err(|error| Fault::new(format!("{key}[{at}]"), error.to_string()))
         };
-        texts.iter().enumerate().map(one).collect::<Result<_, _>>().map(Self)
+        let patterns: Vec<_> =
+            texts.iter().enumerate().filter_map(|(at, text)| Some((at, faults.keep(one((at, text)))?))).collect();
+        // An entry without an effect is a mistake: what is meant stands somewhere else, or was meant to be narrower.
+        for (at, pattern) in &patterns {
+            let names_all_of_it = |(other, wider): &&(usize, Pattern)| {
+                // Of two that name the same the first one stays.
+                other != at && wider.covers(pattern) && (other < at || !pattern.covers(wider))
+            };
+            if let Some((other, _)) = patterns.iter().find(names_all_of_it) {
+                let message = format!(
+                    "is {:?} and has no effect: {:?} names all of it; leave one of them out",
+                    texts[*at], texts[*other]
+                );
+                faults.add(format!("{key}[{at}]"), message);
+            }
+        }
+        faults.finish(Some(Self(patterns.into_iter().map(|(_, pattern)| pattern).collect())))
     }
 
     /// Whether one of them matches `name`, as text or as its UTF-8 bytes.
@@ -169,6 +201,32 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_without_an_effect_is_told() {
+        let told = |texts: &[&str]| {
+            let texts: Vec<_> = texts.iter().map(|&text| text.to_owned()).collect();
+            Patterns::compile("events", &texts).err().map(|faults| faults[0].to_string())
+        };
+        for texts in [&["a", "b"][..], &["a*", "*b", "b*a"], &["a*b", "a*c", "ac*"], &["*"], &["a*b", "a*b*c"]] {
+            assert_eq!(told(texts), None, "{texts:?}");
+        }
+        for (texts, at, by) in [
+            (&["a", "a"][..], 1, "a"),
+            (&["*", "**"], 1, "*"),
+            (&["*", "a"], 1, "*"),
+            (&["chat:send", "chat:*"], 0, "chat:*"),
+            (&["a*", "a*b"], 1, "a*"),
+            (&["x", "a*b*c", "a*c"], 1, "a*c"),
+            (&["a*", "b", "a**"], 2, "a*"),
+        ] {
+            let expected = format!(
+                "events[{at}] is {:?} and has no effect: {by:?} names all of it; leave one of them out",
+                texts[at]
+            );
+            assert_eq!(told(texts), Some(expected), "{texts:?}");
+        }
+    }
+
+    #[test]
     fn a_hostile_name_costs_linear_time() {
         let pattern = Pattern::parse(&"a*".repeat(128)).unwrap();
         let name = "a".repeat(120) + &"b".repeat(1_000_000);
@@ -178,6 +236,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_covered_is_matched(wide in "[ab*]{1,6}", narrow in "[ab*]{1,6}", name in "[abc]{0,8}") {
+            let (wide, narrow) = (Pattern::parse(&wide).unwrap(), Pattern::parse(&narrow).unwrap());
+            prop_assert!(!wide.covers(&narrow) || !narrow.matches(&name) || wide.matches(&name));
+        }
+
         #[test]
         fn it_matches_what_the_definition_says(pattern in "[ab*]{1,8}", name in "[ab]{0,10}") {
             prop_assert_eq!(

@@ -5,11 +5,11 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 use http::request::Parts;
 
 use super::{
-    auth::{Auth, AuthTable, shared_keys::SharedKeys},
+    auth::{Auth, AuthTable, shared_keys::SharedKeys, shared_revoked::SharedRevoked},
     identity::Identity,
     namespaces::Namespaces,
-    origin::{Origins, OriginsTable},
-    rate_limit::{Meters, RateLimitTable, RateLimits},
+    origin::{Origins, OriginsTable, Site},
+    rate_limit::{Instead, Meters, RateLimitTable, RateLimits, sharing::Sharing},
     token_source::TokenSources,
     verdict::{Refusal, Verdict},
 };
@@ -29,6 +29,8 @@ pub struct PolicyTables<'a> {
     pub namespaces: &'a [String],
     /// `[[rate_limit]]`
     pub rate_limit: &'a [RateLimitTable],
+    /// What limits of all nodes count with. `None`: there is no `[redis]`.
+    pub sharing: Option<&'a Arc<Sharing>>,
 }
 
 /// The policies of this node, compiled once and shared by all its sessions. A reload makes new ones.
@@ -63,6 +65,8 @@ pub struct Asked<'a> {
     pub slot: EventSlot,
     /// The event's name in UTF-8; empty for a packet that has none. `None`: which event it is depends on who reads it.
     pub event: Option<&'a [u8]>,
+    /// What its route does with packets over a limit.
+    pub instead: Instead,
     /// When it arrived.
     pub now: Instant,
 }
@@ -81,9 +85,12 @@ impl Policies {
         let mut faults = Faults::default();
         let auth = faults.keep(Auth::compile(tables.auth, published));
         let token_sources = faults.keep(TokenSources::compile(&tables.auth.token_from));
+        let token_sources = token_sources
+            .zip(auth.as_ref())
+            .map(|(sources, auth)| sources.if_a_key(auth.has_key()).keeping_query(tables.auth.keep_query_token));
         let origins = faults.keep(Origins::compile(tables.origins));
-        let namespaces = faults.keep(Namespaces::compile(tables.namespaces));
-        let rate_limits = faults.keep(RateLimits::compile(tables.rate_limit));
+        let namespaces = faults.keep(Namespaces::compile("socketio.namespaces", tables.namespaces));
+        let rate_limits = faults.keep(RateLimits::compile(tables.rate_limit, tables.sharing));
         let all = || {
             Some(Self {
                 generation,
@@ -97,12 +104,18 @@ impl Policies {
         faults.finish(all())
     }
 
-    /// Checks whether this request may open a session, as far as that is known before its token is verified.
+    /// The same, with the tokens that are revoked, which outlive a reload.
+    #[must_use]
+    pub fn refusing(self, revoked: Arc<SharedRevoked>) -> Self {
+        Self { auth: self.auth.refusing(revoked), ..self }
+    }
+
+    /// Checks whether this request to `site` may open a session, as far as that is known before its token is verified.
     ///
     /// # Errors
     /// The first refusal.
-    pub fn admit(&self, request: &Parts) -> Result<(), Refusal> {
-        self.origins.admit(&request.headers)
+    pub fn admit(&self, request: &Parts, site: Site<'_>) -> Result<(), Refusal> {
+        self.origins.admit(&request.headers, site)
     }
 
     /// The meters of a new session, or of one that comes from an older generation.
@@ -123,8 +136,8 @@ impl Policies {
             return Verdict::Close(Namespaces::REFUSAL);
         }
         match asked.event {
-            Some(event) => self.rate_limits.judge(meters, asked.slot, event, asked.now),
-            None => self.rate_limits.judge_unclear(meters, asked.now),
+            Some(event) => self.rate_limits.judge(meters, asked.slot, event, asked.instead, asked.now),
+            None => self.rate_limits.judge_unclear(meters, asked.instead, asked.now),
         }
     }
 }
@@ -143,6 +156,7 @@ mod tests {
             origins: &OriginsTable::default(),
             namespaces: &namespaces,
             rate_limit,
+            sharing: None,
         };
         Policies::compile(&tables, &Arc::default(), 1).unwrap()
     }
@@ -150,8 +164,9 @@ mod tests {
     #[test]
     fn a_page_of_another_origin_is_not_admitted() {
         let policies = policies(&["*"], &[]);
-        let admit =
-            |origin: &str| policies.admit(&Request::get("/").header("origin", origin).body(()).unwrap().into_parts().0);
+        let site = Site { tls: false, host: None, port: None };
+        let request = |origin: &str| Request::get("/").header("origin", origin).body(()).unwrap().into_parts().0;
+        let admit = |origin| policies.admit(&request(origin), site);
         assert_eq!(admit("http://localhost:3000"), Ok(()));
         assert_eq!(admit("http://evil.test"), Err(Origins::REFUSAL));
     }
@@ -162,7 +177,8 @@ mod tests {
         let now = Instant::now();
         let meters = policies.open_meters(&Identity::anonymous(), IpAddr::from([192, 0, 2, 1]), now);
         let judge = |namespace| {
-            policies.judge(&Asked { namespace, slot: EventSlot::OTHER, event: Some(b"chat"), now }, &meters)
+            let instead = Instead::AsRule;
+            policies.judge(&Asked { namespace, slot: EventSlot::OTHER, event: Some(b"chat"), instead, now }, &meters)
         };
         assert_eq!(judge("/admin"), Verdict::Close(Namespaces::REFUSAL));
         assert_eq!(judge("/"), Verdict::Forward, "a packet that was refused before is not counted");
@@ -178,6 +194,7 @@ mod tests {
             origins: &OriginsTable::default(),
             namespaces: &["admin".to_owned()],
             rate_limit: &rules,
+            sharing: None,
         };
         let faults = Policies::compile(&tables, &Arc::default(), 1).unwrap_err();
         let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_str()).collect();

@@ -67,12 +67,14 @@ impl Requests {
             code: "limit.requests",
             message: "Too many requests at once. Please try again later.",
             rule: None,
+            fault: None,
         };
         const SHARE_TAKEN: Refusal = Refusal {
             kind: RefusalKind::TooMany,
             code: "limit.requests_per_ip",
             message: "Too many requests at once from your address.",
             rule: None,
+            fault: None,
         };
         let network = Network::from(ip);
         let mut counts = self.counts();

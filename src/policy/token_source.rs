@@ -9,34 +9,39 @@ use http::{
 };
 use zeroize::Zeroizing;
 
-use super::{auth::refusals::INVALID, verdict::Refusal};
+use super::{auth::refusals::TOO_LONG, token_fault::TokenFault, verdict::Refusal};
 use crate::{
-    fault::Fault,
+    fault::{Fault, Faults},
     wire::{
         json::{self, Found},
         query::Query,
     },
 };
 
-/// The longest token that is accepted, in bytes.
-pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
+/// The longest token that is accepted, in bytes: as large as the places can be made in which one stands
+/// (`limits.header_bytes`, `socketio.max_connect`), which bound it first.
+pub const TOKEN_MAX_BYTES: usize = 1024 * 1024;
 
 /// The subprotocol entry that a token follows.
 const SUBPROTOCOL_MARK: &str = "bearer";
 /// The prefix of a subprotocol entry that contains a token.
 const SUBPROTOCOL_PREFIX: &str = "tidegate.bearer.";
+/// The scheme that may stand before a token, in upper or lower case (RFC 6750 §2.1).
+const SCHEME: &str = "bearer";
 
 /// A token as it was sent: neither verified nor parsed. Never shown, and wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Zeroizing<String>);
 
 impl Token {
-    /// `None` if the text is empty: clients write `token: ""` when they have none.
+    /// `None` if the text is empty: clients write `token: ""` when they have none. A scheme `Bearer` before it is no part of
+    /// it: no token has a blank in it.
     pub(super) fn read(text: &str) -> Result<Option<Self>, Refusal> {
+        let text = without_scheme(text).unwrap_or(text);
         match text.len() {
             0 => Ok(None),
             1..=TOKEN_MAX_BYTES => Ok(Some(Self(Zeroizing::new(text.to_owned())))),
-            _ => Err(INVALID),
+            _ => Err(TOO_LONG),
         }
     }
 
@@ -88,14 +93,21 @@ impl FromStr for TokenSource {
 
 /// All places where a token may be. One of them is enough; two different tokens are refused.
 #[derive(Debug, Clone)]
-pub struct TokenSources(Box<[TokenSource]>);
+pub struct TokenSources {
+    list: Box<[TokenSource]>,
+    /// False: there is no key, so that nothing is a token to the gate.
+    verified: bool,
+    /// Whether the service gets the query parameters that may be a token.
+    keeps_query: bool,
+}
 
 impl TokenSources {
     /// Reads `auth.token_from`.
     ///
     /// # Errors
-    /// The first entry that is not a source.
-    pub fn compile(texts: &[String]) -> Result<Self, Fault> {
+    /// Each entry that is not a source, or stands there twice.
+    pub fn compile(texts: &[String]) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
         let source = |(at, text): (usize, &String)| {
             text.parse().map_err(|()| {
                 let message = format!(
@@ -105,20 +117,36 @@ impl TokenSources {
                 Fault::new(format!("auth.token_from[{at}]"), message)
             })
         };
-        texts.iter().enumerate().map(source).collect::<Result<_, _>>().map(Self)
+        for at in (1..texts.len()).filter(|&at| texts[..at].contains(&texts[at])) {
+            faults.add(format!("auth.token_from[{at}]"), format!("is {:?} a second time", texts[at]));
+        }
+        let list = faults.keep_all(texts.iter().enumerate().map(source));
+        faults.finish(list.map(|list| Self { list, verified: true, keeps_query: false }))
+    }
+
+    /// The same. If no key `verifies` tokens, none is looked for: what stands in their places is for the service alone.
+    #[must_use]
+    pub fn if_a_key(self, verifies: bool) -> Self {
+        Self { verified: verifies, ..self }
+    }
+
+    /// The same, with `auth.keep_query_token`.
+    #[must_use]
+    pub fn keeping_query(self, keeps_query: bool) -> Self {
+        Self { keeps_query, ..self }
     }
 
     /// The token in the head of a request.
     ///
     /// # Errors
     /// `auth.invalid` if a place is repeated (two `Authorization` headers, a cookie or query parameter twice),
-    /// if two places have different tokens, and for a token longer than [`TOKEN_MAX_BYTES`].
+    /// and if two places have different tokens; `auth.too_long` for a token longer than [`TOKEN_MAX_BYTES`].
     pub fn from_request(&self, request: &Parts) -> Result<Option<Token>, Refusal> {
-        self.0.iter().try_fold(None, |found, source| {
+        self.looked_at().try_fold(None, |found, source| {
             let token = match source {
                 TokenSource::Connect(_) => None,
                 TokenSource::Header => authorization(&request.headers)?,
-                TokenSource::Query(name) => only(Query::of(&request.uri).values(name).map(str::as_bytes))?,
+                TokenSource::Query(name) => query(&Query::of(&request.uri), name)?,
                 TokenSource::Cookie(name) => cookie(&request.headers, name)?,
                 TokenSource::Subprotocol => subprotocol(&request.headers)?,
             };
@@ -130,17 +158,19 @@ impl TokenSources {
     ///
     /// # Errors
     /// `auth.invalid` if a token's field is repeated or neither text nor null, if two fields have different
-    /// tokens, for a token longer than [`TOKEN_MAX_BYTES`], and for a payload that is not a JSON object.
+    /// tokens, and for a payload that is not a JSON object; `auth.too_long` for a token longer than [`TOKEN_MAX_BYTES`].
     pub fn from_connect(&self, auth_json: &[u8]) -> Result<Option<Token>, Refusal> {
-        if auth_json.is_empty() || !self.0.iter().any(|source| matches!(source, TokenSource::Connect(_))) {
+        if auth_json.is_empty() || !self.looked_at().any(|source| matches!(source, TokenSource::Connect(_))) {
             return Ok(None);
         }
-        self.0.iter().try_fold(None, |found, source| {
+        self.looked_at().try_fold(None, |found, source| {
             let TokenSource::Connect(field) = source else { return Ok(found) };
             let token = match json::top_level_string(auth_json, field) {
                 Found::String(text) => Token::read(text.as_str())?,
                 Found::Absent | Found::Null => None,
-                Found::NotAnObject | Found::Other | Found::Repeated | Found::Malformed => return Err(INVALID),
+                Found::NotAnObject | Found::Other | Found::Repeated | Found::Malformed => {
+                    return Err(TokenFault::Place.into());
+                }
             };
             Self::same(found, token)
         })
@@ -152,22 +182,43 @@ impl TokenSources {
     /// `auth.invalid` for two different tokens: the service might use the other one.
     pub fn same(one: Option<Token>, other: Option<Token>) -> Result<Option<Token>, Refusal> {
         match (one, other) {
-            (Some(one), Some(other)) if one != other => Err(INVALID),
+            (Some(one), Some(other)) if one != other => Err(TokenFault::TwoTokens.into()),
             (one, other) => Ok(one.or(other)),
         }
     }
 
-    /// The query parameters that may be a token. They are removed from requests to the service, because URLs are logged.
-    /// A header or a cookie is passed unchanged: the service may read it too.
+    /// The places that are looked at.
+    fn looked_at(&self) -> impl Iterator<Item = &TokenSource> {
+        self.list.iter().filter(|_| self.verified)
+    }
+
+    /// Whether the token of this request stands in its `Authorization` header and nowhere else.
+    #[must_use]
+    pub fn is_in_header_alone(&self, request: &Parts) -> bool {
+        let others = Self {
+            list: self.looked_at().filter(|source| **source != TokenSource::Header).cloned().collect(),
+            ..*self
+        };
+        let has_token = |sources: &Self| matches!(sources.from_request(request), Ok(Some(_)));
+        has_token(self) && !has_token(&others)
+    }
+
+    /// The query parameters that may be a token: each may be given once.
     pub fn query_keys(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|source| if let TokenSource::Query(name) = source { Some(&**name) } else { None })
+        self.looked_at().filter_map(|source| if let TokenSource::Query(name) = source { Some(&**name) } else { None })
+    }
+
+    /// Those of them that are removed from requests to the service, because URLs are logged. A header or a cookie is passed
+    /// unchanged: the service may read it too.
+    pub fn removed_query_keys(&self) -> impl Iterator<Item = &str> {
+        self.query_keys().filter(|_| !self.keeps_query)
     }
 
     /// The subprotocols a client offers, in its order, without tokens and the entries that mark them. The service may
     /// get these, and one of these may be selected.
     #[must_use]
     pub fn subprotocols<'a>(&self, headers: &'a HeaderMap) -> Vec<&'a str> {
-        let tokens_too = self.0.contains(&TokenSource::Subprotocol);
+        let tokens_too = self.list.contains(&TokenSource::Subprotocol);
         let protocol = |entry| match entry {
             Subprotocol::Protocol(name) => Some(name),
             Subprotocol::Mark(name) | Subprotocol::Token { entry: name, .. } => (!tokens_too).then_some(name),
@@ -175,12 +226,19 @@ impl TokenSources {
         offered(headers).filter_map(protocol).filter_map(|name| std::str::from_utf8(name).ok()).collect()
     }
 
+    /// The subprotocol to select for a client that no service was asked for: the first that it offers and that is no token,
+    /// as `ws` selects it; without one the mark of its token. A client that gets none of its offers closes the connection.
+    #[must_use]
+    pub fn selected_subprotocol<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        self.subprotocols(headers).into_iter().next().or_else(|| self.answered_subprotocol(headers))
+    }
+
     /// The subprotocol to select for a client if the service chose none: a browser closes a connection that selects
     /// none of its offers, so the mark of its token is selected. `None`: no mark was offered.
     #[must_use]
     pub fn answered_subprotocol(&self, headers: &HeaderMap) -> Option<&'static str> {
         let marked = || offered(headers).any(|entry| matches!(entry, Subprotocol::Mark(_)));
-        (self.0.contains(&TokenSource::Subprotocol) && marked()).then_some(SUBPROTOCOL_MARK)
+        (self.list.contains(&TokenSource::Subprotocol) && marked()).then_some(SUBPROTOCOL_MARK)
     }
 }
 
@@ -188,13 +246,23 @@ fn authorization(headers: &HeaderMap) -> Result<Option<Token>, Refusal> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return Err(INVALID);
+        return Err(TokenFault::Place.into());
     }
-    let text = value.to_str().map_err(|_| INVALID)?;
-    match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Token::read(token.trim_matches(' ')),
-        _ => Ok(None),
+    let text = value.to_str().map_err(|_| TokenFault::Place)?;
+    without_scheme(text).map_or(Ok(None), |token| Token::read(token.trim_matches(' ')))
+}
+
+/// What follows the scheme. `None`: there is none.
+fn without_scheme(text: &str) -> Option<&str> {
+    text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME)).map(|(_, token)| token)
+}
+
+/// Decoded, as the service reads it.
+fn query(query: &Query<'_>, name: &str) -> Result<Option<Token>, Refusal> {
+    if query.is_repeated(name) {
+        return Err(TokenFault::Place.into());
     }
+    query.get(name).map_or(Ok(None), |text| Token::read(&text))
 }
 
 fn cookie(headers: &HeaderMap, name: &str) -> Result<Option<Token>, Refusal> {
@@ -235,8 +303,8 @@ fn offered(headers: &HeaderMap) -> impl Iterator<Item = Subprotocol<'_>> {
 fn only<'a>(mut texts: impl Iterator<Item = &'a [u8]>) -> Result<Option<Token>, Refusal> {
     match (texts.next(), texts.next()) {
         (None, _) => Ok(None),
-        (Some(text), None) => Token::read(std::str::from_utf8(text).map_err(|_| INVALID)?),
-        (Some(_), Some(_)) => Err(INVALID),
+        (Some(text), None) => Token::read(std::str::from_utf8(text).map_err(|_| TokenFault::Place)?),
+        (Some(_), Some(_)) => Err(TokenFault::Place.into()),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::token_fault::TokenFault;
+
 /// What a policy decides for one packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -25,8 +27,9 @@ pub enum Verdict {
     Close(Refusal),
 }
 
-/// Why something was refused. `code` is the text for the client, the metric label and the log field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why something was refused. `code` is the text for the client, the metric label and the log field. Two are equal if the
+/// client is told the same.
+#[derive(Debug, Clone, Copy)]
 pub struct Refusal {
     /// The class of refusal, from which every transport makes its answer.
     pub kind: RefusalKind,
@@ -36,7 +39,26 @@ pub struct Refusal {
     pub message: &'static str,
     /// Which `[[rate_limit]]`, counted from 0. `None` if another policy refused.
     pub rule: Option<u8>,
+    /// What is wrong with the token, if one is refused. For the log.
+    pub fault: Option<TokenFault>,
 }
+
+impl Refusal {
+    /// The same, because of this.
+    #[must_use]
+    pub const fn because(self, fault: TokenFault) -> Self {
+        Self { fault: Some(fault), ..self }
+    }
+}
+
+impl PartialEq for Refusal {
+    fn eq(&self, other: &Self) -> bool {
+        let told = |refusal: &Self| (refusal.kind, refusal.code, refusal.message, refusal.rule);
+        told(self) == told(other)
+    }
+}
+
+impl Eq for Refusal {}
 
 /// The classes of refusal. Few and closed, so that the compiler checks that the table of answers is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -41,6 +41,15 @@ impl<'a> Batch<'a> {
         self.at += len;
     }
 
+    /// The next `len` bytes are dropped, and `by` passes in their place. It is no longer than they are, so that what is still
+    /// to be judged stays where it is.
+    pub fn replace(&mut self, len: usize, by: &[u8]) {
+        debug_assert!(by.len() <= len, "there is no room for more");
+        self.bytes[self.kept..self.kept + by.len()].copy_from_slice(by);
+        self.kept += by.len();
+        self.at += len;
+    }
+
     /// The bytes that pass.
     #[must_use]
     #[inline]
@@ -69,6 +78,17 @@ mod tests {
         assert_eq!(batch.ahead(), b"ccc");
         batch.keep(3);
         assert_eq!(batch.kept(), b"aaabbccc");
+    }
+
+    #[test]
+    fn what_is_replaced_leaves_no_gap_and_touches_nothing_ahead() {
+        let mut bytes = *b"aaaXXXbbb";
+        let mut batch = Batch::new(&mut bytes);
+        batch.keep(3);
+        batch.replace(3, b"yy");
+        assert_eq!(batch.ahead(), b"bbb");
+        batch.keep(3);
+        assert_eq!(batch.kept(), b"aaayybbb");
         assert!(batch.ahead().is_empty());
         batch.sent();
         assert!(batch.kept().is_empty());

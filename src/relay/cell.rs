@@ -7,9 +7,17 @@ use std::{
 };
 
 use crate::{
-    policy::sid_owner::SidOwner,
-    relay::{registry::SessionView, request::Incoming},
-    session::{Session, ended::Shortage, table::Transport},
+    policy::{
+        auth::{AuthError, OTHER_USER},
+        sid_owner::{Requester, Shown, SidOwner, SidRules},
+    },
+    relay::{
+        registry::SessionView,
+        request::Incoming,
+        room_index::OwnRooms,
+        room_mail::{RoomMail, RoomMailbox},
+    },
+    session::{Session, ended::Shortage, now::Now, table::Transport},
     wire::engineio::id::{Pid, Sid},
 };
 
@@ -40,6 +48,10 @@ pub struct SessionCell {
     pub kept_in_legs: Cell<bool>,
     /// The session is to end for want of this.
     pub shortage: Cell<Option<Shortage>>,
+    /// The rooms that it is in.
+    pub rooms: RefCell<OwnRooms>,
+    /// It has offered an event to other nodes.
+    pub has_offered: Cell<bool>,
     /// What the client shows to come back.
     pid: Option<Box<Pid>>,
     sid: Cell<Option<Sid>>,
@@ -47,9 +59,11 @@ pub struct SessionCell {
     owner: RefCell<Option<Box<SidOwner>>>,
     client_absent: Cell<bool>,
     mailbox: RefCell<Mailbox>,
+    room_mail: RefCell<RoomMailbox>,
     transport: Cell<Option<Transport>>,
     upgraded: Cell<bool>,
     drain_at: Cell<Option<Instant>>,
+    revoked: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -85,14 +99,18 @@ impl SessionCell {
             kept: Cell::default(),
             kept_in_legs: Cell::default(),
             shortage: Cell::default(),
+            rooms: RefCell::default(),
+            has_offered: Cell::default(),
             pid: pid.map(Box::new),
             sid: Cell::new(sid),
             owner: RefCell::new(owner.map(Box::new)),
             client_absent: Cell::default(),
             mailbox: RefCell::default(),
+            room_mail: RefCell::default(),
             transport: Cell::new(transport),
             upgraded: Cell::default(),
             drain_at: Cell::default(),
+            revoked: Cell::default(),
             waker: RefCell::default(),
         }
     }
@@ -142,6 +160,27 @@ impl SessionCell {
         self.mailbox.take().incoming
     }
 
+    /// Puts what another node wants into a mailbox of its own, which holds at most `max` bytes of events beside one of any
+    /// size. False: there is no room for it.
+    pub fn post_of_room(&self, mail: RoomMail, max: usize) -> bool {
+        let taken = self.room_mail.borrow_mut().post(mail, max);
+        self.wake();
+        taken
+    }
+
+    /// Whether another node wants something.
+    #[inline]
+    #[must_use]
+    pub fn has_room_mail(&self) -> bool {
+        !self.room_mail.borrow().is_empty()
+    }
+
+    /// What another node wants first.
+    #[must_use]
+    pub fn next_room_mail(&self) -> Option<RoomMail> {
+        self.room_mail.borrow_mut().take()
+    }
+
     /// What its client shows to come back. `None`: it cannot.
     #[must_use]
     pub fn pid(&self) -> Option<Pid> {
@@ -160,10 +199,22 @@ impl SessionCell {
         self.owner.borrow().clone()
     }
 
-    /// Whether a request with the sid may come from there.
-    #[must_use]
-    pub fn admits(&self, from: &SidOwner, same_address: bool) -> bool {
-        self.owner.borrow_mut().as_mut().is_none_or(|owner| owner.admits(from, same_address))
+    /// Whether a request with the sid may come from there. Another token than before is verified, and shown from then on.
+    ///
+    /// # Errors
+    /// It may not, or that cannot be told before the keys have come.
+    pub fn admits(&self, from: &Requester, rules: SidRules, now: Now) -> Result<(), AuthError> {
+        let mut owner = self.owner.borrow_mut();
+        let Some(owner) = owner.as_mut() else { return Ok(()) };
+        match owner.judge(from, rules) {
+            Shown::Owner => Ok(()),
+            Shown::Stranger => Err(OTHER_USER.into()),
+            Shown::AnotherToken(token) => {
+                self.session.borrow_mut().shows(token, now)?;
+                owner.renewed(from);
+                Ok(())
+            }
+        }
     }
 
     /// The client is back, with another sid. The one before.
@@ -192,6 +243,18 @@ impl SessionCell {
         self.upgraded.set(true);
     }
 
+    /// Something of the session is revoked: it has to look at that.
+    pub fn revoke(&self) {
+        self.revoked.set(true);
+        self.wake();
+    }
+
+    /// Whether something was revoked since it was asked last.
+    #[must_use]
+    pub fn takes_revocation(&self) -> bool {
+        self.revoked.take()
+    }
+
     /// From then on the session ends because this node is drained.
     pub fn drain_at(&self, at: Instant) {
         self.drain_at.set(Some(at));
@@ -213,6 +276,7 @@ impl SessionCell {
             id: self.id,
             sid_hash: self.sid.get().map(|sid| sid.hash().to_string()),
             user: view.identity().and_then(|identity| identity.user()).map(str::to_owned),
+            users: view.users(),
             peer: view.peer(),
             namespaces: view.namespaces(),
             transport: self.transport.get().map_or("away", Transport::name),

@@ -6,18 +6,23 @@ use std::{
     time::Instant,
 };
 
+use http::HeaderMap;
+
 use crate::{
     relay::{
         inflow::Inflow,
         leg::{polling::PollingLeg, websocket::WebSocketLeg},
         stream::ClientStream,
     },
-    session::{answer, ended::Ended, table::Transport},
+    session::{answer::Close, delivery::Delivery, ended::Ended, table::Transport},
     wire::websocket::frame::OpCode,
 };
 
 /// While more bytes than this wait for a client, the service is not read.
 const SEND_HIGH_WATER: usize = 64 * 1024;
+
+/// An event of so many bytes is cheaper to copy than to write by itself.
+const COPIED_MAX: usize = 4 * 1024;
 
 /// The connection of the client.
 #[derive(Debug)]
@@ -110,12 +115,48 @@ impl ClientLeg {
         }
     }
 
-    /// Queues the last packet or Close; `reason` is the text of the side that closed. On a websocket there is none if a
-    /// frame of the service was sent in part.
-    pub fn say_end(&mut self, ended: Ended, reason: &str, between_frames: bool, now: Instant) {
+    /// Sends an event that is the same for many clients. Where `more_follows` at once, a short one waits for that in a copy,
+    /// and [`flush`](Self::flush) sends all in one write. Only between two frames that pass.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn deliver(
+        &mut self,
+        delivery: &Delivery,
+        more_follows: bool,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> io::Result<()> {
+        match self {
+            Self::Websocket(leg) if leg.takes_binary() => {
+                let frames = delivery.frames();
+                if more_follows && frames.len() <= COPIED_MAX {
+                    leg.say_made(frames, now);
+                    return Ok(());
+                }
+                leg.send_made(frames, now, cx)
+            }
+            leg => {
+                delivery.messages().for_each(|(opcode, payload)| leg.say(opcode, payload, now));
+                Ok(())
+            }
+        }
+    }
+
+    /// The service is being dialled, or that is over and has brought these headers for the client. Over a websocket there is no
+    /// answer any more that could bring them.
+    pub fn dials(&mut self, brought: Option<HeaderMap>) {
+        if let Self::Polling(leg) = self {
+            leg.awaits_headers(brought.is_none());
+            leg.bring(brought.unwrap_or_default());
+        }
+    }
+
+    /// Queues the last packet, or this Close. On a websocket there is none if a frame of the service was sent in part.
+    pub fn say_end(&mut self, ended: Ended, close: Close<'_>, between_frames: bool, now: Instant) {
         match self {
             Self::Websocket(leg) if between_frames && ended != Ended::ClientLost => {
-                leg.say_close(answer::to_client(ended, reason), now);
+                leg.say_close(close, now);
             }
             Self::Websocket(_) | Self::Absent => {}
             Self::Polling(leg) => leg.say_end(ended),

@@ -127,10 +127,10 @@ impl ClientSide {
 
     /// A websocket came that a polling client may go over to. Any other client has none to come.
     pub fn transfer(&mut self, transfer: Transfer, now: Instant) {
-        if let (ClientLeg::Polling(leg), Transfer::Websocket(stream, read_ahead)) = (&mut self.leg, transfer)
-            && let Ok(stream) = stream.rebind()
+        if let (ClientLeg::Polling(leg), Transfer::Websocket { io, read_ahead, base64 }) = (&mut self.leg, transfer)
+            && let Ok(stream) = io.rebind()
         {
-            leg.probe(stream, &read_ahead, now);
+            leg.probe(stream, &read_ahead, base64, now);
         }
     }
 
@@ -141,7 +141,7 @@ impl ClientSide {
             Upgraded::NotYet => None,
             Upgraded::Failed => Some(false),
             Upgraded::To(leg) => {
-                self.leg = ClientLeg::Websocket(leg);
+                self.leg = ClientLeg::Websocket(*leg);
                 Some(true)
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use crate::wire::websocket::handshake::AnswerError;
+use crate::{relay::dial_answer::ServiceRefusal, wire::websocket::handshake::AnswerError};
 
 /// Why there is no connection to the service.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,10 @@ pub enum DialError {
     /// The connection broke, or the service does not answer in HTTP.
     #[error("the service did not answer the handshake: {0}")]
     Http(#[from] io::Error),
-    /// The service does not upgrade, or not as RFC 6455 says.
+    /// The service has answered, and does not let this client in.
+    #[error("{0}")]
+    Refused(ServiceRefusal),
+    /// The service fails (5xx), or does not upgrade as RFC 6455 says.
     #[error(transparent)]
     Answer(#[from] AnswerError),
 }
@@ -47,7 +50,7 @@ impl DialError {
     pub fn is_final(&self) -> bool {
         match self {
             Self::Answer(AnswerError::Status(status)) => !status.is_server_error(),
-            Self::Answer(_) => true,
+            Self::Answer(_) | Self::Refused(_) => true,
             Self::Connect { .. } | Self::Tls { .. } | Self::Timeout { .. } | Self::Http(_) => false,
         }
     }
@@ -58,8 +61,14 @@ impl DialError {
         match self {
             Self::Connect { .. } | Self::Tls { .. } => false,
             Self::Timeout { connected, .. } => *connected,
-            Self::Http(_) | Self::Answer(_) => true,
+            Self::Http(_) | Self::Refused(_) | Self::Answer(_) => true,
         }
+    }
+}
+
+impl From<ServiceRefusal> for DialError {
+    fn from(refusal: ServiceRefusal) -> Self {
+        Self::Refused(refusal)
     }
 }
 

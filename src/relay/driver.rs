@@ -5,6 +5,8 @@
 
 mod deadlines;
 mod lifecycle;
+mod offers;
+mod packets;
 
 use std::{
     future::Future,
@@ -21,10 +23,12 @@ use crate::{
     policy::sid_owner::SidOwner,
     relay::{
         batch::Batch,
+        broken_rule::BrokenRule,
         cell::SessionCell,
+        client_leg::ClientLeg,
         client_side::ClientSide,
         closing::Closing,
-        inflow::{self, BrokenRule, Found},
+        inflow::{self, Found},
         ledger::{Ledger, Volume},
         rules::RelayRules,
         scratch::Scratch,
@@ -39,7 +43,6 @@ use crate::{
         message::{Fate, Message, Side},
         now::Now,
         question::Answer,
-        queue::WholePacket,
     },
     wire::{socketio::packet::PEEK_BYTES, websocket::frame::OpCode},
 };
@@ -162,10 +165,11 @@ impl Driver {
             self.obey(turn);
             self.flush(turn);
             self.ledger.batch(turn.now.instant);
+            self.ledger.turned(turn.session.view(), self.client.leg.transport());
         }
         // A side that took everything at once wakes this task no more, and the other side was left unread for it.
         let reopened = (client_was_full && self.client.leg.takes()) || (service_was_full && self.service.leg.takes());
-        more || turn.acted || reopened
+        more || turn.acted || reopened || self.has_room_mail()
     }
 
     /// Receives from one side until nothing has come, at most [`RECEIVES`] times. True: there may be more.
@@ -182,8 +186,9 @@ impl Driver {
         true
     }
 
-    /// What is under way beside the legs: a dial, an upgrade, an answer.
+    /// What is under way beside the legs: events of other nodes, a dial, an upgrade, an answer.
     fn poll_others(&mut self, turn: &mut Turn<'_, '_>, scratch: &mut Scratch) {
+        self.take_room_mail(turn);
         if let Poll::Ready(outcome) = self.service.poll_dial(turn.cx) {
             self.dialled(outcome, turn);
             turn.acts();
@@ -252,12 +257,12 @@ impl Driver {
                     }
                     (fate, header.payload_len)
                 }
-                Ok(Some(Found::Message { opcode, payload })) => {
-                    let message = Message::whole(opcode, &payload);
+                Ok(Some(Found::Message { opcode, mut payload })) => {
+                    let (to, message) = (from.other(), Message::whole(opcode, &payload));
                     let (fate, len) = (self.ledger.judged(from, &message, turn.session, turn.now), payload.len());
                     match fate {
                         Fate::Wait(_) => inflow.put_back_message(opcode, payload, batch),
-                        fate if fate.passes() => self.send_message(from.other(), opcode, &payload, batch, turn),
+                        fate if fate.passes() => self.send_message(to, opcode, fate.passed(&mut payload), batch, turn),
                         _ => {}
                     }
                     (fate, len as u64)
@@ -273,7 +278,7 @@ impl Driver {
             }
             turn.acts();
             match fate {
-                Fate::Pass | Fate::PassJson(_) | Fate::Gather => {}
+                Fate::Pass | Fate::PassJson(_) | Fate::PassAs(..) | Fate::Gather => {}
                 Fate::Wait(until) => {
                     self.client.paused = Some(until);
                     self.speak(from, batch, turn);
@@ -327,7 +332,11 @@ impl Driver {
         }
         let now = turn.now.instant;
         let sent = match to {
-            Side::Client => self.client.leg.send(batch.kept(), now, turn.cx),
+            Side::Client => {
+                // The last part of a message may be all that comes now, and a poll waits for it.
+                turn.acted |= matches!(self.client.leg, ClientLeg::Polling(_));
+                self.client.leg.send(batch.kept(), now, turn.cx)
+            }
             Side::Service => self.service.send(batch.kept(), now, turn.cx),
         };
         batch.sent();
@@ -372,42 +381,42 @@ impl Driver {
     }
 
     fn act(&mut self, action: Action, turn: &mut Turn<'_, '_>) {
+        if let Action::Say(Side::Client, Spoken::Delivery(delivery)) = action {
+            return self.deliver(&delivery, turn);
+        }
         turn.acts();
         let now = turn.now.instant;
         match action {
             Action::Say(Side::Client, Spoken::Own(opcode, payload)) => self.client.leg.say(opcode, &payload, now),
-            Action::Say(Side::Client, Spoken::Packet(packet)) => {
-                for (opcode, payload) in packet.frames() {
-                    self.ledger.count(Side::Service, Volume::one(payload.len() as u64));
-                    self.client.leg.say(opcode, payload, now);
-                }
-            }
+            Action::Say(Side::Client, Spoken::Packet(packet)) => self.say_packet(&packet, turn),
             Action::Say(Side::Service, Spoken::Own(opcode, payload)) => self.service.leg.say(opcode, &payload, now),
             Action::Say(Side::Service, Spoken::Packet(packet)) => self.send_packet(packet, turn),
+            Action::JoinRoom(room) => self.worker.join_room(&self.cell, &room),
+            Action::LeaveRoom(room) => self.worker.leave_room(&self.cell, &room),
+            // No service understands an event of another node.
+            Action::Say(_, Spoken::Delivery(_)) => {}
+            Action::Offer(offered) => self.offer(*offered, now),
+            Action::NotOffered { rule, is_first } => self.ledger.not_offered(rule, is_first),
+            Action::RoomsFull { is_first } => self.ledger.rooms_full(turn.session.view().peer(), is_first),
             Action::Dial { again } => self.dial(again, turn),
             Action::Ask(ticket, question) => self.ask(ticket, question),
-            Action::Opened => self.ledger.session_opened(turn.session.view(), self.client.leg.transport()),
+            Action::PutOut(why) => self.ledger.put_out(why, turn.session.view().peer()),
+            Action::Opened => {
+                let stays = turn.session.ended().is_none();
+                self.ledger.known(turn.session.view(), self.client.leg.transport(), stays, now);
+            }
             Action::Detach(Side::Client, why) => self.detach_client(why, turn),
             Action::Detach(Side::Service, why) => self.detach_service(why, turn),
             Action::HandOver(returning) => self.hand_over(*returning),
         }
     }
 
-    /// Sends a packet of the client. Where the connection breaks before all of it is taken, no service has got it, and the
-    /// next one shall.
-    fn send_packet(&mut self, packet: Box<WholePacket>, turn: &mut Turn<'_, '_>) {
-        let (service, now) = (&mut self.service, turn.now.instant);
-        let mut frames = packet.frames();
-        if frames.try_for_each(|(opcode, payload)| service.send_message(opcode, payload, now, turn.cx)).is_err() {
-            drop(frames);
-            turn.session.event(Event::Unsent(packet), turn.now);
-            self.lost(Ended::ServiceLost, turn);
-        }
-    }
-
     /// A side is lost, or has broken a rule.
     fn lost(&mut self, why: Ended, turn: &mut Turn<'_, '_>) {
         turn.acts();
+        if self.service.leg.between_frames() {
+            turn.session.event(Event::Passed, turn.now);
+        }
         turn.session.event(Event::Lost(why), turn.now);
         while let Some(action) = turn.session.poll(self.ready()) {
             self.act(action, turn);

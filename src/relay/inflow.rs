@@ -1,13 +1,12 @@
 //! What comes in on one leg: frames found in a batch, messages put together where they must be.
 
+mod pass_as;
+
 use crate::{
-    relay::batch::Batch,
-    session::{
-        ended::Ended,
-        message::{Fate, Side},
-    },
+    relay::{batch::Batch, broken_rule::BrokenRule},
+    session::{message::Fate, queue::STORED_MESSAGE_MAX},
     wire::{
-        json::check::{JsonCheck, JsonFault},
+        json::check::JsonCheck,
         socketio::packet::PEEK_BYTES,
         websocket::{
             frame::{FrameError, FrameHeader, OpCode, Sender},
@@ -29,10 +28,27 @@ pub struct Inflow {
     gathered: Option<Box<(OpCode, Vec<u8>)>>,
     carry: Vec<u8>,
     utf8: Option<Utf8Check>,
-    /// A message is judged only when it is whole.
-    whole: bool,
+    whole: Whole,
     /// Bytes were put back: judge them again before reading on.
     again: bool,
+}
+
+/// Which messages are judged only when they are whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whole {
+    None,
+    Short,
+    All,
+}
+
+impl Whole {
+    const fn has(self, len: usize) -> bool {
+        match self {
+            Self::None => false,
+            Self::Short => len <= STORED_MESSAGE_MAX,
+            Self::All => true,
+        }
+    }
 }
 
 /// A frame whose head was judged and whose payload is still coming.
@@ -73,38 +89,6 @@ impl FrameInProgress {
     }
 }
 
-/// The rule that a sender broke.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BrokenRule {
-    /// Of RFC 6455.
-    Frame(FrameError),
-    /// Of JSON, in a message that was passing.
-    Json(JsonFault),
-}
-
-impl BrokenRule {
-    /// Why the session ends.
-    #[must_use]
-    pub const fn ended(self, by: Side) -> Ended {
-        match self {
-            Self::Frame(error) => Ended::broken_frame(by, error.close_code()),
-            Self::Json(fault) => Ended::ClientPacket(fault.code()),
-        }
-    }
-}
-
-impl From<FrameError> for BrokenRule {
-    fn from(error: FrameError) -> Self {
-        Self::Frame(error)
-    }
-}
-
-impl From<JsonFault> for BrokenRule {
-    fn from(fault: JsonFault) -> Self {
-        Self::Json(fault)
-    }
-}
-
 /// What is done with the bytes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Course {
@@ -116,7 +100,7 @@ enum Course {
 impl From<Fate> for Course {
     fn from(fate: Fate) -> Self {
         match fate {
-            Fate::Pass | Fate::PassJson(_) => Self::Keep,
+            Fate::Pass | Fate::PassJson(_) | Fate::PassAs(..) => Self::Keep,
             Fate::Gather => Self::Gather,
             Fate::Drop | Fate::Wait(_) | Fate::HandOver => Self::Cut,
         }
@@ -172,9 +156,18 @@ impl Inflow {
             gathered: None,
             carry: Vec::new(),
             utf8: (sender == Sender::Client).then(Utf8Check::default),
-            whole,
+            whole: if whole { Whole::All } else { Whole::None },
             again: false,
         }
+    }
+
+    /// A message in one frame that is longer than [`STORED_MESSAGE_MAX`] is never shown whole.
+    #[must_use]
+    pub const fn passing_long(mut self) -> Self {
+        if let Whole::All = self.whole {
+            self.whole = Whole::Short;
+        }
+        self
     }
 
     /// Text that is not UTF-8 is refused from both sides (RFC 6455 §8.1).
@@ -343,7 +336,7 @@ impl Inflow {
                 batch.cut(header.header_len + payload_len);
                 return Ok(Some(Found::Control { opcode: header.opcode, len: needed }));
             }
-            if gather || (self.whole && payload_len > PEEK_BYTES) {
+            if gather || (payload_len > PEEK_BYTES && self.whole.has(payload_len)) {
                 self.take(&header, batch, Fate::Gather, false)?;
                 continue;
             }
@@ -368,6 +361,9 @@ impl Inflow {
     /// The rule that the sender broke.
     #[inline]
     pub fn decide(&mut self, header: &FrameHeader, batch: &mut Batch<'_>, fate: Fate) -> Result<(), BrokenRule> {
+        if let Fate::PassAs(head, json) = fate {
+            return self.pass_as(header, batch, head, json);
+        }
         let course = Course::from(fate);
         let shown_whole = header.payload_len <= PEEK_BYTES as u64;
         if !shown_whole || course == Course::Gather {

@@ -1,21 +1,24 @@
 //! What is counted and logged of one session.
 
-use std::{net::IpAddr, rc::Rc, time::Instant};
+use std::{cell::Cell, net::IpAddr, rc::Rc, time::Instant};
 
 use crate::{
     observe::{
-        journal::{self, Ended as EndedLine, Opened, RefusedHandshake},
-        tally::Direction,
+        journal, refusals,
+        tally::{Delivered, Direction},
     },
-    relay::{cell::SessionCell, worker::Worker},
+    policy::{token_fault::TokenFault, verdict::Refusal},
+    relay::{cell::SessionCell, session_lines::SessionLines, worker::Worker},
     session::{
         Session,
+        delivery::Delivery,
         ended::Ended,
-        message::{Answered, Fate, Message, Note, Refused, Side},
+        message::{Answered, Fate, Message, Note, PARSER_UNSUPPORTED, Reached, Refused, Side},
         now::Now,
         table::Transport,
         view::View,
     },
+    wire::websocket::frame::OpCode,
 };
 
 /// One batch in so many has its time in the gate measured.
@@ -26,13 +29,42 @@ const TRANSIT_SAMPLE: u32 = 64;
 pub struct Ledger {
     worker: Rc<Worker>,
     cell: Rc<SessionCell>,
-    /// The session has a line in the log that says that it opened, and none that says that it ended.
-    opened: bool,
+    lines: SessionLines,
+    /// The client is one whose user is known, and is connected.
+    authenticated: bool,
     /// Packets that are known not to reach the service, as far as they have been counted.
     dropped: u64,
     /// Events that the client missed, or may have, as far as they have been counted.
     lost: u64,
+    /// A queue was full in this outage or absence, and has its line in the log.
+    filled: bool,
     batches: u32,
+    /// The last message that was refused.
+    refused: Cell<Option<Seen>>,
+}
+
+/// What the log shows of a message: so little of its beginning that it is no secret.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    is_text: bool,
+    len: usize,
+    begins: [u8; 4],
+    shown: usize,
+}
+
+impl Seen {
+    fn of(message: &Message<'_>) -> Self {
+        let mut begins = [0; 4];
+        let shown = message.bytes.len().min(begins.len());
+        begins[..shown].copy_from_slice(&message.bytes[..shown]);
+        Self { is_text: message.opcode == OpCode::Text, len: message.len, begins, shown }
+    }
+
+    fn show(self) -> String {
+        let kind = if self.is_text { "text" } else { "binary" };
+        let beginning = self.begins[..self.shown].escape_ascii();
+        format!("a message of {} bytes, {kind}, that begins with \"{beginning}\"", self.len)
+    }
 }
 
 /// Messages, and their bytes together.
@@ -47,6 +79,13 @@ impl Volume {
     #[must_use]
     pub const fn one(bytes: u64) -> Self {
         Self { messages: 1, bytes }
+    }
+
+    /// All messages of an event from another node.
+    #[must_use]
+    pub fn of(delivery: &Delivery) -> Self {
+        let (messages, bytes) = delivery.volume();
+        Self { messages, bytes }
     }
 
     /// One more, if it counts.
@@ -66,8 +105,18 @@ impl Volume {
 impl Ledger {
     /// Of a session that has just begun.
     #[must_use]
-    pub const fn new(worker: Rc<Worker>, cell: Rc<SessionCell>) -> Self {
-        Self { worker, cell, opened: false, dropped: 0, lost: 0, batches: 0 }
+    pub fn new(worker: Rc<Worker>, cell: Rc<SessionCell>) -> Self {
+        Self {
+            worker,
+            cell,
+            lines: SessionLines::default(),
+            authenticated: false,
+            dropped: 0,
+            lost: 0,
+            filled: false,
+            batches: 0,
+            refused: Cell::new(None),
+        }
     }
 
     /// Messages of both sides, so far.
@@ -95,6 +144,9 @@ impl Ledger {
     #[inline]
     pub fn judged(&self, from: Side, message: &Message<'_>, session: &mut Session, now: Now) -> Fate {
         let (fate, note) = session.message(from, message, now);
+        if matches!(note, Note::Refused(_)) || session.ended().is_some() {
+            self.refused.set(Some(Seen::of(message)));
+        }
         self.note(from, note, session.view());
         fate
     }
@@ -107,6 +159,11 @@ impl Ledger {
             (Note::None, _) => {}
             (Note::Event(slot), Side::Client) => tally.received(slot),
             (Note::Event(slot), Side::Service) => tally.sent(slot),
+            (Note::Delivered(_, Reached::Dropped), _) => tally.delivered(Delivered::Absent),
+            (Note::Delivered(slot, reached), _) => {
+                tally.sent(slot);
+                tally.delivered(if reached == Reached::Kept { Delivered::Kept } else { Delivered::Said });
+            }
             (Note::Acknowledged(slot, took), _) => tally.latency(slot, took),
             (Note::RoundTrip(took), _) => tally.rtt(took),
             (Note::Refused(refused), _) => self.refused(*refused, view.peer()),
@@ -121,7 +178,10 @@ impl Ledger {
             tally.received(slot);
         }
         self.cell.refused.set(self.cell.refused.get() + 1);
-        if let Some(setting) = refused.setting() {
+        if refusal.code == PARSER_UNSUPPORTED {
+            journal::custom_parser(peer);
+        }
+        if let Some(setting) = refused.setting().filter(|_| !is_connect) {
             journal::over_bound(peer, refusal.code, setting);
         }
         // An end is counted with its session.
@@ -133,9 +193,50 @@ impl Ledger {
         }
         if is_connect {
             tally.refused("connect", refusal.code);
-            let (stage, reason, origin) = ("connect", refusal.code, None);
-            journal::refused_handshake(&RefusedHandshake { peer, stage, reason, origin });
+            // The client is not told what is wrong with its token.
+            let fault = refusal.fault.map(|fault| fault.to_string());
+            let why = fault.as_deref().unwrap_or(refusal.message);
+            let setting = refused.setting().or_else(|| refusal.fault?.setting());
+            self.tell("connect", refusal.code, Some(why), setting, peer);
         }
+    }
+
+    /// The client was put out of a namespace whose token is good no more.
+    pub fn put_out(&self, why: TokenFault, peer: IpAddr) {
+        let Refusal { code, .. } = why.into();
+        self.worker.tally.refused("namespace", code);
+        self.tell("namespace", code, Some(&why.to_string()), None, peer);
+    }
+
+    /// An event is not published, because the room of this `[[mirror]]` cannot be named for it.
+    pub fn not_offered(&self, rule: usize, is_first: bool) {
+        self.worker.tally.mirror_unresolved();
+        if is_first {
+            journal::nodes::not_mirrored(rule);
+        }
+    }
+
+    /// The client does not get into a room, because it is in too many.
+    pub fn rooms_full(&self, peer: IpAddr, is_first: bool) {
+        self.worker.tally.room_refused("limits.rooms_per_session");
+        if is_first {
+            journal::nodes::rooms_full(peer);
+        }
+    }
+
+    /// A line for a client that is not let in.
+    fn tell(
+        &self,
+        stage: &'static str,
+        reason: &'static str,
+        why: Option<&str>,
+        setting: Option<&'static str>,
+        peer: IpAddr,
+    ) {
+        let (received, _) = self.cell.packets.get();
+        let seen = self.refused.get().map_or_else(|| format!("{received} messages before it"), Seen::show);
+        let refused = refusals::Refused::of(peer, stage, reason);
+        journal::refused(&refusals::Refused { why, seen: Some(&seen), setting, ..refused });
     }
 
     /// One batch in `TRANSIT_SAMPLE` is measured from the time at which it was received.
@@ -146,18 +247,42 @@ impl Ledger {
         }
     }
 
-    /// The user is known.
-    pub fn session_opened(&mut self, view: View<'_>, transport: Option<Transport>) {
-        self.opened = true;
+    /// The user of this connection is known: of the first one, or of one by which the client is back. It `stays` unless it
+    /// may have missed something, which ends the session at once.
+    pub fn known(&mut self, view: View<'_>, transport: Option<Transport>, stays: bool, now: Instant) {
+        self.authenticated = true;
         self.worker.tally.authenticated();
-        if !journal::writes_sessions() {
-            return;
+        self.lines.known();
+        self.lines.open(&self.cell, view, transport);
+        if stays {
+            self.lines.back(&self.cell, view, transport, now);
         }
-        self.with_line(view, transport, &[], |line| journal::session_opened(&line));
     }
 
-    /// The client's connection is over. The session may go on without it.
-    pub fn client_ended(&mut self, view: View<'_>, transport: Option<Transport>, ended: Ended, now: Instant) {
+    /// After each turn: the first line of the session is written once a namespace is joined.
+    pub fn turned(&mut self, view: View<'_>, transport: Option<Transport>) {
+        if self.lines.is_unopened() {
+            self.lines.open(&self.cell, view, transport);
+        }
+    }
+
+    /// The client is lost, and the session goes on without it.
+    pub fn client_lost(&mut self, view: View<'_>, transport: Option<Transport>, why: Ended, now: Instant) {
+        self.client_ended(view, transport, why);
+        self.lines.absent(&self.cell, view, transport, why, now);
+    }
+
+    /// The session is over. `transport`: none if its client is absent.
+    pub fn session_ended(&mut self, view: View<'_>, transport: Option<Transport>, ended: Ended, now: Instant) {
+        if transport.is_some() {
+            self.client_ended(view, transport, ended);
+        }
+        self.lines.end(&self.cell, view, transport, ended, now);
+    }
+
+    /// The client's connection is over.
+    pub fn client_ended(&mut self, view: View<'_>, transport: Option<Transport>, ended: Ended) {
+        self.filled(view);
         let tally = &self.worker.tally;
         tally.ended(ended.cause());
         if ended.is_error() {
@@ -166,55 +291,19 @@ impl Ledger {
         if transport == Some(Transport::Polling) {
             tally.polling(-1);
         }
-        // Of a client that was never let in, the refusals were logged when they were said.
-        if !std::mem::take(&mut self.opened) {
-            if let Some(setting) = ended.setting() {
-                journal::over_bound(view.peer(), ended.cause(), setting);
-            }
-            return;
+        // Of a client that was never let in, the refusals of its CONNECT were logged when they were said.
+        if std::mem::take(&mut self.authenticated) {
+            tally.left_authenticated();
+        } else if ended.is_error() {
+            self.tell("session", ended.cause(), None, ended.setting(), view.peer());
         }
-        tally.left_authenticated();
-        if !journal::writes_sessions() {
-            return;
-        }
-        let (packets_received, packets_sent) = self.cell.packets.get();
-        self.with_line(view, transport, &view.namespaces(), |session| {
-            journal::session_ended(&EndedLine {
-                session,
-                duration: now.saturating_duration_since(self.cell.opened),
-                packets_received,
-                packets_sent,
-                packets_refused: self.cell.refused.get(),
-                packets_unsent: view.unsent(),
-                cause: ended.cause(),
-                fault: ended.fault().name(),
-                setting: ended.setting(),
-            });
-        });
-    }
-
-    fn with_line(
-        &self,
-        view: View<'_>,
-        transport: Option<Transport>,
-        namespaces: &[String],
-        write: impl FnOnce(Opened<'_>),
-    ) {
-        let sid_hash = view.sid().map(|sid| sid.hash().to_string());
-        write(Opened {
-            id: self.cell.id,
-            sid_hash: sid_hash.as_deref(),
-            user: view.identity().and_then(|identity| identity.user()),
-            peer: view.peer(),
-            transport: transport.map_or("", Transport::name),
-            namespaces,
-        });
     }
 
     /// What waits in the session now.
     pub fn queue(&mut self, view: View<'_>) {
         self.dropped(view.dropped());
         self.lost(view.lost());
+        self.filled(view);
         self.cell.service_down_since.set(view.service_down_since());
         let (packets, bytes) = view.waiting();
         self.worker.queued(&self.cell.queued, packets, bytes);
@@ -235,6 +324,16 @@ impl Ledger {
             self.worker.tally.queue_dropped(dropped.saturating_sub(known));
         }
     }
+
+    /// The log says once in each outage or absence which event has filled a queue.
+    fn filled(&mut self, view: View<'_>) {
+        let filled = view.filled();
+        if let Some((queue, event)) = filled.filter(|_| !self.filled) {
+            journal::queue_full(view.peer(), queue, event);
+        }
+        self.filled = filled.is_some();
+    }
+
     fn lost(&mut self, lost: u64) {
         if lost > self.lost {
             self.worker.tally.events_lost(lost - self.lost);

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::session::upstream::backoff;
+use crate::session::backoff::backoff;
 
 /// A session that has to wait for others asks again after about this long.
 const LOOK: Duration = Duration::from_millis(500);
@@ -148,6 +148,15 @@ impl ReconnectPacer {
         state.stood_still += away;
         (state.again.turn, state.first.turn) = (Some(now), Some(now));
         std::mem::take(&mut state.told).then_some(away)
+    }
+
+    /// The service has accepted a connection of a dial that began then. Where it accepted none before, it is
+    /// [reached](Self::reached); a connection that was made before the service was away says nothing.
+    pub fn accepted(&self, began: Instant, now: Instant) -> Option<Duration> {
+        let state = self.state();
+        let ends_it = state.unreachable && state.away_since.is_some_and(|since| since <= began);
+        drop(state);
+        if ends_it { self.reached(now) } else { None }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -9,8 +9,8 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    policy::sid_owner::SidOwner,
-    relay::request::Incoming,
+    policy::{auth::revoked::Revocation, sid_owner::Requester},
+    relay::{request::Incoming, room_command::RoomCommand},
     wire::engineio::{
         error::EngineError,
         id::{Home, NodeId, Pid, Sid},
@@ -27,8 +27,11 @@ pub struct SessionView {
     pub id: u64,
     /// Of the Engine.IO session id, which is a secret; none on a plain WebSocket route.
     pub sid_hash: Option<String>,
-    /// Who, by the verified token.
+    /// Who, by the verified token. Of several users of one session, the first that is in a namespace still.
     pub user: Option<String>,
+    /// All of them that are in a namespace, where there have been several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<String>,
     /// The client's address.
     pub peer: std::net::IpAddr,
     /// Namespaces joined.
@@ -103,7 +106,7 @@ pub enum WorkerCommand {
         to: Target,
         /// The sender, if it names the session by its sid: it must be the one that the sid was given to. `None`: a session
         /// of this node.
-        from: Option<SidOwner>,
+        from: Option<Requester>,
         /// What it is.
         incoming: Incoming,
     },
@@ -114,8 +117,24 @@ pub enum WorkerCommand {
     },
     /// No client uses this sid any more.
     ForgetSid(Sid),
+    /// What is revoked was changed: end the sessions that this is about.
+    Revoked {
+        /// Where the answer goes.
+        answer: oneshot::Sender<RevokedHere>,
+    },
+    /// Do this with the clients of some rooms.
+    Rooms(RoomCommand),
     /// The published keys are others now, or are known not to come.
     KeysChanged,
+}
+
+/// What a revocation has met on a worker, or on all of them.
+#[derive(Debug, Default)]
+pub struct RevokedHere {
+    /// Sessions that end, or whose clients are put out of a namespace.
+    pub sessions: usize,
+    /// The tokens of sockets that were revoked, which are to be revoked with them.
+    pub tokens: Vec<Revocation>,
 }
 
 /// What could not be delivered, to be refused.
@@ -140,9 +159,12 @@ impl WorkerInbox {
     /// The next command. `None`: no sender is left.
     pub async fn next(&mut self) -> Option<WorkerCommand> {
         let command = self.commands.recv().await?;
-        if let WorkerCommand::Deliver { incoming, .. } = &command {
-            self.bytes.fetch_sub(incoming.bytes(), Relaxed);
-        }
+        let bytes = match &command {
+            WorkerCommand::Deliver { incoming, .. } => incoming.bytes(),
+            WorkerCommand::Rooms(command) => command.bytes(),
+            _ => 0,
+        };
+        self.bytes.fetch_sub(bytes, Relaxed);
         Some(command)
     }
 }
@@ -153,7 +175,7 @@ impl WorkerHandle {
         let _ = self.commands.send(command);
     }
 
-    fn deliver(&self, to: Target, from: Option<SidOwner>, incoming: Incoming) -> Result<(), Undelivered> {
+    fn deliver(&self, to: Target, from: Option<Requester>, incoming: Incoming) -> Result<(), Undelivered> {
         let bytes = incoming.bytes();
         if self.bytes.fetch_add(bytes, Relaxed) + bytes > WORKER_BYTES_MAX {
             self.bytes.fetch_sub(bytes, Relaxed);
@@ -161,6 +183,19 @@ impl WorkerHandle {
         }
         self.command(WorkerCommand::Deliver { to, from, incoming });
         Ok(())
+    }
+}
+
+impl WorkerHandle {
+    /// False: there is no room for it.
+    fn command_rooms(&self, command: RoomCommand) -> bool {
+        let bytes = command.bytes();
+        if self.bytes.fetch_add(bytes, Relaxed) + bytes > WORKER_BYTES_MAX {
+            self.bytes.fetch_sub(bytes, Relaxed);
+            return false;
+        }
+        self.command(WorkerCommand::Rooms(command));
+        true
     }
 }
 
@@ -186,7 +221,7 @@ impl Registry {
     ///
     /// # Errors
     /// The worker has too much to take, or is of another node or an earlier run.
-    pub fn deliver(&self, to: Target, from: Option<SidOwner>, incoming: Incoming) -> Result<(), Undelivered> {
+    pub fn deliver(&self, to: Target, from: Option<Requester>, incoming: Incoming) -> Result<(), Undelivered> {
         let home = match to {
             Target::Sid(sid) => sid.home(),
             Target::Pid(pid) => pid.home(),
@@ -209,6 +244,29 @@ impl Registry {
         for worker in &self.workers {
             worker.command(WorkerCommand::Shed { bytes });
         }
+    }
+
+    /// Does this with the clients of some rooms, on every worker. It returns how many workers had too much to take.
+    pub fn command_rooms(&self, command: &RoomCommand) -> usize {
+        self.workers.iter().filter(|worker| !worker.command_rooms(command.clone())).count()
+    }
+
+    /// What is revoked was changed: every worker ends the sessions that this is about.
+    pub async fn revoked(&self) -> RevokedHere {
+        let ask = |worker: &WorkerHandle| {
+            let (answer, met) = oneshot::channel();
+            worker.command(WorkerCommand::Revoked { answer });
+            met
+        };
+        let answers: Vec<_> = self.workers.iter().map(ask).collect();
+        let mut all = RevokedHere::default();
+        for met in answers {
+            // A worker that is gone has no sessions.
+            let RevokedHere { sessions, tokens } = met.await.unwrap_or_default();
+            all.sessions += sessions;
+            all.tokens.extend(tokens);
+        }
+        all
     }
 
     /// The published keys have changed, or a fetch of them has failed.

@@ -4,9 +4,12 @@ use bytes::Bytes;
 
 use crate::{
     policy::{connections::Permit, sid_owner::SidOwner},
-    relay::{client_leg::ClientLeg, responder::Responder, stream::ClientStream},
+    relay::{
+        client_leg::ClientLeg,
+        responder::{Polled, Rejection, Responder},
+        stream::ClientStream,
+    },
     session::question::{Answer, Claim, Returning},
-    wire::engineio::error::EngineError,
 };
 
 /// What a session costs its mailbox beside the bytes of a payload.
@@ -17,7 +20,7 @@ const OVERHEAD_BYTES: usize = 256;
 #[derive(Debug)]
 pub enum SessionRequest {
     /// A GET that waits for packets: answered with a payload.
-    Poll(Responder<Vec<u8>>),
+    Poll(Responder<Polled>),
     /// A POST with a payload: answered once its last packet has been judged.
     Payload(Bytes, Responder<()>),
     /// May this client go on over a websocket?
@@ -29,8 +32,15 @@ pub enum SessionRequest {
 /// An open connection that goes to a session of this process, on whichever thread.
 #[derive(Debug)]
 pub enum Transfer {
-    /// The polling client goes on over this websocket. What was read of it already comes first.
-    Websocket(ClientStream, Bytes),
+    /// The polling client goes on over this websocket.
+    Websocket {
+        /// The connection.
+        io: ClientStream,
+        /// What was read of it already.
+        read_ahead: Bytes,
+        /// The client wants binary messages as base64 in text.
+        base64: bool,
+    },
     /// The client is back with this connection.
     Attach(Box<Attachment>),
 }
@@ -72,18 +82,24 @@ impl Incoming {
     pub const fn bytes(&self) -> usize {
         match self {
             Self::Request(SessionRequest::Payload(body, _)) => OVERHEAD_BYTES + body.len(),
-            Self::Transfer(Transfer::Websocket(_, read_ahead)) => OVERHEAD_BYTES + read_ahead.len(),
+            Self::Transfer(Transfer::Websocket { read_ahead, .. }) => OVERHEAD_BYTES + read_ahead.len(),
             Self::Request(_) | Self::Transfer(_) => OVERHEAD_BYTES,
         }
     }
 
+    /// Whether a polling client goes over to a websocket by it.
+    #[must_use]
+    pub const fn upgrades(&self) -> bool {
+        matches!(self, Self::Request(SessionRequest::Upgrade(_)) | Self::Transfer(Transfer::Websocket { .. }))
+    }
+
     /// Refuses it. A connection is closed.
-    pub fn refuse(self, error: EngineError) {
+    pub fn refuse(self, why: impl Into<Rejection>) {
         match self {
-            Self::Request(SessionRequest::Poll(responder)) => responder.refuse(error),
-            Self::Request(SessionRequest::Payload(_, responder)) => responder.refuse(error),
-            Self::Request(SessionRequest::Upgrade(responder)) => responder.refuse(error),
-            Self::Request(SessionRequest::Claim(_, responder)) => responder.refuse(error),
+            Self::Request(SessionRequest::Poll(responder)) => responder.refuse(why),
+            Self::Request(SessionRequest::Payload(_, responder)) => responder.refuse(why),
+            Self::Request(SessionRequest::Upgrade(responder)) => responder.refuse(why),
+            Self::Request(SessionRequest::Claim(_, responder)) => responder.refuse(why),
             Self::Transfer(_) => {}
         }
     }

@@ -13,7 +13,7 @@ use crate::{
     relay::{
         dial::Dialled, dial_error::DialError, inflow::Inflow, leg::websocket::WebSocketLeg, stream::ServiceStream,
     },
-    session::{answer::Close, ended::Ended, queue::SERVICE_PACKET_MAX, view::Reading},
+    session::{answer::Close, ended::Ended, view::Reading},
     wire::websocket::{
         frame::{FrameHeader, OpCode, Sender},
         mask,
@@ -40,7 +40,7 @@ impl ServiceLeg {
     /// A leg over a new connection.
     #[must_use]
     pub fn over(dialled: Dialled, reading: Reading) -> Self {
-        let mut inflow = Inflow::new(Sender::Service, SERVICE_PACKET_MAX as u64, reading.whole);
+        let mut inflow = Inflow::new(Sender::Service, reading.max as u64, reading.whole).passing_long();
         if reading.checks_text {
             inflow = inflow.checking_text();
         }

@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::HeaderMap;
+
 use crate::{
     policy::identity::Identity,
     relay::{
@@ -36,6 +38,8 @@ pub struct ServiceSide {
     place: Option<PaceTicket>,
     /// Others wait for what comes of the dial under way.
     probes: bool,
+    /// When the last dial began.
+    dialled: Option<Instant>,
     /// When the connection was made. `None`: there is none.
     opened: Option<Instant>,
     /// When something that the client said was last sent over it.
@@ -84,7 +88,7 @@ impl ServiceSide {
     /// A service that hears `request` when it is dialled.
     #[must_use]
     pub const fn new(leg: ServiceLeg, request: Option<PackedRequest>) -> Self {
-        Self { leg, request, place: None, probes: false, opened: None, spoke: None, lost: None }
+        Self { leg, request, place: None, probes: false, dialled: None, opened: None, spoke: None, lost: None }
     }
 
     /// The session begins. A leg that it begins with has been connected just now.
@@ -127,6 +131,7 @@ impl ServiceSide {
             DialTurn::Now | DialTurn::Probe => {
                 self.place = None;
                 self.probes = turn == DialTurn::Probe;
+                self.dialled = Some(now);
                 self.dial_now(identity, rules);
                 Dial::UnderWay
             }
@@ -180,10 +185,25 @@ impl ServiceSide {
         mem::replace(&mut self.probes, false)
     }
 
+    /// When the last dial began.
+    #[must_use]
+    pub const fn dialled_at(&self) -> Option<Instant> {
+        self.dialled
+    }
+
     /// The dial has succeeded. Whether that says that the service closed the connection before for what the client sent.
     #[must_use]
     pub fn is_objected(&self) -> bool {
         self.lost.as_ref().is_some_and(|lost| lost.doubt == Doubt::Dial)
+    }
+
+    /// The next dial repeats the cookies that the service has set in this answer. Its headers for the client.
+    pub fn learn(&mut self, dialled: &mut Dialled) -> HeaderMap {
+        let headers = mem::take(&mut dialled.headers);
+        if let Some(request) = &mut self.request {
+            request.learn(&headers);
+        }
+        headers
     }
 
     /// Goes on with a connection.
@@ -327,7 +347,7 @@ mod tests {
         assert_eq!(world.repeats(Some(SECOND)), 2);
         assert_eq!(world.repeats(None), 0, "nothing of the client came before it");
         assert_eq!(world.repeats(Some(SECOND)), 1);
-        world.worker.service.dial_failed(false, false, world.now);
+        world.worker.service.dial_failed(false, false, world.now, &"refused", world.now);
         world.now += SECOND;
         assert_eq!(world.repeats(Some(SECOND)), 1, "the service was away");
     }

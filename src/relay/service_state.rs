@@ -7,11 +7,15 @@
 //! clients wait; only a session that this happens to again and again is not believed.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use crate::relay::reconnect_pacer::ReconnectPacer;
+use crate::{observe::service_record::ServiceRecord, relay::reconnect_pacer::ReconnectPacer};
 
 /// A loss this soon after something of the client was sent may be the doing of that.
 pub const PROVOKED_WITHIN: Duration = Duration::from_secs(1);
@@ -50,6 +54,9 @@ pub const REPEATED_WITHIN: Duration = Duration::from_secs(60);
 pub struct ServiceState {
     evidence: Mutex<Evidence>,
     pacer: ReconnectPacer,
+    lacks_websocket: AtomicBool,
+    /// Changed under the lock of `evidence`, so that it agrees with the pacer.
+    record: Arc<ServiceRecord>,
 }
 
 #[derive(Debug, Default)]
@@ -62,8 +69,10 @@ struct Evidence {
     unprovoked: Latest,
     /// When a dial last failed as it does when the service is away.
     failed: Option<Instant>,
-    /// When a dial last succeeded.
+    /// When a dial last succeeded, with its handshake.
     reached: Option<Instant>,
+    /// When the service last accepted a connection for a forwarded request.
+    accepted: Option<Instant>,
 }
 
 /// The latest losses, each of another session: its number, and when.
@@ -141,10 +150,29 @@ pub enum Failure {
 }
 
 impl ServiceState {
+    /// Nothing is known yet. What is learned goes into `record` too.
+    #[must_use]
+    pub fn new(record: Arc<ServiceRecord>) -> Self {
+        Self { record, ..Self::default() }
+    }
+
+    /// What metrics and `/readyz` say of the service.
+    #[must_use]
+    pub fn record(&self) -> &ServiceRecord {
+        &self.record
+    }
+
     /// When sessions dial.
     #[must_use]
     pub const fn pacer(&self) -> &ReconnectPacer {
         &self.pacer
+    }
+
+    /// The service was dialled: whether its Engine.IO takes no websocket. True: that is news.
+    pub fn lacks_websocket(&self, lacks: bool) -> bool {
+        // Nearly always it is known already.
+        self.lacks_websocket.load(Ordering::Relaxed) != lacks
+            && self.lacks_websocket.swap(lacks, Ordering::Relaxed) != lacks
     }
 
     /// A worker has looked at its sessions.
@@ -199,15 +227,29 @@ impl ServiceState {
     }
 
     /// A dial has failed. `probed`: it was to tell others. `connected`: the service had accepted the connection, so that
-    /// the handshake of this client may be what failed; then it counts only if no session has the service.
-    pub fn dial_failed(&self, probed: bool, connected: bool, now: Instant) -> Failure {
+    /// the handshake of this client may be what failed; then it counts only if no session has the service. `began`: when
+    /// the dial began; one that has succeeded since then counts more. `why`: what failed.
+    pub fn dial_failed(
+        &self,
+        probed: bool,
+        connected: bool,
+        began: Instant,
+        why: &dyn fmt::Display,
+        now: Instant,
+    ) -> Failure {
         let mut evidence = self.evidence();
-        let away = !connected || !evidence.looks.iter().any(Look::flows);
+        let is_before = |at: Option<Instant>| at.is_some_and(|at| began < at);
+        // A service that stands still accepts connections too: that says nothing of a handshake.
+        let is_late = is_before(evidence.reached) || (!connected && is_before(evidence.accepted));
+        let away = !is_late && (!connected || !evidence.looks.iter().any(Look::flows));
         if away {
             evidence.failed = Some(now);
         }
+        let is_news = self.pacer.failed(probed, !connected && !is_late, away, now);
+        if is_news {
+            self.record.is_away(why, now);
+        }
         drop(evidence);
-        let is_news = self.pacer.failed(probed, !connected, away, now);
         match (away, is_news) {
             (false, _) => Failure::OfOne,
             (true, true) => Failure::Away,
@@ -223,8 +265,25 @@ impl ServiceState {
 
     /// A dial has reached the service. The length of the outage that ends; `None` if nobody was told of one.
     pub fn reached(&self, now: Instant) -> Option<Duration> {
-        self.evidence().reached = Some(now);
-        self.pacer.reached(now)
+        let mut evidence = self.evidence();
+        evidence.reached = Some(now);
+        let away = self.pacer.reached(now);
+        self.record.is_there(now);
+        drop(evidence);
+        away
+    }
+
+    /// The service has accepted a connection, on which nothing was said yet: that ends an outage in which it accepted none,
+    /// and is no proof that it answers. `began`: when the dial began. Returns as [`reached`](Self::reached) does.
+    pub fn accepted(&self, began: Instant, now: Instant) -> Option<Duration> {
+        let mut evidence = self.evidence();
+        evidence.accepted = Some(now);
+        let away = self.pacer.accepted(began, now);
+        if away.is_some() || self.record.seen().is_none() {
+            self.record.is_there(now);
+        }
+        drop(evidence);
+        away
     }
 
     fn evidence(&self) -> MutexGuard<'_, Evidence> {

@@ -1,12 +1,14 @@
 //! One thread's sessions: its buffers, its counters, one sweep over all deadlines.
 
+mod memory;
+mod rooms;
+
 use std::{
     cell::{Cell, RefCell},
-    cmp::Reverse,
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -15,18 +17,26 @@ use rand::RngExt as _;
 
 use crate::{
     observe::{
-        journal::{self, RefusedHandshake},
+        journal,
         memory::Memory,
+        refusals::Refused,
         tally::{Held, Tally},
     },
-    policy::sid_owner::SidOwner,
+    policy::{
+        auth::AuthError,
+        sid_owner::{Requester, SidOwner, SidRules},
+        token_fault::TokenFault,
+    },
     relay::{
         cell::SessionCell,
         clock::{self, Clock, Jumps},
         directory::{Directory, Found},
-        registry::{Registry, SessionView, Target, Undelivered, WorkerCommand},
+        outlet::{NoOutlet, Outlet},
+        parked::{Parked, ParkedRequest},
+        registry::{Registry, RevokedHere, SessionView, Target, Undelivered, WorkerCommand},
         request::{Incoming, Transfer},
-        responder::Responder,
+        responder::{Rejection, Responder},
+        rooms::Rooms,
         rules::RelayRules,
         scratch::Scratch,
         service_state::{Flowing, ServiceState},
@@ -61,6 +71,10 @@ pub struct Worker {
     jumps: Arc<Jumps>,
     /// What sessions and requests keep, of all workers.
     pub memory: Arc<Memory>,
+    /// Takes what other nodes shall have.
+    pub outlet: Arc<dyn Outlet>,
+    /// Who is in which room.
+    pub rooms: Rooms,
     /// What the sessions of this worker keep, in bytes.
     kept: Cell<usize>,
     /// No session was dear when that was looked at last, since the last sweep.
@@ -70,34 +84,47 @@ pub struct Worker {
     sessions: RefCell<Directory<SessionCell>>,
     /// Those that wait until the published keys have changed.
     keys_awaited: RefCell<Vec<Responder<Answer>>>,
+    /// Requests that wait for the same.
+    parked: Parked,
     draining: Cell<bool>,
 }
 
 /// What the workers of a node share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SharedState {
     service: Arc<ServiceState>,
     jumps: Arc<Jumps>,
     memory: Arc<Memory>,
+    outlet: Arc<dyn Outlet>,
+    /// How many rooms there are.
+    rooms: Arc<AtomicUsize>,
 }
 
-impl SharedState {
-    /// Of a node that counts what it keeps in `memory`.
-    #[must_use]
-    pub fn new(memory: Arc<Memory>) -> Self {
-        Self { memory, ..Self::default() }
+impl Default for SharedState {
+    fn default() -> Self {
+        let (service, jumps, memory) = (Arc::default(), Arc::default(), Arc::default());
+        Self { service, jumps, memory, outlet: Arc::new(NoOutlet), rooms: Arc::default() }
     }
 }
 
-/// A session that keeps no more than this is not closed for memory, ...
-const DEAR_BYTES: usize = 16 * 1024;
+impl SharedState {
+    /// What the node knows of the service.
+    #[must_use]
+    pub const fn service(&self) -> &Arc<ServiceState> {
+        &self.service
+    }
 
-/// ... nor one that keeps no more than this part of what all sessions may keep.
-const DEAR_SHARE: usize = 64;
+    /// Of a node that counts what it keeps in `memory`, and knows the `service` by its dials.
+    #[must_use]
+    pub fn new(memory: Arc<Memory>, service: Arc<ServiceState>) -> Self {
+        Self { memory, service, ..Self::default() }
+    }
 
-/// A session that keeps more than this may be closed, where all may keep `max`.
-fn dear_above(max: usize) -> usize {
-    DEAR_BYTES.min(max / DEAR_SHARE)
+    /// The same, of a node that gives others what they shall have.
+    #[must_use]
+    pub fn with_outlet(self, outlet: Arc<dyn Outlet>) -> Self {
+        Self { outlet, ..self }
+    }
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -114,18 +141,21 @@ impl Worker {
     ) -> Rc<Self> {
         Rc::new(Self {
             scratch: RefCell::default(),
+            rooms: Rooms::new(Arc::clone(&shared.rooms), Arc::clone(&tally)),
             tally,
             registry,
             service: Arc::clone(&shared.service),
             clock: Clock::new(),
             jumps: Arc::clone(&shared.jumps),
             memory: Arc::clone(&shared.memory),
+            outlet: Arc::clone(&shared.outlet),
             kept: Cell::default(),
             none_is_dear: Cell::default(),
             index,
             rules: RefCell::new(rules),
             sessions: RefCell::default(),
             keys_awaited: RefCell::default(),
+            parked: Parked::default(),
             draining: Cell::new(false),
         })
     }
@@ -179,8 +209,12 @@ impl Worker {
     /// The session is over.
     pub fn forget(&self, cell: &SessionCell) {
         let is_ours = self.sessions.borrow_mut().remove(cell.id, cell.sid(), cell.pid());
+        self.rooms.forget(cell);
         self.queued(&cell.queued, 0, 0);
         self.count(cell, 0);
+        if cell.has_offered.get() {
+            self.outlet.session_ended(cell.id);
+        }
         if let Some(sid) = cell.sid().filter(|_| !is_ours) {
             self.registry.forget_sid(sid);
         }
@@ -201,51 +235,11 @@ impl Worker {
         }
     }
 
-    /// The session and its legs keep so many bytes now, of which all sessions may keep `max`. If they keep more, the one of
-    /// this worker that keeps most has to end.
-    pub fn keeps(&self, cell: &SessionCell, bytes: usize, max: usize) {
-        if cell.shortage.get().is_some() || bytes == cell.kept.get() {
-            return;
-        }
-        let grows = bytes > cell.kept.get();
-        if self.count(cell, bytes) > max && grows && (bytes > dear_above(max) || !self.none_is_dear.get()) {
-            self.shed_dearest(1, Shortage::SessionMemory, max);
-        }
-    }
-
-    /// The bytes that all sessions keep, once this one keeps so many.
-    fn count(&self, cell: &SessionCell, bytes: usize) -> usize {
-        let before = cell.kept.replace(bytes);
-        self.kept.set(self.kept.get().wrapping_sub(before).wrapping_add(bytes));
-        self.memory.session_keeps(before, bytes)
-    }
-
-    /// Ends the sessions of this worker that keep most, until at least `bytes` are free. A session that keeps little would
-    /// free nothing that matters, and stays. `max` is what all sessions may keep.
-    fn shed_dearest(&self, bytes: usize, shortage: Shortage, max: usize) {
-        let floor = dear_above(max);
-        let sessions = self.sessions.borrow();
-        let dear = sessions.iter().filter(|cell| cell.kept.get() > floor && cell.shortage.get().is_none());
-        let mut dear: Vec<_> = dear.collect();
-        self.none_is_dear.set(dear.is_empty());
-        dear.sort_unstable_by_key(|cell| Reverse(cell.kept.get()));
-        let mut freed = 0;
-        for cell in dear {
-            if freed >= bytes {
-                break;
-            }
-            freed += cell.kept.get();
-            // So that no other session ends for what is dropped with this one.
-            self.count(cell, 0);
-            cell.shortage.set(Some(shortage));
-            cell.wake();
-        }
-    }
-
     /// Hands a request to a session, wherever it lives. `from` is who brings it with a sid.
-    pub fn deliver(&self, to: Target, from: Option<SidOwner>, incoming: impl Into<Incoming>) {
+    pub fn deliver(&self, to: Target, from: Option<Requester>, incoming: impl Into<Incoming>) {
+        let is_by_sid = from.is_some();
         if let Err(Undelivered { incoming, error }) = self.registry.deliver(to, from, incoming.into()) {
-            if error == EngineError::Overloaded {
+            if is_by_sid || error == EngineError::Overloaded {
                 self.tally.refused("session", error.reason());
             }
             self.refuse(incoming, error);
@@ -253,11 +247,11 @@ impl Worker {
     }
 
     /// Refuses what a session does not get.
-    pub fn refuse(&self, incoming: Incoming, error: EngineError) {
+    pub fn refuse(&self, incoming: Incoming, why: impl Into<Rejection>) {
         if let Incoming::Transfer(Transfer::Attach(attachment)) = &incoming {
             self.connection_lost(attachment.returning.sid, attachment.leg.transport());
         }
-        incoming.refuse(error);
+        incoming.refuse(why);
     }
 
     /// A connection that went to another session has been closed on the way there: nothing remembers it.
@@ -281,17 +275,9 @@ impl Worker {
                 // The side that asked may have gone.
                 let _ = answer.send(self.list(after, limit));
             }
-            WorkerCommand::Deliver { to: Target::Sid(sid), from, incoming } => {
-                let found = self.sessions.borrow().find(sid);
-                match found {
-                    Found::Here(cell) => self.receive(Some(&cell), from, incoming),
-                    Found::Moved(pid) => self.deliver(Target::Pid(pid), from, incoming),
-                    Found::Unknown => self.receive(None, from, incoming),
-                }
-            }
-            WorkerCommand::Deliver { to: Target::Pid(pid), from, incoming } => {
-                let cell = self.sessions.borrow().resumable(pid);
-                self.receive(cell.as_deref(), from, incoming);
+            WorkerCommand::Deliver { to, from, incoming } => {
+                let since = self.clock.now().instant;
+                self.receive(to, from, incoming, since);
             }
             WorkerCommand::Shed { bytes } => {
                 let all = self.memory.sessions().max(1) as u128;
@@ -299,38 +285,87 @@ impl Worker {
                 let max = self.rules().session_memory;
                 self.shed_dearest(usize::try_from(share).unwrap_or(usize::MAX), Shortage::Memory, max);
             }
+            WorkerCommand::Rooms(command) => self.rooms.command(command, self.clock.now().instant),
+            WorkerCommand::Revoked { answer } => {
+                // The side that asked may have gone.
+                let _ = answer.send(self.revoked());
+            }
             WorkerCommand::ForgetSid(sid) => self.sessions.borrow_mut().forget_sid(sid),
             WorkerCommand::KeysChanged => {
                 for responder in self.keys_awaited.take() {
                     responder.answer(Answer::KeysChanged);
                 }
+                for ParkedRequest { to, from, incoming, since } in self.parked.take() {
+                    self.receive(to, Some(from), incoming, since);
+                }
             }
         }
     }
 
-    fn receive(&self, cell: Option<&SessionCell>, from: Option<SidOwner>, incoming: Incoming) {
-        let Some(cell) = cell else {
-            if from.is_some() {
-                self.tally.refused("session", EngineError::SessionUnknown.reason());
+    /// Has the sessions look at what is revoked of them.
+    fn revoked(&self) -> RevokedHere {
+        let (now, mut met) = (self.clock.now(), RevokedHere::default());
+        for cell in self.sessions.borrow().iter() {
+            if let Some(found) = cell.session.borrow().find_revoked(now) {
+                met.sessions += 1;
+                met.tokens.extend(found.tokens);
+                cell.revoke();
             }
-            return self.refuse(incoming, EngineError::SessionUnknown);
+        }
+        met
+    }
+
+    /// What came at `since` for a session of this worker.
+    fn receive(&self, to: Target, from: Option<Requester>, incoming: Incoming, since: Instant) {
+        let found = match to {
+            Target::Sid(sid) => self.sessions.borrow().find(sid),
+            Target::Pid(pid) => self.sessions.borrow().resumable(pid).map_or(Found::Unknown, Found::Here),
         };
-        let rules = self.rules();
-        if let Some(from) = from.filter(|from| !cell.admits(from, rules.same_address)) {
-            // To a thief of a sid it is one that does not exist.
-            self.tally.refused("session", "sid_mismatch");
-            journal::refused_handshake(&RefusedHandshake {
-                peer: from.address(),
-                stage: "session",
-                reason: "sid_mismatch",
-                origin: from.origin(),
-            });
-            return self.refuse(incoming, EngineError::SessionUnknown);
+        let cell = match found {
+            Found::Here(cell) => cell,
+            Found::Moved(pid) => return self.deliver(Target::Pid(pid), from, incoming),
+            Found::Unknown => {
+                if from.is_some() {
+                    self.tally.refused("session", EngineError::SessionUnknown.reason());
+                }
+                return self.refuse(incoming, EngineError::SessionUnknown);
+            }
+        };
+        let (rules, now) = (self.rules(), self.clock.now());
+        if let Some(from) = from {
+            let without_token = rules.upgrade_without_token && incoming.upgrades();
+            let sid_rules = SidRules { same_address: rules.same_address, without_token };
+            match cell.admits(&from, sid_rules, now) {
+                Ok(()) => {}
+                Err(AuthError::KeysPending) => {
+                    let request = self.parked.park(ParkedRequest { to, from, incoming, since }, now.instant);
+                    return request
+                        .into_iter()
+                        .for_each(|request| self.refuse_stranger(&request.from, request.incoming, None));
+                }
+                Err(AuthError::Refused(refusal)) => return self.refuse_stranger(&from, incoming, refusal.fault),
+            }
         }
         if let Err(incoming) = cell.post(incoming, rules.mailbox) {
-            self.tally.refused("session", "mailbox_full");
-            self.refuse(incoming, EngineError::BadRequest);
+            const FULL: Rejection = Rejection { error: EngineError::BadRequest, reason: "mailbox_full", fault: None };
+            self.tally.refused("session", FULL.reason);
+            self.refuse(incoming, FULL);
         }
+    }
+
+    /// To a thief of a sid it is one that does not exist. `fault`: what is wrong with the token of the request, for the log.
+    fn refuse_stranger(&self, from: &Requester, incoming: Incoming, fault: Option<TokenFault>) {
+        let lacks_token = incoming.upgrades() && from.is_without_token() && !self.rules().upgrade_without_token;
+        let reason = if lacks_token { "upgrade_without_token" } else { "sid_mismatch" };
+        self.tally.refused("session", reason);
+        if let Incoming::Transfer(_) = incoming {
+            // Nobody waits for an answer to it, who would write the line.
+            let why = fault.map(|fault| fault.to_string());
+            let (why, setting) = (why.as_deref(), fault.and_then(TokenFault::setting));
+            let refused = Refused::of(from.address(), "session", reason);
+            journal::refused(&Refused { origin: from.origin(), why, setting, ..refused });
+        }
+        self.refuse(incoming, Rejection { error: EngineError::SessionUnknown, reason, fault });
     }
 
     /// How many sessions there are.
@@ -375,6 +410,9 @@ impl Worker {
             journal::clock_jumped(ms);
         }
         let now = now.instant;
+        for request in self.parked.overdue(now) {
+            self.refuse_stranger(&request.from, request.incoming, None);
+        }
         self.none_is_dear.set(false);
         let mut held = Held::default();
         let mut absent = 0;
@@ -409,60 +447,4 @@ impl Worker {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        policy::identity::Identity,
-        relay::tests::world::{beginning, worker},
-    };
-
-    /// Sessions that keep so many bytes each.
-    fn keeping(worker: &Rc<Worker>, bytes: &[usize]) -> Vec<Rc<SessionCell>> {
-        let open = |bytes: &usize| {
-            let now = worker.clock.now();
-            let session = Session::plain(beginning(worker), Arc::default(), None, Identity::anonymous(), now);
-            let cell = worker.open(session, None, None);
-            worker.keeps(&cell, *bytes, usize::MAX);
-            cell
-        };
-        bytes.iter().map(open).collect()
-    }
-
-    fn ended(cells: &[Rc<SessionCell>]) -> Vec<bool> {
-        cells.iter().map(|cell| cell.shortage.get().is_some()).collect()
-    }
-
-    #[test]
-    fn the_session_that_keeps_most_ends_for_the_one_that_asks_for_too_much() {
-        let worker = worker(([127, 0, 0, 1], 1).into(), 100);
-        let cells = keeping(&worker, &[100_000, 900_000, 50_000]);
-        worker.keeps(&cells[0], 110_000, 1_060_000);
-        assert_eq!(ended(&cells), [false; 3], "there is room");
-        worker.keeps(&cells[0], 111_000, 1_060_000);
-        assert_eq!(ended(&cells), [false, true, false]);
-        assert_eq!(worker.memory.sessions(), 161_000, "what ends counts no more");
-        worker.keeps(&cells[1], 900_000, 1_060_000);
-        worker.keeps(&cells[0], 112_000, 1_060_000);
-        assert_eq!((ended(&cells), worker.memory.sessions()), (vec![false, true, false], 162_000));
-        cells.iter().for_each(|cell| worker.forget(cell));
-        assert_eq!(worker.memory.sessions(), 0);
-    }
-
-    #[test]
-    fn a_session_that_keeps_little_or_less_than_before_ends_for_nobody() {
-        let worker = worker(([127, 0, 0, 1], 1).into(), 100);
-        let cells = keeping(&worker, &[DEAR_BYTES, 10_000, 20_000]);
-        worker.keeps(&cells[2], 19_000, 100);
-        worker.keeps(&cells[2], 15_000, 10_000_000_000);
-        worker.run(WorkerCommand::Shed { bytes: 1_000_000 });
-        assert_eq!(ended(&cells), [false; 3]);
-    }
-
-    #[test]
-    fn as_many_end_as_must_the_dearest_first() {
-        let worker = worker(([127, 0, 0, 1], 1).into(), 100);
-        let cells = keeping(&worker, &[200_000, 900_000, 300_000, 800_000]);
-        worker.run(WorkerCommand::Shed { bytes: 1_000_000 });
-        assert_eq!(ended(&cells), [false, true, false, true]);
-    }
-}
+mod tests;

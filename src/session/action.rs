@@ -1,9 +1,11 @@
 //! What a session wants done.
 
-use std::{borrow::Cow, collections::VecDeque};
+use std::{borrow::Cow, collections::VecDeque, sync::Arc};
 
 use crate::{
+    policy::token_fault::TokenFault,
     session::{
+        delivery::Delivery,
         ended::Ended,
         message::{Side, Ticket},
         question::{Question, Returning},
@@ -24,12 +26,58 @@ pub enum Action {
     Say(Side, Spoken),
     /// Get an answer to this, and bring it as [`Event::Answer`](super::event::Event::Answer).
     Ask(Ticket, Question),
+    /// Enter a socket of the session in a room.
+    JoinRoom(RoomOf),
+    /// Take a socket of the session out of a room.
+    LeaveRoom(RoomOf),
+    /// Offer a packet of the service to the other nodes.
+    Offer(Box<Offered>),
+    /// Count an event that is not published, because the room of the `[[mirror]]` with this number cannot be named for it.
+    NotOffered {
+        /// The number of the rule.
+        rule: usize,
+        /// It is the first such event since the rules were read.
+        is_first: bool,
+    },
+    /// Count a room that the client does not get into, because it is in too many or has asked for too many.
+    RoomsFull {
+        /// It is the first such room of the session.
+        is_first: bool,
+    },
     /// The user is known from now on.
     Opened,
+    /// Count that the client was put out of a namespace whose token is good no more, for this reason.
+    PutOut(TokenFault),
     /// The connection of this side is over, for this reason, and the session goes on without it.
     Detach(Side, Ended),
     /// The client's connection belongs to another session: hand it over.
     HandOver(Box<Returning>),
+}
+
+/// A room of a namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RoomOf {
+    /// The namespace.
+    pub namespace: Box<str>,
+    /// The room.
+    pub room: Box<str>,
+}
+
+/// An event of the service that a `[[mirror]]` rule names.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// The number of the rule.
+    pub rule: usize,
+    /// The namespace.
+    pub namespace: Box<str>,
+    /// The room that the rule resolves to. `None`: all clients of the namespace.
+    pub room: Option<Box<str>>,
+    /// The JSON array of the event, without the offset of connection state recovery.
+    pub json: Vec<u8>,
+    /// Its attachments, in order.
+    pub attachments: Vec<Vec<u8>>,
+    /// The offset that the service gave this broadcast, by which all copies of it are known.
+    pub offset: Option<Box<str>>,
 }
 
 /// What the session says itself.
@@ -39,6 +87,8 @@ pub enum Spoken {
     Own(OpCode, Cow<'static, [u8]>),
     /// A packet of the other side, which was kept, changed or delayed.
     Packet(Box<WholePacket>),
+    /// An event from another node, the same for all that get it.
+    Delivery(Arc<Delivery>),
 }
 
 impl Spoken {

@@ -41,10 +41,13 @@ pub const fn to_client(ended: Ended, reason: &str) -> Close<'_> {
         Ended::ClientPacket(rule) => Close::new(CloseCode::POLICY, rule),
         Ended::Refused(refusal) => Close::new(refusal_code(refusal), refusal.code),
         Ended::TokenExpired => Close::new(CloseCode::POLICY, "token expired"),
+        Ended::TokenRevoked => Close::new(CloseCode::POLICY, "token revoked"),
         Ended::PingTimeout | Ended::ConnectTimeout | Ended::IdleTimeout | Ended::ServiceObjected => {
             Close::new(CloseCode::POLICY, ended.cause())
         }
-        Ended::SlowReader | Ended::QueueFull | Ended::Overloaded(_) => Close::new(CloseCode::TRY_AGAIN, ended.cause()),
+        Ended::SlowReader | Ended::QueueFull | Ended::ServiceBusy | Ended::Overloaded(_) => {
+            Close::new(CloseCode::TRY_AGAIN, ended.cause())
+        }
         Ended::ServiceLost
         | Ended::ServiceUnreachable
         | Ended::ServiceRefused
@@ -54,6 +57,8 @@ pub const fn to_client(ended: Ended, reason: &str) -> Close<'_> {
         Ended::ServiceFrame(..) | Ended::ServiceFault(_) => {
             Close::new(CloseCode::BAD_GATEWAY, "bad answer from the service")
         }
+        // As a service that closes after a DISCONNECT.
+        Ended::Disconnected => Close { code: None, reason: "" },
         Ended::Drained => Close::new(CloseCode::GOING_AWAY, "draining"),
         Ended::Panicked => Close::new(CloseCode::INTERNAL, "internal error"),
     }

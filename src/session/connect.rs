@@ -7,34 +7,41 @@ use crate::{
         auth::{self, AuthError},
         identity::Identity,
         namespaces,
+        token_fault::TokenFault,
         verdict::{Refusal, RefusalKind, Verdict},
     },
     session::{
-        action::Action,
+        action::{Action, Spoken},
         conversation::Conversation,
         ended::{Ended, JOIN_RATE},
         engineio::PendingClaim,
-        message::{CONNECT_TOO_BIG, Fate, Note, Side, Until},
+        message::{self, CONNECT_TOO_BIG, Fate, Message, Note, Side, Until},
         now::Now,
         question::{Claim, Question, Returning},
         resume::Recovery,
+        upstream::Stage,
     },
-    wire::socketio::{encode, peek::PacketHead},
+    wire::socketio::{
+        encode,
+        peek::{self, PacketHead, PeekError},
+    },
 };
 
 /// So many CONNECT packets may be refused before the session is closed.
-const REFUSED_CONNECTS_MAX: u8 = 16;
-
-/// How long a CONNECT waits for a key that is being fetched.
-const KEYS_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const REFUSED_CONNECTS_MAX: u8 = 16;
 
 /// How long it waits for the session that it claims to answer.
 const CLAIM_WITHIN: Duration = Duration::from_secs(2);
 
 /// A client that joins namespaces faster than `socketio.joins` allows. It is closed, and not told so by a CONNECT_ERROR, which is
 /// final: when it reconnects, it may join again.
-const TOO_MANY: Refusal =
-    Refusal { kind: RefusalKind::TooMany, code: JOIN_RATE, message: "namespaces are joined too fast", rule: None };
+const TOO_MANY: Refusal = Refusal {
+    kind: RefusalKind::TooMany,
+    code: JOIN_RATE,
+    message: "namespaces are joined too fast",
+    rule: None,
+    fault: None,
+};
 
 /// All that is kept of the CONNECT packets of one session has at most so many times the size of the largest one.
 const CONNECTS_KEPT_MAX: usize = 4;
@@ -45,7 +52,67 @@ const TOO_BIG: Refusal = Refusal {
     code: CONNECT_TOO_BIG,
     message: "What is said to connect is too large",
     rule: None,
+    fault: None,
 };
+
+/// The refusal of a CONNECT where the session is in as many namespaces as `socketio.max_namespaces` allows.
+const TOO_MANY_NAMESPACES: Refusal = Refusal {
+    kind: RefusalKind::TooMany,
+    code: message::TOO_MANY_NAMESPACES,
+    message: "The connection is in too many namespaces",
+    rule: None,
+    fault: None,
+};
+
+/// The refusal of a CONNECT for a namespace that has no name which the gate keeps.
+const fn unfit(error: PeekError) -> Refusal {
+    let message = match error {
+        PeekError::NamespaceTooLong => "The name of the namespace is too long",
+        _ => "Invalid namespace",
+    };
+    Refusal { kind: RefusalKind::Malformed, code: error.code(), message, rule: None, fault: None }
+}
+
+/// A packet whose head breaks a rule. A CONNECT is refused by the name that it asks for, as Node refuses one for a namespace that
+/// it does not have; every other packet ends the session.
+pub(super) fn misread(talk: &mut Conversation<'_>, message: &Message<'_>, error: PeekError, now: Now) -> (Fate, Note) {
+    let is_name = matches!(error, PeekError::NamespaceTooLong | PeekError::NamespaceCharacter);
+    let asks = is_name && message.bytes.starts_with(b"40");
+    if asks && !message.complete && message.len <= talk.core.rules.max_connect {
+        return (Fate::Gather, Note::None);
+    }
+    let refusal = unfit(error);
+    let is_short = message.complete && message.len <= talk.core.rules.max_connect;
+    match peek::refused_namespace(message.bytes).filter(|_| asks && is_short) {
+        Some(namespace) => refuse_cheaply(talk, namespace, refusal, now),
+        // There is more of it than is ever kept of a CONNECT.
+        None if asks && !is_short => dropped_connect(talk, refusal, now),
+        None => {
+            talk.core.end(Ended::ClientPacket(error.code()));
+            (Fate::Drop, Note::None)
+        }
+    }
+}
+
+/// Nobody is told of it, because nobody can say which namespace it asks for.
+fn dropped_connect(talk: &mut Conversation<'_>, refusal: Refusal, now: Now) -> (Fate, Note) {
+    let (fate, mut note) = talk.core.obey(Verdict::Drop(refusal), None, now);
+    if let Note::Refused(refused) = &mut note {
+        refused.is_connect = true;
+    }
+    (fate, note)
+}
+
+/// Refuses a CONNECT of which nothing was read but its namespace: it costs what any refusal costs, and is none of those that
+/// end a session.
+fn refuse_cheaply(talk: &mut Conversation<'_>, namespace: &str, refusal: Refusal, now: Now) -> (Fate, Note) {
+    say_error(talk, Spoken::text(refusal_text(namespace, refusal)), now);
+    let (fate, mut note) = talk.core.obey(Verdict::Reply { refusal, once_per: Duration::ZERO }, None, now);
+    if let Note::Refused(refused) = &mut note {
+        refused.is_connect = true;
+    }
+    (fate, note)
+}
 
 /// Refuses a CONNECT for its size, which is known before all of it has come.
 pub(super) fn too_big(talk: &mut Conversation<'_>, head: &PacketHead<'_>, now: Now) -> (Fate, Note) {
@@ -59,6 +126,9 @@ pub(super) fn too_big(talk: &mut Conversation<'_>, head: &PacketHead<'_>, now: N
 
 /// Judges a CONNECT with this JSON, or none.
 pub(super) fn judge(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: Now) -> (Fate, Note) {
+    if is_one_too_many(talk, head) {
+        return refuse_cheaply(talk, head.namespace, TOO_MANY_NAMESPACES, now);
+    }
     if let Some(fate) = claim(talk, head, json, now) {
         return (fate, Note::None);
     }
@@ -66,16 +136,14 @@ pub(super) fn judge(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[
     if was_in && returns(talk, head, json, now) {
         return (Fate::Drop, Note::None);
     }
-    // Behind the DISCONNECT that is said of a namespace that the client was in, its CONNECT is said too.
-    let passes = talk.upstream.flows() && !was_in;
-    let was_known = talk.core.identity.is_some();
+    let was_known = talk.core.users.are_known();
     let (fate, mut note) = if talk.core.may_join(now) {
-        join(talk, head, json, passes, now)
+        join(talk, head, json, now)
     } else {
         talk.core.obey(Verdict::Close(TOO_MANY), None, now)
     };
     // The first that is accepted is what every session has.
-    let is_free = !was_known && talk.core.identity.is_some();
+    let is_free = !was_known && talk.core.users.are_known();
     if !matches!(fate, Fate::Wait(_)) && !is_free {
         talk.core.spend_join(now);
     }
@@ -85,9 +153,18 @@ pub(super) fn judge(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[
     (fate, note)
 }
 
+/// Whether it asks for a namespace more than a session may have. What else is wrong with it is told first.
+fn is_one_too_many(talk: &Conversation<'_>, head: &PacketHead<'_>) -> bool {
+    let namespaces = &talk.service.namespaces;
+    talk.client.attachments.awaited == 0
+        && head.namespace != "/"
+        && namespaces.is_full(talk.core.rules.max_namespaces)
+        && namespaces.find(head.namespace).is_none()
+}
+
 /// The first CONNECT may ask for a session that the client had before. `None`: it is one like any other.
 fn claim(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: Now) -> Option<Fate> {
-    if talk.core.rules.hold.resume.is_none() || talk.core.identity.is_some() {
+    if talk.core.rules.hold.resume.is_none() || talk.core.users.are_known() {
         return None;
     }
     if let Some(claim) = talk.client.pending.as_ref().and_then(|pending| pending.claim.as_ref()) {
@@ -97,8 +174,8 @@ fn claim(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: N
             None | Some(false) => None,
         };
     }
-    let Recovery { pid, offset } = Recovery::read(json)?;
-    let identity = identify_silently(talk, json, now)?;
+    let Recovery { pid, offset } = Recovery::read(json, talk.core.rules.hold.keeps_in(head.namespace))?;
+    let identity = identify(talk, head.namespace, json, now).ok()?;
     let claim = Claim { user: identity.user().map(Box::from), namespace: head.namespace.into(), offset };
     let returning = Returning { pid, claim: claim.clone(), sid: talk.client.sid, peer: talk.core.peer, identity };
     let (ticket, until) = (talk.core.ticket(), now.instant + CLAIM_WITHIN);
@@ -116,16 +193,6 @@ fn hand_over(talk: &mut Conversation<'_>) -> Fate {
     Fate::HandOver
 }
 
-/// Who asks, as far as that can be told without consequences.
-fn identify_silently(talk: &Conversation<'_>, json: &[u8], now: Now) -> Option<Identity> {
-    let in_connect = talk.core.rules.policies.token_sources.from_connect(json).ok()?;
-    let in_head = talk.client.token.as_ref()?.as_ref().as_ref().ok()?.as_ref();
-    if in_connect.as_ref().zip(in_head).is_some_and(|(one, other)| one != other) {
-        return None;
-    }
-    talk.authenticate(in_connect.as_ref().or(in_head), now).ok()
-}
-
 /// Whether the client has been in this namespace and has yet to come back to it.
 fn is_unreturned(talk: &Conversation<'_>, namespace: &str) -> bool {
     let number = talk.service.namespaces.find(namespace).map(|(number, _)| number);
@@ -136,14 +203,17 @@ fn is_unreturned(talk: &Conversation<'_>, namespace: &str) -> bool {
 /// have missed something there, so the namespace is left, and joined as by a new client.
 fn returns(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: Now) -> bool {
     let pid = talk.client.resume.as_ref().map(|resume| resume.pid);
-    let recovery = Recovery::read(json).filter(|recovery| Some(recovery.pid) == pid);
-    let user = talk.core.identity.as_ref().and_then(Identity::user);
-    let is_owner = match talk.core.rules.policies.token_sources.from_connect(json) {
-        Ok(None) => true,
-        Ok(token) => talk.authenticate(token.as_ref(), now).is_ok_and(|identity| identity.user() == user),
-        Err(_) => false,
-    };
-    if recovery.filter(|_| is_owner).is_some_and(|recovery| talk.return_to(head.namespace, recovery.offset)) {
+    let recovery = Recovery::read(json, talk.core.rules.hold.keeps_in(head.namespace));
+    let recovery = recovery.filter(|recovery| Some(recovery.pid) == pid);
+    let namespaces = &talk.service.namespaces;
+    let login = namespaces.find(head.namespace).map(|(number, _)| namespaces.login(number));
+    let user = login.and_then(|login| talk.core.users.get(login.user)).map(Identity::user);
+    let identity = identify(talk, head.namespace, json, now).ok().filter(|identity| Some(identity.user()) == user);
+    if let Some((recovery, identity)) = recovery.zip(identity)
+        && talk.return_to(head.namespace, recovery.offset, now)
+    {
+        talk.enter(head.namespace, identity, now);
+        talk.enter_rooms(head.namespace);
         return true;
     }
     talk.leave_for_client(head.namespace);
@@ -156,8 +226,8 @@ enum Unknown {
     Refused(Refusal),
 }
 
-/// Lets the client ask for a namespace, or refuses it. Where its CONNECT does not pass, it is said as soon as it can be.
-fn join(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], passes: bool, now: Now) -> (Fate, Note) {
+/// Lets the client ask for a namespace, or refuses it. Its CONNECT is said in its place, or as soon as the service is open.
+fn join(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: Now) -> (Fate, Note) {
     if talk.client.attachments.awaited > 0 {
         return talk.core.malformed("attachment_missing");
     }
@@ -167,7 +237,7 @@ fn join(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], passes:
     if !talk.core.rules.policies.namespaces.admits(head.namespace) {
         return refuse(talk, head.namespace, namespaces::Namespaces::REFUSAL, now);
     }
-    let identity = match identify(talk, json, now) {
+    let identity = match identify(talk, head.namespace, json, now) {
         Ok(identity) => identity,
         Err(Unknown::KeysPending) => return wait_for_keys(talk, now),
         Err(Unknown::Refused(refusal)) if refusal.kind == RefusalKind::Unavailable => {
@@ -175,55 +245,88 @@ fn join(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], passes:
         }
         Err(Unknown::Refused(refusal)) => return refuse(talk, head.namespace, refusal, now),
     };
+    if !talk.core.users.admit(&identity, talk.core.rules.policies.auth.admits_many_users()) {
+        return refuse(talk, head.namespace, auth::OTHER_USER, now);
+    }
     let kept = talk.service.namespaces.connect_bytes().saturating_add(json.len());
     if kept > talk.core.rules.max_connect.saturating_mul(CONNECTS_KEPT_MAX) {
         return refuse(talk, head.namespace, TOO_BIG, now);
     }
-    if !talk.service.namespaces.connecting(head.namespace, json) {
-        return talk.core.malformed("too_many_namespaces");
-    }
+    talk.service.namespaces.connecting(head.namespace, json);
     talk.client.pending = None;
-    if talk.core.identity.is_none() {
-        talk.client.token = None;
+    let knows_recovery = head.namespace != "/" || Recovery::read(json, false).is_some();
+    if !knows_recovery && talk.client.resume.as_ref().is_some_and(|resume| resume.has_joined_root) {
+        // It has been given a `pid` for its namespace, and does not know what that is.
+        talk.client.resume = None;
+    }
+    talk.client.token = None;
+    if talk.upstream.stage() == Stage::Unwanted {
         talk.upstream.want(now.instant);
         talk.core.actions.push(Action::Dial { again: false });
-    } else if talk.upstream.is_open() && !passes {
-        let mut text = Vec::new();
-        encode::connect(head.namespace, json, None, &mut text);
-        talk.core.say(Side::Service, text);
+    } else if talk.upstream.is_open() {
+        if talk.service.parting.may_ask(head.namespace) {
+            let mut text = Vec::new();
+            encode::connect(head.namespace, json, None, &mut text);
+            talk.core.say(Side::Service, text);
+        }
+        talk.ask_held(now);
     }
-    talk.core.identify(identity, now);
-    (if passes { Fate::Pass } else { Fate::Drop }, Note::None)
+    talk.enter(head.namespace, identity, now);
+    (Fate::Drop, Note::None)
 }
 
-/// Who asks? By the token in CONNECT, else by that of the handshake, else as who was known before.
-fn identify(talk: &Conversation<'_>, json: &[u8], now: Now) -> Result<Identity, Unknown> {
-    let sources = &talk.core.rules.policies.token_sources;
-    let in_connect = sources.from_connect(json).map_err(Unknown::Refused)?;
-    let known = talk.core.identity.as_ref();
-    let token = match (&in_connect, talk.client.token.as_deref()) {
-        (Some(token), Some(Ok(Some(other)))) if token != other => return Err(Unknown::Refused(auth::INVALID)),
-        (Some(token), _) => Some(token),
+impl From<AuthError> for Unknown {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Refused(refusal) => Self::Refused(refusal),
+            AuthError::KeysPending => Self::KeysPending,
+        }
+    }
+}
+
+/// Who asks for this namespace? By the token in CONNECT, else by that of the request's head, else as who was known before.
+fn identify(talk: &Conversation<'_>, namespace: &str, json: &[u8], now: Now) -> Result<Identity, Unknown> {
+    let policies = &talk.core.rules.policies;
+    let in_connect = policies.token_sources.from_connect(json).map_err(Unknown::Refused)?;
+    let in_head = match (&in_connect, talk.client.token.as_deref()) {
         (None, Some(Err(refusal))) => return Err(Unknown::Refused(*refusal)),
-        (None, Some(Ok(token))) => token.as_ref(),
-        (None, None) => match known {
-            Some(identity) => return Ok(identity.clone()),
-            None => None,
-        },
+        (_, Some(Ok(token))) => token.as_ref(),
+        _ => None,
     };
-    let identity = talk.authenticate(token, now).map_err(|error| match error {
-        AuthError::Refused(refusal) => Unknown::Refused(refusal),
-        AuthError::KeysPending => Unknown::KeysPending,
-    })?;
-    match known {
-        Some(known) if known.user() != identity.user() => Err(Unknown::Refused(auth::INVALID)),
-        _ => Ok(identity),
+    match (&in_connect, in_head) {
+        (Some(said), Some(shown)) if said != shown => {
+            // The service may read either.
+            let (said, shown) = (talk.authenticate(Some(said), now)?, talk.authenticate(Some(shown), now)?);
+            if said.user() == shown.user() { Ok(said) } else { Err(Unknown::Refused(TokenFault::OtherUser.into())) }
+        }
+        (Some(token), _) | (None, Some(token)) => Ok(talk.authenticate(Some(token), now)?),
+        (None, None) => known(talk, namespace, now).map_err(Unknown::Refused),
+    }
+}
+
+/// Who asks without a token: in a namespace with a login of its own a guest, else who has a name already.
+fn known(talk: &Conversation<'_>, namespace: &str, now: Now) -> Result<Identity, Refusal> {
+    let auth = &talk.core.rules.policies.auth;
+    let users = &talk.core.users;
+    let namespaces = &talk.service.namespaces;
+    let with_name = || users.iter().filter(|(_, identity)| identity.user().is_some());
+    let is_in = |user: u8| namespaces.logins().any(|(_, login)| login.user == user);
+    let first = with_name().find(|(user, _)| is_in(*user)).or_else(|| with_name().next());
+    match first.filter(|_| !auth.is_optional(namespace)) {
+        Some((user, _)) if users.expires(user).is_some_and(|at| now.instant >= at.instant()) => {
+            Err(TokenFault::ExpiredSince.into())
+        }
+        Some((_, identity)) => auth.unless_revoked(identity.clone(), now.wall()),
+        None => {
+            let identity = auth.without_token(namespace)?;
+            auth.unless_revoked(identity.or_certified(talk.client.certified.as_deref()), now.wall())
+        }
     }
 }
 
 fn wait_for_keys(talk: &mut Conversation<'_>, now: Now) -> (Fate, Note) {
     let pending = talk.client.pending.get_or_insert_default();
-    let until = *pending.keys_since.get_or_insert(now.instant) + KEYS_WITHIN;
+    let until = *pending.keys_since.get_or_insert(now.instant) + auth::KEYS_WITHIN;
     if now.instant >= until {
         return talk.core.obey(Verdict::Close(auth::KEYS_UNAVAILABLE), None, now);
     }
@@ -234,17 +337,31 @@ fn wait_for_keys(talk: &mut Conversation<'_>, now: Now) -> (Fate, Note) {
 
 /// A final refusal is said inside the session, as CONNECT_ERROR, for it alone stops an official client.
 fn refuse(talk: &mut Conversation<'_>, namespace: &str, refusal: Refusal, now: Now) -> (Fate, Note) {
+    let error = refusal_text(namespace, refusal);
+    refuse_saying(talk, Spoken::text(error), refusal, now)
+}
+
+/// The same, said in these words.
+pub(super) fn refuse_saying(talk: &mut Conversation<'_>, error: Spoken, refusal: Refusal, now: Now) -> (Fate, Note) {
     talk.client.refused_connects = talk.client.refused_connects.saturating_add(1);
-    let mut text = Vec::new();
-    encode::connect_error(namespace, refusal.message, refusal.code, &mut text);
-    talk.core.say(Side::Client, text);
-    if talk.service.namespaces.is_empty() {
-        talk.client.linger(now);
-    }
+    say_error(talk, error, now);
     let verdict = if talk.client.refused_connects >= REFUSED_CONNECTS_MAX {
         Verdict::Close(refusal)
     } else {
         Verdict::Reply { refusal, once_per: Duration::ZERO }
     };
     talk.core.obey(verdict, None, now)
+}
+
+fn refusal_text(namespace: &str, refusal: Refusal) -> Vec<u8> {
+    let mut text = Vec::new();
+    encode::connect_error(namespace, refusal.message, refusal.code, &mut text);
+    text
+}
+
+fn say_error(talk: &mut Conversation<'_>, error: Spoken, now: Now) {
+    talk.core.actions.say(Side::Client, error);
+    if talk.service.namespaces.is_empty() {
+        talk.client.linger(now);
+    }
 }

@@ -1,21 +1,25 @@
 //! A session becomes plain data when its node stops, and goes on from it on another one.
 
+use std::time::UNIX_EPOCH;
+
 use http::{HeaderName, HeaderValue};
 
 use crate::{
-    policy::identity::Identity,
+    policy::identity::{Details, Identity},
     session::{
         Beginning, Session,
         acks::Acks,
         core::Core,
+        digest::Digests,
         engineio::EngineIo,
         namespaces::Namespaces,
-        now::Now,
+        now::{Deadline, Now},
         resume::Resume,
-        snapshot::{Blob, IdentityData, Snapshot, SnapshotError},
+        snapshot::{Blob, Snapshot, SnapshotError, UserData},
         socketio::SocketIo,
         speech::{ClientSpeech, ServiceSpeech},
         upstream::Upstream,
+        users::Users,
     },
     wire::engineio::id::Pid,
 };
@@ -29,26 +33,35 @@ impl Session {
             return None;
         };
         let resume = client.resume.as_ref().filter(|_| self.core.ended().is_none())?;
-        let identity = self.core.identity.as_ref()?;
         let header = |(name, value): &(HeaderName, HeaderValue)| (name.as_str().to_owned(), value.as_bytes().into());
         let (idle_for, told_for) = self.core.quiet_for(now);
+        let user = |(identity, expires, budgets): (&Identity, Option<Deadline>, Vec<Option<u32>>)| UserData {
+            name: identity.user().map(Into::into),
+            lives: expires.map(|expires| expires.left(now)),
+            forward_headers: identity.forward_headers().iter().map(header).collect(),
+            jti: identity.jti().map(Into::into),
+            issued_at: identity.issued_at().and_then(|at| at.duration_since(UNIX_EPOCH).ok()),
+            claims: identity.claims().map(|(name, text)| (name.into(), text.into())).collect(),
+            budgets,
+        };
+        if !self.core.users.are_known() {
+            return None;
+        }
+        let (rooms, asked) = service.rooms.as_ref().map(|rooms| rooms.save()).unwrap_or_default();
         Some(Snapshot {
             pid: resume.pid.as_str().to_owned(),
             handshake: handshake.into(),
             resume: resume.save(now.instant)?,
             upstream: self.upstream.save(now.instant)?,
-            identity: IdentityData {
-                user: identity.user().map(Into::into),
-                lives: self.core.token_lives(now),
-                forward_headers: identity.forward_headers().iter().map(header).collect(),
-            },
+            users: self.core.users.save(&self.core.rules.policies, now).map(user).collect(),
             certified: client.certified.clone(),
             idle_for,
             told_for,
             refused_connects: client.refused_connects,
-            budgets: self.core.use_up_budgets(now),
-            namespaces: service.namespaces.save(),
+            namespaces: service.namespaces.save(now),
             acks: service.acks.save(&self.core.rules.names, now.instant),
+            rooms,
+            asked,
         })
     }
 
@@ -62,24 +75,38 @@ impl Session {
         let header = |(name, value): (String, Blob)| {
             Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(&value.0).ok()?))
         };
-        let IdentityData { user, lives, forward_headers } = snapshot.identity;
-        let headers = forward_headers.into_iter().map(header).collect::<Option<_>>().ok_or(invalid("headers"))?;
-        let identity = Identity::continued(user, lives.map(|lives| now.wall() + lives), headers);
-        let mut core = Core::new(beginning.rules, beginning.peer, beginning.seed, now);
-        core.restore(identity, &snapshot.budgets, now);
-        core.was_quiet_for((snapshot.idle_for, snapshot.told_for), now);
-        let service = SocketIo {
-            namespaces: Namespaces::load(snapshot.namespaces).ok_or(invalid("namespaces"))?,
-            acks: Acks::load(snapshot.acks, &core.rules.names, now.instant),
-            begun: None,
+        let user = |user: UserData| {
+            let UserData { name, lives, forward_headers, jti, issued_at, claims, budgets } = user;
+            let details = Details {
+                forward_headers: forward_headers.into_iter().map(header).collect::<Option<_>>()?,
+                jti,
+                issued_at: issued_at.and_then(|since| UNIX_EPOCH.checked_add(since)),
+                claims: claims.into_iter().map(|(name, text)| (name.into(), text)).collect(),
+            };
+            Some((Identity::continued(name, lives.map(|lives| now.wall() + lives), details), budgets))
         };
+        let users = snapshot.users.into_iter().map(user).collect::<Option<_>>().ok_or(invalid("headers"))?;
+        let mut core = Core::new(beginning.rules, beginning.peer, beginning.seed, now);
+        let users = Users::load(users, &core.rules.policies, core.peer, now);
+        core.users = users.ok_or(invalid("users"))?;
+        core.was_quiet_for((snapshot.idle_for, snapshot.told_for), now);
+        let upstream = Upstream::load(snapshot.upstream, now.instant);
+        let mut acks = Acks::load(snapshot.acks, &core.rules.names, now.instant);
+        for packet in upstream.backlog().into_iter().flat_map(|backlog| backlog.queue.iter()) {
+            if let Some((id, digests)) = packet.ack_id.zip(Digests::of(packet)) {
+                acks.is_taken((packet.namespace, id), digests.whole());
+            }
+        }
+        let namespaces = Namespaces::load(snapshot.namespaces, now).ok_or(invalid("namespaces"))?;
+        let mut service = SocketIo { namespaces, acks, ..SocketIo::default() };
+        service.load_rooms(snapshot.rooms, snapshot.asked, &mut core);
+        core.expires = service.expires(&core.users);
         let resume = Resume::load(pid, snapshot.resume, now.instant);
         let client = EngineIo::absent(resume, snapshot.certified, snapshot.refused_connects);
-        Ok(Self {
-            core,
-            upstream: Upstream::load(snapshot.upstream, now.instant),
-            client: ClientSpeech::EngineIo(client),
-            service: ServiceSpeech::SocketIo(service),
-        })
+        let (client, service) = (ClientSpeech::EngineIo(client), ServiceSpeech::SocketIo(service));
+        let mut session = Self { core, upstream, client, service };
+        // It may have been revoked while the session was nowhere.
+        session.revoke(now);
+        Ok(session)
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     policy::{
         identity::Identity,
         policies::Asked,
-        rate_limit::Meters,
+        rate_limit::Instead,
         verdict::{Refusal, RefusalKind, Verdict},
     },
     session::{
@@ -22,8 +22,10 @@ use crate::{
         heartbeat::Heartbeat,
         join_rate::JoinRate,
         message::{Answered, Fate, Note, Refused, Side, Ticket, Until},
+        namespaces::Login,
         now::{Deadline, Now},
         rules::SessionRules,
+        users::Users,
     },
     wire::websocket::close::CloseCode,
 };
@@ -38,25 +40,35 @@ const PONGS_WAITING_MAX: usize = 16;
 const CONTROL_RATE: &str = "control_rate";
 
 /// Why a session ends whose client is refused without end.
-const FLOOD: &str = "rate";
+pub(super) const FLOOD: &str = "rate";
 
 /// The part of a session that knows neither Engine.IO nor Socket.IO.
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) rules: Arc<SessionRules>,
-    pub(super) identity: Option<Identity>,
+    pub(super) users: Users,
     pub(super) peer: IpAddr,
     pub(super) actions: Actions,
     pub(super) heartbeat: Heartbeat,
-    meters: Meters,
-    expires: Option<Deadline>,
+    /// When the first namespace is left because its token expires; on a plain route, when the session ends.
+    pub(super) expires: Option<Deadline>,
     last_packet: Instant,
+    /// The event that has filled a queue in this outage or absence. `None`: no queue was full.
+    pub(super) filled: Option<Filled>,
     /// `None` in nearly every session nearly always.
     rare: Option<Box<Rare>>,
     ended: Option<Ended>,
     tickets: u32,
     /// State of the generator that spreads dials in time.
     seed: u32,
+}
+
+/// The event that takes most of a queue that is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Filled {
+    /// `hold` or `resume`.
+    pub(super) queue: &'static str,
+    pub(super) event: EventSlot,
 }
 
 /// What few sessions need: those whose clients are refused, send control frames or fragments, or are closed.
@@ -76,16 +88,16 @@ struct Rare {
 
 impl Core {
     pub(super) fn new(rules: Arc<SessionRules>, peer: IpAddr, seed: u32, now: Now) -> Self {
-        let meters = rules.policies.open_meters(&Identity::anonymous(), peer, now.instant);
+        let users = Users::unknown(&rules.policies, peer, now);
         Self {
             heartbeat: Heartbeat::new(now.instant, rules.ping_interval),
             rules,
-            identity: None,
+            users,
             peer,
             actions: Actions::default(),
-            meters,
             expires: None,
             last_packet: now.instant,
+            filled: None,
             rare: None,
             ended: None,
             tickets: 0,
@@ -93,30 +105,12 @@ impl Core {
         }
     }
 
-    /// The user is known. Where several tokens were verified, the session ends with the earliest.
-    pub(super) fn identify(&mut self, identity: Identity, now: Now) {
-        if let Some(end) = identity.expires_at() {
-            let at = Deadline::at(end, now);
-            self.expires = Some(self.expires.map_or(at, |earlier| earlier.min(at)));
-        }
-        if self.identity.is_none() {
-            self.meters = self.rules.policies.open_meters(&identity, self.peer, now.instant);
-            self.identity = Some(identity);
+    /// This user has a namespace from now on, or the plain route. `in_use` tells which users, by number, have one already.
+    pub(super) fn enter(&mut self, identity: Identity, in_use: impl Fn(u8) -> bool, now: Now) -> Login {
+        if !self.users.are_known() {
             self.actions.push(Action::Opened);
         }
-    }
-
-    /// Goes on with a session that was [saved](super::Session::snapshot).
-    pub(super) fn restore(&mut self, identity: Identity, budgets: &[Option<u32>], now: Now) {
-        let limits = &self.rules.policies.rate_limits;
-        self.meters = limits.continued(identity.user(), self.peer, budgets, now.instant);
-        self.expires = identity.expires_at().map(|end| Deadline::at(end, now));
-        self.identity = Some(identity);
-    }
-
-    /// Uses up what is left of the session's own budgets.
-    pub(super) fn use_up_budgets(&self, now: Now) -> Vec<Option<u32>> {
-        self.rules.policies.rate_limits.use_up(&self.meters, now.instant)
+        self.users.enter(identity, in_use, &self.rules.policies, self.peer, now)
     }
 
     /// For how long no packet has come that is no heartbeat, and for how long the client has not been told of refused ones.
@@ -134,21 +128,24 @@ impl Core {
         }
     }
 
-    /// The client is back, with another connection and perhaps another token of the same user.
-    pub(super) fn reattach(&mut self, peer: IpAddr, identity: Identity, now: Now) {
+    /// The client is back, with another connection.
+    pub(super) fn reattach(&mut self, peer: IpAddr, now: Now) {
         self.peer = peer;
         self.heartbeat = Heartbeat::new(now.instant, self.rules.ping_interval);
-        self.expires = identity.expires_at().map(|end| Deadline::at(end, now));
-        self.identity = Some(identity);
         self.actions.push(Action::Opened);
+    }
+
+    /// A queue is full, mostly of this event. The first one counts that is found in an outage or absence.
+    pub(super) fn is_filled(&mut self, queue: &'static str, event: impl FnOnce() -> Option<EventSlot>) {
+        if self.filled.is_none_or(|filled| filled.queue != queue) {
+            self.filled = event().map(|event| Filled { queue, event });
+        }
     }
 
     /// Counts anew by other rules.
     pub(super) fn adopt(&mut self, rules: Arc<SessionRules>, now: Now) {
         self.rules = rules;
-        let anonymous = Identity::anonymous();
-        let identity = self.identity.as_ref().unwrap_or(&anonymous);
-        self.meters = self.rules.policies.open_meters(identity, self.peer, now.instant);
+        self.users.adopt(&self.rules.policies, self.peer, now);
     }
 
     /// The first end counts.
@@ -246,10 +243,19 @@ impl Core {
         }
     }
 
-    /// What the policies say of a packet of the client.
+    /// What the policies say of a packet of this user.
     #[inline]
-    pub(super) fn judge(&self, namespace: &str, event: Option<&[u8]>, slot: EventSlot, now: Now) -> Verdict {
-        self.rules.policies.judge(&Asked { namespace, event, slot, now: now.instant }, &self.meters)
+    pub(super) fn judge(&self, user: u8, namespace: &str, event: Option<&[u8]>, slot: EventSlot, now: Now) -> Verdict {
+        let instead = Instead::AsRule;
+        let meters = self.users.meters(user);
+        self.rules.policies.judge(&Asked { namespace, event, slot, instead, now: now.instant }, meters)
+    }
+
+    /// What the policies say of a message on a plain route. `event`: `None` if it depends on who reads it.
+    #[inline]
+    pub(super) fn judge_message(&self, event: Option<&[u8]>, slot: EventSlot, instead: Instead, now: Now) -> Verdict {
+        let meters = self.users.meters(0);
+        self.rules.policies.judge(&Asked { namespace: "", event, slot, instead, now: now.instant }, meters)
     }
 
     /// What a verdict does to its message. `event` is the message's name where it has one.
@@ -280,7 +286,8 @@ impl Core {
     /// The client breaks a rule of its protocol: the session ends.
     pub(super) fn malformed(&mut self, rule: &'static str) -> (Fate, Note) {
         self.end(Ended::ClientPacket(rule));
-        let refusal = Refusal { kind: RefusalKind::Malformed, code: rule, message: "malformed packet", rule: None };
+        let refusal =
+            Refusal { kind: RefusalKind::Malformed, code: rule, message: "malformed packet", rule: None, fault: None };
         let answer = Answered::ByClosing;
         (Fate::Drop, Note::Refused(Box::new(Refused { refusal, answer, event: None, is_connect: false })))
     }
@@ -337,12 +344,6 @@ impl Core {
     /// The ends that time alone brings.
     pub(super) fn timeout(&mut self, now: Now) {
         let due = |at: Option<Instant>| at.is_some_and(|at| now.instant >= at);
-        if let Some(expires) = &mut self.expires {
-            expires.keep_time(now);
-        }
-        if due(self.expires_at()) {
-            self.end(Ended::TokenExpired);
-        }
         if due(self.fragments_until()) {
             self.end(Ended::ClientFrame(CloseCode::POLICY, "frame_fragments"));
         }
@@ -360,9 +361,14 @@ impl Core {
         self.expires.map(|expires| expires.instant())
     }
 
-    /// For how long the token is good. `None`: there is none.
-    pub(super) fn token_lives(&self, now: Now) -> Option<Duration> {
-        self.expires.map(|expires| expires.left(now))
+    /// On a plain route the session ends with its token.
+    pub(super) fn expire(&mut self, now: Now) {
+        if let Some(expires) = &mut self.expires {
+            expires.keep_time(now);
+        }
+        if self.expires_at().is_some_and(|at| now.instant >= at) {
+            self.end(Ended::TokenExpired);
+        }
     }
 
     fn fragments_until(&self) -> Option<Instant> {

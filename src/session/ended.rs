@@ -42,6 +42,8 @@ pub enum Ended {
     Refused(Refusal),
     /// The token expired.
     TokenExpired,
+    /// The token, its user or the socket was revoked.
+    TokenRevoked,
     /// The client did not answer a ping.
     PingTimeout,
     /// The client joined no namespace in time.
@@ -58,6 +60,8 @@ pub enum Ended {
     ServiceUnreachable,
     /// The service answered the handshake and refused this client.
     ServiceRefused,
+    /// The service answered the handshake and refused this client for a time.
+    ServiceBusy,
     /// The service closes the connection for what this client sends, and no other.
     ServiceObjected,
     /// The service that is back has chosen another subprotocol than before.
@@ -68,12 +72,14 @@ pub enum Ended {
     ServiceFault(&'static str),
     /// The service reads too slowly, or has stopped pinging.
     ServiceSlow,
-    /// The service was lost, and with it more acks than can be made to fail one by one.
+    /// The service was lost, and with it acks that must not fail one by one, or more than can.
     AcksLost,
     /// More packets waited for the service than `[session]` allows.
     QueueFull,
     /// All sessions together keep too much, or the node is short of memory, and this session keeps most.
     Overloaded(Shortage),
+    /// Another program has put the client out, and closes its connection.
+    Disconnected,
     /// The operator drains this node.
     Drained,
     /// A defect of Tidegate; the panic is in the log.
@@ -122,6 +128,7 @@ impl Ended {
             | Self::ServiceFault(rule) => rule,
             Self::Refused(refusal) => refusal.code,
             Self::TokenExpired => "auth.expired",
+            Self::TokenRevoked => "auth.revoked",
             Self::PingTimeout => "ping_timeout",
             Self::ConnectTimeout => "connect_timeout",
             Self::IdleTimeout => "idle_timeout",
@@ -130,6 +137,7 @@ impl Ended {
             Self::ServiceLost => "service_lost",
             Self::ServiceUnreachable => "service_unreachable",
             Self::ServiceRefused => "service_refused",
+            Self::ServiceBusy => "service_busy",
             Self::ServiceObjected => "service_objected",
             Self::ServiceChanged => "service_changed",
             Self::ServiceSlow => "service_slow",
@@ -137,6 +145,7 @@ impl Ended {
             Self::QueueFull => "queue_full",
             Self::Overloaded(Shortage::SessionMemory) => "session_memory",
             Self::Overloaded(Shortage::Memory) => "overloaded",
+            Self::Disconnected => "disconnected",
             Self::Drained => "drained",
             Self::Panicked => "panic",
         }
@@ -166,7 +175,7 @@ impl Ended {
         ];
         match self {
             Self::ServiceClosed(code) => !OBJECTIONS.contains(&code),
-            Self::ServiceLost | Self::ServiceUnreachable | Self::ServiceSlow => true,
+            Self::ServiceLost | Self::ServiceUnreachable | Self::ServiceBusy | Self::ServiceSlow => true,
             _ => false,
         }
     }
@@ -177,10 +186,14 @@ impl Ended {
     pub fn setting(self) -> Option<&'static str> {
         match self {
             Self::ClientFrame(CloseCode::TOO_BIG, _) => Some("socketio.max_payload"),
+            Self::ServiceFrame(CloseCode::TOO_BIG, _) | Self::ServiceFault("packet_too_big") => {
+                Some("upstream.max_message")
+            }
             Self::QueueFull => Some("session.queue_packets, session.queue_bytes"),
             Self::SlowReader => Some("limits.send_buffer"),
             Self::Overloaded(Shortage::SessionMemory) => Some("limits.session_memory"),
             Self::Overloaded(Shortage::Memory) => Some("limits.memory"),
+            Self::AcksLost => Some("session.on_lost_ack"),
             _ => match self.cause() {
                 "json_depth" => Some("socketio.json_depth"),
                 "json_structure" | "json_grammar" => Some("socketio.json"),
@@ -205,6 +218,7 @@ impl Ended {
             | Self::ClientPacket(_)
             | Self::Refused(_)
             | Self::TokenExpired
+            | Self::TokenRevoked
             | Self::PingTimeout
             | Self::ConnectTimeout
             | Self::IdleTimeout
@@ -215,12 +229,14 @@ impl Ended {
             | Self::ServiceLost
             | Self::ServiceUnreachable
             | Self::ServiceRefused
+            | Self::ServiceBusy
             | Self::ServiceChanged
             | Self::ServiceFrame(..)
             | Self::ServiceFault(_)
             | Self::ServiceSlow
             | Self::AcksLost
-            | Self::QueueFull => Fault::Service,
+            | Self::QueueFull
+            | Self::Disconnected => Fault::Service,
             Self::Drained => Fault::Operator,
             Self::Panicked => Fault::Us,
         }
@@ -238,8 +254,10 @@ impl Ended {
                 | Self::Unrecovered
                 | Self::HandedOver
                 | Self::ServiceClosed(_)
+                | Self::Disconnected
                 | Self::Drained
                 | Self::TokenExpired
+                | Self::TokenRevoked
         )
     }
 }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use crate::{
     session::{
+        delivery::Delivery,
         ended::Ended,
         message::{Side, Ticket},
         question::{Answer, Returning},
@@ -18,6 +19,8 @@ use crate::{
 pub enum Event<'a> {
     /// A side closed, broke off, or broke a rule. A dial that failed is a service that is lost.
     Lost(Ended),
+    /// The service has answered a dial with this status and message, and does not let this client in.
+    Refused(u16, &'a str),
     /// The service cannot be dialled yet.
     DialLater {
         /// When to ask again.
@@ -29,6 +32,8 @@ pub enum Event<'a> {
     Connected(Option<&'a str>),
     /// A control frame: Close, Ping or Pong, with its payload.
     Control(Side, OpCode, &'a [u8]),
+    /// The message of the service that passed in parts has gone to the client to its end.
+    Passed,
     /// After a receive from the client: a fragmented message has begun and not ended.
     Fragments,
     /// The client is not read now, because the service takes nothing or the client has to wait.
@@ -39,6 +44,16 @@ pub enum Event<'a> {
     Returned(Returning),
     /// The connection broke before this packet was sent: the next one gets it.
     Unsent(Box<WholePacket>),
+    /// An event from another node.
+    Delivered(Arc<Delivery>),
+    /// Another program puts the client into rooms of a namespace.
+    JoinRooms(&'a str, &'a [Box<str>]),
+    /// Another program takes the client out of rooms of a namespace.
+    LeaveRooms(&'a str, &'a [Box<str>]),
+    /// Another program puts the client out of a namespace; with `true`, it closes the connection.
+    Disconnected(&'a str, bool),
+    /// What is revoked was changed, and something of this session is.
+    Revoked,
     /// The rules were changed.
     NewRules(Arc<SessionRules>),
     /// This node goes away: send the client elsewhere.

@@ -9,12 +9,12 @@ use crate::policy::gcra::Gcra;
 const REFUSAL: u32 = 1;
 
 /// The cost of a CONNECT, for which a signature is verified.
-const JOIN: u32 = 20;
+const JOIN: u32 = 15;
 
 /// One unit comes back after each step: a thousand times as long as a refusal takes.
 const STEP: Duration = Duration::from_millis(1);
 
-/// Units that may be spent at once: a thousand refusals, fifty namespaces.
+/// Units that may be spent at once: a thousand refusals, sixty-six namespaces.
 const BURST: u32 = 1000;
 
 /// How long a client waits that has spent all of its budget.

@@ -49,6 +49,16 @@ impl Heartbeat {
         Beat::Ping
     }
 
+    /// Asks the client before the next ping is due. False: it has yet to answer an earlier ping.
+    pub fn ask(&mut self, now: Instant, timeout: Duration) -> bool {
+        let asks = self.asked_at.is_none();
+        if asks {
+            self.asked_at = Some(now);
+            self.due = now + timeout;
+        }
+        asks
+    }
+
     /// The client sent something: an answer that is awaited gets that much more time.
     pub fn heard(&mut self, now: Instant, timeout: Duration) {
         if self.asked_at.is_some() {

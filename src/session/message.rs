@@ -7,6 +7,7 @@ use crate::{
     policy::verdict::Refusal,
     wire::{
         json::check::JsonBounds,
+        socketio::canonical::CanonicalHead,
         websocket::frame::{FrameHeader, OpCode},
     },
 };
@@ -71,6 +72,9 @@ pub enum Fate {
     /// It goes to the other side as it comes, for as long as what has come of it is JSON. Only of a message that is not
     /// complete.
     PassJson(JsonBegin),
+    /// It goes to the other side with this head in place of the client's; what is behind that stays as it came. Of a message
+    /// that is not complete, it goes on for as long as what has come of the rest is JSON.
+    PassAs(CanonicalHead, Option<JsonBounds>),
     /// It goes no further. What the session says instead, now or later, are actions.
     Drop,
     /// It is put together until it is complete, and then judged.
@@ -94,7 +98,13 @@ impl Fate {
     /// Whether it goes to the other side, as far as can be told now.
     #[must_use]
     pub const fn passes(self) -> bool {
-        matches!(self, Self::Pass | Self::PassJson(_))
+        matches!(self, Self::Pass | Self::PassJson(_) | Self::PassAs(..))
+    }
+
+    /// What goes to the other side of a message that passes and is here as a whole.
+    #[must_use]
+    pub fn passed(self, message: &mut [u8]) -> &[u8] {
+        if let Self::PassAs(head, _) = self { head.put_into(message) } else { message }
     }
 }
 
@@ -118,12 +128,25 @@ pub enum Note {
     None,
     /// It is an event, or a message of a plain route, of this name.
     Event(EventSlot),
+    /// It is an event of this name from another node, and came so far.
+    Delivered(EventSlot, Reached),
     /// It acknowledges an event of this name, which was sent so long ago.
     Acknowledged(EventSlot, Duration),
     /// It answers a heartbeat that was sent so long ago.
     RoundTrip(Duration),
     /// A rule refuses it.
     Refused(Box<Refused>),
+}
+
+/// How far an event from another node came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// It was said to the client.
+    Said,
+    /// It waits for the client to come back.
+    Kept,
+    /// It is never kept, and the client is absent.
+    Dropped,
 }
 
 /// A message of the client that a rule refuses.
@@ -140,15 +163,25 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// The setting that the message is too large for, if that is why it is refused.
+    /// The setting whose bound the message exceeds, if that is why it is refused.
     #[must_use]
     pub fn setting(&self) -> Option<&'static str> {
-        (self.refusal.code == CONNECT_TOO_BIG).then_some("socketio.max_connect")
+        match self.refusal.code {
+            CONNECT_TOO_BIG => Some("socketio.max_connect"),
+            TOO_MANY_NAMESPACES => Some("socketio.max_namespaces"),
+            _ => None,
+        }
     }
 }
 
+/// The code of the refusal of a client whose packets another parser writes.
+pub const PARSER_UNSUPPORTED: &str = "parser_unsupported";
+
 /// The code of the refusal of a CONNECT for its size.
 pub const CONNECT_TOO_BIG: &str = "connect_too_big";
+
+/// The code of the refusal of a CONNECT where the session is in enough namespaces.
+pub const TOO_MANY_NAMESPACES: &str = "too_many_namespaces";
 
 /// What a client notices of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

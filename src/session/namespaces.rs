@@ -8,14 +8,12 @@ use zeroize::Zeroizing;
 use crate::{
     session::{
         membership::Membership,
+        now::{Deadline, Now},
         queue::{allocated, allocated_text},
         snapshot::{Blob, NamespaceData},
     },
     wire::socketio::encode,
 };
-
-/// How many namespaces one session may have at once.
-pub const NAMESPACES_MAX: usize = 16;
 
 /// The namespaces of one session. Nearly every session has `/` alone, which therefore owns little memory.
 #[derive(Debug, Default)]
@@ -28,6 +26,15 @@ pub struct Namespaces {
 struct Entry {
     membership: Membership,
     memory: Option<Box<Memory>>,
+}
+
+/// Who is in a namespace, and until when.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Login {
+    /// The number of the user.
+    pub(super) user: u8,
+    /// When the token expires that opened the namespace, or one that was shown for it since. `None`: never.
+    pub(super) expires: Option<Deadline>,
 }
 
 /// What is needed to join a namespace again, at a service that does not know the session.
@@ -47,6 +54,8 @@ struct Memory {
     asked_again: bool,
     /// Which of the joins of the session this is, by which the client tells another socket from the one that it had.
     join: u32,
+    /// Who the client is there.
+    login: Login,
 }
 
 /// All of it is secret or may be.
@@ -57,7 +66,7 @@ impl fmt::Debug for Memory {
 }
 
 impl Entry {
-    fn save(&self, name: &str) -> NamespaceData {
+    fn save(&self, name: &str, now: Now) -> NamespaceData {
         let memory = self.memory.as_deref();
         NamespaceData {
             name: name.into(),
@@ -67,12 +76,15 @@ impl Entry {
             pid: memory.and_then(|memory| memory.pid.clone()),
             offset: memory.and_then(|memory| memory.offset.clone()),
             join: memory.map_or(0, |memory| memory.join),
+            user: memory.map_or(0, |memory| memory.login.user),
+            lives: memory.and_then(|memory| memory.login.expires).map(|expires| expires.left(now)),
         }
     }
 
-    fn load(saved: NamespaceData) -> Self {
-        let NamespaceData { name: _, membership, connect, socket_id, pid, offset, join } = saved;
-        let memory = Memory { connect: connect.0, socket_id, pid, offset, join, ..Memory::default() };
+    fn load(saved: NamespaceData, now: Now) -> Self {
+        let NamespaceData { name: _, membership, connect, socket_id, pid, offset, join, user, lives } = saved;
+        let login = Login { user, expires: lives.map(|lives| Deadline::at(now.wall() + lives, now)) };
+        let memory = Memory { connect: connect.0, socket_id, pid, offset, join, login, ..Memory::default() };
         Self { membership, memory: (membership != Membership::Apart).then(|| Box::new(memory)) }
     }
 }
@@ -108,20 +120,24 @@ impl Namespaces {
         Some((number, self.entry(number)?.membership))
     }
 
-    /// A CONNECT passes, with this JSON or none. False: the session already has [`NAMESPACES_MAX`].
-    pub fn connecting(&mut self, name: &str, connect: &[u8]) -> bool {
+    /// Whether no other namespace can be joined where a session may have so many at once. A place for `/` is always there.
+    #[must_use]
+    pub fn is_full(&self, max: usize) -> bool {
+        let others = self.others.iter().filter(|(_, entry)| entry.membership != Membership::Apart).count();
+        others + 1 >= max
+    }
+
+    /// A CONNECT passes, with this JSON or none.
+    pub fn connecting(&mut self, name: &str, connect: &[u8]) {
         let memory = Memory { connect: Zeroizing::new(connect.to_vec()), ..Memory::default() };
         let entry = Entry { membership: Membership::Connecting, memory: Some(Box::new(memory)) };
         if name == "/" {
             self.root = entry;
         } else if let Some(free) = self.others.iter_mut().find(|(_, entry)| entry.membership == Membership::Apart) {
             *free = (Box::from(name), entry);
-        } else if self.others.len() + 1 < NAMESPACES_MAX {
-            self.others.push((Box::from(name), entry));
         } else {
-            return false;
+            self.others.push((Box::from(name), entry));
         }
-        true
     }
 
     /// The bytes of JSON that are kept of CONNECT packets.
@@ -156,7 +172,8 @@ impl Namespaces {
         let recovered = memory.socket_id.as_deref() == Some(&*sid);
         if !recovered {
             // Another socket starts its offsets again.
-            *memory.as_mut() = Memory { connect: std::mem::take(&mut memory.connect), ..Memory::default() };
+            let (connect, login) = (std::mem::take(&mut memory.connect), memory.login);
+            *memory.as_mut() = Memory { connect, login, ..Memory::default() };
             memory.socket_id = Some(sid.into());
         }
         memory.pid = pid.map(Into::into);
@@ -192,6 +209,26 @@ impl Namespaces {
     #[must_use]
     pub fn all_answered(&self) -> bool {
         !self.entries().any(|entry| entry.memory.as_ref().is_some_and(|memory| memory.asked_again))
+    }
+
+    /// Whether the service has let the client into this namespace, by this connection.
+    pub(super) fn is_answered(&self, name: &str) -> bool {
+        let entry = self.number(name).and_then(|number| self.entry(number));
+        let is_joined = |entry: &&Entry| entry.membership == Membership::Joined;
+        entry.filter(is_joined).and_then(|entry| entry.memory.as_ref()).is_some_and(|memory| !memory.asked_again)
+    }
+
+    /// The CONNECT by which the client has asked for this namespace.
+    pub(super) fn connect_of(&self, name: &str) -> Option<Vec<u8>> {
+        let memory = self.entry(self.number(name)?)?.memory.as_ref()?;
+        let mut packet = Vec::new();
+        encode::connect(name, &memory.connect, None, &mut packet);
+        Some(packet)
+    }
+
+    /// The JSON that the client has said to join the namespace with this number; empty where it said none.
+    pub(super) fn auth_of(&self, number: u8) -> &[u8] {
+        self.entry(number).and_then(|entry| entry.memory.as_ref()).map_or(&[], |memory| &memory.connect)
     }
 
     /// Whether the service numbers the events of this namespace, so that it can tell which ones a client has missed.
@@ -247,9 +284,36 @@ impl Namespaces {
         entry.and_then(|entry| entry.memory.as_ref()).map_or(0, |memory| memory.join)
     }
 
+    /// The client is somebody there.
+    pub(super) fn set_login(&mut self, name: &str, login: Login) {
+        let entry = self.number(name).and_then(|number| self.entry_mut(number));
+        if let Some(memory) = entry.and_then(|entry| entry.memory.as_mut()) {
+            memory.login = login;
+        }
+    }
+
+    /// Who the client is in the namespace with this number.
+    pub(super) fn login(&self, number: u8) -> Login {
+        let memory = self.entry(number).and_then(|entry| entry.memory.as_ref());
+        memory.map(|memory| memory.login).unwrap_or_default()
+    }
+
+    /// Who the client is in each namespace that it is in or has asked for, by number.
+    pub(super) fn logins(&self) -> impl Iterator<Item = (u8, Login)> {
+        let all = (0..=u8::MAX).zip(self.entries()).filter(|(_, entry)| entry.membership != Membership::Apart);
+        all.filter_map(|(number, entry)| Some((number, entry.memory.as_ref()?.login)))
+    }
+
+    /// The same, to be changed.
+    pub(super) fn logins_mut(&mut self) -> impl Iterator<Item = &mut Login> {
+        let all = std::iter::once(&mut self.root).chain(self.others.iter_mut().map(|(_, entry)| entry));
+        let joined = all.filter(|entry| entry.membership != Membership::Apart);
+        joined.filter_map(|entry| Some(&mut entry.memory.as_mut()?.login))
+    }
+
     /// The numbers of the namespaces with this membership.
     pub fn numbers(&self, membership: Membership) -> impl Iterator<Item = u8> {
-        let numbered = (0..).zip(self.entries());
+        let numbered = (0..=u8::MAX).zip(self.entries());
         numbered.filter(move |(_, entry)| entry.membership == membership).map(|(number, _)| number)
     }
 
@@ -281,18 +345,18 @@ impl Namespaces {
     }
 
     /// As plain data, by number.
-    pub(super) fn save(&self) -> Vec<NamespaceData> {
+    pub(super) fn save(&self, now: Now) -> Vec<NamespaceData> {
         let root = std::iter::once(("/", &self.root));
         let others = self.others.iter().map(|(name, entry)| (&**name, entry));
-        root.chain(others).map(|(name, entry)| entry.save(name)).collect()
+        root.chain(others).map(|(name, entry)| entry.save(name, now)).collect()
     }
 
-    /// The namespaces that were [saved](Self::save). `None` if there are none, or more than [`NAMESPACES_MAX`].
-    pub(super) fn load(saved: Vec<NamespaceData>) -> Option<Self> {
-        let mut entries = saved.into_iter().map(|saved| (saved.name.clone(), Entry::load(saved)));
+    /// The namespaces that were [saved](Self::save). `None` if there are none, or more than a session may ever have.
+    pub(super) fn load(saved: Vec<NamespaceData>, now: Now) -> Option<Self> {
+        let mut entries = saved.into_iter().map(|saved| (saved.name.clone(), Entry::load(saved, now)));
         let (_, root) = entries.next()?;
         let others: Vec<_> = entries.collect();
-        (others.len() < NAMESPACES_MAX).then_some(Self { root, others })
+        (others.len() < usize::from(u8::MAX)).then_some(Self { root, others })
     }
 
     fn number(&self, name: &str) -> Option<u8> {
@@ -335,7 +399,7 @@ mod tests {
         let mut namespaces = Namespaces::default();
         assert!(namespaces.is_empty());
         for name in ["/", "/chat"] {
-            assert!(namespaces.connecting(name, b""));
+            namespaces.connecting(name, b"");
             assert_eq!(namespaces.find(name).map(|(_, m)| m), Some(Membership::Connecting));
             assert_eq!(joined(&mut namespaces, name, "a"), Some(Answered::News));
             assert_eq!(joined(&mut namespaces, name, "a"), None, "no second answer is awaited");
@@ -352,13 +416,15 @@ mod tests {
     #[test]
     fn namespaces_are_bounded_and_their_numbers_are_reused() {
         let mut namespaces = Namespaces::default();
-        assert!(namespaces.connecting("/", b""));
-        for i in 1..NAMESPACES_MAX {
-            assert!(namespaces.connecting(&format!("/{i}"), b""));
+        for i in 1..5 {
+            assert!(!namespaces.is_full(5), "there is room for /{i}, and for / beside it");
+            namespaces.connecting(&format!("/{i}"), b"");
         }
-        assert!(!namespaces.connecting("/one-too-many", b""));
-        namespaces.left("/3");
-        assert!(namespaces.connecting("/now-it-fits", b""));
+        assert!(namespaces.is_full(5) && !namespaces.is_full(6));
+        assert_eq!(namespaces.left("/3"), Some((3, Membership::Connecting)));
+        assert!(!namespaces.is_full(5));
+        namespaces.connecting("/now-it-fits", b"");
+        assert_eq!(namespaces.find("/now-it-fits").map(|(number, _)| number), Some(3));
     }
 
     #[test]

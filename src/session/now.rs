@@ -58,6 +58,12 @@ impl Deadline {
         Self { instant: self.instant.min(other.instant), wall: self.wall.min(other.wall) }
     }
 
+    /// The later of both, on each clock.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self { instant: self.instant.max(other.instant), wall: self.wall.max(other.wall) }
+    }
+
     /// Takes note of what the wall clock shows now. If it was set forward, this comes earlier; if back, no later.
     pub fn keep_time(&mut self, now: Now) {
         self.instant = self.instant.min(now.instant_of(self.wall));

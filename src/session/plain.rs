@@ -9,13 +9,13 @@ use crate::{
     policy::verdict::Verdict,
     session::{
         action::Spoken,
-        answer,
         core::Core,
         ended::Ended,
         message::{Fate, Message, Note, Side},
         now::Now,
-        queue::WholePacket,
+        queue::{STORED_MESSAGE_MAX, WholePacket},
         replay::{Replay, ReplayRules},
+        route_answers::RouteAnswers,
         upstream::Upstream,
     },
     wire::{
@@ -41,12 +41,16 @@ pub enum OnUpstreamLoss {
 /// The rules for the sessions of a route.
 #[derive(Debug, Default, Clone)]
 pub struct PlainRules {
+    /// The path of the route, as it is configured. For the log.
+    pub path: Box<str>,
     /// The field of a JSON message that names the event.
     pub event_field: Option<Box<str>>,
     /// What happens to a client when the service is lost.
     pub on_upstream_loss: OnUpstreamLoss,
     /// What the next service gets first, for a client that stayed.
     pub replay: ReplayRules,
+    /// What is said to a client in the gate's own name.
+    pub answers: RouteAnswers,
 }
 
 impl PlainRules {
@@ -113,11 +117,14 @@ impl Plain {
             return (Fate::Gather, Note::None);
         }
         let slot = core.rules.names.slot(event);
-        let verdict = core.judge("", (named != NamedEvent::Unclear).then_some(event), slot, now);
+        let answers = &self.rules.answers;
+        let event_or_unclear = (named != NamedEvent::Unclear).then_some(event);
+        let verdict = core.judge_message(event_or_unclear, slot, answers.instead, now);
         if let Verdict::Reply { once_per, .. } = verdict
-            && core.may_tell(once_per, now)
+            && (answers.answers_each() || core.may_tell(once_per, now))
+            && let Some(text) = answers.refusal(message.bytes)
         {
-            core.actions.say(Side::Client, Spoken::text(answer::RATE_LIMITED_TEXT.as_bytes()));
+            core.actions.say(Side::Client, Spoken::text(text));
         }
         let (fate, note) = core.obey(verdict, Some(slot), now);
         if fate == Fate::Pass && taken {
@@ -139,10 +146,18 @@ impl Plain {
     }
 
     /// Judges a message of the service.
-    pub(super) fn judge_service(&self, message: &Message<'_>, core: &mut Core, now: Now) -> (Fate, Note) {
-        if self.rules.holds() && !message.here {
+    pub(super) fn judge_service(
+        &self,
+        message: &Message<'_>,
+        core: &mut Core,
+        upstream: &mut Upstream,
+        now: Now,
+    ) -> (Fate, Note) {
+        let passes_in_parts = !message.here && message.len > STORED_MESSAGE_MAX;
+        if self.rules.holds() && !message.here && !passes_in_parts {
             return (Fate::Gather, Note::None);
         }
+        upstream.passes_in_parts(passes_in_parts);
         let named = if message.complete { self.rules.event_of(message).ok() } else { None };
         let event = named.as_ref().map_or(MESSAGE.as_bytes(), named_or_message);
         core.used(now);

@@ -1,11 +1,12 @@
 //! Packets of the client, or messages of a plain route, that wait for the service: whole, in order, bounded in number
 //! and bytes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use zeroize::Zeroizing;
 
 use crate::{
+    event_names::EventSlot,
     session::snapshot::{Blob, PacketData},
     wire::websocket::frame::OpCode,
 };
@@ -26,9 +27,9 @@ pub(super) const fn allocated_text(text: &str) -> usize {
     allocated(text.len())
 }
 
-/// The largest message of a service, and the largest packet with its attachments, in bytes. Far above Socket.IO's own limit,
-/// and still bounded.
-pub const SERVICE_PACKET_MAX: usize = 16 * 1024 * 1024;
+/// A longer message of the service passes as it comes, where the session need not have it whole, in bytes. If the service is
+/// lost in the middle of one, the client has a part of it, and cannot be held.
+pub const STORED_MESSAGE_MAX: usize = 16 * 1024 * 1024;
 
 /// Why a session ends in which a packet, counted with its attachments, has more bytes than a message may have.
 pub(super) const PACKET_TOO_BIG: &str = "packet_too_big";
@@ -45,6 +46,10 @@ pub struct WholePacket {
     pub sent: u8,
     /// Whether it may be sent again if its ack is lost, or to the next service.
     pub may_be_sent_again: bool,
+    /// Whether it is never kept: an event that is worth nothing later.
+    pub is_volatile: bool,
+    /// Its event.
+    pub event: EventSlot,
     opcode: OpCode,
     payload: Zeroizing<Vec<u8>>,
     attachments: Vec<Zeroizing<Vec<u8>>>,
@@ -60,6 +65,8 @@ impl WholePacket {
             ack_id,
             sent: 0,
             may_be_sent_again: false,
+            is_volatile: false,
+            event: EventSlot::OTHER,
             opcode: OpCode::Text,
             payload: Zeroizing::new(text),
             attachments: Vec::with_capacity(attachments.into()),
@@ -150,6 +157,13 @@ impl WholePacket {
         let list = allocated(self.attachments.capacity() * size_of::<Zeroizing<Vec<u8>>>());
         ENTRY_BYTES + allocated(self.payload.capacity()) + list + attachments
     }
+}
+
+/// The event that takes most of the memory of these packets. `None`: there are none.
+pub(super) fn fills<'a>(packets: impl Iterator<Item = &'a WholePacket>) -> Option<EventSlot> {
+    let mut events: BTreeMap<EventSlot, usize> = BTreeMap::new();
+    packets.for_each(|packet| *events.entry(packet.event).or_default() += packet.memory());
+    events.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(event, _)| event)
 }
 
 /// The bounds of one queue.

@@ -2,7 +2,7 @@
 //! them.
 
 use crate::{
-    fault::Fault,
+    fault::{Fault, Faults},
     policy::pattern::Patterns,
     session::queue::{Queue, QueueBounds, WholePacket},
 };
@@ -22,16 +22,15 @@ impl ReplayRules {
     /// in the configuration.
     ///
     /// # Errors
-    /// More than [`REPLAY_BOUNDS`] allow, or a text that is not a pattern.
-    pub fn compile(route: &str, first: usize, events: &[String]) -> Result<Self, Fault> {
+    /// More than [`REPLAY_BOUNDS`] allow, and each text that is not a pattern.
+    pub fn compile(route: &str, first: usize, events: &[String]) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
         let max = REPLAY_BOUNDS.packets;
         if first > max {
-            return Err(Fault::new(
-                format!("{route}.replay_first"),
-                format!("is {first}; at most {max} messages are sent again"),
-            ));
+            faults.add(format!("{route}.replay_first"), format!("is {first}; at most {max} messages are sent again"));
         }
-        Ok(Self { first, events: Patterns::compile(&format!("{route}.replay_events"), events)? })
+        let events = faults.keep(Patterns::compile(&format!("{route}.replay_events"), events));
+        faults.finish(events.map(|events| Self { first, events }))
     }
 
     /// Whether a message of this event is sent again, at whatever position it came.

@@ -12,6 +12,7 @@ use crate::{
     session::{
         ended::Ended,
         hold::HoldRules,
+        namespace_set::NamespaceSet,
         queue::{QueueBounds, WholePacket},
         reach::Reach,
         snapshot::{EndData, KeptData, ResumeData},
@@ -26,6 +27,8 @@ pub(super) struct Resume {
     pub(super) pid: Pid,
     /// How often the client has joined a namespace, or got another socket there.
     joins: u32,
+    /// The client has been given a `pid` for `/`, and knows it if it knows recovery.
+    pub(super) has_joined_root: bool,
     /// The number of the first event. Each session has another one: the offset that a stock client says may be of an
     /// earlier session, for a new `pid` does not reset it.
     first: u64,
@@ -41,8 +44,8 @@ pub(super) struct Resume {
     bytes: usize,
     /// Since when the client is absent, and how its connection ended. `None` while it is connected.
     absent: Option<(Instant, Ended)>,
-    /// The namespaces that the client has joined and not joined again since its return, one bit for each number.
-    unreturned: u64,
+    /// The namespaces that the client has joined and not joined again since its return.
+    unreturned: NamespaceSet,
     /// When it must have joined them again. `None` if there is no such namespace, or the client is absent.
     returns_by: Option<Instant>,
 }
@@ -77,8 +80,9 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
-    /// Reads it from the JSON of a CONNECT. `None` if the JSON has no `pid` of Tidegate.
-    pub(super) fn read(json: &[u8]) -> Option<Self> {
+    /// Reads it from the JSON of a CONNECT. `None` if the JSON has no `pid` of Tidegate. `numbered`: events have numbers in this
+    /// namespace. Where they have none, the client takes any text at the end of an event for one, and shows that.
+    pub(super) fn read(json: &[u8], numbered: bool) -> Option<Self> {
         #[derive(Deserialize)]
         struct Said<'a> {
             #[serde(borrow)]
@@ -87,7 +91,7 @@ impl Recovery {
             offset: Option<Cow<'a, str>>,
         }
         let said: Said<'_> = serde_json::from_slice(json).ok()?;
-        let offset = said.offset.map(|offset| offset.parse()).transpose().ok()?;
+        let offset = said.offset.filter(|_| numbered).map(|offset| offset.parse()).transpose().ok()?;
         // Which join it is matters to the client alone.
         let pid = said.pid.split_once('.').map_or(&*said.pid, |(pid, _)| pid);
         Some(Self { pid: Pid::parse(pid)?, offset })
@@ -101,10 +105,11 @@ impl Resume {
         Self::numbered(pid, u64::from(seed) << 16)
     }
 
-    const fn numbered(pid: Pid, first: u64) -> Self {
+    fn numbered(pid: Pid, first: u64) -> Self {
         Self {
             pid,
             joins: 0,
+            has_joined_root: false,
             first,
             next: first,
             dropped: None,
@@ -112,7 +117,7 @@ impl Resume {
             events: VecDeque::new(),
             bytes: 0,
             absent: None,
-            unreturned: 0,
+            unreturned: NamespaceSet::default(),
             returns_by: None,
         }
     }
@@ -173,12 +178,12 @@ impl Resume {
 
     /// Whether the client has not joined this namespace again yet.
     pub(super) const fn is_unreturned(&self, namespace: u8) -> bool {
-        self.unreturned & 1 << namespace != 0
+        self.unreturned.contains(namespace)
     }
 
     /// The client's connection has ended. It may join these namespaces again.
     pub(super) fn client_lost(&mut self, joined: impl Iterator<Item = u8>, why: Ended, now: Instant) {
-        self.unreturned = joined.fold(0, |namespaces, number| namespaces | 1 << number);
+        self.unreturned = joined.collect();
         self.returns_by = None;
         self.absent = Some((now, why));
         // A pong of another connection proves nothing of this one.
@@ -207,7 +212,7 @@ impl Resume {
     /// The session is over: a client that is absent gets none of its events any more.
     pub(super) fn abandon(&mut self) {
         let unreturned = self.unreturned;
-        self.loses(|kept| unreturned & 1 << kept.packet.namespace != 0);
+        self.loses(|kept| unreturned.contains(kept.packet.namespace));
         self.events = VecDeque::new();
         self.bytes = 0;
     }
@@ -239,8 +244,8 @@ impl Resume {
 
     /// The client has joined this namespace again.
     pub(super) fn is_back_in(&mut self, namespace: u8) {
-        self.unreturned &= !(1 << namespace);
-        if self.unreturned == 0 {
+        self.unreturned.remove(namespace);
+        if self.unreturned.is_empty() {
             self.returns_by = None;
         }
     }
@@ -258,8 +263,7 @@ impl Resume {
             return Vec::new();
         }
         self.returns_by = None;
-        let unreturned = std::mem::take(&mut self.unreturned);
-        (0..64).filter(|number| unreturned & 1 << number != 0).collect()
+        std::mem::take(&mut self.unreturned).numbers().collect()
     }
 
     /// When [`given_up`](Self::given_up) or [`overdue`](Self::overdue) has a result.
@@ -281,7 +285,7 @@ impl Resume {
     /// A ping is said to the client, behind everything so far.
     pub(super) fn pinged(&mut self) {
         let unreturned = self.unreturned;
-        let is_there = |kept: &&mut Kept| unreturned & 1 << kept.packet.namespace == 0;
+        let is_there = |kept: &&mut Kept| !unreturned.contains(kept.packet.namespace);
         for kept in self.events.iter_mut().filter(is_there).filter(|kept| kept.reach == Reach::Said) {
             kept.reach = Reach::Pinged;
         }
@@ -337,6 +341,26 @@ impl Resume {
         };
         let has_gap = self.dropped.is_some_and(|dropped| offset.is_none_or(|offset| dropped > offset));
         !has_gap && !self.events.iter().any(is_unknown)
+    }
+
+    /// The client goes on in this namespace and has missed something: of the events that are left, those are dropped of which
+    /// nobody can tell whether it got them.
+    pub(super) fn misses(&mut self, namespace: u8, offset: Option<u64>) {
+        self.names(namespace, offset);
+        let (lost, offset, before) = (self.lost, self.got(offset), self.events.len());
+        self.events.retain(|kept| {
+            let is_unknown = kept.asks() && matches!(kept.reach, Reach::Said | Reach::Pinged);
+            kept.packet.namespace != namespace || !is_unknown || kept.is_within(offset)
+        });
+        self.lost += (before - self.events.len()) as u64;
+        // What was dropped is not there to be counted.
+        self.lost = self.lost.max(lost).max(1);
+        self.count_bytes();
+    }
+
+    /// The packets that are kept.
+    pub(super) fn packets(&self) -> impl Iterator<Item = &WholePacket> {
+        self.events.iter().map(|kept| &kept.packet)
     }
 
     /// Keeps an event that the client may miss. False: older ones were dropped for it that the client has not got.

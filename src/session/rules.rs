@@ -5,21 +5,29 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     event_names::EventNames,
     fault::{Fault, Faults},
+    mirror::rules::MirrorRules,
     policy::policies::Policies,
     session::{
         hold::{HoldRules, SessionTable},
         join_rate::JoinLimit,
+        queue::STORED_MESSAGE_MAX,
         table::SocketioTable,
     },
-    units::Period,
+    units::{ByteSize, Period},
     wire::json::check::{DEPTH_MAX, JsonBounds},
 };
 
 /// A fragmented message is put together in memory.
 const MAX_PAYLOAD: std::ops::RangeInclusive<u64> = 1..=100 * 1024 * 1024;
 
+/// Of the service. What is stored of it counts in the memory of its session.
+const MAX_MESSAGE: std::ops::RangeInclusive<u64> = 1024..=1024 * 1024 * 1024;
+
 /// What a client says to join a namespace is kept as long as it is in it.
 const MAX_CONNECT: std::ops::RangeInclusive<u64> = 256..=1024 * 1024;
+
+/// A namespace has a number of one byte, and one number stands for none.
+pub(super) const NAMESPACES: std::ops::RangeInclusive<u32> = 1..=255;
 
 /// What every session of a node obeys. A reload makes new ones.
 #[derive(Debug)]
@@ -38,6 +46,8 @@ pub struct SessionRules {
     pub idle_timeout: Option<Duration>,
     /// The largest message of a client, and the largest packet with its attachments, in bytes.
     pub max_payload: usize,
+    /// The largest message of the service, and its largest packet with its attachments, in bytes.
+    pub max_message: usize,
     /// The largest CONNECT of a client, in bytes.
     pub max_connect: usize,
     /// While the service is down or the client absent.
@@ -46,6 +56,12 @@ pub struct SessionRules {
     pub json: JsonBounds,
     /// How often a session may join a namespace.
     pub joins: JoinLimit,
+    /// In how many namespaces a session may be at once.
+    pub max_namespaces: usize,
+    /// Which clients are in which room, and what other nodes shall have.
+    pub mirror: MirrorRules,
+    /// In how many rooms a session may be at once, beside those of its sockets.
+    pub rooms_per_session: usize,
 }
 
 /// The part of the rules that only the tables `[socketio]` and `[session]` decide.
@@ -62,6 +78,7 @@ pub struct Timing {
     hold: HoldRules,
     json: JsonBounds,
     joins: JoinLimit,
+    max_namespaces: usize,
 }
 
 impl Timing {
@@ -86,6 +103,11 @@ impl Timing {
         });
         let json = faults.keep(json);
         let joins = faults.keep(JoinLimit::compile(socketio));
+        if !NAMESPACES.contains(&socketio.max_namespaces) {
+            let (least, most) = (NAMESPACES.start(), NAMESPACES.end());
+            let message = format!("is {}; it must be between {least} and {most}", socketio.max_namespaces);
+            faults.add("socketio.max_namespaces", message);
+        }
         let timing = || {
             Some(Self {
                 ping_interval: ping_interval?,
@@ -97,6 +119,7 @@ impl Timing {
                 hold: hold?,
                 json: json?,
                 joins: joins?,
+                max_namespaces: usize::try_from(socketio.max_namespaces).unwrap_or(usize::MAX),
             })
         };
         faults.finish(timing())
@@ -117,6 +140,7 @@ impl SessionRules {
             hold,
             json,
             joins,
+            max_namespaces,
         } = timing;
         Self {
             policies,
@@ -126,10 +150,29 @@ impl SessionRules {
             connect_timeout,
             idle_timeout,
             max_payload,
+            max_message: STORED_MESSAGE_MAX,
             max_connect,
             hold,
             json,
             joins,
+            max_namespaces,
+            mirror: MirrorRules::default(),
+            rooms_per_session: 0,
         }
+    }
+
+    /// With other nodes: rooms, of which a session may have so many, and what is published.
+    #[must_use]
+    pub fn with_others(self, mirror: MirrorRules, rooms_per_session: usize) -> Self {
+        Self { mirror, rooms_per_session, ..self }
+    }
+
+    /// With messages of the service of at most so many bytes; without it they have [`STORED_MESSAGE_MAX`].
+    ///
+    /// # Errors
+    /// The value is out of bounds.
+    pub fn with_max_message(self, max_message: ByteSize) -> Result<Self, Fault> {
+        let bytes = max_message.within("upstream.max_message", &MAX_MESSAGE)?;
+        Ok(Self { max_message: usize::try_from(bytes).unwrap_or(usize::MAX), ..self })
     }
 }

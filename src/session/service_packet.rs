@@ -5,10 +5,13 @@ use crate::{
     session::{
         conversation::Conversation,
         ended::Ended,
+        membership::Membership,
         message::{Fate, Message, Note, Side},
-        namespaces::{Answered, NAMESPACES_MAX},
+        namespaces::Answered,
         now::Now,
-        queue::{PACKET_TOO_BIG, SERVICE_PACKET_MAX, WholePacket},
+        offset::offset_of,
+        queue::{PACKET_TOO_BIG, STORED_MESSAGE_MAX, WholePacket},
+        rules::NAMESPACES,
     },
     wire::{
         engineio::{open::ServiceOpen, packet::EnginePacket},
@@ -23,8 +26,8 @@ use crate::{
 
 /// Stands for a namespace that the session is apart from, as it is after a DISCONNECT. No namespace has this number, so
 /// none that the client has yet to come back to.
-const APART: u8 = 63;
-const _: () = assert!(NAMESPACES_MAX <= APART as usize);
+const APART: u8 = u8::MAX;
+const _: () = assert!(*NAMESPACES.end() <= APART as u32);
 
 /// In which form a packet goes to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +43,13 @@ enum Form {
 /// Why the service is lost: it closes, or breaks a rule of Engine.IO or Socket.IO.
 #[inline]
 pub(super) fn judge(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> Result<(Fate, Note), Ended> {
-    // Only a message that is here to its end goes on, for the service may be lost in the middle.
-    if !message.here || (message.opcode == OpCode::Binary && !message.complete) {
+    // Only a message that is here to its end goes on, for the service may be lost in the middle; or one that is too long
+    // to be stored.
+    let passes_in_parts = !message.here && message.len > STORED_MESSAGE_MAX;
+    if (!message.here && !passes_in_parts) || (message.opcode == OpCode::Binary && !message.complete) {
         return Ok((Fate::Gather, Note::None));
     }
+    talk.upstream.passes_in_parts(passes_in_parts);
     if message.opcode == OpCode::Binary {
         return attachment(talk, message.bytes);
     }
@@ -69,12 +75,13 @@ pub(super) fn judge(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now
 /// An attachment belongs to the packet that was begun.
 fn attachment(talk: &mut Conversation<'_>, bytes: &[u8]) -> Result<(Fate, Note), Ended> {
     let mut packet = talk.service.begun.take().ok_or(Ended::ServiceFault("attachment_stray"))?;
-    if packet.bytes().saturating_add(bytes.len()) > SERVICE_PACKET_MAX {
+    if packet.bytes().saturating_add(bytes.len()) > talk.core.rules.max_message {
         return Err(Ended::ServiceFault(PACKET_TOO_BIG));
     }
     packet.attach(bytes.to_vec());
     if packet.is_whole() {
         talk.service.namespaces.got_whole(packet.namespace);
+        talk.offer_begun(&packet);
     }
     send(talk, packet);
     Ok((Fate::Drop, Note::None))
@@ -88,18 +95,33 @@ fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> Resul
     let head = peek::peek_service(message.bytes, message.complete);
     let head = head.map_err(|error| Ended::ServiceFault(error.code()))?;
     let resumable = talk.client.resume.is_some();
-    if !message.complete && (head.attachments > 0 || talk.service.reads_whole(&head, resumable)) {
+    let reads_whole = |talk: &Conversation<'_>| {
+        head.attachments > 0 || talk.service.reads_whole(&head, resumable) || talk.may_offer(&head)
+    };
+    if !message.complete && reads_whole(talk) {
         return Ok((Fate::Gather, Note::None));
     }
     talk.core.used(now);
+    let is_answer = matches!(head.kind, PacketType::Connect | PacketType::ConnectError | PacketType::Disconnect);
+    if !is_answer && head.attachments == 0 && talk.service.parting.holds(head.namespace) {
+        return Ok((Fate::Drop, Note::None));
+    }
     let json = if message.complete { &message.bytes[head.data_at..] } else { &[] };
+    let was_joined = head.kind == PacketType::Connect
+        && talk.service.namespaces.find(head.namespace).is_some_and(|(_, membership)| membership == Membership::Joined);
     let (form, note) = heard(talk, &head, json, now);
     talk.service.settle(talk.upstream);
+    let connects = was_joined && form != Form::Not;
     let mut ack_id = head.ack_id;
     let text = match form {
         Form::Not => return Ok((Fate::Drop, note)),
         // None of it is to be kept for a client that comes back either.
-        Form::AsItIs if head.attachments == 0 && talk.client.resume.is_none() => return Ok((Fate::Pass, note)),
+        Form::AsItIs if head.attachments == 0 && talk.client.resume.is_none() => {
+            if connects {
+                talk.tells_connected(head.namespace, now);
+            }
+            return Ok((Fate::Pass, note));
+        }
         Form::AsItIs => numbered(talk, &head, message.bytes).unwrap_or_else(|| message.bytes.to_vec()),
         Form::WithAckId(id) => {
             ack_id = Some(id);
@@ -109,7 +131,15 @@ fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> Resul
         }
     };
     let namespace = talk.service.namespaces.find(head.namespace).map_or(APART, |(number, _)| number);
-    send(talk, Box::new(WholePacket::new(namespace, ack_id, text, head.attachments)));
+    let mut packet = Box::new(WholePacket::new(namespace, ack_id, text, head.attachments));
+    if talk.client.resume.is_some() && packet.is_event() {
+        packet.is_volatile = !talk.core.rules.hold.is_kept(&head);
+        packet.event = head.event.as_ref().map_or(EventSlot::OTHER, |name| talk.core.rules.names.slot(name.as_bytes()));
+    }
+    send(talk, packet);
+    if connects {
+        talk.tells_connected(head.namespace, now);
+    }
     Ok((Fate::Drop, note))
 }
 
@@ -119,9 +149,14 @@ fn heard(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: N
     match head.kind {
         PacketType::Event | PacketType::BinaryEvent => {
             let slot = |name: &EventName<'_>| talk.core.rules.names.slot(name.as_bytes());
-            let note = Note::Event(head.event.as_ref().map_or(EventSlot::OTHER, slot));
+            let slot = head.event.as_ref().map_or(EventSlot::OTHER, slot);
+            let note = Note::Event(slot);
             if let Some(id) = head.ack_id {
                 return (talk.service.acks.service_asks(id).map_or(Form::AsItIs, Form::WithAckId), note);
+            }
+            let name = head.event.as_ref().map_or(&b""[..], EventName::as_bytes);
+            if talk.core.rules.mirror.name_service_event(slot, name) {
+                talk.offer(head, json, now);
             }
             if let Some(offset) = offset_of(json) {
                 match head.attachments {
@@ -132,18 +167,33 @@ fn heard(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: N
             (Form::AsItIs, note)
         }
         PacketType::Ack | PacketType::BinaryAck => {
-            let answered =
-                head.ack_id.zip(talk.service.namespaces.find(head.namespace)).and_then(|(id, (number, _))| {
-                    talk.upstream.acknowledged(number, id);
-                    talk.service.acks.service_answers(number, id, now.instant)
-                });
-            (Form::AsItIs, answered.map_or(Note::None, |(slot, took)| Note::Acknowledged(slot, took)))
+            let of = head.ack_id.zip(talk.service.namespaces.find(head.namespace));
+            let Some((id, (number, _))) = of else { return (Form::AsItIs, Note::None) };
+            if talk.is_late_ack((number, id), head.namespace) {
+                return (Form::AsItIs, Note::None);
+            }
+            talk.upstream.acknowledged(number, id);
+            let answered = talk.service.acks.service_answers(number, id, now.instant);
+            talk.answers_for_rooms((number, id), json);
+            let form = match talk.service.acks.late() {
+                Some(late) => Form::WithAckId(late.answered((number, id))),
+                None => Form::AsItIs,
+            };
+            (form, answered.map_or(Note::None, |(slot, took)| Note::Acknowledged(slot, took)))
+        }
+        PacketType::Connect | PacketType::ConnectError
+            if talk.answers_one_that_left(head.namespace, head.kind == PacketType::Connect) =>
+        {
+            talk.ask_held(now);
+            (Form::Not, Note::None)
         }
         PacketType::Connect => (connected(talk, head, json), Note::None),
         PacketType::ConnectError => {
             let tells = talk.refused(head.namespace);
             (if tells { Form::AsItIs } else { Form::Not }, Note::None)
         }
+        // Of the socket that the client has left: it has asked for another one.
+        PacketType::Disconnect if talk.service.parting.holds(head.namespace) => (Form::Not, Note::None),
         PacketType::Disconnect => {
             talk.leave(head.namespace);
             (Form::AsItIs, Note::None)
@@ -156,16 +206,23 @@ fn connected(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8]) ->
     match talk.service.namespaces.joined(head.namespace, json) {
         Some(Answered::News) => {
             talk.client.joined();
+            talk.enter_rooms(head.namespace);
             if talk.service.namespaces.numbers_events(head.namespace) {
                 // The service has connection state recovery of its own.
                 talk.client.resume = None;
             }
             if let Some(resume) = &mut talk.client.resume {
                 talk.service.namespaces.joins(head.namespace, resume.joins());
+                resume.has_joined_root |= head.namespace == "/";
             }
             Form::AsItIs
         }
-        Some(Answered::Recovered) => Form::Not,
+        // A client that repeats packets does so when it is told that it is connected.
+        Some(Answered::Recovered) => {
+            let number = talk.service.namespaces.find(head.namespace).map(|(number, _)| number);
+            let has_lost = number.is_some_and(|number| talk.service.acks.has_lost(number));
+            if has_lost && talk.core.rules.hold.knows_repeats() { Form::AsItIs } else { Form::Not }
+        }
         // The client has left, and takes this for the answer to the CONNECT that it says next.
         None if talk.service.namespaces.find(head.namespace).is_none() => Form::Not,
         None => Form::AsItIs,
@@ -177,6 +234,7 @@ fn numbered(talk: &Conversation<'_>, head: &PacketHead<'_>, text: &[u8]) -> Opti
     let resume = talk.client.resume.as_ref()?;
     let mut changed = Vec::with_capacity(text.len() + 24);
     match head.kind {
+        PacketType::Event | PacketType::BinaryEvent if !talk.core.rules.hold.is_kept(head) => return None,
         PacketType::Event | PacketType::BinaryEvent if head.ack_id.is_none() => {
             encode::with_argument(text, resume.next_number(), &mut changed);
         }
@@ -193,18 +251,16 @@ fn numbered(talk: &Conversation<'_>, head: &PacketHead<'_>, text: &[u8]) -> Opti
 /// Sends a packet to the client once it has every attachment.
 fn send(talk: &mut Conversation<'_>, packet: Box<WholePacket>) {
     if packet.is_whole() {
+        let name = talk.service.namespaces.name(packet.namespace);
+        if name.is_some_and(|name| talk.service.parting.holds(name)) {
+            return;
+        }
         talk.say_or_keep(packet);
+        if talk.service.acks.has_late() {
+            let failed = talk.service.acks.released();
+            talk.service.fail_acks(failed, talk.core);
+        }
     } else {
         talk.service.begun = Some(packet);
     }
-}
-
-/// The offset of connection state recovery: the last argument of an event, where that is a string without escapes.
-fn offset_of(json: &[u8]) -> Option<&str> {
-    let arguments = json.strip_suffix(b"\"]")?;
-    let begin = arguments.iter().rposition(|&byte| byte == b'"')? + 1;
-    let offset = std::str::from_utf8(&arguments[begin..]).ok()?;
-    // The first string of an event is its name.
-    let is_argument = arguments[..begin - 1].last() == Some(&b',');
-    (is_argument && offset.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))).then_some(offset)
 }

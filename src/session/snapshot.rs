@@ -11,12 +11,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
 
 use crate::{
-    session::{ended::Ended, membership::Membership, reach::Reach},
+    session::{ended::Ended, membership::Membership, namespace_set::NamespaceSet, reach::Reach, room_reason::Reason},
     wire::websocket::close::CloseCode,
 };
 
 /// The version that is written. It changes with every change of the types below.
-const VERSION: u16 = 3;
+const VERSION: u16 = 5;
 
 /// A Socket.IO session without its legs.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,26 +25,33 @@ pub struct Snapshot {
     pub pid: String,
     /// The handshake for the service, as the relay stores it.
     pub handshake: Blob,
-    pub(super) identity: IdentityData,
+    /// Each user of the session, by number.
+    pub(super) users: Vec<UserData>,
     pub(super) certified: Option<Box<str>>,
     pub(super) idle_for: Duration,
     pub(super) told_for: Option<Duration>,
     pub(super) refused_connects: u8,
-    /// What is left of each `[[rate_limit]]` that counts this session alone. `None`: it counts a user or an address.
-    pub(super) budgets: Vec<Option<u32>>,
     pub(super) namespaces: Vec<NamespaceData>,
     pub(super) acks: AcksData,
+    pub(super) rooms: Vec<RoomData>,
+    pub(super) asked: Vec<AskedData>,
     pub(super) resume: ResumeData,
     pub(super) upstream: UpstreamData,
 }
 
-/// The owner of the session.
+/// A user of the session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct IdentityData {
-    pub(super) user: Option<Box<str>>,
-    /// The time until the token expires. `None`: there is no token.
+pub(super) struct UserData {
+    pub(super) name: Option<Box<str>>,
+    /// The time until the last token expires. `None`: there is no token.
     pub(super) lives: Option<Duration>,
     pub(super) forward_headers: Vec<(String, Blob)>,
+    pub(super) jti: Option<Box<str>>,
+    /// Since 1970, by the clock of the issuer.
+    pub(super) issued_at: Option<Duration>,
+    pub(super) claims: Vec<(Box<str>, Box<str>)>,
+    /// What is left of each `[[rate_limit]]` that counts this session alone. `None`: it counts a user or an address.
+    pub(super) budgets: Vec<Option<u32>>,
 }
 
 /// One slot for a namespace, by its number. `name` is empty if the slot is free.
@@ -57,6 +64,31 @@ pub(super) struct NamespaceData {
     pub(super) pid: Option<Box<str>>,
     pub(super) offset: Option<Box<str>>,
     pub(super) join: u32,
+    /// The number of the user.
+    pub(super) user: u8,
+    /// The time until the token expires. `None`: there is no token.
+    pub(super) lives: Option<Duration>,
+}
+
+/// A room that the client is in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RoomData {
+    /// The number of the namespace.
+    pub(super) namespace: u8,
+    pub(super) reason: Reason,
+    pub(super) room: Box<str>,
+}
+
+/// A room that the client has asked for by an event that is not acknowledged yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct AskedData {
+    /// The number of the namespace.
+    pub(super) namespace: u8,
+    /// The ack id of the event.
+    pub(super) id: u64,
+    /// The number of the rule.
+    pub(super) rule: u8,
+    pub(super) room: Box<str>,
 }
 
 /// Acks in flight: the ack ids of the service, and the events that are not sent yet.
@@ -84,7 +116,7 @@ pub(super) struct ResumeData {
     pub(super) dropped: Option<u64>,
     pub(super) absent_for: Duration,
     pub(super) why: EndData,
-    pub(super) unreturned: u64,
+    pub(super) unreturned: NamespaceSet,
     pub(super) joins: u32,
     pub(super) events: Vec<KeptData>,
 }

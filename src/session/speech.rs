@@ -46,6 +46,22 @@ impl ClientSpeech {
 }
 
 impl ServiceSpeech {
+    /// When the session has something to do about acks that were lost.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::SocketIo(service) => service.acks.deadline(),
+            Self::Plain(_) => None,
+        }
+    }
+
+    /// When the service is asked for a namespace though it has not answered a ping.
+    pub(super) fn pong_by(&self) -> Option<Instant> {
+        match self {
+            Self::SocketIo(service) => service.parting.deadline(),
+            Self::Plain(_) => None,
+        }
+    }
+
     /// Whether the client has something to wait for when the service is lost so.
     pub(super) fn holds_after(&self, why: Ended) -> bool {
         match self {

@@ -12,12 +12,16 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SocketioTable {
-    /// The path of the endpoint, with a slash at its end.
+    /// The path of the endpoint. Clients may write it with the slash at its end or without
+    /// (`addTrailingSlash: false`), and the service is asked for what they write.
     pub path: String,
     /// The transports clients may use. With both, a client that polls is offered an upgrade to WebSocket.
     pub transports: Vec<Transport>,
     /// The namespaces clients may join: names, or patterns with `*`.
     pub namespaces: Vec<String>,
+    /// In how many namespaces a session may be at once, at most 255; a place for `/` is always kept. What asks for one more is
+    /// refused by a CONNECT_ERROR with the code `too_many_namespaces`, and the session goes on.
+    pub max_namespaces: u32,
     /// How many times a session may join a namespace at once, after its first join. Then one more each `joins_per / joins`. A
     /// join beyond that ends the session. The rate limits count events alone, and to the service a join is a new
     /// connection.
@@ -30,6 +34,10 @@ pub struct SocketioTable {
     pub ping_timeout: Period,
     /// How long a client may take to join its first namespace.
     pub connect_timeout: Period,
+    /// When the service is dialled: `"connect"`, once a client may join a namespace; `"first"`, at the client's handshake, so
+    /// that headers and refusals of the service reach the client with the gate's own answer. Only a client whose token comes
+    /// with the handshake (header, query, cookie, certificate), or where no key is configured, has the service dialled first.
+    pub dial: DialAt,
     /// The largest message a client may send, counted with its attachments, and the largest payload it may post.
     /// Socket.IO's own default is 1MB.
     pub max_payload: ByteSize,
@@ -45,9 +53,13 @@ pub struct SocketioTable {
     /// The largest packet that may ask for a namespace, with the token in it. It is kept as long as the client is in the
     /// namespace; those of one session together may be four times as large.
     pub max_connect: ByteSize,
-    /// Whether a session that polls accepts requests only from the address that opened it. Token and origin must be the
-    /// same in any case; the address of a phone changes.
+    /// Whether a session that polls accepts requests only from the address that opened it. The origin must be the same in any
+    /// case, and the token too or another one of the same user; the address of a phone changes.
     pub same_address: bool,
+    /// Whether a polling client may upgrade without the token that its other requests show, from the same origin and address:
+    /// a browser sets no header on a WebSocket. With `false` a client whose token is in the `Authorization` header alone is
+    /// not offered an upgrade.
+    pub upgrade_without_token: bool,
     /// The name of a cookie with the session id, for a load balancer in front that needs one. Without it none is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"io")]
@@ -62,6 +74,17 @@ pub enum Transport {
     Websocket,
     /// Long-polling: HTTP requests; a GET waits for packets and a POST sends them.
     Polling,
+}
+
+/// When the service is dialled for a Socket.IO client.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DialAt {
+    /// When the client has asked for a namespace that it may join.
+    #[default]
+    Connect,
+    /// At the client's handshake, where that says who it is.
+    First,
 }
 
 impl Transport {
@@ -81,17 +104,20 @@ impl Default for SocketioTable {
             path: "/socket.io/".to_owned(),
             transports: vec![Transport::Websocket, Transport::Polling],
             namespaces: vec!["*".to_owned()],
-            joins: 32,
+            max_namespaces: 64,
+            joins: 64,
             joins_per: Period::from_secs(60),
             ping_interval: Period::from_secs(25),
             ping_timeout: Period::from_secs(20),
             connect_timeout: Period::from_secs(45),
+            dial: DialAt::Connect,
             max_payload: ByteSize(1_000_000),
             payload_packets: 1000,
             json: JsonReading::Structure,
             json_depth: DEPTH_MAX,
             max_connect: ByteSize(16 * 1024),
             same_address: false,
+            upgrade_without_token: true,
             cookie: None,
         }
     }

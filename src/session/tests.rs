@@ -373,9 +373,17 @@ fn a_client_joins_and_leaves_only_so_often() {
 
 mod absence;
 mod bounds;
+mod elsewhere;
 mod held;
+mod identities;
+mod late;
+mod offers;
 mod payloads;
+mod refusals;
 mod resumed;
 mod returns;
+mod revocation;
+mod rooms;
 mod snapshots;
+mod spellings;
 pub(super) mod world;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::session::{
     ended::Ended,
     hold::{HoldRules, Overflow},
-    queue::{Queue, WholePacket},
+    queue::{Queue, QueueBounds, WholePacket},
     snapshot::{EndData, UpstreamData},
 };
 
@@ -26,20 +26,6 @@ const STEADY: Duration = Duration::from_secs(1);
 
 /// After its turn to dial a session has this long to join again, even if `hold` is over.
 const AFTER_TURN: Duration = Duration::from_secs(5);
-
-/// The first wait after a dial that failed, ...
-const BACKOFF: Duration = Duration::from_millis(100);
-
-/// ... which doubles with every failure up to this.
-const BACKOFF_MAX: Duration = Duration::from_secs(1);
-
-/// How long a session waits before the next dial, after so many failures. `spread` is from 0 to 1, another number
-/// each time, so that sessions that lost the service together do not dial together.
-#[must_use]
-pub fn backoff(failures: u32, spread: f64) -> Duration {
-    let doubled = BACKOFF.saturating_mul(1 << failures.min(10));
-    doubled.min(BACKOFF_MAX).mul_f64(0.5 + spread)
-}
 
 /// The service, and what waits for it.
 #[derive(Debug)]
@@ -51,6 +37,8 @@ pub(super) struct Upstream {
     patience_ms: u32,
     /// Packets that were dropped.
     dropped: u64,
+    /// The last message of the service goes to the client as it comes.
+    in_parts: bool,
     /// `None` in nearly every session, nearly always.
     backlog: Option<Box<Backlog>>,
 }
@@ -74,6 +62,8 @@ pub(super) struct Backlog {
     pub(super) queue: Queue,
     /// Packets that are sent again if their acks are lost.
     pub(super) kept: Queue,
+    /// So many answers to pings come from the client before its packets are sent. 0: they are sent.
+    echoes: u8,
 }
 
 impl Backlog {
@@ -85,6 +75,18 @@ impl Backlog {
     pub(super) fn memory(&self) -> usize {
         let begun = self.begun.as_ref().map_or(0, WholePacket::memory);
         self.queue.bytes() + self.kept.bytes() + begun
+    }
+
+    /// Whether there is room for one more. What is kept to be sent again goes to the queue when the service is lost.
+    fn has_room(&self, packet: &WholePacket, bounds: &QueueBounds) -> bool {
+        let (packets, bytes) = (bounds.packets.saturating_sub(self.kept.len()), bounds.bytes);
+        self.queue.has_room(packet, &QueueBounds { packets, bytes: bytes.saturating_sub(self.kept.bytes()) })
+    }
+
+    /// Whether this event is sent again if its ack is lost now.
+    pub(super) fn keeps(&self, namespace: u8, ack_id: u64, retries: u8) -> bool {
+        let is_it = |packet: &WholePacket| packet.namespace == namespace && packet.ack_id == Some(ack_id);
+        self.kept.iter().any(|packet| is_it(packet) && packet.sent <= retries)
     }
 
     /// Whether this event has not been sent yet.
@@ -145,7 +147,18 @@ impl Upstream {
     }
 
     const fn at(stage: Stage) -> Self {
-        Self { stage, pinged_by: None, patience_ms: 0, dropped: 0, backlog: None }
+        Self { stage, pinged_by: None, patience_ms: 0, dropped: 0, in_parts: false, backlog: None }
+    }
+
+    /// Whether the last message of the service goes to the client as it comes.
+    #[inline]
+    pub(super) const fn passes_in_parts(&mut self, in_parts: bool) {
+        self.in_parts = in_parts;
+    }
+
+    /// Whether the client may have a part of a message, so that nothing can be said to it without the rest.
+    pub(super) const fn is_passing_in_parts(&self) -> bool {
+        self.in_parts
     }
 
     /// For a session that begins with an open service.
@@ -182,6 +195,40 @@ impl Upstream {
     /// Whether packets go to the service as they come.
     pub(super) fn flows(&self) -> bool {
         self.stage == Stage::Flowing && self.backlog.as_ref().is_none_or(|backlog| backlog.queue.is_empty())
+    }
+
+    /// Whether events of this namespace wait that ask for an ack.
+    pub(super) fn has_asking(&self, namespace: u8) -> bool {
+        let asks = |packet: &WholePacket| packet.namespace == namespace && packet.ack_id.is_some();
+        self.backlog.as_ref().is_some_and(|backlog| backlog.queue.iter().any(asks))
+    }
+
+    /// The packets that wait are not sent before the client has answered so many pings.
+    pub(super) fn await_echoes(&mut self, echoes: u8) {
+        self.backlog_mut().echoes = echoes;
+    }
+
+    /// The client has answered a ping. Whether it has to answer more.
+    pub(super) fn echoed(&mut self) -> bool {
+        let Some(backlog) = &mut self.backlog else { return false };
+        backlog.echoes = backlog.echoes.saturating_sub(1);
+        backlog.echoes > 0
+    }
+
+    /// The packets that wait are sent without more answers.
+    pub(super) fn stop_awaiting_echoes(&mut self) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.echoes = 0;
+        }
+    }
+
+    /// Whether packets that are queued now wait there. In Flowing the queue is emptied at once.
+    pub(super) fn queues(&self) -> bool {
+        self.stage != Stage::Flowing || self.awaits_echoes()
+    }
+
+    pub(super) fn awaits_echoes(&self) -> bool {
+        self.backlog.as_ref().is_some_and(|backlog| backlog.echoes > 0)
     }
 
     pub(super) const fn stage(&self) -> Stage {
@@ -259,6 +306,13 @@ impl Upstream {
     pub(super) fn want(&mut self, now: Instant) {
         self.stage = Stage::Dialling;
         self.backlog_mut().outage = Some(Outage::new(now, Ended::ServiceUnreachable));
+    }
+
+    /// The service is not dialled again before the client asks for a namespace anew. None is asked for now.
+    pub(super) fn unwant(&mut self) {
+        self.stage = Stage::Unwanted;
+        self.pinged_by = None;
+        self.backlog = None;
     }
 
     /// What is due now: the next dial, or the end. `None`: nothing.
@@ -339,15 +393,16 @@ impl Upstream {
         outage.turn_at = None;
         self.stage = Stage::Down { dial_at };
         self.pinged_by = None;
+        self.stop_awaiting_echoes();
     }
 
     /// Queues a packet behind the others, if need be in place of older ones.
     pub(super) fn enqueue(&mut self, packet: WholePacket, rules: &HoldRules) -> Room {
         let bounds = &rules.bounds;
         let mut room = Room::default();
-        // In Flowing the queue is emptied at once, so its bounds do not matter.
-        let waits = self.stage != Stage::Flowing;
-        while waits && !self.backlog_mut().queue.has_room(&packet, bounds) {
+        // The bounds of a queue that is emptied at once do not matter.
+        let waits = self.queues();
+        while waits && !self.backlog_mut().has_room(&packet, bounds) {
             self.dropped += 1;
             let oldest = match rules.overflow {
                 Overflow::Close => {
@@ -368,6 +423,11 @@ impl Upstream {
         room
     }
 
+    /// Counts a packet that is dropped.
+    pub(super) const fn drops(&mut self) {
+        self.dropped += 1;
+    }
+
     /// Whether packets may wait. Nearly every session has none nearly always.
     #[inline]
     pub(super) const fn has_packets(&self) -> bool {
@@ -376,7 +436,7 @@ impl Upstream {
 
     /// The next packet for the service, in order. `None` while the service is not open, or if none waits.
     pub(super) fn next_packet(&mut self) -> Option<WholePacket> {
-        if self.stage != Stage::Flowing {
+        if self.queues() {
             return None;
         }
         let packet = self.backlog.as_mut()?.queue.pop();
@@ -402,6 +462,17 @@ impl Upstream {
         }
     }
 
+    /// Drops this event, if it has not been sent: another one goes in its place.
+    pub(super) fn replaces(&mut self, namespace: u8, id: u64) -> bool {
+        let Some(backlog) = &mut self.backlog else { return false };
+        backlog.queue.retain(|packet| packet.namespace != namespace || packet.ack_id != Some(id)) > 0
+    }
+
+    /// Whether a packet of the client still lacks attachments.
+    pub(super) fn has_begun(&self) -> bool {
+        self.backlog.as_ref().is_some_and(|backlog| backlog.begun.is_some())
+    }
+
     /// Drops the packet that still lacks attachments.
     pub(super) fn forget_begun(&mut self) {
         if let Some(backlog) = &mut self.backlog {
@@ -412,18 +483,5 @@ impl Upstream {
     /// The session is over: wipes all packets that wait.
     pub(super) fn forget_backlog(&mut self) {
         self.backlog = None;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_wait_grows_to_a_bound_and_is_spread() {
-        assert_eq!(backoff(0, 0.5), BACKOFF);
-        assert_eq!(backoff(1, 0.5), BACKOFF * 2);
-        assert_eq!(backoff(u32::MAX, 1.0), BACKOFF_MAX.mul_f64(1.5));
-        assert!(backoff(3, 0.0) < backoff(3, 1.0));
     }
 }

@@ -8,7 +8,9 @@ use std::{
 use crate::{
     policy::identity::Identity,
     session::{
+        answer::{self, Close},
         core::Core,
+        ended::Ended,
         speech::{ClientSpeech, ServiceSpeech},
         upstream::{Backlog, Stage, Upstream},
     },
@@ -18,6 +20,8 @@ use crate::{
 /// How the messages of a service must be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
+    /// The longest message, in bytes.
+    pub max: usize,
     /// Whether each must be complete before it is judged.
     pub whole: bool,
     /// Whether text must be checked to be UTF-8 (RFC 6455 §8.1): where no parser behind the gate does it.
@@ -34,10 +38,27 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// The verified user, from the first accepted CONNECT or the handshake on. `None` before.
+    /// The verified user, from the first accepted CONNECT or the handshake on; of several the first that is in a namespace
+    /// still. `None` before.
     #[must_use]
-    pub const fn identity(self) -> Option<&'a Identity> {
-        self.core.identity.as_ref()
+    pub fn identity(self) -> Option<&'a Identity> {
+        let users = &self.core.users;
+        match self.service {
+            ServiceSpeech::SocketIo(service) if users.are_several() => {
+                let first = service.namespaces.logins().map(|(_, login)| login.user).min();
+                users.get(first.unwrap_or_default())
+            }
+            _ => users.get(0),
+        }
+    }
+
+    /// The names of all users that are in a namespace, where the session has had several.
+    #[must_use]
+    pub fn users(self) -> Vec<String> {
+        let ServiceSpeech::SocketIo(service) = self.service else { return Vec::new() };
+        let is_in = |user: u8| service.namespaces.logins().any(|(_, login)| login.user == user);
+        let users = self.core.users.iter().filter(|(user, _)| self.core.users.are_several() && is_in(*user));
+        users.filter_map(|(_, identity)| identity.user()).map(str::to_owned).collect()
     }
 
     /// The client's address.
@@ -64,6 +85,30 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The path of the plain WebSocket route, as it is configured. `None` on the Socket.IO endpoint.
+    #[must_use]
+    pub fn route(self) -> Option<&'a str> {
+        match self.service {
+            ServiceSpeech::SocketIo(_) => None,
+            ServiceSpeech::Plain(plain) => Some(&plain.rules.path),
+        }
+    }
+
+    /// For how long the session waits for its client once that is lost. `None`: not at all.
+    #[must_use]
+    pub fn waits_for_client(self) -> Option<Duration> {
+        self.core.rules.hold.resume
+    }
+
+    /// Whether a namespace is joined.
+    #[must_use]
+    pub fn has_joined(self) -> bool {
+        match self.service {
+            ServiceSpeech::SocketIo(service) => service.namespaces.names().next().is_some(),
+            ServiceSpeech::Plain(_) => false,
+        }
+    }
+
     /// The namespaces that are joined.
     #[must_use]
     pub fn namespaces(self) -> Vec<String> {
@@ -82,9 +127,10 @@ impl<'a> View<'a> {
     /// How the messages of the service must be read.
     #[must_use]
     pub fn service_reading(self) -> Reading {
+        let max = self.core.rules.max_message;
         match self.service {
-            ServiceSpeech::SocketIo(_) => Reading { whole: false, checks_text: false },
-            ServiceSpeech::Plain(service) => Reading { whole: service.rules.reads_messages(), checks_text: true },
+            ServiceSpeech::SocketIo(_) => Reading { max, whole: false, checks_text: false },
+            ServiceSpeech::Plain(service) => Reading { max, whole: service.rules.reads_messages(), checks_text: true },
         }
     }
 
@@ -149,9 +195,25 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The queue that was full in this outage or absence, `hold` or `resume`, and the event that filled it.
+    #[must_use]
+    pub fn filled(self) -> Option<(&'static str, &'a str)> {
+        self.core.filled.map(|filled| (filled.queue, self.core.rules.names.name(filled.event)))
+    }
+
     /// What the side that closed said of it.
     #[must_use]
     pub fn close_reason(self) -> &'a str {
         self.core.close_reason()
+    }
+
+    /// The Close for the client after this end.
+    #[must_use]
+    pub fn close_of_client(self, ended: Ended) -> Close<'a> {
+        let close = answer::to_client(ended, self.close_reason());
+        match self.service {
+            ServiceSpeech::SocketIo(_) => close,
+            ServiceSpeech::Plain(service) => service.rules.answers.close(ended, close),
+        }
     }
 }

@@ -8,8 +8,9 @@ use std::{
 
 use crate::{
     admin::health::Health,
+    cluster::{acme_cache::RedisCache, link::Link, seal::ClusterSecret},
     config::Config,
-    fault::Fault,
+    fault::{Fault, Faults},
     observe::gauges::Gauges,
     tls::{
         CertificateSlot, OrderedHere,
@@ -22,9 +23,48 @@ pub(super) fn table(config: &Config) -> Option<&AcmeTable> {
     config.tls.as_ref().and_then(|table| table.acme.as_ref())
 }
 
-/// Checks `[tls.acme]`.
+/// Checks `[tls.acme]`, and what it needs of other tables.
 pub(super) fn verify(config: &Config) -> Result<(), Vec<Fault>> {
-    table(config).map_or(Ok(()), Acme::verify)
+    let mut faults = Faults::default();
+    let acme = table(config);
+    if let Some(acme) = acme {
+        faults.keep(Acme::verify(acme));
+    }
+    let in_redis = acme.is_some_and(AcmeTable::is_cached_in_redis);
+    if in_redis && config.redis.is_none() {
+        faults.keep::<()>(Err(no_redis()));
+    }
+    match &config.cluster.secret {
+        Some(source) => _ = faults.keep(ClusterSecret::read(source)),
+        None if in_redis => _ = faults.keep::<()>(Err(no_secret())),
+        None => {}
+    }
+    faults.finish(Some(()))
+}
+
+fn no_redis() -> Fault {
+    Fault::new("tls.acme.cache", "is \"redis\", and there is no table [redis]; add it, or name a folder")
+}
+
+fn no_secret() -> Fault {
+    let message = "is not set; with tls.acme.cache = \"redis\" the key of the certificate is sealed with it: write secret = \
+                   { env = \"NAME\" } below [cluster], the same for all nodes";
+    Fault::new("cluster.secret", message)
+}
+
+/// The cache in Redis. `None`: it is a folder.
+fn redis_cache(
+    config: &Config,
+    table: &AcmeTable,
+    redis: Option<(Link, Arc<str>)>,
+) -> Result<Option<RedisCache>, Fault> {
+    if !table.is_cached_in_redis() {
+        return Ok(None);
+    }
+    let (link, prefix) = redis.ok_or_else(no_redis)?;
+    let seal = ClusterSecret::read(config.cluster.secret.as_ref().ok_or_else(no_secret)?)?.seal("acme");
+    let seal = seal.map_err(|error| Fault::new("cluster.secret", error.to_string()))?;
+    Ok(Some(RedisCache::new(&prefix, link, seal)))
 }
 
 /// The order of a certificate.
@@ -38,10 +78,19 @@ pub(super) struct CertificateOrder {
 }
 
 impl CertificateOrder {
-    /// Prepares the order; makes no connection. `None` where certificates come from files, or without TLS.
-    pub(super) fn of(config: &Config, gauges: &Arc<Gauges>) -> Result<Option<Self>, Vec<Fault>> {
+    /// Prepares the order; makes no connection. `None` where certificates come from files, or without TLS. `redis`: the
+    /// connection, and what keys begin with.
+    pub(super) fn of(
+        config: &Config,
+        gauges: &Arc<Gauges>,
+        redis: Option<(Link, Arc<str>)>,
+    ) -> Result<Option<Self>, Vec<Fault>> {
         let Some(table) = table(config) else { return Ok(None) };
-        let acme = Acme::new(table, Arc::clone(gauges))?;
+        verify(config)?;
+        let acme = match redis_cache(config, table, redis)? {
+            Some(cache) => Acme::with_cache(table, Arc::new(cache), Arc::clone(gauges))?,
+            None => Acme::new(table, Arc::clone(gauges))?,
+        };
         let (slot, challenges) = (Arc::default(), acme.challenges());
         Ok(Some(Self { acme, slot, challenges, gauges: Arc::clone(gauges), listener: None }))
     }

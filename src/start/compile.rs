@@ -8,6 +8,7 @@ use crate::{
     fault::{Fault, Faults},
     gateway::{edge::EdgeRules, forward::Forward, head_guard::HeadRules, router::Routes, trust_headers},
     jwks::KeyServer,
+    mirror::rules::MirrorRules,
     observe::{
         Exposition,
         gauges::Gauges,
@@ -15,22 +16,26 @@ use crate::{
         tally::Tally,
     },
     policy::{
-        auth::shared_keys::SharedKeys,
-        connections::Connections,
+        auth::{shared_keys::SharedKeys, shared_revoked::SharedRevoked},
+        connections::{Connections, LimitsTable},
         descriptors::Split,
         handshake_rate::HandshakeRate,
         policies::{Policies, PolicyTables},
+        rate_limit::sharing::Sharing,
         requests::Requests,
         token_source::TokenSources,
     },
-    relay::{dial::Dialler, rules::RelayRules, worker::SharedState},
+    relay::{
+        dial::Dialler, registry::Registry, revoker::Revoker, room_index::RoomBounds, rules::RelayRules,
+        service_state::ServiceState, worker::SharedState,
+    },
     session::{
         plain::{self, PlainRules},
         rules::{SessionRules, Timing},
         table::Transport,
     },
     start::{
-        acme,
+        departure::DepartureTimes,
         descriptors::Found,
         memory::{self, Limit},
     },
@@ -47,12 +52,13 @@ pub(super) struct NodeRules {
     pub(super) session: Arc<RelayRules>,
     pub(super) edge: Arc<EdgeRules>,
     pub(super) memory: Arc<[Limit]>,
+    pub(super) departure: DepartureTimes,
 }
 
 /// The state that outlives a reload.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) names: Arc<EventNames>,
+    pub(super) lasting: Lasting,
     pub(super) connections: Arc<Connections>,
     pub(super) requests: Arc<Requests>,
     pub(super) found: Found,
@@ -61,7 +67,19 @@ pub(super) struct Shared {
     /// `None`: clients use plain HTTP.
     pub(super) tls: Option<Arc<Tls>>,
     /// `None`: certificates come from files.
-    ordered: Option<OrderedHere>,
+    pub(super) ordered: Option<OrderedHere>,
+}
+
+/// What rules refer to and a reload leaves as it is.
+#[derive(Debug, Clone)]
+pub(super) struct Lasting {
+    pub(super) names: Arc<EventNames>,
+    pub(super) service: Arc<ServiceState>,
+    /// What is revoked.
+    pub(super) revoked: Arc<SharedRevoked>,
+    /// Of the limits that count on all nodes.
+    pub(super) sharing: Arc<Sharing>,
+    pub(super) split: Split,
 }
 
 /// The keys that verify tokens, and the server that publishes them. `None`: no server does.
@@ -77,28 +95,34 @@ impl Keys {
         let server = KeyServer::new(url, Arc::clone(gauges))?;
         Ok(Self { published: server.keys(), server: Some(server) })
     }
+
+    /// Those that were fetched before, whose server is asked already.
+    pub(super) fn kept(published: &Arc<SharedKeys>) -> Self {
+        Self { published: Arc::clone(published), server: None }
+    }
 }
 
 impl Shared {
-    pub(super) fn compile(
+    pub(super) fn new(
         config: &Config,
         gauges: Arc<Gauges>,
         ordered: Option<OrderedHere>,
-        names: Arc<EventNames>,
         found: Found,
-    ) -> Result<Self, Vec<Fault>> {
-        let rules = tls_rules(config, ordered.as_ref(), None)?;
-        let rules = rules.inspect(|rules| gauges.certificates_read(&rules.validity()));
-        Ok(Self {
-            names,
+        tls: Option<TlsRules>,
+        workers: SharedState,
+        lasting: Lasting,
+    ) -> Self {
+        let rules = tls.inspect(|rules| gauges.certificates_read(&rules.validity()));
+        Self {
+            lasting,
             connections: Connections::new(&config.limits),
             requests: Requests::new(&config.limits),
             found,
-            workers: SharedState::new(Arc::clone(&gauges.memory)),
+            workers,
             gauges,
             tls: rules.map(|rules| Arc::new(Tls::new(rules))),
             ordered,
-        })
+        }
     }
 
     /// Shows how many connections there can be, and warns where the configuration asks for more.
@@ -109,30 +133,29 @@ impl Shared {
         }
     }
 
-    /// The TLS rules of a changed configuration or of changed files. `None` if the change needs a restart: whether a
-    /// certificate is ordered, and which one, is fixed at the start.
-    pub(super) fn new_tls_rules(&self, config: &Config) -> Result<Option<TlsRules>, Vec<Fault>> {
-        let Some(tls) = &self.tls else { return Ok(None) };
-        if acme::table(config).is_some() != self.ordered.is_some() {
-            return Ok(None);
-        }
-        tls_rules(config, self.ordered.as_ref(), Some(&tls.rules()))
+    /// What revokes tokens. `None`: `auth.revoke` is off.
+    pub(super) fn revoker(&self, config: &Config, registry: &Registry) -> Option<Revoker> {
+        let revoker = || Revoker::new(Arc::clone(&self.lasting.revoked), registry.clone(), Arc::clone(&self.gauges));
+        config.auth.revoke.then(revoker)
     }
 
     pub(super) fn exposition(&self, tallies: Vec<Arc<Tally>>, journal: Option<Journal>) -> Exposition {
-        Exposition::new(tallies, Arc::clone(&self.names), Arc::clone(&self.gauges), journal)
+        Exposition::new(tallies, Arc::clone(&self.lasting.names), Arc::clone(&self.gauges), journal)
     }
 }
 
-/// The event names that have a slot from the start: those of the limits.
+/// The event names that have a slot from the start: those of the limits, of rooms and of what is mirrored.
 pub(super) fn event_names(config: &Config) -> Arc<EventNames> {
-    let configured = config.rate_limit.iter().flat_map(|rule| &rule.events).filter(|event| !event.contains('*'));
-    let configured = configured.map(String::as_str).chain([plain::MESSAGE]);
-    Arc::new(EventNames::new(config.metrics.event_names, configured))
+    let limited = config.rate_limit.iter().flat_map(|rule| &rule.events);
+    let of_rooms = config.room.iter().flat_map(|rule| rule.join_on.iter().chain(&rule.leave_on));
+    let configured = limited.chain(of_rooms).chain(config.mirror.iter().map(|rule| &rule.event));
+    let configured = configured.filter(|event| !event.contains('*')).map(String::as_str).chain([plain::MESSAGE]);
+    let label_bytes = usize::try_from(config.metrics.event_name_bytes).unwrap_or(usize::MAX);
+    Arc::new(EventNames::new(config.metrics.event_names, configured).labelling(label_bytes))
 }
 
 /// The TLS rules. `None` without `[tls]`. `ordered`: the certificate that is ordered, `earlier`: the rules in force.
-fn tls_rules(
+pub(super) fn tls_rules(
     config: &Config,
     ordered: Option<&OrderedHere>,
     earlier: Option<&TlsRules>,
@@ -144,40 +167,56 @@ fn tls_rules(
 pub(super) fn compile(
     config: &Config,
     keys: &Keys,
-    names: &Arc<EventNames>,
+    lasting: &Lasting,
     generation: u64,
-    split: Split,
 ) -> Result<NodeRules, Vec<Fault>> {
+    let Lasting { names, service, revoked, sharing, split } = lasting;
     let tables = PolicyTables {
         auth: &config.auth,
         origins: &config.origins,
         namespaces: &config.socketio.namespaces,
         rate_limit: &config.rate_limit,
+        sharing: config.redis.as_ref().map(|_| sharing),
     };
     let mut faults = Faults::default();
     faults.keep(config.check());
     let dialler = faults.keep(dialler(config));
     let policies = faults.keep(Policies::compile(&tables, &keys.published, generation));
+    let policies = policies.map(|policies| policies.refusing(Arc::clone(revoked)));
     let sources = policies.as_ref().map(|policies| &policies.token_sources);
     let token_keys = sources.into_iter().flat_map(TokenSources::query_keys).map(str::to_owned).collect();
     let routes = faults.keep(Routes::compile(&config.socketio, &config.websocket, token_keys));
     let timing = faults.keep(Timing::compile(&config.socketio, &config.session, config.limits.idle_timeout));
+    let mirror = faults.keep(mirror(config));
     let trust_headers = faults.keep(trust_headers::compile(&config.listen.trust_headers));
     let may_hold = !config.session.hold.0.is_zero();
     let websocket = config.websocket.iter().enumerate().map(|(at, table)| table.compile(at, may_hold));
     let websocket: Vec<_> = websocket.filter_map(|route| faults.keep(route)).map(Arc::new).collect();
     let node_rules = || {
-        let (policies, timing, dialler) = (policies?, timing?, dialler?);
+        let (mut policies, timing, dialler, mirror) = (policies?, timing?, dialler?, mirror?);
+        policies.auth = policies.auth.keeping(mirror.claims());
         let memory = memory::limits(config);
+        let departure = DepartureTimes::of(&config.limits);
         let session_memory = memory::bound_of_sessions(config, &memory);
-        let mut edge = edge(config, &policies, &timing, &dialler, routes?, websocket, split);
+        let (answer_within, service) = (config.upstream.response_timeout.0, Arc::clone(service));
+        let forward = Forward::new(dialler.clone(), answer_within, split.pool, service);
+        let mut edge = edge(config, &policies, &timing, &dialler, routes?, websocket, forward);
         edge.identity_headers.extend(trust_headers?);
         edge.request_memory = session_memory;
-        let session = SessionRules::new(policies, Arc::clone(names), timing);
+        let session = SessionRules::new(policies, Arc::clone(names), timing)
+            .with_others(mirror, usize::try_from(config.limits.rooms_per_session).unwrap_or(usize::MAX));
+        let session = faults.keep(session.with_max_message(config.upstream.max_message))?;
         let session = RelayRules { session_memory, ..rules(config, session, dialler) };
-        Some(NodeRules { session: Arc::new(session), edge: Arc::new(edge), memory: memory.into() })
+        Some(NodeRules { session: Arc::new(session), edge: Arc::new(edge), memory: memory.into(), departure })
     };
-    faults.finish(node_rules())
+    let node_rules = node_rules();
+    faults.finish(node_rules)
+}
+
+/// The rules of rooms and of what is mirrored. A node without `[redis]` is alone, and obeys none.
+fn mirror(config: &Config) -> Result<MirrorRules, Vec<Fault>> {
+    let rules = MirrorRules::compile(&config.room, &config.mirror)?;
+    Ok(if config.redis.is_some() { rules } else { MirrorRules::default() })
 }
 
 fn dialler(config: &Config) -> Result<Dialler, Vec<Fault>> {
@@ -191,10 +230,17 @@ fn rules(config: &Config, session: SessionRules, dialler: Dialler) -> RelayRules
         session: Arc::new(session),
         dialler,
         send_buffer: bytes(config.limits.send_buffer.0),
+        rooms: room_bounds(&config.limits),
         session_memory: usize::MAX,
         mailbox: bytes(config.socketio.max_payload.0).saturating_add(MAILBOX_BESIDE),
         same_address: config.socketio.same_address,
+        upgrade_without_token: config.socketio.upgrade_without_token,
     }
+}
+
+fn room_bounds(limits: &LimitsTable) -> RoomBounds {
+    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    RoomBounds { rooms: count(limits.rooms), members: count(limits.room_members.unwrap_or(limits.connections)) }
 }
 
 fn edge(
@@ -204,7 +250,7 @@ fn edge(
     dialler: &Dialler,
     routes: Routes,
     websocket: Vec<Arc<PlainRules>>,
-    split: Split,
+    forward: Forward,
 ) -> EdgeRules {
     let certified = config.tls.iter().flat_map(TlsTable::forward_header_names);
     EdgeRules {
@@ -220,9 +266,10 @@ fn edge(
             ping_timeout_ms: millis(timing.ping_timeout),
             max_payload: config.socketio.max_payload.0,
         },
+        dial: config.socketio.dial,
         sid_cookie: config.socketio.cookie.clone(),
         max_payload: config.socketio.max_payload.0,
-        forward: Forward::new(dialler.clone(), config.upstream.response_timeout.0, split.pool),
+        forward,
         payload_packets: usize::try_from(config.socketio.payload_packets).unwrap_or(usize::MAX),
         request_memory: usize::MAX,
         dialler: dialler.clone(),

@@ -4,6 +4,8 @@ use std::{ffi::OsString, fs};
 
 use super::*;
 
+mod mistakes;
+
 /// With nothing else wrong.
 const OPEN: &str = "[auth]\nrequired = false\n";
 
@@ -13,7 +15,7 @@ fn verified(text: &str, variables: &[(&str, &str)], sources: Sources) -> Result<
     fs::write(&path, text).unwrap();
     let prefix = format!("{}/", directory.path().display());
     let variables = variables.iter().map(|(key, value)| (OsString::from(key), OsString::from(value)));
-    let loaded = Sources { file: Some(path), ..sources }.load_with(variables);
+    let loaded = Sources { file: Some(path), ..sources }.load_with(variables, verify);
     loaded.and_then(|loaded| verify(&loaded)).map_err(|error| error.to_string().replace(&prefix, ""))
 }
 
@@ -27,8 +29,8 @@ fn keys_and_claims_are_told_with_their_line() {
     for (text, message) in [
         (
             "[auth]\nrequired = true\n",
-            "2: auth.required is true, but there is no key; give one of auth.secret, auth.public_key and auth.jwks_url, or \
-             set auth.required = false to accept every client",
+            "2: auth.required is true, but there is no key that verifies tokens; below [auth] write secret = { env = \"NAME\" }, \
+             public_key = \"FILE\" or jwks_url = \"URL\", or write required = false to accept every client",
         ),
         (
             "[auth]\nsecret = { env = \"A\" }\njwks_url = \"https://a/\"\n",
@@ -50,6 +52,10 @@ fn keys_and_claims_are_told_with_their_line() {
             "[auth]\nrequired = false\nalgorithms = [\"HS256\", \"none\"]\n",
             "3: auth.algorithms[1] is \"none\"; it must be one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, \
              PS512, ES256, ES384, EdDSA",
+        ),
+        (
+            "[auth]\nrequired = false\n[limits]\nlame_duck = \"6m\"\n",
+            "4: limits.lame_duck is \"6m\"; it must be at most 5m",
         ),
         ("[auth]\nrequired = false\nleeway = \"2m\"\n", "3: auth.leeway is \"2m\"; it must be at most 60s"),
         (
@@ -103,12 +109,58 @@ fn addresses_and_paths_are_told_with_their_line() {
         ),
         (
             "[origins]\nallow = [\"https://a.example/\"]\n",
-            "4: origins.allow[0] is \"https://a.example/\"; an origin is scheme://host[:port], for example \
-             \"https://app.example.com\", or \"*\"",
+            "4: origins.allow[0] is \"https://a.example/\"; leave the slash at its end away: \"https://a.example\"",
         ),
         (
             "[socketio]\npath = \"/a b/\"\n",
-            "4: socketio.path is \"/a b/\"; it begins and ends with a slash and has no query, for example \"/socket.io/\"",
+            "4: socketio.path is \"/a b/\"; it begins with a slash and has no query, no '*', '..', '//', ';', '\\' and nothing encoded \
+             that need not be, for example \"/socket.io/\"",
+        ),
+        (
+            "[session]\nhold = \"0s\"\nretry_events = [\"save\"]\n",
+            "5: session.retry_events has no effect: session.hold is zero, and no event is sent again",
+        ),
+        (
+            "[session]\nretry_events = [\"save\", \"disconnect\"]\n",
+            "4: session.retry_events[1] is \"disconnect\" and has no effect: no side may send that event",
+        ),
+        (
+            "[session]\nvolatile_events = [\"save\"]\nretry_events = [\"save\"]\n",
+            "5: session.retry_events[0] is \"save\" and has no effect: it is in volatile_events too; take it out of one of them",
+        ),
+        (
+            "[session]\nresume_events = [\"chat\"]\n",
+            "4: session.resume_events has no effect: session.resume is zero, and no event is kept; give it a time, or remove this key",
+        ),
+        (
+            "[session]\nresume = \"1m\"\nresume_namespaces = [\"chat\"]\n",
+            "5: session.resume_namespaces[0] is \"chat\"; a namespace begins with \"/\", or write \"*\"",
+        ),
+        ("[origins]\nallow = [\"self\", \"self\"]\n", "4: origins.allow[1] is \"self\" a second time"),
+        (
+            "[origins]\nallow = [\"*\", \"https://a.example\"]\n",
+            "4: origins.allow has \"*\", which names every page; leave the others out",
+        ),
+        (
+            "[origins]\nallow = [\"https://a.example\"]\nhosts = [\"a.example\"]\n",
+            "5: origins.hosts has no effect: \"self\" is not in origins.allow; add it there, or remove this key",
+        ),
+        (
+            "[socketio]\npath = \"/io/*\"\n",
+            "4: socketio.path is \"/io/*\"; it begins with a slash and has no query, no '*', '..', '//', ';', '\\' and nothing \
+             encoded that need not be, for example \"/socket.io/\"",
+        ),
+        (
+            "[[rate_limit]]\nevents = [\"chat\", \"chat*\"]\n",
+            "4: rate_limit[0].events[0] is \"chat\" and has no effect: \"chat*\" names all of it; leave one of them out",
+        ),
+        (
+            "[[websocket]]\npath = \"/doc*\"\n",
+            "4: websocket[0].path is \"/doc*\"; '*' stands for the end of a path, behind a slash: \"/doc/*\"",
+        ),
+        (
+            "[socketio]\ntransports = [\"websocket\", \"websocket\"]\n",
+            "4: socketio.transports[1] is \"websocket\" a second time",
         ),
         (
             "[socketio]\nnamespaces = [\"/\", \"admin\"]\n",
@@ -146,6 +198,28 @@ fn limits_and_times_are_told_with_their_line() {
             "6: websocket[0].replay_first is 9; at most 8 messages are sent again",
         ),
         (
+            "[[websocket]]\npath = \"/ws\"\nexceeded = \"reply\"\n",
+            "5: websocket[0].exceeded is \"reply\", but the route has no event_field: its messages may be of any protocol, in \
+             which an answer of Tidegate is a fault. Write event_field beside it, or \"drop\", \"delay\" or \"close\"",
+        ),
+        (
+            "[[websocket]]\npath = \"/ws\"\nevent_field = \"type\"\nexceeded = \"drop\"\nrefusal = \"no\"\n",
+            "7: websocket[0].refusal has no effect: it is what \"reply\" sends, which needs event_field and no other exceeded \
+             beside it",
+        ),
+        (
+            "[[websocket]]\npath = \"/ws\"\nevent_field = \"type\"\nrefusal = \"${id\"\n",
+            "6: websocket[0].refusal has a `${` without its `}`",
+        ),
+        (
+            "[[websocket]]\npath = \"/ws\"\nexpired_close = 1006\n",
+            "5: websocket[0].expired_close is 1006; it must be 1000 to 1003, 1007 to 1014, or 3000 to 4999",
+        ),
+        (
+            "[[websocket]]\npath = \"/ws\"\nlimit_close = 429\n",
+            "5: websocket[0].limit_close is 429; it must be 1000 to 1003, 1007 to 1014, or 3000 to 4999",
+        ),
+        (
             "[[websocket]]\npath = \"/ws\"\nreplay_first = 1\n",
             "5: websocket[0].replay_first is given, but no client is held here; write on_upstream_loss = \"hold\" beside it",
         ),
@@ -168,6 +242,8 @@ fn limits_and_times_are_told_with_their_line() {
         ),
         ("[[rate_limit]]\nper = \"2d\"\n", "4: rate_limit[0].per is \"2d\"; it must be between 1ms and 1d"),
         ("[limits]\nconnections = 0\n", "4: limits.connections is 0, which refuses every connection"),
+        ("[limits]\nrooms = 0\n", "4: limits.rooms is 0, which keeps every client out of every room"),
+        ("[limits]\nroom_members = 0\n", "4: limits.room_members is 0, which keeps every client out of every room"),
         ("[limits]\nheader_bytes = \"1B\"\n", "4: limits.header_bytes is 1B; it must be between 1KiB and 1MiB"),
         ("[limits]\nsend_buffer = \"1KB\"\n", "4: limits.send_buffer is 1KB; it must be at least \"64KiB\""),
         (
@@ -175,6 +251,8 @@ fn limits_and_times_are_told_with_their_line() {
             "4: metrics.latency_buckets_ms needs at least one bound, and each larger than the one before",
         ),
         ("[metrics]\nevent_names = 401\n", "4: metrics.event_names is 401; at most 400 names can be labels"),
+        ("[metrics]\nevent_name_bytes = 0\n", "4: metrics.event_name_bytes is 0; it must be between 1 and 1024"),
+        ("[socketio]\nmax_namespaces = 256\n", "4: socketio.max_namespaces is 256; it must be between 1 and 255"),
     ] {
         told(&format!("{OPEN}{text}"), message);
     }
@@ -184,7 +262,7 @@ fn limits_and_times_are_told_with_their_line() {
 fn all_mistakes_are_told_at_once() {
     let error = verified(
         &format!("{OPEN}[limits]\nconnections = 0\n[socketio]\nping_timeout = \"0s\"\nnamespaces = [\"\"]\n"),
-        &[("TIDEGATE__ORIGINS__ALLOW", "[\"*\", \"null\"]"), ("TIDEGATE__METRICS__EVENT_NAMES", "401")],
+        &[("TIDEGATE__ORIGINS__ALLOW", "[\"self\", \"none\"]"), ("TIDEGATE__METRICS__EVENT_NAMES", "401")],
         Sources { upstream: Some("ftp://b".to_owned()), ..Sources::default() },
     );
     let places: Vec<_> = error.as_ref().unwrap_err().lines().filter_map(|line| line.split_once(' ')).collect();

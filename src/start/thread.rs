@@ -77,6 +77,10 @@ async fn run(index: usize, args: ThreadArgs) -> u64 {
     });
     spawn_local({
         let worker = Rc::clone(&worker);
+        async move { worker.serve_rooms().await }
+    });
+    spawn_local({
+        let worker = Rc::clone(&worker);
         async move {
             while let Some(command) = inbox.next().await {
                 worker.run(command);

@@ -36,7 +36,9 @@ impl Acme {
     /// What is wrong with the table, or with the files it names.
     pub fn verify(table: &AcmeTable) -> Result<(), Vec<Fault>> {
         table.check()?;
-        FileCache::verify(&table.cache).map_err(Fault::from)?;
+        if !table.is_cached_in_redis() {
+            FileCache::verify(&table.cache).map_err(Fault::from)?;
+        }
         Authority::new(table.root_ca.as_deref())?;
         Ok(())
     }
@@ -46,10 +48,19 @@ impl Acme {
     /// # Errors
     /// As for [`verify`](Self::verify).
     pub fn new(table: &AcmeTable, gauges: Arc<Gauges>) -> Result<Self, Vec<Fault>> {
-        let rules = table.check()?;
+        table.check()?;
         let cache = FileCache::open(&table.cache).map_err(Fault::from)?;
+        Self::with_cache(table, Arc::new(cache), gauges)
+    }
+
+    /// The same, where account and certificate are in this cache.
+    ///
+    /// # Errors
+    /// As for [`verify`](Self::verify).
+    pub fn with_cache(table: &AcmeTable, cache: Arc<dyn Cache>, gauges: Arc<Gauges>) -> Result<Self, Vec<Fault>> {
+        let rules = table.check()?;
         let authority = Authority::new(table.root_ca.as_deref())?;
-        Ok(Self::assemble(rules, Arc::new(cache), authority, gauges, table.http_address))
+        Ok(Self::assemble(rules, cache, authority, gauges, table.http_address))
     }
 
     fn assemble(

@@ -22,7 +22,7 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use crate::{
     fault::Fault,
-    units::{SecretError, SecretSource},
+    units::{SecretError, SecretSource, is_pem},
 };
 
 /// The largest PEM file that is read.
@@ -73,7 +73,7 @@ impl Certificate {
 
 /// An error in a file of certificates or keys. The message names the key, the file and a fix.
 #[derive(Debug, thiserror::Error)]
-#[error("{key}: {} {fault}", path.display())]
+#[error("{key}: {} {fault}", shown(path))]
 pub struct FileError {
     /// The key of the configuration that names the file.
     pub key: String,
@@ -86,7 +86,7 @@ pub struct FileError {
 
 impl From<FileError> for Fault {
     fn from(FileError { key, path, fault }: FileError) -> Self {
-        Self::new(key, format!("{} {fault}", path.display()))
+        Self::new(key, format!("{} {fault}", shown(&path)))
     }
 }
 
@@ -105,6 +105,9 @@ pub enum FileFault {
         /// Why not.
         source: io::Error,
     },
+    /// The content of the file in place of its path; maybe a private key.
+    #[error("is the content of a PEM file; write it to a file, and name that file")]
+    Content,
     /// A directory in place of a file.
     #[error("is a directory; name the PEM file in it, for example {0}")]
     Directory(&'static str),
@@ -183,6 +186,11 @@ pub enum FileFault {
     /// Neither a certificate authority nor a list of revoked certificates.
     #[error("holds {0}")]
     Unusable(String),
+}
+
+/// The path of a file in a message.
+fn shown(path: &Path) -> String {
+    if is_pem(path) { "the value".to_owned() } else { path.display().to_string() }
 }
 
 fn permission(error: &io::Error) -> &'static str {
@@ -290,6 +298,9 @@ pub(in crate::tls) fn certificate_authorities(path: &Path) -> Result<RootCertSto
 
 /// Reads a whole file. `example` is the usual name of such a file, for the message about a directory.
 pub(super) fn read(path: &Path, example: &'static str) -> Result<Vec<u8>, FileFault> {
+    if is_pem(path) {
+        return Err(FileFault::Content);
+    }
     let about = fs::metadata(path).map_err(unreadable)?;
     if about.is_dir() {
         return Err(FileFault::Directory(example));

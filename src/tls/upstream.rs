@@ -1,6 +1,6 @@
 //! TLS towards the service: how it is verified, and our own certificate.
 
-use std::{error::Error as _, io, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{error::Error as _, io, sync::Arc, time::SystemTime};
 
 use http::Uri;
 use rustls::{
@@ -15,7 +15,6 @@ use super::{CertificateFiles, FileError, FileFault, certificate_authorities, pro
 use crate::{
     fault::Fault,
     relay::dial::{Secure, Securing, UpstreamTable, UpstreamTlsTable},
-    units::SecretSource,
 };
 
 /// How connections to the service are encrypted.
@@ -50,15 +49,10 @@ impl UpstreamTls {
     }
 }
 
-/// All files that the table names.
-pub fn files(table: &UpstreamTlsTable) -> impl Iterator<Item = &PathBuf> {
-    let passphrase = table.passphrase.as_ref().and_then(SecretSource::file);
-    [&table.ca, &table.certificate, &table.private_key].into_iter().flatten().chain(passphrase)
-}
-
 fn client_config(table: &UpstreamTlsTable, now: SystemTime) -> Result<ClientConfig, Fault> {
     let provider = provider();
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| Fault::new("upstream.tls", error.to_string()))?;
     let builder = match &table.ca {
         Some(path) => {
             let of_ca = |fault| FileError { key: "upstream.tls.ca".to_owned(), path: path.clone(), fault };
@@ -70,8 +64,14 @@ fn client_config(table: &UpstreamTlsTable, now: SystemTime) -> Result<ClientConf
             builder.with_webpki_verifier(verifier.map_err(unusable)?)
         }
         None => {
-            let verifier = Arc::new(Verifier::new(Arc::clone(&provider))?);
-            builder.dangerous().with_custom_certificate_verifier(verifier)
+            let verifier = Verifier::new(Arc::clone(&provider)).map_err(|error| {
+                let message = format!(
+                    "is missing, and the certificate authorities that this machine trusts cannot be used ({error}); name a PEM \
+                     file of those that sign the service's certificate"
+                );
+                Fault::new("upstream.tls.ca", message)
+            })?;
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         }
     };
     let (certificate, private_key) = match (&table.certificate, &table.private_key) {

@@ -2,7 +2,9 @@
 
 pub mod check;
 pub mod event;
+pub mod path;
 pub mod placeholders;
+pub mod scalar;
 pub(in crate::wire) mod string;
 
 use std::collections::HashSet;
@@ -54,13 +56,55 @@ pub fn has_one_reading(text: &[u8], levels: u32) -> bool {
     value.is_some() && scanner.at == text.len()
 }
 
-struct Scanner<'a> {
+/// Reads JSON step by step.
+pub(in crate::wire) struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
 }
 
 /// Each step is `None` if the text is malformed.
 impl<'a> Scanner<'a> {
+    pub(in crate::wire) const fn new(text: &'a [u8]) -> Self {
+        Self { text, at: 0 }
+    }
+
+    pub(in crate::wire) const fn is_at_end(&self) -> bool {
+        self.at == self.text.len()
+    }
+
+    /// Where it is in the text, in bytes.
+    pub(in crate::wire) const fn position(&self) -> usize {
+        self.at
+    }
+
+    /// What has been read since it was there.
+    pub(in crate::wire) fn since(&self, position: usize) -> &'a [u8] {
+        &self.text[position..self.at]
+    }
+
+    /// Steps into the object or array that is ahead. True: it is empty, and `end` has been read.
+    pub(in crate::wire) fn enters(&mut self, end: u8) -> bool {
+        self.at += 1;
+        self.ends_at_once(end)
+    }
+
+    /// Behind a value: whether the object or array ends here. Otherwise another value is ahead.
+    pub(in crate::wire) fn closes(&mut self, end: u8) -> Option<bool> {
+        self.skip_space();
+        match self.next()? {
+            b',' => self.skip_space(),
+            byte => return (byte == end).then_some(true),
+        }
+        Some(false)
+    }
+
+    /// A number as it is written.
+    pub(in crate::wire) fn number_text(&mut self) -> Option<&'a str> {
+        let begin = self.at;
+        self.number()?;
+        std::str::from_utf8(self.since(begin)).ok()
+    }
+
     fn find(&mut self, field: &str) -> Option<Found<'a>> {
         let mut found = Found::Absent;
         self.expect(b'{')?;
@@ -116,7 +160,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A field's name, its colon, and the space around it.
-    fn name(&mut self) -> Option<StringToken<'a>> {
+    pub(in crate::wire) fn name(&mut self) -> Option<StringToken<'a>> {
         let name = self.string()?;
         self.skip_space();
         self.expect(b':')?;
@@ -124,7 +168,7 @@ impl<'a> Scanner<'a> {
         Some(name)
     }
 
-    fn string(&mut self) -> Option<StringToken<'a>> {
+    pub(in crate::wire) fn string(&mut self) -> Option<StringToken<'a>> {
         let token = StringToken::read(&self.text[self.at..]).ok()??;
         self.at += token.written_len();
         Some(token)
@@ -186,7 +230,7 @@ impl<'a> Scanner<'a> {
         Some(false)
     }
 
-    fn literal(&mut self, literal: &[u8]) -> Option<()> {
+    pub(in crate::wire) fn literal(&mut self, literal: &[u8]) -> Option<()> {
         self.text[self.at..].starts_with(literal).then(|| self.at += literal.len())
     }
 
@@ -218,12 +262,12 @@ impl<'a> Scanner<'a> {
         self.take(end)
     }
 
-    fn skip_space(&mut self) {
+    pub(in crate::wire) fn skip_space(&mut self) {
         let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
         self.at += self.text[self.at..].iter().take_while(is_space).count();
     }
 
-    fn peek(&self) -> Option<u8> {
+    pub(in crate::wire) fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct Reading {
     pub(crate) namespace: String,
     /// `null` for what is no number, though Node believes it to be one.
     pub(crate) ack_id: Option<Value>,
-    /// The name, of an event; none where it is no text.
+    /// The name, of an event: text, or the digits of a whole number; none of any other.
     pub(crate) event: Option<String>,
     pub(crate) attachments: u64,
 }
@@ -32,6 +32,20 @@ pub(crate) struct Reading {
 pub(crate) struct Encoded {
     pub(crate) text: String,
     pub(crate) attachments: u64,
+}
+
+/// A broadcast as a node with the Redis adapter reads it, its packet as the node encodes it for clients.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Published {
+    pub(crate) uid: String,
+    pub(crate) namespace: String,
+    pub(crate) rooms: Vec<String>,
+    pub(crate) except: Vec<String>,
+    pub(crate) flags: Value,
+    /// Without the Engine.IO digit.
+    pub(crate) text: String,
+    /// In base64.
+    pub(crate) attachments: Vec<String>,
 }
 
 pub(crate) struct Oracle;
@@ -59,6 +73,31 @@ impl Oracle {
     /// The text, and the number of binary messages behind it, of each of these packets `{type,nsp,id,data}`.
     pub(crate) fn encode(packets: &[Value]) -> Vec<Encoded> {
         ask(packets).into_iter().map(|answer| serde_json::from_value(answer).unwrap()).collect()
+    }
+
+    /// What the Redis adapter publishes for each of these `[uid, packet, options]`, by this version of notepack.io.
+    pub(crate) fn publish(broadcasts: &[Value], notepack: u8) -> Vec<Vec<u8>> {
+        let question = |broadcast: &Value| json!({ "publish": broadcast, "notepack": notepack });
+        let questions: Vec<_> = broadcasts.iter().map(question).collect();
+        let payload = |answer: &Value| STANDARD.decode(answer["payload"].as_str().unwrap()).unwrap();
+        ask(&questions).iter().map(payload).collect()
+    }
+
+    /// How a node with the Redis adapter reads each of these payloads. Errors end the node.
+    pub(crate) fn published(payloads: &[Vec<u8>]) -> Vec<Result<Published, String>> {
+        let questions: Vec<_> =
+            payloads.iter().map(|payload| json!({ "published": STANDARD.encode(payload) })).collect();
+        let read = |answer: Value| match answer.get("error") {
+            Some(error) => Err(error.to_string()),
+            None => Ok(serde_json::from_value(answer).unwrap()),
+        };
+        ask(&questions).into_iter().map(read).collect()
+    }
+
+    /// What `JSON.stringify` makes of what `JSON.parse` makes of each of these texts.
+    pub(crate) fn restated(texts: &[String]) -> Vec<String> {
+        let questions: Vec<_> = texts.iter().map(|text| json!({ "restated": text })).collect();
+        ask(&questions).iter().map(|answer| answer["text"].as_str().unwrap().to_owned()).collect()
     }
 
     /// The packets that Node reads in the body of each of these POSTs. None: one of them it refuses.
@@ -98,9 +137,17 @@ fn reading(answer: &Value) -> Option<Reading> {
         kind,
         namespace: packet["namespace"].as_str().unwrap().to_owned(),
         ack_id: packet.get("id").cloned(),
-        event: is_event.then(|| packet["event"].as_str().map(str::to_owned)).flatten(),
+        event: is_event.then(|| name(&packet["event"])).flatten(),
         attachments: packet["attachments"].as_u64().unwrap(),
     })
+}
+
+fn name(event: &Value) -> Option<String> {
+    if let Some(text) = event.as_str() {
+        return Some(text.to_owned());
+    }
+    // A number that JavaScript cannot count to has been rounded.
+    event.as_i64().filter(|number| number.unsigned_abs() < 1 << 53).map(|number| number.to_string())
 }
 
 /// One answer for each question.

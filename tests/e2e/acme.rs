@@ -1,6 +1,7 @@
 //! The certificate is ordered by the gate itself, from Pebble, and clients notice nothing of it.
 
 mod order;
+mod shared;
 mod trouble;
 
 use std::{fs::File, path::PathBuf, time::Duration};

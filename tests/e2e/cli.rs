@@ -10,17 +10,87 @@ fn setup() -> Setup {
 }
 
 #[tokio::test]
+async fn check_says_in_one_line_what_was_checked() {
+    let checked = setup().variable("TIDEGATE__AUTH__LEEWAY", "5s").cli(&["check", "FILE"]).await;
+    assert_eq!((checked.code, &*checked.stderr), (Some(0), ""), "{checked:?}");
+    let (file, behind) = checked.stdout.trim_end().split_once(" and ").unwrap();
+    assert!(file.starts_with("ok: ") && file.ends_with("tidegate.toml"), "{file}");
+    assert_eq!(behind, "1 environment variable; read: auth.secret; no address was opened");
+
+    let warned = setup().without("auth.secret").with("auth.required = false").cli(&["check", "FILE"]).await;
+    assert_eq!(warned.code, Some(0), "{warned:?}");
+    assert!(warned.stderr.contains("warning: auth.required is false"), "{warned:?}");
+    let told = "and 0 environment variables; no secret, key or certificate is named; no address was opened\n";
+    assert!(warned.stdout.ends_with(told) && warned.stdout.lines().count() == 1, "{warned:?}");
+
+    let no_file = setup().variable("TIDEGATE__AUTH__REQUIRED", "false").cli(&["check"]).await;
+    assert!(no_file.stdout.starts_with("ok: no file and 1 environment variable; "), "{no_file:?}");
+    let nothing = setup().cli(&["check"]).await;
+    assert_eq!((nothing.code, &*nothing.stdout), (Some(2), ""), "{nothing:?}");
+    assert!(
+        nothing.stderr.contains("\ntidegate: no file was read: there is no /etc/tidegate/tidegate.toml"),
+        "{nothing:?}"
+    );
+}
+
+#[tokio::test]
 async fn check_prints_what_the_file_comes_to() {
     let setup = setup().with(r#"limits.connections = 7"#).variable("TIDEGATE__AUTH__LEEWAY", "5s");
 
-    let checked = setup.cli(&["check", "FILE"]).await;
+    let checked = setup.cli(&["check", "FILE", "--print"]).await;
 
     assert_eq!(checked.code, Some(0), "{checked:?}");
     assert!(checked.stdout.contains("connections = 7"), "from the file: {}", checked.stdout);
     assert!(checked.stdout.contains("leeway = \"5s\""), "from the environment: {}", checked.stdout);
     assert!(checked.stdout.contains("messages = 100"), "from the defaults: {}", checked.stdout);
     assert!(!checked.stdout.contains(SECRET), "{}", checked.stdout);
-    assert_eq!(checked.stderr, "");
+    assert!(checked.stderr.starts_with("tidegate: ok: ") && checked.stderr.lines().count() == 1, "{checked:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let printed = folder.path().join("printed.toml");
+    std::fs::write(&printed, &checked.stdout).unwrap();
+    let again = setup.cli(&["check", "--print", printed.to_str().unwrap()]).await;
+    assert_eq!(again.stdout, checked.stdout, "standard output is a configuration");
+}
+
+#[tokio::test]
+async fn every_subcommand_takes_the_file_by_its_place_or_by_its_option() {
+    for by in [&["FILE"][..], &["--config", "FILE"]] {
+        for command in [&["check"][..], &["token", "--sub", "ada"]] {
+            let done = setup().cli(&[command, by].concat()).await;
+            assert_eq!((done.code, &*done.stderr), (Some(0), ""), "{command:?} {by:?}: {done:?}");
+        }
+        let refused = setup().with("limits.connections = 0").cli(&[&["run"][..], by].concat()).await;
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        assert!(refused.stderr.contains("limits.connections is 0"), "{refused:?}");
+    }
+    for command in [&["run"][..], &["check"], &["token", "--sub", "ada"]] {
+        let both = setup().cli(&[command, &["FILE", "--config", "other.toml"]].concat()).await;
+        assert_eq!((both.code, &*both.stdout), (Some(2), ""), "{both:?}");
+        assert!(both.stderr.starts_with("tidegate: two files are named, "), "{both:?}");
+        assert!(both.stderr.ends_with(" and --config other.toml; name one\n"), "{both:?}");
+    }
+}
+
+#[tokio::test]
+async fn all_mistakes_are_told_at_once() {
+    let setup = setup()
+        .with("limits.conections = 7\nlimits.requests = 0\nauth.leeway = 5\nlisten.trusted_proxies = [\"a\", \"b\"]")
+        .variable("TIDEGATE__LOGG__LEVEL", "info");
+
+    let checked = setup.cli(&["check", "FILE"]).await;
+
+    assert_eq!((checked.code, &*checked.stdout), (Some(2), ""), "{checked:?}");
+    for key in [
+        "limits.conections is",
+        "limits.requests is",
+        "auth.leeway is",
+        "listen.trusted_proxies[0] is",
+        "listen.trusted_proxies[1] is",
+        "environment variable TIDEGATE__LOGG__LEVEL: logg is",
+    ] {
+        assert_eq!(checked.stderr.matches(key).count(), 1, "{key}: {}", checked.stderr);
+    }
+    assert_eq!(checked.stderr.lines().count(), 6, "{}", checked.stderr);
 }
 
 #[tokio::test]
@@ -33,7 +103,7 @@ async fn what_is_wrong_with_a_file_is_told_by_line_and_key() {
         ("auth.token_from = [\"header\", \"body\"]", &["auth.token_from", "body"]),
         ("auth.algorithms = [\"none\"]", &["auth.algorithms", "none"]),
         ("upstream.url = \"127.0.0.1\"", &["upstream.url"]),
-        ("[redis]\nurl = \"redis://x\"", &["redis"]),
+        ("redis.url = \"127.0.0.1\"", &["redis.url"]),
         ("auth.leeway = \"2m\"", &["auth.leeway", "60"]),
     ];
     for (toml, expected) in table {
@@ -131,6 +201,9 @@ async fn a_misuse_is_told_and_help_given() {
     let misuse = setup().cli(&["chekc"]).await;
     assert_eq!((misuse.code, &*misuse.stdout), (Some(2), ""));
     assert!(misuse.stderr.contains("check"), "{misuse:?}");
+    let name = setup().cli(&["run", "FILE", "--listen", "localhost:8443"]).await;
+    assert_eq!(name.code, Some(2), "{name:?}");
+    assert!(name.stderr.contains("an address is IP:PORT, not a name, for example \"127.0.0.1:8443\""), "{name:?}");
 
     let help = setup().cli(&["--help"]).await;
     assert_eq!((help.code, &*help.stderr), (Some(0), ""));

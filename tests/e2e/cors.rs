@@ -38,9 +38,11 @@ async fn a_page_that_is_allowed_may_read_every_answer() {
     let refused = http::request("GET", &(url.clone() + "&sid=AAAAAAAAAAAAAAAAAAAA"), &page, "").await;
     let wrong = http::request("GET", &(url + "&j=0"), &page, "").await;
     let too_large = poller.post("x".repeat(1_000_001)).await;
+    // As a page asks whose base URL ends with a slash.
+    let twice = http::request("GET", &format!("{}//socket.io/?EIO=4&transport=polling", gate.url()), &page, "").await;
 
     for (reply, status) in
-        [(connected, 200), (polled, 200), (opened, 200), (refused, 400), (wrong, 400), (too_large, 413)]
+        [(connected, 200), (polled, 200), (opened, 200), (refused, 400), (wrong, 400), (too_large, 413), (twice, 400)]
     {
         assert_eq!((reply.status, leave(&reply)), (status, readable), "{reply:?}");
         assert_eq!(vary(&reply), ["Origin"], "a cache must not give it to another page");
@@ -63,10 +65,11 @@ async fn a_browser_that_asks_first_is_told() {
 }
 
 #[tokio::test]
-async fn another_page_is_refused_and_may_not_read_why() {
+async fn another_page_is_refused_and_may_read_why() {
     let service = Service::start().await;
     let gate = Gate::before(&service).with(ALLOW).await;
     let poller = Poller::socketio(gate.address).await;
+    let why = r#"{"code":"forbidden","message":"Origin not allowed"}"#;
 
     for origin in ["https://evil.example", "null", "http://school.example", "https://school.example.evil.example"] {
         let page = [("origin", origin)];
@@ -76,15 +79,34 @@ async fn another_page_is_refused_and_may_not_read_why() {
             http::request("GET", &handshake, &page, "").await,
             strange.get().await,
             strange.post("42[\"silence\"]").await,
+            // No success, so a browser sends nothing that needs a preflight: no header of the page's own.
             preflight(&gate, origin).await,
         ];
         for reply in replies {
-            assert_eq!((reply.status, leave(&reply)), (403, [None; 4]), "{origin}: {reply:?}");
+            let seen = (reply.status, reply.text(), leave(&reply));
+            assert_eq!(seen, (403, why, [Some(origin), Some("true"), None, None]), "{origin}: {reply:?}");
+            assert_eq!(vary(&reply), ["Origin"], "a cache must not give it to another page");
         }
         assert_eq!(strange.websocket_refused().await.0, 403, "{origin}");
     }
     poller.echoes().await;
     assert!(service.seen().await["received"]["silence"].is_null());
+}
+
+#[tokio::test]
+async fn what_asks_without_being_a_page_is_answered_as_by_engine_io_with_cors() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with(ALLOW).await;
+
+    for query in ["?EIO=4&transport=polling", "?EIO=4&transport=websocket", ""] {
+        for headers in [&[][..], &[("origin", SCHOOL)]] {
+            let ask = async |url: String| http::request("OPTIONS", &url, headers, "").await;
+            let [asked, directly] = [gate.url(), service.url()].map(|url| format!("{url}/socket.io/{query}"));
+            let (asked, directly) = (ask(asked).await, ask(directly).await);
+            assert_eq!((asked.status, directly.status), (204, 204), "{query} {headers:?}: {asked:?} {directly:?}");
+        }
+    }
+    assert_eq!(service.transports().await, 0);
 }
 
 #[tokio::test]

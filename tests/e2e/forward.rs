@@ -113,10 +113,13 @@ async fn no_path_leads_round_the_gate_to_the_engine() {
     let gate = Gate::before(&service).await;
 
     for path in [
-        "/socket.io",
         "/socket.io/extra/",
         "//socket.io/",
         "/socket%2Eio/",
+        "/%2573ocket.io",
+        "/x%2fy/../socket.io/",
+        "/\\socket.io/",
+        "/socket.io/../x",
         "/x/../socket.io/",
         "/./socket.io/",
         "/socket.io%2f",

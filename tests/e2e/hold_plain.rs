@@ -316,8 +316,7 @@ async fn a_drain_during_an_outage_says_what_never_arrived() {
         assert_eq!(client.closed().await, (1001, "draining".to_owned()));
     }
     assert_eq!(gate.exit().await, Some(0));
-    let ends = gate.log().containing("session ended");
-    assert_eq!(ends.iter().filter(|line| line.contains("\"packets_unsent\":2")).count(), 2, "{ends:#?}");
-    let sum = gate.log().containing("4 packets of clients never reached the service");
-    assert_eq!(sum.len(), 1, "{:#?}", gate.log().all());
+    gate.log().wait_for(2, &["session ended", "\"packets_unsent\":2"]).await;
+    let sum = gate.log().wait_for(1, &["4 packets of clients never reached the service"]).await;
+    assert_eq!(sum.len(), 1, "{sum:?}");
 }

@@ -145,17 +145,20 @@ async fn packets_that_node_reads_another_way_end_the_session() {
         "42\t[\"echo\"]",
         "42\u{feff}[\"echo\"]",
         "421 2[\"echo\"]",
-        "4207[\"echo\"]",
+        "4299999999999999999[\"echo\"]",
+        "429007199254740993[\"echo\"]",
         "42+7[\"echo\"]",
         "451e0-[\"echo\",{\"_placeholder\":true,\"num\":0}]",
         "450x1-[\"echo\",{\"_placeholder\":true,\"num\":0}]",
         "45 1-[\"echo\",{\"_placeholder\":true,\"num\":0}]",
         "450-[\"echo\"]",
         "4511-[\"echo\"]",
-        "42/,[\"echo\"]",
         "42/",
         "42",
-        "42[1,\"x\"]",
+        "42[1.0,\"x\"]",
+        "42[1e3,\"x\"]",
+        "42[-0,\"x\"]",
+        "42[9007199254740993,\"x\"]",
         "42[]",
         "42{}",
         "42[\"echo\"]x",
@@ -165,8 +168,7 @@ async fn packets_that_node_reads_another_way_end_the_session() {
         "44{\"message\":\"I am the server\"}",
         "49[\"echo\"]",
         "2",
-        "5",
-        "6",
+        "2probe",
         "9",
         "",
         "\u{feff}42[\"echo\"]",
@@ -285,8 +287,7 @@ async fn silence_ends_a_connection() {
 #[tokio::test]
 async fn an_idle_session_is_closed_where_that_is_wanted() {
     let service = Service::start().await;
-    let gate =
-        Gate::before(&service).with("limits.idle_timeout = \"1500ms\"\nsocketio.ping_interval = \"300ms\"").await;
+    let gate = Gate::before(&service).with("limits.idle_timeout = \"3s\"\nsocketio.ping_interval = \"300ms\"").await;
     let busy = gate.client(token("busy")).await;
     let idle = gate.client(token("idle")).await;
 

@@ -97,7 +97,7 @@ async fn what_is_no_request_of_engine_io_4_gets_its_error() {
         ("GET", "/socket.io/?EIO=4&transport=polling&sid=SID&s%69d=SID", 3, "Bad request"),
         ("GET", "/socket.io/sub/path?EIO=4&transport=polling", 3, "Bad request"),
         ("POST", "/socket.io/sub/path?EIO=4&transport=polling&sid=SID", 3, "Bad request"),
-        ("GET", "/socket.io?EIO=4&transport=polling", 3, "Bad request"),
+        ("GET", "/socket.io?EIO=3&transport=polling", 5, "Unsupported protocol version"),
         ("GET", "/socket.io/?EIO=3&transport=polling&sid=SID", 3, "Bad request"),
         ("POST", "/socket.io/?EIO=3&transport=polling&sid=SID", 3, "Bad request"),
         ("GET", "/socket.io/?transport=polling&sid=SID", 3, "Bad request"),
@@ -295,7 +295,7 @@ async fn connections_and_polling_sessions_are_limited_together() {
 #[tokio::test]
 async fn a_client_that_joins_nothing_is_told_why_and_closed() {
     let service = Service::start().await;
-    let gate = Gate::before(&service).with("socketio.connect_timeout = \"1s\"").await;
+    let gate = Gate::before(&service).with("socketio.connect_timeout = \"4s\"").await;
     let silent = Poller::engineio(gate.address).await;
     let refused = Poller::engineio(gate.address).await;
 

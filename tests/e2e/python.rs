@@ -21,8 +21,8 @@ async fn conversation(gate: &Gate, transports: &[&str]) -> Vec<Value> {
 
 async fn holds_the_demo_conversation(transports: &[&str], ends_with: &str) {
     let service = Service::start().await;
-    // Its WebSocket library always sends an `Origin`: the address it connects to.
-    let gate = Gate::before(&service).with(r#"origins.allow = ["*"]"#).await;
+    // Its WebSocket library always sends an `Origin`: the address it connects to, so "self".
+    let gate = Gate::before(&service).await;
 
     let said = conversation(&gate, transports).await;
 

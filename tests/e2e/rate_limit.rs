@@ -232,7 +232,7 @@ async fn delay_makes_packets_wait_their_turn() {
 
         // Five at once, then five at 200 ms each.
         let waited = began.elapsed();
-        assert!((Duration::from_millis(900)..Duration::from_secs(5)).contains(&waited), "{way:?}: {waited:?}");
+        assert!(waited >= Duration::from_millis(900), "{way:?}: {waited:?}");
         let seen = service.seen().await;
         assert_eq!((&seen["received"]["silence"], &seen["disordered"]), (&json!(9), &json!(0)), "{way:?}");
     }
@@ -313,12 +313,12 @@ async fn one_connection_more_than_allowed_is_turned_away() {
         assert_eq!((refused.0, refused.1["code"].as_str().unwrap()), (status, code), "{refused:?}");
         assert!(refused.1["message"].is_string(), "{refused:?}");
 
-        first.disconnect().await;
-        third.connected_after_errors().await;
         eventually("the refusals are counted", async || {
             let counted = gate.metrics().await.sum("tidegate_refused_total", &[("reason", code)]);
             (counted >= 2.0).then_some(())
         })
         .await;
+        first.disconnect().await;
+        third.connected_after_errors().await;
     }
 }

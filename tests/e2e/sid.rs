@@ -2,13 +2,18 @@
 
 use std::net::Ipv4Addr;
 
-use crate::support::{Gate, Poller, Raw, Service, eventually, json, poller::UNKNOWN_SID, token};
+use crate::support::{
+    Gate, Poller, Raw, Service, eventually, json,
+    poller::UNKNOWN_SID,
+    token::{now, signed, token, token_for},
+};
 
-const SOURCES: &str = r#"auth.token_from = ["connect:token", "header", "query:token", "cookie:session"]"#;
+const SOURCES: &str = r#"auth.token_from = ["connect:token", "header", "query:token", "cookie:session"]
+    socketio.upgrade_without_token = false"#;
 
 /// Whoever this is hears that there is no such session, whatever is asked; the owner's poll waits on.
 async fn assert_stranger(gate: &Gate, owner: &Poller, what: &str, stranger: &Poller) {
-    let refusals = [("stage", "session"), ("reason", "sid_mismatch")];
+    let refusals = [("stage", "session")];
     let before = gate.metrics().await.sum("tidegate_refused_total", &refusals);
     let waiting = owner.polling();
 
@@ -57,15 +62,45 @@ async fn another_token_or_none_opens_nothing() {
 }
 
 #[tokio::test]
-async fn a_fresh_token_of_the_same_user_is_another_token() {
+async fn a_fresh_token_must_be_valid_and_of_the_same_user() {
     let service = Service::without_auth().await;
     let gate = Gate::before(&service).with(SOURCES).await;
-    let (old, fresh) = (token("ada"), crate::support::token::token_for("ada", 1800));
-    let owner = Poller::shaking_hands(gate.address, "", &[("authorization", &format!("Bearer {old}"))]).await;
+    let header = |token: &str| format!("Bearer {token}");
+    let owner = Poller::shaking_hands(gate.address, "", &[("authorization", &header(&token("ada")))]).await;
+
+    // Before a namespace is joined the user is that of the handshake.
+    let eve = owner.with_headers(&[("authorization", &header(&token("eve")))]);
+    assert_eq!((eve.post("40").await.status, eve.get().await.status), (400, 400));
     owner.join("").await;
 
-    let stranger = owner.with_headers(&[("authorization", &format!("Bearer {fresh}"))]);
-    assert_stranger(&gate, &owner, "a fresh token", &stranger).await;
+    for (what, token) in [
+        ("another user", token("eve")),
+        ("an expired token", token_for("ada", -600)),
+        ("another secret", signed(&json!({ "sub": "ada", "exp": now() + 60 }), "another secret of thirty-two bytes!")),
+    ] {
+        let stranger = owner.with_headers(&[("authorization", &header(&token))]);
+        assert_stranger(&gate, &owner, what, &stranger).await;
+    }
+    owner.with_headers(&[("authorization", &header(&token_for("ada", 1800)))]).echoes().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_token_that_is_shown_later_is_in_the_log_alone() {
+    let service = Service::without_auth().await;
+    let gate = Gate::before(&service).with(SOURCES).await;
+    let header = |token: &str| format!("Bearer {token}");
+    let owner = Poller::shaking_hands(gate.address, "", &[("authorization", &header(&token("ada")))]).await;
+    owner.join("").await;
+    let forged = signed(&json!({ "sub": "ada", "exp": now() + 600 }), "another secret of thirty-two bytes!");
+    for (token, why, setting) in [
+        (token_for("ada", -600), "it expired", "auth.leeway"),
+        (forged, "another secret has signed it", "auth.secret"),
+        (token("eve"), "Session ID unknown", "auth.token_from"),
+    ] {
+        let reply = owner.with_headers(&[("authorization", &header(&token))]).get().await;
+        assert_eq!((reply.status, reply.text()), (400, UNKNOWN_SID), "{why}");
+        gate.log().wait(&["session refused", "sid_mismatch", why, setting]).await;
+    }
 }
 
 #[tokio::test]
@@ -81,9 +116,8 @@ async fn a_page_of_another_origin_opens_nothing() {
     // A browser does not name the origin in every request to its own site.
     owner.with_headers(&[]).echoes().await;
 
-    let line = gate.log().containing("sid_mismatch");
-    assert!(line[0].contains("https://other.example") && line[0].contains("127.0.0.1"), "{line:?}");
-    assert!(!line.iter().any(|line| line.contains(&owner.sid)), "{line:?}");
+    gate.log().wait(&["sid_mismatch", "https://other.example", "127.0.0.1"]).await;
+    assert_eq!(gate.logged().await.containing(&owner.sid), [""; 0]);
 }
 
 /// The status of a poll from another address of this machine; 0 where none came, for it waits.
@@ -108,7 +142,7 @@ async fn another_address_opens_nothing_where_that_is_wanted() {
     assert_eq!(poll_from_elsewhere(&strict, &owner).await, 400);
     assert_eq!(owner.poll().await, "42[\"echo\",1]");
     strict.counts(1.0, "tidegate_refused_total", &[("stage", "session"), ("reason", "sid_mismatch")]).await;
-    let line = strict.log().containing("sid_mismatch");
+    let line = strict.log().wait_for(1, &["sid_mismatch"]).await;
     assert!(line.len() == 1 && line[0].contains("127.0.0.2"), "{line:?}");
 
     // A telephone goes from one network to the other.

@@ -1,10 +1,13 @@
 //! What scenarios are made of: the real program, the untouched service, stock clients, and patience.
 
+pub(crate) mod browser;
 pub(crate) mod bystander;
 pub(crate) mod cable;
 pub(crate) mod client;
+pub(crate) mod emitter;
 pub(crate) mod eventually;
 pub(crate) mod frame;
+pub(crate) mod haproxy;
 pub(crate) mod http;
 pub(crate) mod issuer;
 pub(crate) mod metrics;
@@ -26,15 +29,17 @@ pub(crate) mod tls;
 pub(crate) mod token;
 pub(crate) mod way;
 
+pub(crate) use browser::{Browser, Page};
 pub(crate) use bystander::waits_during;
 pub(crate) use cable::Cable;
 pub(crate) use client::Client;
+pub(crate) use emitter::Emitter;
 pub(crate) use eventually::{eventually, soon};
 pub(crate) use pki::Pki;
 pub(crate) use plain::Plain;
 pub(crate) use poller::Poller;
 pub(crate) use raw::Raw;
-pub(crate) use redis::Redis;
+pub(crate) use redis::{Redis, cluster::RedisCluster, sentinel::Sentinel};
 pub(crate) use serde_json::{Value, json};
 pub(crate) use service::Service;
 pub(crate) use silence::Air;

@@ -160,13 +160,11 @@ async fn what_is_no_probe_ends_the_websocket_and_not_the_session() {
     let table = [
         ("an event", masked(TEXT, b"42[\"silence\"]")),
         ("CONNECT", masked(TEXT, b"40")),
-        ("the end of a probe that has not begun", masked(TEXT, b"5")),
         ("a ping without its word", masked(TEXT, b"2")),
         ("a longer word", masked(TEXT, b"2probes")),
         ("bytes", masked(BINARY, b"2probe")),
         ("fragments", [fragment(TEXT, b"2pro"), masked(0, b"be")].concat()),
         ("a bare frame", b"\x81\x062probe".to_vec()),
-        ("the probe twice", [probe.clone(), probe.clone()].concat()),
         ("an event before the end of the probe", [probe, masked(TEXT, b"42[\"silence\"]")].concat()),
     ];
     let count = table.len();
@@ -183,6 +181,33 @@ async fn what_is_no_probe_ends_the_websocket_and_not_the_session() {
     let mut socket = poller.websocket().await;
     socket.go_over().await;
     assert_carries(&mut socket, "it may still go over").await;
+}
+
+#[tokio::test]
+async fn a_client_may_go_over_without_a_probe_or_probe_twice_as_with_engine_io() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).await;
+
+    let poller = Poller::socketio(gate.address).await;
+    let waiting = poller.polling();
+    let mut socket = poller.websocket().await;
+    // As clients of small devices do.
+    socket.say("5").await;
+    assert_carries(&mut socket, "without a probe").await;
+    // The poll is released, unless it came too late.
+    assert!(["6", BAD_REQUEST].contains(&waiting.await.unwrap().text()));
+
+    let poller = Poller::socketio(gate.address).await;
+    let mut socket = poller.websocket().await;
+    socket.say("2probe").await;
+    assert_eq!(socket.frame().await.text(), "3probe");
+    socket.go_over().await;
+    assert_carries(&mut socket, "after two probes").await;
+    // A second word means nothing.
+    socket.say("5").await;
+    assert_carries(&mut socket, "after a second 5").await;
+    assert_eq!((upgrades(&gate, "ok").await, upgrades(&gate, "failed").await), (2.0, 0.0));
+    assert_eq!(service.seen().await["faults"], json!([]));
 }
 
 #[tokio::test]

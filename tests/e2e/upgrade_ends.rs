@@ -28,7 +28,7 @@ async fn a_probe_that_comes_to_nothing_is_given_up_and_polling_goes_on() {
     assert!(never_asks.until_end().await.is_empty());
     never_goes.until_end().await;
 
-    assert!((Duration::from_secs(9)..Duration::from_secs(13)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    assert!(began.elapsed() >= Duration::from_secs(9), "{:?}", began.elapsed());
     gate.counts(2.0, "tidegate_upgrades_total", &[("result", "failed")]).await;
     for poller in [silent, halfway] {
         poller.echoes().await;
@@ -182,6 +182,8 @@ async fn a_session_may_go_over_while_the_service_is_away() {
     while heard.last().is_none_or(|text| text != "432[\"by websocket\"]") {
         heard.push(socket.frame().await.text().to_owned());
     }
+    // Pings, whose answers would show that the client has repeated what it wants to repeat.
+    heard.retain(|text| text != "2");
     assert!(heard[0].starts_with("40{\"sid\":"), "the namespace is joined anew: {heard:?}");
     assert_eq!(heard[1..], ["431[\"by poll\"]", "432[\"by websocket\"]"], "in their order");
 }

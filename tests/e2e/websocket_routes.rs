@@ -146,7 +146,7 @@ async fn a_token_that_expires_ends_the_connection() {
 
     let mut client = gate.websocket(&format!("/ws?token={}", token_for("ada", 2)), &[]).await.unwrap();
 
-    assert_eq!(client.closed().await, (1008, "token expired".to_owned()));
+    assert_eq!(client.closed().await, (1012, "token expired".to_owned()));
     service.disconnection().await;
 }
 

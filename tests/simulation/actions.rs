@@ -8,7 +8,6 @@ use tidegate::{
         ended::Ended,
         event::Event,
         message::{Side, Ticket},
-        now::Deadline,
         question::{Question, Returning},
         queue::WholePacket,
     },
@@ -16,13 +15,18 @@ use tidegate::{
 };
 
 use crate::{
+    device::NAMESPACES,
     node::{Asked, Mail, ServiceLeg},
     packets::Msg,
+    settings::ROOMS_PER_SESSION,
     world::{World, note},
 };
 
 /// The longest wait between a loss, or a dial that failed, and the next dial.
 const DIAL_WITHIN: Duration = Duration::from_millis(1500);
+
+/// The same where the service has refused the dial for a time.
+const BUSY_WITHIN: Duration = Duration::from_millis(7500);
 
 impl World {
     /// Does everything that the session wants done now.
@@ -54,13 +58,11 @@ impl World {
             Action::Say(Side::Service, Spoken::Packet(packet)) => self.send_packet(seat, packet),
             Action::Dial { again } => self.dial(seat, again),
             Action::Ask(ticket, question) => self.ask(seat, ticket, question),
+            Action::PutOut(_) => {}
             Action::Opened => {
                 let there = &mut self.seats[seat];
                 let Some(identity) = there.session.view().identity() else { panic!("a session of nobody has opened") };
-                let (user, end) = (identity.user().map(str::to_owned), identity.expires_at());
-                there.user = Some(user);
-                // The earliest of several tokens, but those of a client that is back count anew.
-                there.expires = end.map(|end| Deadline::at(end, self.now));
+                there.user = Some(identity.user().map(str::to_owned));
             }
             Action::Detach(Side::Client, why) => {
                 note!(self, "session {seat} goes on without its client: {why:?}");
@@ -77,12 +79,26 @@ impl World {
             Action::Detach(Side::Service, why) => {
                 note!(self, "session {seat} goes on without the service: {why:?}");
                 let there = &mut self.seats[seat];
-                (there.begins, there.dial_by) = (None, Some(self.now.instant + DIAL_WITHIN));
+                let within = if why == Ended::ServiceBusy { BUSY_WITHIN } else { DIAL_WITHIN };
+                (there.begins, there.dial_by) = (None, Some(self.now.instant + within));
                 if let ServiceLeg::Open(leg) = std::mem::replace(&mut there.leg, ServiceLeg::Absent) {
                     self.legs[leg].is_closed = true;
                 }
             }
             Action::HandOver(returning) => self.hand_over(seat, *returning),
+            Action::JoinRoom(room) => {
+                let rooms = &mut self.seats[seat].rooms;
+                assert!(rooms.insert(room), "a room is joined twice");
+                assert!(rooms.len() <= ROOMS_PER_SESSION + NAMESPACES.len(), "there are too many: {rooms:?}");
+            }
+            Action::LeaveRoom(room) => {
+                assert!(self.seats[seat].rooms.remove(&room), "a room is left in which the client is not");
+            }
+            // In that many, or waiting for them.
+            Action::RoomsFull { .. } => {}
+            Action::Offer(offered) => assert!(offered.json.starts_with(b"[\"e\","), "{offered:?} is named by no rule"),
+            Action::NotOffered { .. } => panic!("a rule without a room names no room"),
+            Action::Say(_, Spoken::Delivery(_)) => panic!("an event of another node, of which there is none"),
         }
     }
 

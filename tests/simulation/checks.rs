@@ -1,14 +1,18 @@
 //! What must hold at the border of the gate, after each message, action and end.
 
+use std::time::{Duration, Instant, SystemTime};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use tidegate::{
     session::{
         action::{Action, Ready, Spoken},
         answer::{RATE_LIMITED, RATE_LIMITED_EVENT, RATE_LIMITED_TEXT, SERVICE_RESTARTED},
         ended::Ended,
-        hold::Overflow,
+        hold::{OnLostAck, Overflow},
         message::{Answered, Fate, Note},
+        now::Deadline,
     },
-    wire::websocket::frame::OpCode,
+    wire::{socketio::peek::peek_client, websocket::frame::OpCode},
 };
 
 use crate::{
@@ -26,6 +30,9 @@ pub const BROKEN: &str = "broken";
 /// What a client says that answers no question.
 pub const NOBODY_ASKED: &str = "nobody asked";
 
+/// No client repeats an event sooner by itself.
+const REPEATS_AFTER: Duration = Duration::from_millis(100);
+
 impl World {
     fn is_plain(&self) -> bool {
         self.settings.dialect == Dialect::Plain
@@ -36,7 +43,7 @@ impl World {
         let (refused, passed) = match note {
             Note::Refused(refused) => (Some(refused.answer), false),
             Note::Event(_) => (None, true),
-            _ => (None, fate == Fate::Pass),
+            _ => (None, matches!(fate, Fate::Pass | Fate::PassAs(..))),
         };
         assert!(refused.is_none() || fate == Fate::Drop, "a refused message passes");
         if self.is_plain() {
@@ -65,8 +72,19 @@ impl World {
             Kind::Event if packet.json[0] == BROKEN => {}
             Kind::Event => {
                 let (number, attachments) = (packet.number(1), packet.attachments);
+                let told_at = self.seats[seat].told_at.get(&packet.namespace).copied();
+                let grace = self.seats[seat].rules.hold.ack_grace;
+                let now = self.now.instant;
                 let sent = self.ledger.sent.entry(number).or_default();
-                (sent.admitted, sent.whole, sent.refused) = (passed, passed && attachments == 0, refused);
+                let is_soon = |at: Instant| now < at + REPEATS_AFTER;
+                let is_late = told_at.is_none_or(|at| now >= at + grace) || sent.judged_at.is_some_and(is_soon);
+                sent.is_late |= sent.admitted && is_late;
+                sent.judged_at = Some(now);
+                if refused == Some(Answered::Silently) {
+                    sent.unanswered.extend(packet.id);
+                }
+                (sent.admitted, sent.whole, sent.refused) =
+                    (passed || sent.admitted, (passed && attachments == 0) || sent.whole, refused);
                 // The session, where the client was handed over meanwhile.
                 sent.seat = seat;
                 if let Some(id) = packet.id {
@@ -79,7 +97,11 @@ impl World {
                     self.was_admitted(seat, packet.json[0].as_str().unwrap_or_default());
                 }
             }
-            Kind::Connect if refused.is_none() => self.has_asked(seat, packet.namespace),
+            Kind::Connect if refused.is_none() => {
+                let expires = packet.json["token"].as_str().map(|token| Deadline::at(expiry(token), self.now));
+                self.seats[seat].logs_in(&packet.namespace, expires);
+                self.has_asked(seat, packet.namespace);
+            }
             Kind::Disconnect => {
                 self.seats[seat].begun = None;
                 self.seats[seat].wanted.remove(&packet.namespace);
@@ -91,6 +113,11 @@ impl World {
     /// The client is let ask for a namespace. Its first is free, and so is the way back from an absence.
     fn has_asked(&mut self, seat: usize, namespace: String) {
         let (there, now) = (&mut self.seats[seat], self.now.instant);
+        if let ServiceLeg::Open(leg) = there.leg
+            && self.legs[leg].at_gate.asked.contains(&namespace)
+        {
+            there.asked_anew.insert(namespace.clone());
+        }
         if !there.wanted.insert(namespace) {
             return;
         }
@@ -138,12 +165,17 @@ impl World {
                     there.joined.insert(packet.namespace.clone());
                 }
                 let there = &mut self.seats[seat];
+                there.asked_anew.remove(&packet.namespace);
                 *there.times.entry(packet.namespace.clone()).or_default() += 1;
                 there.welcomed = Some(packet.namespace);
             }
             Kind::Refusal | Kind::Disconnect => {
+                let was_in = there.joined.contains(&packet.namespace);
                 there.leave(&packet.namespace);
-                self.seats[seat].wanted.remove(&packet.namespace);
+                let is_refused = packet.kind == Kind::Refusal && !self.seats[seat].asked_anew.remove(&packet.namespace);
+                if is_refused || was_in {
+                    self.seats[seat].wanted.remove(&packet.namespace);
+                }
             }
             Kind::Event if packet.attachments > 0 => {
                 self.seats[seat].begins = Some((packet.number(1), packet.attachments));
@@ -180,6 +212,10 @@ impl World {
             assert_eq!(msg.bytes, number.to_string().into_bytes(), "an attachment of another event");
             leg.owed = (left > 1).then_some((number, left - 1));
             return;
+        }
+        if msg.bytes.first() == Some(&b'4') {
+            let head = peek_client(&msg.bytes, true);
+            assert!(head.is_ok_and(|head| head.is_canonical), "the service gets a packet in another spelling");
         }
         assert_eq!(msg.opcode, OpCode::Text, "an attachment without its event");
         let Some(packet) = Packet::read(&msg.bytes) else {
@@ -223,15 +259,20 @@ impl World {
         let leg: &mut Leg = &mut self.legs[at];
         let sent = self.ledger.sent.entry(number).or_default();
         assert!(sent.admitted, "the event {number} was not admitted");
-        assert_eq!((sent.seat, &sent.namespace, sent.ack), (seat, &packet.namespace, packet.id), "of another client");
-        assert!(leg.newest < number, "{number} is said behind {}", leg.newest);
-        leg.newest = number;
+        assert_eq!((sent.seat, &sent.namespace), (seat, &packet.namespace), "of another client");
+        assert!(packet.id.is_none_or(|id| sent.acks.contains(&id)) && packet.id.is_some() != sent.acks.is_empty());
+        let repeats = self.settings.repeats && packet.id.is_some();
+        // What is said again by its client stands where the client said it last.
+        assert!(repeats || leg.newest < number, "{number} is said behind {}", leg.newest);
+        leg.newest = if repeats { leg.newest } else { number };
         let hold = &self.seats[seat].rules.hold;
         let most = if sent.again { 1 + usize::from(hold.retries) } else { 1 };
         sent.written.push(at);
-        assert!(sent.written.len() <= most, "{number} is said {} times", sent.written.len());
-        assert!(sent.written.iter().filter(|&&leg| leg == at).count() == 1, "{number} is said twice on {at}");
-        assert_eq!(sent.answers, 0, "{number} is said, though the client has its answer");
+        assert!(repeats || sent.written.len() <= most, "{number} is said {} times", sent.written.len());
+        let times = sent.written.iter().filter(|&&leg| leg == at).count();
+        assert!(times == 1 || sent.is_late, "{number} is said {times} times on {at}");
+        let id = packet.id.unwrap_or(u64::MAX);
+        assert!(!sent.answered.contains(&id) && !sent.failed.contains(&id), "{number} is said behind its answer");
     }
 
     fn plain_service_is_told(&mut self, seat: usize, at: usize, msg: &Msg) {
@@ -301,12 +342,26 @@ impl World {
         let number = self.ledger.asked.get(&(seat, packet.namespace.clone(), id)).copied();
         let Some(number) = number else { panic!("an ack that the client has not asked for: {packet:?}") };
         let sent = self.ledger.sent.entry(number).or_default();
-        sent.answers += 1;
-        assert_eq!(sent.answers, 1, "{number} is answered twice");
+        let is_first = !sent.answered.contains(&id) && !sent.failed.contains(&id);
+        assert!(is_first, "the ack {id} of {number} comes twice");
         let body = packet.json[0].to_string();
+        if body == SERVICE_RESTARTED {
+            sent.failed.insert(id);
+            // It fails when the client has had its time, or behind an ack of the same event.
+            let there = &self.seats[seat];
+            let told_at = there.told_at.get(&packet.namespace);
+            let had_time = told_at.is_none_or(|&at| self.now.instant >= at + there.rules.hold.ack_grace);
+            let is_open = there.session.view().service() == Some("open");
+            assert!(
+                (had_time && is_open) || !sent.answered.is_empty() || self.settings.floods,
+                "{number} fails too soon"
+            );
+            assert!(self.settings.config.session.on_lost_ack == OnLostAck::Error || !sent.answered.is_empty());
+            return;
+        }
+        sent.answered.insert(id);
         match body.as_str() {
             RATE_LIMITED => assert_eq!(sent.refused, Some(Answered::WithPacket), "{number} was not refused"),
-            SERVICE_RESTARTED => assert!(sent.admitted, "{number} was never under way"),
             _ => {
                 assert_eq!(packet.number(1), number, "the answer to another event");
                 assert!(!sent.written.is_empty(), "{number} is answered and was never said");
@@ -318,11 +373,23 @@ impl World {
         let namespace = packet.namespace.clone();
         let stream = self.ledger.streams.get(&(seat, namespace.clone())).map_or(0, Vec::len);
         let there = &mut self.seats[seat];
+        there.told_at.insert(namespace.clone(), self.now.instant);
+        let pid = packet.field("pid").unwrap_or_default().to_owned();
+        let times = there.times.get(&namespace).copied().unwrap_or_default();
+        let had = there.pids.get(&namespace);
         let kind = match there.welcomed.take_if(|welcomed| *welcomed == namespace) {
             Some(_) => WelcomeKind::Anew(stream),
-            None => WelcomeKind::Back,
+            None if had.is_none_or(|(had, had_times)| *had == pid || *had_times != times) => WelcomeKind::Back,
+            None => {
+                assert_eq!(there.rules.hold.overflow, Overflow::DropOldest, "a client is back with a gap");
+                WelcomeKind::Gap
+            }
         };
-        let welcome = Welcome { times: there.times.get(&namespace).copied().unwrap_or_default(), kind };
+        // A client that does not hear of a gap has it the next time too: it is in the same membership no more.
+        let times = times + u32::from(matches!(kind, WelcomeKind::Gap));
+        there.times.insert(namespace.clone(), times);
+        there.pids.insert(namespace.clone(), (pid, times));
+        let welcome = Welcome { times, kind };
         self.conns[at].welcomes.entry(namespace).or_default().push_back(welcome);
     }
 
@@ -345,11 +412,12 @@ impl World {
     pub fn has_ended(&mut self, seat: usize, ended: Ended, unsent: u64) {
         let there = &mut self.seats[seat];
         assert_eq!(there.session.view().waiting(), (0, 0), "packets wait in a session that is over");
+        assert!(there.rooms.is_empty(), "a session that is over is in {:?}", there.rooms);
         let hold = &there.rules.hold;
         assert!(ended != Ended::QueueFull || hold.overflow == Overflow::Close);
         assert!(!matches!(ended, Ended::Overloaded(_) | Ended::NotKept(_)) || there.shed);
         assert!(ended != Ended::ServiceObjected || there.objected);
-        assert!(ended != Ended::AcksLost || self.settings.floods);
+        assert!(ended != Ended::AcksLost || self.settings.floods || hold.on_lost_ack == OnLostAck::Close);
         assert!(
             ended != Ended::Unrecovered || there.session.view().lost() > 0,
             "nothing is lost, and it is not said so"
@@ -370,6 +438,13 @@ impl World {
         let lost: Vec<u64> = self.ledger.sent.iter().filter(is_lost).map(|(number, _)| *number).collect();
         assert!(lost.len() as u64 <= counted, "{lost:?} were never said, and {counted} are counted");
     }
+}
+
+/// When a token expires.
+fn expiry(token: &str) -> SystemTime {
+    let claims = token.split('.').nth(1).and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok());
+    let claims: serde_json::Value = serde_json::from_slice(&claims.unwrap_or_default()).expect("it is a token");
+    SystemTime::UNIX_EPOCH + Duration::from_secs(claims["exp"].as_u64().expect("it expires"))
 }
 
 /// The number and the event of a plain message.

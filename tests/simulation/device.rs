@@ -5,10 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tidegate::{
-    session::message::Answered,
-    wire::websocket::{close, close::CloseCode, frame::OpCode},
-};
+use tidegate::wire::websocket::{close, close::CloseCode, frame::OpCode};
 
 use crate::{
     checks::{BROKEN, NOBODY_ASKED},
@@ -54,8 +51,21 @@ pub struct Room {
     seat: usize,
     /// How often the service had let the client in when it heard of that last.
     times: u32,
+    /// The event that it repeats until it has an ack: its number, and its text without the ack id.
+    pub head: Option<Head>,
     /// The connection on which it has left: what was on its way then may come to the wrong one of its sockets.
     left_on: Option<usize>,
+}
+
+/// An event that a client repeats.
+#[derive(Debug, Clone)]
+pub struct Head {
+    number: u64,
+    name: &'static str,
+    attachments: usize,
+    pad: usize,
+    /// It is said again when the client has looked at all that has come.
+    is_due: bool,
 }
 
 /// One client with at most one connection.
@@ -89,14 +99,18 @@ impl Device {
         for room in self.rooms.values_mut() {
             (room.state, room.early) = (State::Apart, Vec::new());
             room.pending.clear();
+            room.head = None;
         }
     }
 }
 
 impl World {
     /// A client says something.
-    pub fn client_says(&mut self, device: usize, msg: Msg) {
+    pub fn client_says(&mut self, device: usize, mut msg: Msg) {
         let Some(conn) = self.devices[device].conn else { return };
+        if self.settings.dialect == Dialect::SocketIo && self.chance.percent(10) {
+            msg.respell();
+        }
         note!(self, "client {device} says on {conn}: {}", msg.shown());
         self.conns[conn].up.push(msg);
     }
@@ -134,6 +148,7 @@ impl World {
         }
         (room.state, room.wanted) = (State::Apart, namespace == "/");
         room.pending.clear();
+        room.head = None;
         room.early.clear();
         room.left_on = conn;
         self.client_says(device, Msg::text(write("1", namespace, None, "")));
@@ -157,7 +172,7 @@ impl World {
         &mut self,
         device: usize,
         namespace: &str,
-        name: &str,
+        name: &'static str,
         attachments: usize,
         pad: usize,
         asks: bool,
@@ -168,16 +183,42 @@ impl World {
         if room.state != State::Joined {
             return;
         }
+        // A client that repeats waits for one ack at a time.
+        let asks = asks && !(self.settings.repeats && room.head.is_some());
         let number = self.ledger.number();
+        if asks && self.settings.repeats && !self.settings.floods {
+            room.head = Some(Head { number, name, attachments, pad, is_due: false });
+        }
         let id = asks.then_some(room.next_ack);
         if asks {
             room.next_ack += 1;
             room.pending.extend(id.map(|id| (id, number)));
         }
         let again = asks && self.settings.config.session.retry_events.iter().any(|event| event == name);
-        let sent = Sent { seat, namespace: namespace.to_owned(), ack: id, again, ..Sent::default() };
+        let acks = id.into_iter().collect();
+        let sent = Sent { seat, namespace: namespace.to_owned(), acks, again, ..Sent::default() };
         self.ledger.sent.insert(number, sent);
         self.client_says(device, Msg::text(event(namespace, id, name, &number.to_string(), attachments, pad)));
+        for _ in 0..attachments {
+            self.client_says(device, Msg::binary(number.to_string().into_bytes()));
+        }
+    }
+
+    /// A client repeats what it has no ack of, if it may: what is due, or what has waited for long.
+    pub fn client_repeats(&mut self, device: usize, namespace: &str, is_due: bool) {
+        if self.devices[device].conn.is_none() {
+            return;
+        }
+        let room = self.devices[device].rooms.get_mut(namespace).expect("each client knows each namespace");
+        let is_joined = room.state == State::Joined;
+        let id = room.next_ack;
+        let Some(head) = room.head.as_mut().filter(|head| is_joined && (head.is_due || !is_due)) else { return };
+        head.is_due = false;
+        let Head { number, name, attachments, pad, .. } = head.clone();
+        room.next_ack += 1;
+        room.pending.insert(id, number);
+        self.ledger.sent.entry(number).or_default().acks.insert(id);
+        self.client_says(device, Msg::text(event(namespace, Some(id), name, &number.to_string(), attachments, pad)));
         for _ in 0..attachments {
             self.client_says(device, Msg::binary(number.to_string().into_bytes()));
         }
@@ -211,7 +252,7 @@ impl World {
         let (Some(conn), Dialect::SocketIo) = (self.devices[device].conn, self.settings.dialect) else { return };
         let pad = "x".repeat(self.chance.one_of(&[0, 2500]));
         let msg = match self.chance.below(12) {
-            0 => Msg::text("42[1]"),
+            0 => Msg::text("42[1.5]"),
             6 => Msg::text(format!(r#"42["{BROKEN}","{pad}"]]"#)),
             7 => Msg::text(format!(r#"42["{BROKEN}",{{"pad":"{pad}"]"#)),
             8 => Msg::text(format!(r#"42["{BROKEN}",{}1{}]"#, "[".repeat(64), "]".repeat(64))),
@@ -263,8 +304,15 @@ impl World {
         self.conns[conn].down.cut(down, false);
     }
 
-    /// So many messages reach a client.
+    /// So many messages reach a client. What it repeats because of them it says when it has answered them.
     pub fn client_hears(&mut self, device: usize, messages: usize) {
+        self.client_hears_all(device, messages);
+        for namespace in NAMESPACES {
+            self.client_repeats(device, namespace, true);
+        }
+    }
+
+    fn client_hears_all(&mut self, device: usize, messages: usize) {
         let Some(conn) = self.devices[device].conn else { return };
         for _ in 0..messages {
             if let Some(msg) = self.conns[conn].down.pop() {
@@ -320,9 +368,15 @@ impl World {
                 // The client's own DISCONNECT may have crossed it.
                 (room.state, room.pending) = (State::Apart, BTreeMap::new());
                 room.early.clear();
+                room.head = None;
             }
             Kind::Event => self.client_gets(device, seat, &packet),
-            Kind::Ack => drop(room.pending.remove(&packet.id.unwrap_or(u64::MAX))),
+            Kind::Ack => {
+                let number = room.pending.remove(&packet.id.unwrap_or(u64::MAX));
+                if room.head.take_if(|head| Some(head.number) == number).is_some() {
+                    self.client_has_done(device, seat, number.unwrap_or_default(), &packet);
+                }
+            }
         }
     }
 
@@ -334,12 +388,17 @@ impl World {
         if room.state == State::Apart {
             return;
         }
+        let namespace = packet.namespace.clone();
         let pid = packet.field("pid").map(str::to_owned);
         let recovered = pid.is_some() && pid == room.pid;
         let times = std::mem::replace(&mut room.times, welcome.map_or(0, |welcome| welcome.times));
         let is_same = room.seat == seat && room.times == times && room.pid.is_some();
         // It is back in the same membership, or knows that it is not.
-        assert_eq!(recovered, is_same && pid.is_some(), "client {device} believes the opposite of what is so");
+        let has_gap = welcome.is_some_and(|welcome| matches!(welcome.kind, WelcomeKind::Gap));
+        let is_so = is_same && pid.is_some() && !has_gap;
+        assert_eq!(recovered, is_so, "client {device} believes the opposite of what is so");
+        let is_anew = welcome.is_some_and(|welcome| matches!(welcome.kind, WelcomeKind::Anew(_)));
+        let has_missed = !recovered && !is_anew;
         if room.seat != seat {
             room.questions.clear();
             room.newest = 0;
@@ -351,8 +410,28 @@ impl World {
             None => panic!("client {device} is welcomed twice"),
         };
         (room.state, room.pid, room.seat) = (State::Joined, pid, seat);
+        if let Some(head) = &mut room.head {
+            head.is_due = true;
+        }
         for packet in std::mem::take(&mut room.early) {
             self.client_gets(device, seat, &packet);
+            // It knows that some of what it has missed may be lost, wherever that stood.
+            if has_missed && let Some(room) = self.devices[device].rooms.get_mut(&namespace) {
+                room.place = None;
+            }
+        }
+    }
+
+    /// A client that repeats takes an event for delivered, because an ack has come.
+    fn client_has_done(&mut self, device: usize, seat: usize, number: u64, packet: &Packet) {
+        let sent = &self.ledger.sent[&number];
+        if packet.json[0]["retriable"] == true {
+            let told_at = self.seats[seat].told_at.get(&packet.namespace).copied();
+            let grace = self.seats[seat].rules.hold.ack_grace;
+            let had_time = told_at.is_none_or(|at| self.now.instant >= at + grace);
+            assert!(had_time, "client {device} takes {number} for delivered, and had no time to repeat it");
+        } else {
+            assert!(!sent.written.is_empty() || sent.refused.is_some(), "{number} is delivered to nobody");
         }
     }
 
@@ -395,8 +474,8 @@ impl World {
             assert_ne!(room.state, State::Asked, "client {device} has no answer about {namespace}");
         }
         for (namespace, room) in rooms.iter().filter(|(_, room)| room.state == State::Joined && room.seat == seat) {
-            let is_dropped = |number: &u64| self.ledger.sent[number].refused == Some(Answered::Silently);
-            let awaited: Vec<u64> = room.pending.values().copied().filter(|number| !is_dropped(number)).collect();
+            let is_awaited = |(id, number): &(&u64, &u64)| !self.ledger.sent[number].unanswered.contains(id);
+            let awaited: Vec<u64> = room.pending.iter().filter(is_awaited).map(|(_, number)| *number).collect();
             assert!(awaited.is_empty(), "client {device} has no ack of {awaited:?} in {namespace}");
             if let Some(from) = room.place {
                 let missed = self.ledger.missed(seat, namespace, from, usize::MAX);

@@ -1,7 +1,7 @@
 //! What became of every packet, and how much each rate limit has admitted.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use tidegate::{
 pub struct Sent {
     pub seat: usize,
     pub namespace: String,
-    pub ack: Option<u64>,
+    pub acks: BTreeSet<u64>,
     /// It may reach the service more than once.
     pub again: bool,
     /// The gate has let it through; with every attachment, where it has any.
@@ -25,8 +25,16 @@ pub struct Sent {
     pub refused: Option<Answered>,
     /// The legs on which it was said to the service.
     pub written: Vec<usize>,
-    /// Acks and errors that were said to the client.
-    pub answers: u32,
+    /// The acks that the service has given, or that a limit has.
+    pub answered: BTreeSet<u64>,
+    /// The acks that the gate has made fail, for the service was lost.
+    pub failed: BTreeSet<u64>,
+    /// The acks that do not come, because the event was dropped by a limit.
+    pub unanswered: BTreeSet<u64>,
+    /// When the gate has judged it last.
+    pub judged_at: Option<Instant>,
+    /// The client has repeated it later than it had time to, or sooner than clients do.
+    pub is_late: bool,
 }
 
 /// An event of the service, by its number.

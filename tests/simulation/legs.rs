@@ -79,6 +79,8 @@ pub enum WelcomeKind {
     Anew(usize),
     /// The client is back in the session that it had, and has missed nothing.
     Back,
+    /// The client is back in the session that it had, and may have missed something.
+    Gap,
 }
 
 /// A connection of a client.

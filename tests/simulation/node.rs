@@ -1,7 +1,7 @@
 //! The gate around the sessions, as `relay::driver` is: it moves messages, obeys actions, and decides nothing.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     sync::Arc,
     time::Instant,
 };
@@ -9,7 +9,7 @@ use std::{
 use tidegate::{
     session::{
         Session,
-        action::Ready,
+        action::{Ready, RoomOf},
         ended::Ended,
         event::Event,
         message::{Fate, JsonBegin, Message, Note, Side, Ticket, Until},
@@ -70,8 +70,8 @@ pub struct Seat {
     pub over: Option<Ended>,
     /// The user, once known.
     pub user: Option<Option<String>>,
-    /// When its token expires, on the clock on which that is earlier.
-    pub expires: Option<Deadline>,
+    /// When the token expires with which each namespace was asked for, on the clock on which that is earlier.
+    pub expires: BTreeMap<String, Deadline>,
     /// The packet of the client that lacks attachments: event, how many, and whether it was admitted.
     pub begun: Option<(u64, usize, bool)>,
     /// The same of the service.
@@ -80,6 +80,8 @@ pub struct Seat {
     pub bounds: (usize, usize),
     /// The namespaces that the client has asked for, and not left.
     pub wanted: BTreeSet<String>,
+    /// Those that it has left and asked for again before the service has answered.
+    pub asked_anew: BTreeSet<String>,
     /// When it dials again at the latest. `None`: it need not.
     pub dial_by: Option<Instant>,
     /// How often the service has let the client into each namespace.
@@ -94,9 +96,21 @@ pub struct Seat {
     pub objected: bool,
     /// When the client has all of its joins again. `None`: it has made none.
     pub joins_full_at: Option<Instant>,
+    /// The `pid` that the client was last told, by namespace, and how often it had been let in then.
+    pub pids: BTreeMap<String, (String, u32)>,
+    /// When the client was last told that it is connected, by namespace.
+    pub told_at: BTreeMap<String, Instant>,
+    /// The rooms that it is in.
+    pub rooms: HashSet<RoomOf>,
 }
 
 impl Seat {
+    /// The client is let ask for a namespace, with a token that expires then.
+    pub fn logs_in(&mut self, namespace: &str, expires: Option<Deadline>) {
+        self.expires.remove(namespace);
+        self.expires.extend(expires.map(|expires| (namespace.to_owned(), expires)));
+    }
+
     pub fn new(session: Session, generation: usize, rules: Arc<SessionRules>, pid: Option<Pid>, conn: usize) -> Self {
         let deadline = session.deadline();
         let bounds = (rules.hold.bounds.packets, rules.hold.bounds.bytes);
@@ -114,11 +128,12 @@ impl Seat {
             drains: false,
             over: None,
             user: None,
-            expires: None,
+            expires: BTreeMap::new(),
             begun: None,
             begins: None,
             bounds,
             wanted: BTreeSet::new(),
+            asked_anew: BTreeSet::new(),
             dial_by: None,
             times: BTreeMap::new(),
             welcomed: None,
@@ -126,6 +141,9 @@ impl Seat {
             shed: false,
             objected: false,
             joins_full_at: None,
+            pids: BTreeMap::new(),
+            told_at: BTreeMap::new(),
+            rooms: HashSet::new(),
         }
     }
 }
@@ -243,6 +261,8 @@ impl World {
         note!(self, "session {seat} takes connection {conn}");
         self.seats[seat].conn = Some(conn);
         self.conns[conn].seat = seat;
+        let expires = returning.identity.expires_at().map(|end| Deadline::at(end, self.now));
+        self.seats[seat].logs_in(&returning.claim.namespace, expires);
         self.tell(seat, Event::Returned(returning));
     }
 
@@ -371,17 +391,26 @@ impl World {
             Side::Client => self.client_was_judged(seat, msg, fate, &note),
             Side::Service => self.service_was_judged(seat, msg),
         }
-        if let Fate::PassJson(JsonBegin { at, bounds }) = fate {
+        let mut msg = msg.clone();
+        let json = match fate {
+            Fate::PassJson(JsonBegin { at, bounds }) => Some((usize::from(at), bounds)),
+            Fate::PassAs(head, bounds) => bounds.map(|bounds| (head.replaces(), bounds)),
+            _ => None,
+        };
+        if let Some((at, bounds)) = json {
             let mut check = JsonCheck::new(bounds);
             assert!(here && !complete, "JSON is read as it passes where it could be read before");
             // Nothing of a packet passes whose JSON is broken, for all of it is here.
-            if let Err(fault) = check.feed(&msg.bytes[usize::from(at)..]).and_then(|()| check.finish()) {
+            if let Err(fault) = check.feed(&msg.bytes[at..]).and_then(|()| check.finish()) {
                 self.lost(seat, Ended::ClientPacket(fault.code()));
                 return true;
             }
         }
+        if let Fate::PassAs(head, _) = fate {
+            msg.bytes = head.put_into(&mut msg.bytes).to_vec();
+        }
         if fate.passes() && here {
-            self.forward(seat, from, msg.clone());
+            self.forward(seat, from, msg);
         }
         if !fate.passes() {
             self.obey(seat);
@@ -417,8 +446,10 @@ impl World {
             }
             let deadline = self.seats[seat].session.deadline();
             if deadline > self.now.instant {
-                let expires = self.seats[seat].expires;
-                assert!(expires.is_none_or(|at| !at.left(self.now).is_zero()), "a session is open behind its token");
+                let there = &self.seats[seat];
+                let is_over = |name: &String| there.expires.get(name).is_some_and(|at| at.left(self.now).is_zero());
+                let over: Vec<_> = there.session.view().namespaces().into_iter().filter(is_over).collect();
+                assert!(over.is_empty(), "the client is in {over:?} behind its token");
                 let until = self.seats[seat].paused.map(|until| match until {
                     Until::Time(at) | Until::Answer(_, at) => at,
                 });

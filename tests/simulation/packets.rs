@@ -19,6 +19,26 @@ impl Msg {
         Self { opcode: OpCode::Binary, bytes }
     }
 
+    /// Writes a packet as devices do: the namespace `/` written out, zeros before an ack id.
+    pub fn respell(&mut self) {
+        let Some(digits) = self.bytes.strip_prefix(b"4").filter(|_| self.opcode == OpCode::Text) else { return };
+        let at = match digits {
+            [b'0' | b'1' | b'2' | b'3', ..] => 2,
+            [b'5' | b'6', ..] => self.bytes.iter().position(|&byte| byte == b'-').map_or(0, |at| at + 1),
+            _ => 0,
+        };
+        let mut id_at = at;
+        if at > 0 && self.bytes.get(at) != Some(&b'/') {
+            self.bytes.splice(at..at, *b"/,");
+            id_at += 2;
+        } else if at > 0 {
+            id_at = self.bytes.iter().position(|&byte| byte == b',').map_or(0, |at| at + 1);
+        }
+        if id_at > 0 && self.bytes.get(id_at).is_some_and(u8::is_ascii_digit) {
+            self.bytes.splice(id_at..id_at, *b"00");
+        }
+    }
+
     pub const fn is_control(&self) -> bool {
         !matches!(self.opcode, OpCode::Text | OpCode::Binary)
     }

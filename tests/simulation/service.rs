@@ -1,7 +1,9 @@
 //! The service, one process for each of its connections: what it says, and what it hears.
 
+use std::collections::BTreeSet;
+
 use tidegate::{
-    session::event::Event,
+    session::{ended::Ended, event::Event},
     wire::websocket::{close, close::CloseCode, frame::OpCode},
 };
 
@@ -23,14 +25,17 @@ impl World {
         }
         let fails = self.is_service_down || (!self.is_calm && self.chance.percent(10));
         if fails {
-            let is_final = !self.is_service_down && self.chance.percent(5);
-            let why = if is_final {
-                tidegate::session::ended::Ended::ServiceRefused
-            } else {
-                tidegate::session::ended::Ended::ServiceUnreachable
-            };
+            let answers = !self.is_service_down && self.chance.percent(10);
             self.seats[seat].leg = ServiceLeg::Absent;
-            self.lost(seat, why);
+            let now = self.now;
+            if !answers {
+                self.lost(seat, Ended::ServiceUnreachable);
+            } else if self.chance.percent(50) {
+                self.seats[seat].session.event(Event::Refused(403, "Not now"), now);
+            } else {
+                let why = self.chance.one_of(&[Ended::ServiceRefused, Ended::ServiceBusy]);
+                self.lost(seat, why);
+            }
         } else {
             let plain = self.settings.dialect == Dialect::Plain;
             let changes = plain && !self.is_calm && self.chance.percent(2);
@@ -169,15 +174,41 @@ impl World {
 
     /// So many messages reach the service.
     pub fn service_hears(&mut self, leg: usize, messages: usize) {
+        // What it reads in one tick: it leaves a namespace in the next one.
+        let mut left = BTreeSet::new();
         for _ in 0..messages {
             let Some(msg) = self.legs[leg].up.pop() else { return };
             if self.settings.dialect == Dialect::SocketIo && self.legs[leg].is_up() {
+                self.objects_to(leg, &msg, &mut left);
                 self.service_hears_one(leg, &msg);
             }
         }
     }
 
+    /// socket.io closes a connection on which a namespace is asked for that is joined, or left that is not.
+    fn objects_to(&self, leg: usize, msg: &Msg, left: &mut BTreeSet<String>) {
+        let there = &self.legs[leg].at_service;
+        let Some(packet) = Packet::read(&msg.bytes).filter(|_| !msg.is_control() && msg.opcode == OpCode::Text) else {
+            return;
+        };
+        let (is_in, is_asked) = (there.joined.contains(&packet.namespace), there.asked.contains(&packet.namespace));
+        match packet.kind {
+            Kind::Connect => {
+                assert!(!is_in && !is_asked, "{} is asked for twice on {leg}", packet.namespace);
+                assert!(!left.contains(&packet.namespace), "{} is asked for before it is left", packet.namespace);
+            }
+            Kind::Disconnect => {
+                assert!(!is_asked, "{} is left on {leg} before the service has answered", packet.namespace);
+                left.insert(packet.namespace);
+            }
+            _ => {}
+        }
+    }
+
     fn service_hears_one(&mut self, leg: usize, msg: &Msg) {
+        if msg.opcode == OpCode::Ping {
+            return self.service_says(leg, Msg { opcode: OpCode::Pong, bytes: msg.bytes.clone() });
+        }
         let there = &mut self.legs[leg];
         if msg.opcode == OpCode::Binary {
             if let Some((namespace, id, number, left)) = there.hears.take() {

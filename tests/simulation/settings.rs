@@ -12,13 +12,17 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use tidegate::{
     Config,
     event_names::EventNames,
+    mirror::{
+        rules::MirrorRules,
+        table::{MirrorTable, RoomTable},
+    },
     policy::{
         auth::{key_set::KeySet, shared_keys::SharedKeys},
         policies::{Policies, PolicyTables},
         rate_limit::{Exceeded, RateLimitTable, Scope},
     },
     session::{
-        hold::Overflow,
+        hold::{OnLostAck, Overflow},
         plain::{OnUpstreamLoss, PlainRules},
         replay::ReplayRules,
         rules::{SessionRules, Timing},
@@ -43,6 +47,9 @@ static ISSUER_KEY: LazyLock<EncodingKey> = LazyLock::new(|| EncodingKey::from_ed
 
 /// `socketio.max_connect`: room for a token and what brings a client back.
 pub const MAX_CONNECT: u64 = 1000;
+
+/// `limits.rooms_per_session`.
+pub const ROOMS_PER_SESSION: usize = 3;
 
 /// `socketio.max_payload`: room for the largest event with its attachments.
 pub const MAX_PAYLOAD: u64 = 3000;
@@ -74,6 +81,8 @@ pub struct Settings {
     pub devices: usize,
     /// Clients have very many acks open.
     pub floods: bool,
+    /// Clients repeat what they have no ack of, as with `retries` of socket.io-client.
+    pub repeats: bool,
     pub config: Config,
     pub route: Arc<PlainRules>,
     /// So many messages of a plain client are said to the next service again.
@@ -91,6 +100,7 @@ impl Settings {
             event_field: event_field.then(|| "t".into()),
             on_upstream_loss: if holds { OnUpstreamLoss::Hold } else { OnUpstreamLoss::Close },
             replay: ReplayRules::compile("websocket[0]", first, &["sub*".to_owned()]).expect("these rules are right"),
+            ..PlainRules::default()
         };
         let mut settings = Self {
             dialect,
@@ -98,6 +108,7 @@ impl Settings {
             numbers: chance.percent(15),
             devices: 2 + chance.below(2),
             floods: chance.percent(8),
+            repeats: chance.percent(50),
             config: Config::default(),
             route: Arc::new(route),
             first,
@@ -140,6 +151,8 @@ impl Settings {
         session.queue_packets = chance.weighted(&[(1, 1), (5, 5), (3, 12), (2, 100)]);
         session.queue_bytes = ByteSize(chance.weighted(&[(1, 700), (1, 6000), (4, 1_000_000)]));
         session.overflow = chance.weighted(&[(1, Overflow::Close), (2, Overflow::DropOldest)]);
+        session.on_lost_ack = chance.weighted(&[(4, OnLostAck::Error), (1, OnLostAck::Close)]);
+        session.ack_grace = Period(Duration::from_millis(chance.weighted(&[(1, 0), (2, 300), (5, 2000)])));
         session.retries = chance.weighted(&[(1, 0), (2, 1), (2, 3)]);
         session.retry_events = if chance.percent(80) { vec!["again".to_owned()] } else { Vec::new() };
         self.draw_limits(chance);
@@ -158,6 +171,7 @@ impl Settings {
                 (2, Exceeded::Delay),
                 (1, Exceeded::Close),
             ]),
+            shared: false,
         };
         let limits = (0..3).map(&mut limit).collect::<Vec<_>>();
         let limited = if self.floods { 0 } else { chance.below(3) };
@@ -167,10 +181,11 @@ impl Settings {
     /// The configuration as rules: those of generation so many.
     pub fn rules(&self, generation: u64) -> Arc<SessionRules> {
         let Config { auth, origins, socketio, rate_limit, session, limits, .. } = &self.config;
-        let tables = PolicyTables { auth, origins, namespaces: &socketio.namespaces, rate_limit };
+        let tables = PolicyTables { auth, origins, namespaces: &socketio.namespaces, rate_limit, sharing: None };
         let policies = Policies::compile(&tables, &self.published, generation).expect("these policies are right");
         let timing = Timing::compile(socketio, session, limits.idle_timeout).expect("these times are right");
-        Arc::new(SessionRules::new(policies, Arc::clone(&self.names), timing))
+        let rules = SessionRules::new(policies, Arc::clone(&self.names), timing);
+        Arc::new(rules.with_others(mirror(), ROOMS_PER_SESSION))
     }
 
     /// The issuer publishes its key.
@@ -192,4 +207,23 @@ impl Settings {
         };
         Some(jsonwebtoken::encode(&header, &claims, key).expect("a token can be made"))
     }
+}
+
+/// Every client is in a room of `/`, and in one of each of its events that is acknowledged.
+fn mirror() -> MirrorRules {
+    let text = |text: &str| Some(text.to_owned());
+    let rooms = [
+        RoomTable { name: "all".to_owned(), ..RoomTable::default() },
+        RoomTable {
+            name: "event:{arg0}".to_owned(),
+            join_on: text("once"),
+            leave_on: text("other"),
+            confirm: text("ack"),
+            confirm_when: text("arg0"),
+            confirm_equals: text("done"),
+            ..RoomTable::default()
+        },
+    ];
+    let mirrored = MirrorTable { event: "e".to_owned(), room: "*".to_owned(), ..MirrorTable::default() };
+    MirrorRules::compile(&rooms, &[mirrored]).expect("these rules are right")
 }

@@ -7,7 +7,7 @@ use tidegate::{
         Beginning, Session,
         ended::{Ended, Shortage},
         event::Event,
-        now::{Deadline, Now},
+        now::Now,
         question::Answer,
         snapshot::Snapshot,
     },
@@ -173,7 +173,7 @@ impl World {
                 self.now = Now::new(self.now.instant, wall);
                 // The node notices it, and looks at every session.
                 for seat in &mut self.seats {
-                    seat.expires.iter_mut().for_each(|expires| expires.keep_time(self.now));
+                    seat.expires.values_mut().for_each(|expires| expires.keep_time(self.now));
                     seat.deadline = self.now.instant;
                 }
                 self.each_seat(Self::drive);
@@ -218,6 +218,9 @@ impl World {
                 if self.chance.percent(30) {
                     self.client_emits(device, namespace);
                 }
+                if self.chance.percent(5) && self.is_away_from(device) {
+                    self.client_repeats(device, namespace, false);
+                }
             }
         }
         self.each_seat(|world, seat| {
@@ -233,6 +236,12 @@ impl World {
             self.service_hears(leg, messages);
             (0..self.chance.below(4)).for_each(|_| self.service_acts(leg));
         }
+    }
+
+    /// The service of this client is away: its client, who does not know that, waits for an ack in vain.
+    fn is_away_from(&self, device: usize) -> bool {
+        let seat = self.devices[device].conn.map(|conn| self.conns[conn].seat);
+        seat.is_some_and(|seat| self.seats[seat].session.view().service() == Some("away"))
     }
 
     fn each_seat(&mut self, does: impl Fn(&mut Self, usize)) {
@@ -343,10 +352,10 @@ impl World {
             there.session = Session::restore(read, beginning, self.now).expect("it can be restored");
             assert_eq!(there.session.view().waiting(), waited, "what waits is not the same");
             there.deadline = self.now.instant;
+            // It enters them there.
+            there.rooms.clear();
             // The joins of a session are not among what it goes on with.
             there.joins_full_at = Some(self.now.instant);
-            let identity = there.session.view().identity();
-            there.expires = identity.and_then(|identity| identity.expires_at()).map(|end| Deadline::at(end, self.now));
             note!(self, "session {seat} goes on as its snapshot");
             self.drive(seat);
         }
@@ -360,8 +369,8 @@ impl World {
         // No client waits for its turn.
         self.reloads();
         let until = self.now.instant + Duration::from_secs(300);
-        let mut quiet = 0;
-        while quiet < 3 {
+        let (mut quiet, mut had_time) = (0, false);
+        while quiet < 3 || !had_time {
             assert!(self.now.instant < until, "the sessions do not come to rest");
             quiet = if self.is_quiet() { quiet + 1 } else { 0 };
             for device in 0..self.devices.len() {
@@ -387,6 +396,11 @@ impl World {
             }
             if quiet == 0 {
                 self.passes(Duration::from_millis(500));
+            }
+            if quiet == 3 && !had_time {
+                // Clients that have had their time to repeat hear of their lost acks.
+                self.passes(Duration::from_millis(2000));
+                (quiet, had_time) = (0, true);
             }
         }
         for device in 0..self.devices.len() {

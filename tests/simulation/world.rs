@@ -7,7 +7,7 @@ use std::{
 };
 
 use tidegate::{
-    policy::identity::Identity,
+    policy::identity::{Details, Identity},
     session::{Beginning, Session, engineio::Handshake, now::Now, rules::SessionRules},
     wire::engineio::id::{Home, Id, NodeId},
 };
@@ -122,7 +122,7 @@ impl World {
         let session = if is_plain {
             let user = self.devices[device].user;
             let expires = user.map(|_| self.wall() + Duration::from_secs(3600));
-            let identity = Identity::continued(user.map(Into::into), expires, Box::default());
+            let identity = Identity::continued(user.map(Into::into), expires, Details::default());
             Session::plain(beginning, Arc::clone(&self.settings.route), Some("chat"), identity, self.now)
         } else {
             Session::socketio(beginning, Handshake { sid, pid, token: Ok(None), certified: None }, self.now)

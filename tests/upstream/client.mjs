@@ -12,7 +12,7 @@ import { Manager } from "socket.io-client";
 
 import { flood } from "./flood.mjs";
 import { fromJson, toJson } from "./seen.mjs";
-import { steady } from "./steady.mjs";
+import { endSteady, steady } from "./steady.mjs";
 
 const sockets = new Map(); // id → {manager, socket, auth, network}
 
@@ -39,13 +39,20 @@ function report(id, event, ...args) {
 }
 
 const operations = {
-  connect({ id, url, namespace = "/", auth = {}, options, with: shared }) {
+  /** It answers, so it has started. */
+  ready() {},
+
+  async connect({ id, url, namespace = "/", auth = {}, options, with: shared }) {
+    // The option `parser` is the name of a package.
+    if (options?.parser) options.parser = (await import(options.parser)).default;
     const network = shared
       ? sockets.get(shared).network
       : new (url.startsWith("https:") ? SecureNetwork : Network)();
     const manager = shared ? sockets.get(shared).manager : new Manager(url, { ...options, agent: network });
     const entry = { manager, auth, network, socket: undefined };
-    const socket = manager.socket(namespace, { auth: (give) => give(entry.auth) });
+    // Options of the socket, not of its Manager.
+    const { retries, ackTimeout } = options ?? {};
+    const socket = manager.socket(namespace, { auth: (give) => give(entry.auth), retries, ackTimeout });
     entry.socket = socket;
     sockets.set(id, entry);
     socket.on("connect", () => report(id, "connect", socket.id));
@@ -63,19 +70,46 @@ const operations = {
     sockets.get(id).auth = auth;
   },
 
-  async emit({ id, event, args, ack, timeout = 15_000 }) {
+  /** What `ackTimeout` is from now on. */
+  ackTimeout({ id, ms }) {
+    sockets.get(id).socket._opts.ackTimeout = ms;
+  },
+
+  /** What the next requests say in their heads, where the Manager was given `extraHeaders`. */
+  headers({ id, headers }) {
+    Object.assign(sockets.get(id).manager.opts.extraHeaders, headers);
+  },
+
+  async emit({ id, event, args, ack, timeout = 40_000 }) {
     const { socket } = sockets.get(id);
     if (ack) return socket.timeout(timeout).emitWithAck(event, ...fromJson(args));
     socket.emit(event, ...fromJson(args));
   },
 
+  /** The length of the answer. */
+  async length({ id, event, args }) {
+    const answer = await sockets.get(id).socket.timeout(60_000).emitWithAck(event, ...fromJson(args));
+    return answer.length;
+  },
+
   /** So many events at once, numbered; the answers, in their order. */
-  burst({ id, times, event, args: [first, ...others], timeout = 15_000 }) {
+  burst({ id, times, event, args: [first, ...others], timeout = 40_000 }) {
     const { socket } = sockets.get(id);
     const numbers = Array.from({ length: times }, (_, seq) => seq);
     return Promise.all(
       numbers.map((seq) => socket.timeout(timeout).emitWithAck(event, { ...fromJson(first), seq }, ...fromJson(others))),
     );
+  },
+
+  /** So many equal events at once, with no timeout but `timeout`; what becomes of each. */
+  attempt({ id, event, args, times = 1, timeout, ignored }) {
+    const { socket } = sockets.get(id);
+    const attempts = Array.from({ length: times }, () => {
+      if (timeout) socket.timeout(timeout);
+      if (ignored) return socket.emit(event, ...fromJson(args));
+      return socket.emitWithAck(event, ...fromJson(args)).catch((error) => ({ rejected: error.message }));
+    });
+    return ignored ? null : Promise.all(attempts);
   },
 
   /** What the option `upgrade` does by itself. */
@@ -92,12 +126,14 @@ const operations = {
     const { socket, manager } = sockets.get(id);
     return {
       connected: socket.connected,
+      acks: Object.keys(socket.acks).length,
       active: socket.active,
       sid: socket.id ?? null,
       recovered: socket.recovered,
       pid: socket._pid ?? null,
       session: manager.engine?.id ?? null,
       transport: manager.engine?.transport?.name ?? null,
+      subprotocol: manager.engine?.transport?.ws?.protocol ?? null,
     };
   },
 
@@ -112,16 +148,18 @@ const operations = {
   /** The network is gone: no Socket.IO packet, no close frame. */
   async cut({ id }) {
     const { manager, network } = sockets.get(id);
-    const { transport } = manager.engine;
-    // Between two polls there is no connection to lose, and one that breaks before its request is away tells nobody.
-    while (transport.name === "polling" && !(transport._polling && [...network.open].some(inUse))) await setImmediate();
+    // Between two polls there is no connection to lose, and one that breaks before its request is away tells nobody. A client
+    // that is going over to a websocket polls no more: its transport becomes another one.
+    const polls = ({ name, _polling }) => name === "polling" && !(_polling && [...network.open].some(inUse));
+    while (polls(manager.engine.transport)) await setImmediate();
     // A polling transport that fails says goodbye in a request of its own.
-    transport.doClose = () => {};
+    manager.engine.transport.doClose = () => {};
     for (const connection of network.open) connection.destroy();
   },
 
   flood,
   steady,
+  endSteady,
 };
 
 createInterface({ input: process.stdin })

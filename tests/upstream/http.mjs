@@ -1,6 +1,7 @@
 // The ordinary HTTP of the stand-in service, and the doors a test uses to look behind it.
 
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 
 const STREAM_PARTS = ["one\n", "two\n", "three\n"];
 
@@ -11,6 +12,24 @@ async function body(request) {
   const parts = [];
   for await (const part of request) parts.push(part);
   return Buffer.concat(parts);
+}
+
+const page = readFileSync(new URL("page.html", import.meta.url));
+
+/** A page of other pages, in frames: ?frames=[{"src":URL,"sandbox":FLAGS},…]. */
+const FRAMES = `<!doctype html>
+<title>Frames</title>
+<body><script>
+  for (const frame of JSON.parse(new URLSearchParams(location.search).get("frames"))) {
+    const element = document.createElement("iframe");
+    for (const [name, value] of Object.entries(frame)) element.setAttribute(name, value);
+    document.body.append(element);
+  }
+</script>`;
+
+function html(response, text) {
+  response.writeHead(200, { "content-type": "text/html; charset=utf-8" });
+  response.end(text);
 }
 
 function json(response, status, value, headers = {}) {
@@ -59,6 +78,10 @@ const service = {
   },
   "GET /never": () => {},
   "GET /broken": (request) => request.socket.destroy(),
+  "OPTIONS /": (_request, response) => response.writeHead(204).end(),
+  "OPTIONS *": (_request, response) => response.writeHead(204).end(),
+  "GET /page": (_request, response) => html(response, page),
+  "GET /frames": (_request, response) => html(response, FRAMES),
   "GET /teapot": (_request, response) => json(response, 418, { error: "short and stout" }),
 };
 
@@ -73,10 +96,20 @@ export function listener(seen, doors) {
     ...doors,
   };
   return async (request, response) => {
-    const route = `${request.method} ${request.url.split("?")[0]}`;
+    const [path, query] = request.url.split("?");
+    const route = `${request.method} ${path}`;
+    if (route === "GET /report") {
+      const told = new URLSearchParams(query);
+      seen.reports[told.get("name")] = JSON.parse(told.get("what"));
+      return json(response, 200, {});
+    }
     if (Object.hasOwn(hidden, route)) {
       const sent = await body(request);
-      return json(response, 200, hidden[route](sent.length > 0 ? JSON.parse(sent) : undefined) ?? {});
+      try {
+        return json(response, 200, (await hidden[route](sent.length > 0 ? JSON.parse(sent) : undefined)) ?? {});
+      } catch (error) {
+        return json(response, 500, { error: error.message });
+      }
     }
     seen.http.push({ method: request.method, url: request.url });
     const answer = service[route];

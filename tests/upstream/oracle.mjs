@@ -4,10 +4,16 @@
 //   {"engine":TYPE, "packet":{type,namespace,id,event,attachments} | "error":…}
 // {"payload":…} is the body of a POST, decoded to a list of {"text":…}, with its type, {"binary":BASE64} or, where it
 // ends in an error, {}. {"packets":[…]} is such a list, encoded to the answer of a poll.
+// {"publish":[UID,PACKET,OPTIONS],"notepack":2|3} is what the Redis adapter publishes, by that version of its encoder:
+// {"payload":BASE64}. {"published":BASE64} is such a payload, read as the adapter reads it, and its packet encoded for clients:
+// {"uid","namespace","rooms","except","flags","text","attachments":[BASE64]} or {"error":…}. Beside {"$binary"} values of a
+// packet may be {"$date":MS}, {"$number":TEXT}, {"$buffer":BASE64} for an ArrayBuffer, and {"$undefined":true}.
+// {"restated":…} is JSON, as JSON.stringify writes what JSON.parse reads.
 // {"json":…} is text for JSON.parse: whether it takes it. {"binary":…,"attachments":N} is a packet with so many binary
 // messages behind it: whether it is decoded.
 // Any other object is a Socket.IO packet to be encoded: {"text":…, "attachments":N}.
 
+import { createRequire } from "node:module";
 import { text } from "node:stream/consumers";
 import { decodePacket, decodePayload, encodePacket, encodePayload } from "engine.io-parser";
 import { Decoder, Encoder } from "socket.io-parser";
@@ -65,6 +71,42 @@ function writtenPayload(packets) {
   return written;
 }
 
+// The encoder of the adapter of today, and that of older ones.
+const require = createRequire(import.meta.url);
+const notepack = {
+  2: require("notepack.io"),
+  3: createRequire(require.resolve("@socket.io/redis-adapter"))("notepack.io"),
+};
+
+function value(json) {
+  if (Array.isArray(json)) return json.map(value);
+  if (json === null || typeof json !== "object") return json;
+  if (json.$undefined) return undefined;
+  if ("$date" in json) return new Date(json.$date);
+  if ("$number" in json) return Number(json.$number);
+  if ("$buffer" in json) return Uint8Array.from(Buffer.from(json.$buffer, "base64")).buffer;
+  if ("$binary" in json) return Buffer.from(json.$binary, "base64");
+  return Object.fromEntries(Object.entries(json).map(([key, inner]) => [key, value(inner)]));
+}
+
+function publish(args, version) {
+  return { payload: notepack[version].encode(value(args)).toString("base64") };
+}
+
+/** As `RedisAdapter.onmessage` does, and `Adapter.broadcast` after it. */
+function published(payload) {
+  try {
+    const [uid, packet, opts] = notepack[3].decode(Buffer.from(payload, "base64"));
+    const { nsp: namespace = "/" } = packet;
+    const [rooms, except] = [[...new Set(opts.rooms)], [...new Set(opts.except)]];
+    const [text, ...attachments] = new Encoder().encode({ ...packet, nsp: namespace });
+    const bytes = attachments.map((attachment) => Buffer.from(attachment).toString("base64"));
+    return { uid, namespace, rooms, except, flags: opts.flags, text, attachments: bytes };
+  } catch (error) {
+    return { error: error.message };
+  }
+}
+
 function isJson(json) {
   try {
     JSON.parse(json);
@@ -91,6 +133,9 @@ function answer(asked) {
   if (typeof asked === "string") return decode(asked);
   if ("payload" in asked) return readPayload(asked.payload);
   if ("json" in asked) return isJson(asked.json);
+  if ("publish" in asked) return publish(asked.publish, asked.notepack);
+  if ("published" in asked) return published(asked.published);
+  if ("restated" in asked) return { text: JSON.stringify(JSON.parse(asked.restated)) };
   if ("binary" in asked) return isDecoded(asked.binary, asked.attachments);
   if ("packets" in asked) return writtenPayload(asked.packets);
   return encode(asked);

@@ -41,6 +41,7 @@ export class Seen {
     this.emitted = {}; // event → how often it was sent to a client
     this.disordered = 0; // events whose `seq` was not the one after the last of that socket
     this.disconnects = []; // as {sid, namespace, reason}
+    this.reports = {}; // what pages in a browser have told, by the name of the page
     this.http = []; // other requests, as {method, url}
     this.faults = []; // what the Engine.IO server complained of
   }

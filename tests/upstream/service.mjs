@@ -2,8 +2,11 @@
 // of a gate. `node service.mjs [PORT]` prints {"port":N} once it listens.
 //
 // AUTH=off leaves its own check of tokens out, NEXTAUTH_SECRET is the secret of that check. RECOVERY=on turns connection
-// state recovery on, with REDIS_PORT over the streams of that redis-server, so that it may outlive the process; PING_MS is the interval of its pings, SLOW_MS how long it takes to let a socket in, REFUSES a
-// namespace that nobody gets into, HANDSHAKE=refuse refuses every connection, JOURNAL a file that survives it, with a
+// state recovery on. REDIS_PORT is a redis-server: with REDIS_KEY it is one of several servers, by the Redis adapter on that key (the
+// sharded one with SHARDED=on); else it
+// has the streams adapter, so that what is recovered may outlive the process. PING_MS is the interval of its pings, SLOW_MS how long it takes to let a socket in, REFUSES a
+// namespace that nobody gets into, PARSER is the package of a custom parser, SLASH=off has no slash at the end of its path,
+// HANDSHAKE=refuse refuses every connection, JOURNAL a file that survives it, with a
 // line "CLIENT SEQ" for each event `step`. TLS_PORT is where it can be reached over TLS too, with TLS_CERT and TLS_KEY (PEM);
 // TLS_CLIENT_CA is whose certificates it then wants.
 
@@ -23,28 +26,49 @@ const answer = listener(seen, {
   "POST /emit": ({ learnerId, event, args }) => {
     io.to(`learner:${learnerId}`).emit(event, ...fromJson(args));
   },
+  // Many at once: {"events": [{"learnerId", "event", "args"}, …]}.
+  "POST /emits": ({ events }) => {
+    for (const { learnerId, event, args } of events) io.to(`learner:${learnerId}`).emit(event, ...fromJson(args));
+  },
   "POST /ask": ({ learnerId, event, args }) => {
     io.to(`learner:${learnerId}`).timeout(60_000).emit(event, ...fromJson(args), () => {});
   },
   "POST /disconnect": ({ learnerId, close }) => {
     io.in(`learner:${learnerId}`).disconnectSockets(close);
   },
+  // To rooms of its own, or with none to all of a namespace.
+  "POST /broadcast": ({ of = "/", to = [], except = [], event, args }) => {
+    io.of(of).to(to).except(except).emit(event, ...fromJson(args));
+  },
+  // What it can only ask all servers.
+  "POST /servers/count": ({ of = "/" }) => io.of(of).adapter.serverCount(),
+  "POST /servers/sockets": async ({ of = "/", to = [] }) => (await io.of(of).in(to).fetchSockets()).map(({ id }) => id),
+  "POST /servers/ask": ({ of = "/", to = [], event, args }) =>
+    io.of(of).to(to).timeout(5000).emitWithAck(event, ...fromJson(args)),
+  "POST /servers/ports": () => io.serverSideEmitWithAck("which port"),
 });
 const httpServer = createServer(answer);
 httpServer.on("upgrade", (request) => seen.upgrade(request));
 
-/** Streams, that others can go on with. */
-async function streams(port) {
+/** With a key, what its other servers are told; without, streams, that others can go on with. */
+async function redisAdapter(port, key) {
   const { createClient } = await import("redis");
-  const { createAdapter } = await import("@socket.io/redis-streams-adapter");
   const client = createClient({ url: `redis://127.0.0.1:${port}` });
   await client.connect();
-  return createAdapter(client);
+  if (!key) return (await import("@socket.io/redis-streams-adapter")).createAdapter(client);
+  const subscriber = client.duplicate();
+  await subscriber.connect();
+  for (const one of [client, subscriber]) one.on("error", (error) => console.error(error.message));
+  const { createAdapter, createShardedAdapter } = await import("@socket.io/redis-adapter");
+  if (process.env.SHARDED === "on") return createShardedAdapter(client, subscriber, { channelPrefix: key });
+  return createAdapter(client, subscriber, { key });
 }
 
 const io = new Server(httpServer, {
-  ...(process.env.REDIS_PORT && { adapter: await streams(process.env.REDIS_PORT) }),
+  ...(process.env.REDIS_PORT && { adapter: await redisAdapter(process.env.REDIS_PORT, process.env.REDIS_KEY) }),
   transports: ["websocket", "polling"],
+  ...(process.env.PARSER && { parser: (await import(process.env.PARSER)).default }),
+  addTrailingSlash: process.env.SLASH !== "off",
   pingTimeout: process.env.PING_MS ? 500 : 60_000,
   pingInterval: Number(process.env.PING_MS ?? 25_000),
   allowRequest: (_request, decide) => decide(null, process.env.HANDSHAKE !== "refuse"),
@@ -130,10 +154,18 @@ const learning = {
   get_recommendation: (_socket, { seq }) => ({ success: true, recommendation: "fractions", seq }),
 };
 
+/** The head of a text frame of 20 MB, and one MB of an event in it. */
+function beginningOfLarge() {
+  const head = Buffer.from([0x81, 127, 0, 0, 0, 0, 0, 0, 0, 0]);
+  head.writeBigUInt64BE(20_000_000n, 2);
+  return Buffer.concat([head, Buffer.from('42["large","'), Buffer.alloc(1_000_000, "x")]);
+}
+
 const hangUp = {
   close: (conn) => conn.close(),
   fin: (conn) => conn.transport.socket._socket?.end(),
   rst: (conn) => conn.transport.socket._socket?.resetAndDestroy(),
+  half: (conn) => conn.transport.socket._socket?.end(beginningOfLarge()),
 };
 
 io.on("connection", (socket) => {
@@ -159,6 +191,8 @@ io.on("connection", (socket) => {
     if (typeof args.at(-1) === "function") args.pop()(...args);
     else socket.emit("echo", ...args);
   });
+  // Names of events may be numbers.
+  socket.on(7, (...args) => args.pop()?.(...args));
   // Counts aloud.
   socket.on("count", async ({ to, everyMs }) => {
     for (let number = 0; number < to; number += 1) {
@@ -172,6 +206,17 @@ io.on("connection", (socket) => {
   });
   // Gets no more to say: the connection ends with a Close, a FIN or a RST, or after `afterMs`.
   socket.on("hang_up", ({ how, afterMs }) => setTimeout(() => hangUp[how](socket.conn), afterMs ?? 0));
+  // Answers with so many bytes, as text or in an attachment.
+  socket.on("enlarge", ({ bytes, binary }, ack) => ack(binary ? Buffer.alloc(bytes, "x") : "x".repeat(bytes)));
+  // Rooms of the client's choice.
+  socket.on("join", ({ room }, ack) => {
+    socket.join(room);
+    ack?.({ success: true });
+  });
+  socket.on("leave", ({ room }, ack) => {
+    socket.leave(room);
+    ack?.({ success: true });
+  });
   // Has no answer, ever.
   socket.on("silence", () => {});
   // Asks the client, and answers with what the client answered.
@@ -184,6 +229,11 @@ io.on("connection", (socket) => {
   });
 });
 
+io.of(/^\/room-\d+$/).on("connection", (socket) => {
+  observe(socket);
+  socket.on("echo", (...args) => args.pop()?.(...args));
+});
+
 io.of("/chat").on("connection", (socket) => {
   observe(socket);
   socket.on("say", (text, ack) => {
@@ -191,6 +241,18 @@ io.of("/chat").on("connection", (socket) => {
     ack?.({ success: true });
   });
 });
+
+// Has a login of its own, as the admin UI of Socket.IO has.
+io.of("/admin").use((socket, next) => {
+  const { username, password } = socket.handshake.auth;
+  next(username === "admin" && password === "changeit" ? undefined : refusal("invalid credentials"));
+});
+io.of("/admin").on("connection", (socket) => {
+  observe(socket);
+  socket.on("stats", (ack) => ack({ clients: io.engine.clientsCount }));
+});
+
+io.on("which port", (answer) => answer?.(httpServer.address().port));
 
 process.on("SIGTERM", () => io.close(() => process.exit(0)));
 

@@ -4,14 +4,22 @@ import { io } from "socket.io-client";
 
 const TRANSPORTS = [["websocket"], ["polling"], ["polling", "websocket"]];
 
+/** What ends the emitting that has no time. */
+const ends = [];
+
+/** No event more is emitted where no time was said. */
+export function endSteady() {
+  for (const end of ends.splice(0)) end();
+}
+
 /**
- * `clients` sockets, over every transport in turn, each emitting `step` `rate` times a second for `ms` milliseconds,
- * then waiting for the acks that are still to come. Every event carries the number of its client and a `seq`.
+ * `clients` sockets, over every transport in turn, each emitting `step` `rate` times a second for `ms` milliseconds, or until
+ * `endSteady` where no time is said, then waiting for the acks that are still to come. Every event carries the number of its client and a `seq`.
  *
- * @returns {{emitted, acked, failed, wrong, lost, doubled, disconnects, connects, p99}} `p99` in milliseconds of the waits
- *   for acks.
+ * @returns {{emitted, acked, failed, wrong, lost, doubled, disconnects, connects, median, p99}} `median` and `p99` in
+ *   milliseconds of the waits for acks.
  */
-export async function steady({ url, token, clients, rate, ms, patience = 20_000 }) {
+export async function steady({ url, token, clients, rate, ms, patience = 40_000 }) {
   const total = { emitted: 0, acked: 0, failed: 0, wrong: [], lost: 0, doubled: 0, disconnects: [], connects: 0 };
   const waits = [];
   const sockets = Array.from({ length: clients }, (_, client) => {
@@ -25,8 +33,9 @@ export async function steady({ url, token, clients, rate, ms, patience = 20_000 
   await Promise.all(sockets.map((socket, client) => emits(socket, client, rate, ms, patience, total, waits)));
   // Our own goodbyes do not count.
   waits.sort((one, other) => one - other);
+  const median = waits[Math.ceil(waits.length / 2) - 1] ?? null;
   const p99 = waits[Math.ceil(waits.length * 0.99) - 1] ?? null;
-  const outcome = { ...total, disconnects: [...total.disconnects], p99 };
+  const outcome = { ...total, disconnects: [...total.disconnects], median, p99 };
   for (const socket of sockets) socket.disconnect();
   return outcome;
 }
@@ -50,7 +59,7 @@ function emits(socket, client, rate, ms, patience, total, waits) {
   };
   return new Promise((resolve) => {
     const timer = setInterval(emit, 1000 / rate);
-    setTimeout(() => {
+    const end = () => {
       clearInterval(timer);
       const until = performance.now() + patience;
       const look = setInterval(() => {
@@ -59,6 +68,8 @@ function emits(socket, client, rate, ms, patience, total, waits) {
         total.lost += waiting.size;
         resolve();
       }, 50);
-    }, ms);
+    };
+    if (ms === undefined) ends.push(end);
+    else setTimeout(end, ms);
   });
 }

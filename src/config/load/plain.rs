@@ -1,27 +1,71 @@
 //! serde's error messages, in the words of the configuration file.
 
-/// `found` is what stands there, quoted, for those messages that do not say so themselves.
-pub(super) fn plain(message: &str, found: Option<&str>) -> String {
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use super::address::no_address;
+use crate::config::schema::Node;
+
+/// Where serde stopped.
+pub(super) struct At<'a> {
+    /// The key's name, with the tables around it.
+    pub(super) key: &'a str,
+    /// Is this a table of the file, rather than a key in one?
+    pub(super) is_top: bool,
+    /// The file as a whole.
+    pub(super) schema: Node<'a>,
+    /// The key. `None` where there is no such key.
+    pub(super) node: Option<Node<'a>>,
+    /// What stands there.
+    pub(super) found: Option<&'a Value>,
+}
+
+/// What to say of it.
+pub(super) struct Told {
+    pub(super) message: String,
+    /// The key that an unknown one seems to stand for.
+    pub(super) meant: Option<String>,
+}
+
+/// What to say where serde says `message`.
+pub(super) fn plain(message: &str, at: &At<'_>) -> Told {
     let message = message.trim().replace('\n', " ");
     if let Some(unknown) = message.strip_prefix("unknown field `") {
         let mut names = unknown.split('`').step_by(2);
         let key = names.next().unwrap_or_default();
-        return unknown_key(key, &names.filter(|name| !name.is_empty()).collect::<Vec<_>>());
+        return unknown_key(key, &names.filter(|name| !name.is_empty()).collect::<Vec<_>>(), at);
     }
+    Told { message: of_value(message, at), meant: None }
+}
+
+fn of_value(message: String, at: &At<'_>) -> String {
     if let Some(field) = message.strip_prefix("missing field ") {
         return format!("needs {}", field.replace('`', "\""));
     }
-    let found = found.unwrap_or("not valid");
+    let text = at.found.and_then(Value::as_str);
+    let found = text.map_or_else(|| "not valid".to_owned(), |text| format!("{text:?}"));
     match message.as_str() {
         "invalid socket address syntax" => {
-            return format!("is {found}; an address has a port, for example \"0.0.0.0:8443\"");
+            return format!("is {found}; {}", no_address(text.unwrap_or_default()));
         }
-        "invalid IP address syntax" => return format!("is {found}; a network is written \"10.0.0.0/8\""),
+        "invalid IP address syntax" => {
+            let network = match text.and_then(|text| text.parse::<IpAddr>().ok()) {
+                Some(IpAddr::V4(ip)) => format!("{ip}/32"),
+                Some(IpAddr::V6(ip)) => format!("{ip}/128"),
+                None => "10.0.0.0/8".to_owned(),
+            };
+            return format!("is {found}; a network is written {network:?}");
+        }
         _ => {}
     }
     let rejected = ["invalid type: ", "invalid value: ", "unknown variant "].iter().find_map(|kind| {
         let (found, wanted) = message.strip_prefix(kind)?.split_once(", expected ")?;
-        Some(format!("is {}; it must be {}", value(found), kind_of_value(wanted)))
+        let found = value(found);
+        match (wanted, at.node) {
+            ("a sequence", Some(node)) => Some(no_list(node, at, &found)),
+            _ => Some(format!("is {found}; it must be {}{}", kind_of_value(wanted), without_quotes(wanted, text))),
+        }
     });
     rejected.unwrap_or(message)
 }
@@ -46,30 +90,60 @@ fn value(found: &str) -> String {
 fn kind_of_value(wanted: &str) -> String {
     match wanted {
         "u32" => format!("a whole number from 0 to {}", u32::MAX),
+        "u16" => format!("a whole number from 0 to {}", u16::MAX),
+        "u8" => format!("a whole number from 0 to {}", u8::MAX),
         "u64" | "usize" => "a whole number, 0 or more".to_owned(),
         "a boolean" => "true or false".to_owned(),
-        "a string" => "text in quotes".to_owned(),
+        "a string" | "a borrowed string" | "path string" => "text in quotes".to_owned(),
         "a map" => "a table".to_owned(),
-        "a sequence" => "a list, [ ] of values or [[ ]] of tables".to_owned(),
+        "socket address" => "IP:PORT in quotes, for example \"0.0.0.0:8443\"".to_owned(),
+        "string or map" => "one of its words in quotes".to_owned(),
+        "IPv4 or IPv6 network address" => "a network in quotes, for example \"10.0.0.0/8\"".to_owned(),
         table if table.starts_with("struct ") => "a table".to_owned(),
         variants => variants.replace('`', "\""),
     }
+}
+
+/// Where only the quotes are wrong.
+fn without_quotes(wanted: &str, text: Option<&str>) -> String {
+    let is_number = |text: &str| text.parse::<u64>().is_ok();
+    match (wanted, text) {
+        ("u8" | "u16" | "u32" | "u64" | "usize", Some(text)) if is_number(text) => format!(", without quotes: {text}"),
+        ("a boolean", Some(text @ ("true" | "false"))) => format!(", without quotes: {text}"),
+        _ => String::new(),
+    }
+}
+
+/// Where a list should stand.
+fn no_list(node: Node<'_>, at: &At<'_>, shown: &str) -> String {
+    if !node.entry().is_some_and(Node::is_table) {
+        let list = at.found.filter(|found| !found.is_object()).map_or_else(String::new, |found| format!(": [{found}]"));
+        return format!("is {shown}; it must be a list{list}");
+    }
+    format!("is {shown}; it must be a list of tables: [[{}]] in the file, or [{{ … }}] in a variable", at.key)
 }
 
 /// Keys that had another name before.
 const RENAMED: &[(&str, &str)] = &[("queue_total", "limits.session_memory")];
 
 /// What to say of a key that is none of those known.
-fn unknown_key(found: &str, known: &[&str]) -> String {
+fn unknown_key(found: &str, known: &[&str], at: &At<'_>) -> Told {
     if let Some((_, new)) = RENAMED.iter().find(|(old, _)| *old == found) {
-        return format!("is not a key any more; it is {new:?} now");
+        return Told { message: format!("is not a key any more; it is {new:?} now"), meant: None };
     }
-    match known.iter().min_by_key(|name| distance(found, name)) {
-        Some(nearest) if distance(found, nearest) <= found.len().max(nearest.len()) / 2 => {
-            format!("is not a key here; did you mean {nearest:?}?")
+    let tables = at.schema.tables_with(found);
+    let nearest = known.iter().min_by_key(|name| distance(found, name));
+    let nearest = nearest.filter(|nearest| distance(found, nearest) <= found.len().max(nearest.len()) / 2);
+    let message = match nearest {
+        _ if !tables.is_empty() => format!("is not a key here, but of {}; write it there", tables.join(" and ")),
+        Some(nearest) => {
+            let is_list = at.is_top && at.schema.key(nearest).and_then(Node::entry).is_some_and(Node::is_table);
+            let nearest = if is_list { format!("[[{nearest}]]") } else { format!("{nearest:?}") };
+            format!("is not a key here; did you mean {nearest}?")
         }
-        _ => format!("is not a key here; the keys are {}", known.join(", ")),
-    }
+        None => format!("is not a key here; the keys are {}", known.join(", ")),
+    };
+    Told { message, meant: nearest.map(|name| (*name).to_owned()) }
 }
 
 /// How many characters must be changed, added or dropped (Levenshtein).

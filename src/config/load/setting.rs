@@ -10,10 +10,7 @@ use serde::Deserialize;
 use toml_edit::de::ValueDeserializer;
 
 use crate::{
-    config::{
-        error::ConfigError,
-        schema::{self, Node},
-    },
+    config::schema::{self, Node, SECRET_SOURCES},
     fault::Fault,
 };
 
@@ -28,9 +25,6 @@ const VARIABLE: &str = "environment variable ";
 
 /// What figment knows these layers by.
 const SOURCE: &str = "one key";
-
-/// A secret has one source: a variable that names one takes the place of whatever the file names.
-const SECRET_SOURCES: [&str; 2] = ["env", "file"];
 
 /// One key and its value.
 #[derive(Debug)]
@@ -54,7 +48,7 @@ impl Setting {
         let mut value = read(node(&keys), text);
         if let Some((source, secret)) = keys.split_last()
             && SECRET_SOURCES.contains(&source.as_str())
-            && node(secret).is_some_and(is_secret)
+            && node(secret).is_some_and(Node::is_secret)
         {
             value = Value::from(Dict::from([(source.clone(), value)]));
             keys.pop();
@@ -66,14 +60,11 @@ impl Setting {
     }
 }
 
-fn is_secret(node: Node<'_>) -> bool {
-    SECRET_SOURCES.iter().all(|source| node.names(source))
-}
-
-/// Of each secret that this value names: nothing in the place of its other source.
+/// Of each secret that this value names: nothing in the place of its other source. A variable that names a source takes the
+/// place of whatever the file names.
 fn take_back_secrets(node: Node<'_>, value: &mut Value) {
     let Value::Dict(_, table) = value else { return };
-    if is_secret(node) {
+    if node.is_secret() {
         for source in SECRET_SOURCES {
             table.entry(source.to_owned()).or_insert(Value::Empty(Tag::Default, Empty::None));
         }
@@ -92,35 +83,39 @@ pub(super) fn name(metadata: &Metadata) -> Option<&str> {
     is_setting.then_some(&*metadata.name)
 }
 
-/// The variables that begin with the prefix.
-///
-/// # Errors
-/// One of them is not UTF-8, or sets what another one sets.
-pub(super) fn variables(all: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Vec<Setting>, ConfigError> {
+/// A variable that is not used: its name, and why.
+pub(super) type Refused = (String, Fault);
+
+/// The variables that begin with the prefix, and those of them that are not UTF-8, or set what another one sets.
+pub(super) fn variables(all: impl IntoIterator<Item = (OsString, OsString)>) -> (Vec<Setting>, Vec<Refused>) {
     let schema = schema::generate();
     let schema = Node::root(schema.as_value());
-    let mut settings = Vec::new();
+    let (mut settings, mut refused) = (Vec::new(), Vec::new());
+    let mut refuse = |name: String, keys: &[String], message: &str| {
+        refused.push((name, Fault::new(keys.join("."), message)));
+    };
     for (name, value) in all {
         let Ok(name) = name.into_string() else { continue };
         let Some(path) = name.strip_prefix(PREFIX) else { continue };
         let keys: Vec<_> = path.split(SEPARATOR).map(str::to_lowercase).collect();
         match value.into_string() {
             Ok(text) => settings.push(Setting::variable(&name, keys, text, schema)),
-            Err(_) => return Err(refused(&format!("{VARIABLE}{name}"), &keys, "is not UTF-8; write it in UTF-8")),
+            Err(_) => refuse(format!("{VARIABLE}{name}"), &keys, "is not UTF-8; write it in UTF-8"),
         }
     }
     settings.sort_unstable_by(|one, other| (&one.keys, &one.name).cmp(&(&other.keys, &other.name)));
-    // Sorted, whatever sets a part of something comes right behind what sets the whole of it.
-    let twice = settings.windows(2).find(|pair| pair[1].keys.starts_with(&pair[0].keys));
-    if let Some([whole, part]) = twice {
-        let other = whole.name.trim_start_matches(VARIABLE);
-        return Err(refused(&part.name, &part.keys, &format!("is set by {other} too; keep one of them")));
+    // Sorted, whatever sets parts of something comes right behind what sets the whole of it.
+    let mut kept: Vec<Setting> = Vec::with_capacity(settings.len());
+    for part in settings {
+        match kept.last().filter(|whole| part.keys.starts_with(&whole.keys)) {
+            Some(whole) => {
+                let other = whole.name.trim_start_matches(VARIABLE);
+                refuse(part.name, &part.keys, &format!("is set by {other} too; keep one of them"));
+            }
+            None => kept.push(part),
+        }
     }
-    Ok(settings)
-}
-
-fn refused(name: &str, keys: &[String], message: &str) -> ConfigError {
-    ConfigError::one(name.to_owned(), Fault::new(keys.join("."), message))
+    (kept, refused)
 }
 
 /// A key that wants text gets it byte for byte. Another one gets TOML, and where that is none, the text all the same:

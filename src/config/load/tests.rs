@@ -13,12 +13,17 @@ fn loaded(text: &str, pairs: &[(&str, &str)]) -> Result<Config, String> {
     overridden(text, pairs, Sources::default())
 }
 
+/// The lines of an error.
+fn mistakes(text: &str, pairs: &[(&str, &str)]) -> Vec<String> {
+    loaded(text, pairs).unwrap_err().lines().map(str::to_owned).collect()
+}
+
 fn overridden(text: &str, pairs: &[(&str, &str)], sources: Sources) -> Result<Config, String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tidegate.toml");
     fs::write(&path, text).unwrap();
     let prefix = format!("{}/", directory.path().display());
-    let loaded = Sources { file: Some(path), ..sources }.load_with(variables(pairs));
+    let loaded = Sources { file: Some(path), ..sources }.load_with(variables(pairs), |_| Ok(()));
     loaded.map(|loaded| loaded.config).map_err(|error| error.to_string().replace(&prefix, ""))
 }
 
@@ -77,7 +82,7 @@ fn a_mistake_in_the_file_is_told_with_its_line() {
         ),
         (
             "[limits]\nheader_bytes = 16000\n",
-            "tidegate.toml:2: limits.header_bytes is \"16000\"; a size needs a unit, for example \"16KB\" (B, KB, MB, GB, KiB, MiB, GiB)",
+            "tidegate.toml:2: limits.header_bytes is 16000; a size needs a unit and quotes, for example \"16KB\" (B, KB, MB, GB, KiB, MiB, GiB)",
         ),
         (
             "[listen]\nadress = \"0.0.0.0:1\"\n",
@@ -87,15 +92,15 @@ fn a_mistake_in_the_file_is_told_with_its_line() {
         ("[auth]\nrequired = \"yes\"\n", "tidegate.toml:2: auth.required is \"yes\"; it must be true or false"),
         (
             "[listen]\naddress = \"nowhere\"\n",
-            "tidegate.toml:2: listen.address is \"nowhere\"; an address has a port, for example \"0.0.0.0:8443\"",
+            "tidegate.toml:2: listen.address is \"nowhere\"; an address is IP:PORT, not a name, for example \"127.0.0.1:8443\"",
         ),
         (
             "[auth]\nsecret = \"in the clear\"\n",
-            "tidegate.toml:2: auth.secret is not written here; name where it is, { env = \"NAME\" } or { file = \"PATH\" }",
+            "tidegate.toml:2: auth.secret is a secret, which is not written here because configurations are copied and shown; name where it is: { env = \"NAME\" } or { file = \"PATH\" }",
         ),
         (
             "[admin]\ntoken = 12345678\n",
-            "tidegate.toml:2: admin.token is not written here; name where it is, { env = \"NAME\" } or { file = \"PATH\" }",
+            "tidegate.toml:2: admin.token is a secret, which is not written here because configurations are copied and shown; name where it is: { env = \"NAME\" } or { file = \"PATH\" }",
         ),
         (
             "[auth]\nsecret = { env = \"A\", file = \"B\" }\n",
@@ -124,7 +129,7 @@ fn a_mistake_in_the_file_is_told_with_its_line() {
         ),
         (
             "[rate_limit]\n",
-            "tidegate.toml:1: rate_limit is a table; it must be a list, [ ] of values or [[ ]] of tables",
+            "tidegate.toml:1: rate_limit is a table; it must be a list of tables: [[rate_limit]] in the file, or [{ … }] in a variable",
         ),
         ("log = 5\n", "tidegate.toml:1: log is 5; it must be a table"),
         ("[[websocket]]\n", "tidegate.toml:1: websocket[0] needs \"path\""),
@@ -155,23 +160,27 @@ fn a_mistake_in_the_environment_names_the_variable() {
         ("LISTEN", "{ workers = \"two\" }", "listen.workers is \"two\"; it must be a whole number, 0 or more"),
         ("LISTEN", "0.0.0.0:1", "listen is \"0.0.0.0:1\"; it must be a table"),
         ("LIMITS__CONNECTIONS", "-1", "limits.connections is -1; it must be a whole number from 0 to 4294967295"),
-        ("LISTEN__ADDRESS", "here", "listen.address is \"here\"; an address has a port, for example \"0.0.0.0:8443\""),
         (
-            "AUTH__ALGORITHMS",
-            "HS256",
-            "auth.algorithms is \"HS256\"; it must be a list, [ ] of values or [[ ]] of tables",
+            "LISTEN__ADDRESS",
+            "here",
+            "listen.address is \"here\"; an address is IP:PORT, not a name, for example \"127.0.0.1:8443\"",
         ),
+        ("AUTH__ALGORITHMS", "HS256", "auth.algorithms is \"HS256\"; it must be a list: [\"HS256\"]"),
         (
             "RATE_LIMIT",
             "[{ per = \"60\" }]",
             "rate_limit[0].per is \"60\"; a duration needs a unit, for example \"60s\" (ms, s, m, h, d)",
         ),
-        ("RATE_LIMIT__0__PER", "60s", "rate_limit is a table; it must be a list, [ ] of values or [[ ]] of tables"),
+        (
+            "RATE_LIMIT__0__PER",
+            "60s",
+            "rate_limit is a table; it must be a list of tables: [[rate_limit]] in the file, or [{ … }] in a variable",
+        ),
         ("AUTH__SECRET__FILES", "A", "auth.secret.files is not a key here; did you mean \"file\"?"),
         (
             "AUTH__SECRET",
             "in the clear",
-            "auth.secret is not written here; name where it is, { env = \"NAME\" } or { file = \"PATH\" }",
+            "auth.secret is a secret, which is not written here because configurations are copied and shown; name where it is: { env = \"NAME\" } or { file = \"PATH\" }",
         ),
     ] {
         let variable = format!("TIDEGATE__{variable}");
@@ -210,7 +219,7 @@ fn two_variables_that_set_the_same_are_refused() {
         let set: Vec<_> = set.iter().map(|name| (&**name, "{}")).collect();
         let told =
             format!("environment variable TIDEGATE__{told}: {key} is set by TIDEGATE__{other} too; keep one of them");
-        assert_eq!(loaded(KEY, &set).unwrap_err(), told);
+        assert_eq!(mistakes(KEY, &set).last(), Some(&told));
     }
 }
 
@@ -239,7 +248,7 @@ fn a_variable_of_the_prefix_that_is_not_utf8_is_refused_and_others_are_nothing_t
     use std::os::unix::ffi::OsStringExt as _;
     let load = |name: &str| {
         let variable = (OsString::from(name), OsString::from_vec(b"\xff".to_vec()));
-        Sources::default().load_with([variable])
+        Sources::default().load_with([variable], |_| Ok(()))
     };
     assert!(load("TIDEGATE_AUTH").is_ok());
     let told = "environment variable TIDEGATE__AUTH__ISSUER: auth.issuer is not UTF-8; write it in UTF-8";
@@ -249,6 +258,128 @@ fn a_variable_of_the_prefix_that_is_not_utf8_is_refused_and_others_are_nothing_t
 #[test]
 fn a_file_that_is_not_there_is_named() {
     let sources = Sources { file: Some(Path::new("/nowhere/tidegate.toml").to_owned()), ..Sources::default() };
-    let error = sources.load_with([]).unwrap_err();
-    assert_eq!(error.to_string(), "/nowhere/tidegate.toml: cannot be read: No such file or directory (os error 2)");
+    let error = sources.load_with([], |_| Ok(())).unwrap_err();
+    let told =
+        "/nowhere/tidegate.toml: cannot be read: No such file or directory (os error 2); name a file that is there";
+    assert_eq!(error.to_string(), told);
+}
+
+#[test]
+fn every_value_that_cannot_be_read_is_told_in_one_reading() {
+    let text = "[listen]\nadress = \"x\"\nworkrs = 3\ntrusted_proxies = [\"lan\", \"10.0.0.0/8\", 5, \"10.0.0.1\"]\n\
+                [limits]\nconnections = \"7\"\nidle_timeout = 5\n\
+                [[websocket]]\npaht = \"/a\"\n[[websocket]]\npath = \"/b\"\n[[websocket]]\nreplay_first = true\n\
+                [auth]\nsecret = { envv = \"A\", fil = \"B\" }\n";
+    let variables = [("TIDEGATE__LOG__LEVEL", "loud"), ("TIDEGATE__LOG", "{}"), ("TIDEGATE__ADMIN__TOKENS", "x")];
+    assert_eq!(
+        mistakes(text, &variables),
+        [
+            "tidegate.toml:2: listen.adress is not a key here; did you mean \"address\"?",
+            "tidegate.toml:3: listen.workrs is not a key here; did you mean \"workers\"?",
+            "tidegate.toml:4: listen.trusted_proxies[0] is \"lan\"; a network is written \"10.0.0.0/8\"",
+            "tidegate.toml:4: listen.trusted_proxies[2] is 5; it must be a network in quotes, for example \"10.0.0.0/8\"",
+            "tidegate.toml:4: listen.trusted_proxies[3] is \"10.0.0.1\"; a network is written \"10.0.0.1/32\"",
+            "tidegate.toml:6: limits.connections is \"7\"; it must be a whole number from 0 to 4294967295, without quotes: 7",
+            "tidegate.toml:7: limits.idle_timeout is 5; a duration needs a unit and quotes, for example \"60s\" (ms, s, m, h, d)",
+            "tidegate.toml:9: websocket[0].paht is not a key here; did you mean \"path\"?",
+            "tidegate.toml:12: websocket[2] needs \"path\"",
+            "tidegate.toml:13: websocket[2].replay_first is true; it must be a whole number from 0 to 255",
+            "tidegate.toml:15: auth.secret.envv is not a key here; did you mean \"env\"?",
+            "tidegate.toml:15: auth.secret.fil is not a key here; did you mean \"file\"?",
+            "environment variable TIDEGATE__ADMIN__TOKENS: admin.tokens is not a key here; did you mean \"token\"?",
+            "environment variable TIDEGATE__LOG__LEVEL: log.level is set by TIDEGATE__LOG too; keep one of them",
+        ]
+    );
+}
+
+#[test]
+fn a_file_without_end_of_mistakes_is_told_in_part() {
+    let text: String = (0..300).map(|at| format!("unknown_{at} = 1\n")).collect();
+    assert_eq!(mistakes(&text, &[]).len(), 100);
+}
+
+#[test]
+fn what_is_no_toml_is_told_in_plain_words() {
+    for (line, told) in [
+        ("level = \"info", "level: the quote \" is not closed; write another one at the end of the text"),
+        ("level = 'info", "level: the quote ' is not closed; write another one at the end of the text"),
+        ("level = info", "text needs quotes: level = \"info\""),
+        ("level = debug # more", "text needs quotes: level = \"debug\""),
+        ("level = 127.0.0.1:80", "text needs quotes: level = \"127.0.0.1:80\""),
+        ("level = 60s", "text needs quotes: level = \"60s\""),
+        ("level =", "level has no value; write one behind the =, or remove the line"),
+        ("level = “info”", "level: text stands between straight quotes, \"…\", not typographic ones"),
+        (
+            "level = \"info\";",
+            "level: something stands behind the value in the same line; remove it, or put # before it",
+        ),
+        ("level \"info\"", "there is no = behind the key: level = \"info\""),
+        ("level: \"info\"", "between a key and its value stands =, not a colon: level = \"info\""),
+        ("level: 5", "between a key and its value stands =, not a colon: level = 5"),
+        ("log:", "a table is written [log]"),
+        ("level = True", "level: write true, in small letters"),
+        ("level = yes", "level: write true in its place"),
+        ("level = off", "level: write false in its place"),
+        (
+            "file = \"C:\\certs\\tls.crt\"",
+            "file: within \"…\" a backslash begins an escape; write the text between '…' instead, or two backslashes for each",
+        ),
+        ("a = 1\nlevel = 2\nlevel = 3", "the key \"level\" is written twice in one table; keep one of them"),
+        (
+            "a = 1\n\n[auth]",
+            "the table [auth] is written twice (the first is in line 1); put the keys of both below one of them",
+        ),
+        (
+            "level = [\"a\" \"b\"]",
+            "level: the list is not whole; write a comma between its values, and ] behind the last one",
+        ),
+        (
+            "a = 1\nlevel = [\"a\"\n[log]",
+            "the list that begins above is not whole; write a comma between its values, and ] behind the last one",
+        ),
+        (
+            "secret = {\nenv = \"A\" }",
+            "secret: the table is not whole; write it in one line, with a comma between its keys: { KEY = VALUE, KEY = VALUE }",
+        ),
+        (
+            "[log",
+            "the name of a table stands between brackets, alone in its line: [TABLE], or [[TABLE]] for one of several",
+        ),
+        ("// a comment", "a comment begins with #"),
+        ("level = 99999999999999999999", "level: the number is too large"),
+        (
+            "{ \"log\": 1 }",
+            "this is not TOML; write tables as [TABLE], and below it KEY = VALUE, each in a line of its own",
+        ),
+    ] {
+        let stop = 2 + line.matches('\n').count() - usize::from(line.starts_with("secret"));
+        assert_eq!(loaded(&format!("[auth]\n{line}\n"), &[]).unwrap_err(), format!("tidegate.toml:{stop}: {told}"));
+    }
+    for secret in ["secret = hunter2", "token = 5hunter2", "secret: hunter2", "secret hunter2", "secret = 'hunter2"] {
+        let told = loaded(&format!("[auth]\n{secret}\n"), &[]).unwrap_err();
+        assert!(told.starts_with("tidegate.toml:2: ") && !told.contains("hunter2"), "{told}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_told_with_a_fix() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tidegate.toml");
+    let told = |path: &Path| {
+        let sources = Sources { file: Some(path.to_owned()), ..Sources::default() };
+        let error = sources.load_with([], |_| Ok(())).unwrap_err();
+        error.to_string().replace(&directory.path().display().to_string(), "DIR")
+    };
+    assert_eq!(told(directory.path()), "DIR: is a directory; name the file in it, for example DIR/tidegate.toml");
+    fs::write(&path, b"[log]\nlevel = \"info\" # caf\xe9\n").unwrap();
+    let not_utf8 = "DIR/tidegate.toml:2: this line is not UTF-8; save the file in UTF-8, without other characters";
+    assert_eq!(told(&path), not_utf8);
+    let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+    assert_eq!(
+        file::unreadable(&path, &denied),
+        "cannot be read: permission denied; give the user that runs Tidegate read access"
+    );
+    fs::write(&path, b"\xef\xbb\xbf[log]\nlevel = \"debug\"\n").unwrap();
+    let sources = Sources { file: Some(path), ..Sources::default() };
+    assert!(sources.load_with([], |_| Ok(())).is_ok(), "a byte order mark is no mistake");
 }

@@ -4,21 +4,22 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
-use tokio::{
-    sync::oneshot::error::RecvError,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
-use super::request::{EngineRequest, deliver, refused, sender};
+use super::request::{EngineRequest, answer_of, deliver, refused, rejected, sender};
 use crate::{
     gateway::{
         edge::{Edge, EdgeRules},
         head_guard::{BODY_GRACE, HeadError},
         patience::Patience,
         reply::{self, Body},
+        upgrade,
     },
     policy::requests::Place,
-    relay::{request::SessionRequest, responder::Responder},
+    relay::{
+        request::SessionRequest,
+        responder::{Polled, Rejection, Responder},
+    },
     wire::engineio::{error::EngineError, id::Sid, payload},
 };
 
@@ -29,14 +30,11 @@ const DISCARDED_MAX: u64 = 8_000_000;
 /// Why a payload of too many packets is refused.
 const TOO_MANY: &str = "payload_packets";
 
-/// A session's answer, or an error where the session has ended.
-type Answered<T> = Result<Result<T, EngineError>, RecvError>;
-
 /// Waits for packets. The answer comes with the first packet, at the latest a ping.
 pub(super) async fn poll(edge: &Edge, sid: Sid, request: &EngineRequest) -> Response<Body> {
     let (responder, answered) = Responder::awaited();
     deliver(edge, sid, sender(edge, &request.parts, &request.peer), SessionRequest::Poll(responder));
-    packets(edge, answered.await)
+    packets(edge, answer_of(answered.await))
 }
 
 /// Accepts a payload as a whole. One that breaks off is discarded. It has its `place` while the client is waited for.
@@ -57,28 +55,29 @@ pub(super) async fn post(
     };
     drop(place);
     if payload::packets(&body) > rules.payload_packets {
-        edge.worker.tally.refused("session", TOO_MANY);
         return too_many(rules.payload_packets);
     }
     let (responder, answered) = Responder::awaited();
     deliver(edge, sid, from, SessionRequest::Payload(body, responder));
-    match flat(answered.await) {
+    match answer_of(answered.await) {
         // As engine.io answers, so that old browsers do not offer a download.
         Ok(()) => content("text/html", Bytes::from_static(b"ok")),
-        Err(error) => refused(error),
+        Err(why) => rejected(why),
     }
 }
 
 /// The answer to a poll.
-pub(super) fn packets(edge: &Edge, answered: Answered<Vec<u8>>) -> Response<Body> {
-    match flat(answered) {
-        Ok(payload) => content("text/plain; charset=UTF-8", edge.worker.memory.hold().over(payload)),
-        Err(error) => refused(error),
+pub(super) fn packets(edge: &Edge, answered: Result<Polled, Rejection>) -> Response<Body> {
+    match answered {
+        Ok(Polled { packets, headers }) => {
+            let mut answer = content("text/plain; charset=UTF-8", edge.worker.memory.hold().over(packets));
+            if let Some(headers) = headers {
+                upgrade::bring(&edge.rules(), *headers, &mut answer);
+            }
+            answer
+        }
+        Err(why) => rejected(why),
     }
-}
-
-fn flat<T>(answered: Answered<T>) -> Result<T, EngineError> {
-    answered.unwrap_or(Err(EngineError::SessionUnknown))
 }
 
 fn content(kind: &'static str, bytes: Bytes) -> Response<Body> {
@@ -88,17 +87,18 @@ fn content(kind: &'static str, bytes: Bytes) -> Response<Body> {
     answer
 }
 
-/// Engine.IO 4 has text payloads only, and no client compresses them.
+/// Engine.IO 4 has text payloads only, whatever type they are said to have; engine.io refuses the type of the binary
+/// payloads of version 3. No client compresses them.
 fn refused_type(parts: &Parts) -> Option<Response<Body>> {
-    let kind = parts.headers.get(header::CONTENT_TYPE).map_or(&b"text/plain"[..], HeaderValue::as_bytes);
-    let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
-    let forbidden: [&[u8]; 2] = [b"application/octet-stream", b"application/x-www-form-urlencoded"];
-    if forbidden.iter().any(|forbidden| kind.eq_ignore_ascii_case(forbidden)) {
-        return Some(reply::closing(refused(EngineError::BadRequest)));
+    if parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream") {
+        return Some(reply::at("session", reply::closing(refused(EngineError::BadRequest))));
     }
     parts.headers.contains_key(header::CONTENT_ENCODING).then(|| {
         let message = "A payload is sent as it is, without Content-Encoding";
-        reply::closing(reply::json(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding", message))
+        reply::at(
+            "session",
+            reply::closing(reply::json(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding", message)),
+        )
     })
 }
 
@@ -128,8 +128,7 @@ async fn read(edge: &Edge, rules: &EdgeRules, request: EngineRequest) -> Result<
         } else {
             payload.extend_from_slice(&piece);
             if !held.grow(payload.capacity(), rules.request_memory) {
-                edge.worker.tally.refused("session", EngineError::Overloaded.reason());
-                return Err(reply::closing(refused(EngineError::Overloaded)));
+                return Err(reply::at("session", reply::closing(refused(EngineError::Overloaded))));
             }
         }
     }
@@ -138,10 +137,10 @@ async fn read(edge: &Edge, rules: &EdgeRules, request: EngineRequest) -> Result<
 
 fn too_many(max: usize) -> Response<Body> {
     let message = format!("The payload has more than {max} packets");
-    reply::json(StatusCode::PAYLOAD_TOO_LARGE, TOO_MANY, message)
+    reply::at("session", reply::json(StatusCode::PAYLOAD_TOO_LARGE, TOO_MANY, message))
 }
 
 fn too_big(max: u64) -> Response<Body> {
     let message = format!("The payload is larger than maxPayload, {max} bytes");
-    reply::closing(reply::json(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_big", message))
+    reply::at("session", reply::closing(reply::json(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_big", message)))
 }

@@ -4,7 +4,7 @@ use std::{future::poll_fn, rc::Rc, time::Duration};
 
 use http::request::Parts;
 
-use super::request::{deliver, refused, sender};
+use super::request::{answer_of, deliver, rejected, sender, wants_base64};
 use crate::{
     gateway::{
         edge::{Edge, EdgeRules},
@@ -19,7 +19,7 @@ use crate::{
     },
     session::answer::Close,
     wire::{
-        engineio::{error::EngineError, id::Sid},
+        engineio::id::Sid,
         websocket::{frame::Sender, handshake},
     },
 };
@@ -39,16 +39,15 @@ pub(in crate::gateway) async fn upgrade(
     let offer = handshake::check_request(parts).map_err(|error| upgrade::refused(&error))?;
     let (responder, answered) = Responder::awaited();
     deliver(edge, sid, from.clone(), SessionRequest::Upgrade(responder));
-    let verdict = answered.await.unwrap_or(Err(EngineError::SessionUnknown));
-    let verdict = verdict.map_err(|error| reply::closing(refused(error)))?;
+    let verdict = answer_of(answered.await).map_err(|why| reply::closing(rejected(why)))?;
     let session_rules = edge.worker.rules();
-    let protocol = session_rules.session.policies.token_sources.answered_subprotocol(&parts.headers);
+    let protocol = session_rules.session.policies.token_sources.selected_subprotocol(&parts.headers);
     let answer = upgrade::switching_protocols(&offer, protocol);
-    let (edge, max_payload) = (Rc::clone(edge), rules.open.max_payload);
+    let (edge, max_payload, base64) = (Rc::clone(edge), rules.open.max_payload, wants_base64(&parts.uri));
     let go_on = async move |client: Client| match verdict {
         Upgrade::Probe => {
             let Some((io, read_ahead)) = client.into_parts().await else { return };
-            deliver(&edge, sid, from, Transfer::Websocket(io, read_ahead));
+            deliver(&edge, sid, from, Transfer::Websocket { io, read_ahead, base64 });
         }
         Upgrade::Close => close(client, max_payload).await,
     };

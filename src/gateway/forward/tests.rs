@@ -19,7 +19,7 @@ use crate::{
     units::Period,
 };
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(40);
 
 fn upstream(address: SocketAddr) -> UpstreamTable {
     UpstreamTable { url: format!("http://{address}"), ..UpstreamTable::default() }
@@ -71,7 +71,7 @@ async fn scripted(answer: &'static str, closes: bool) -> SocketAddr {
 
 /// A gate that forwards everything.
 async fn gate(table: &UpstreamTable) -> SocketAddr {
-    let forward = Forward::new(Dialler::compile(table, None).unwrap(), table.response_timeout.0, 8);
+    let forward = Forward::new(Dialler::compile(table, None).unwrap(), table.response_timeout.0, 8, Arc::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -219,11 +219,11 @@ async fn a_service_may_say_a_few_times_that_it_is_at_work_but_not_for_ever() {
 
 #[tokio::test]
 async fn the_time_to_answer_does_not_run_while_an_upload_moves() {
-    let table = UpstreamTable { response_timeout: Period(Duration::from_millis(300)), ..upstream(echo().await) };
+    let table = UpstreamTable { response_timeout: Period(Duration::from_secs(2)), ..upstream(echo().await) };
     let mut stream = TcpStream::connect(gate(&table).await).await.unwrap();
     stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 8\r\n\r\n").await.unwrap();
     for _ in 0..8 {
-        tokio::time::sleep(Duration::from_millis(60)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
         stream.write_all(b"a").await.unwrap();
     }
     let mut answer = String::new();

@@ -19,16 +19,13 @@ pub enum HeadError {
     /// RFC 9110 §9.3.6; there is no tunnel here.
     #[error("CONNECT is not served here")]
     Connect,
-    /// RFC 9112 §3.2: absolute-form, authority-form or `*`.
+    /// RFC 9112 §3.2: absolute-form, authority-form, or `*` with another method than OPTIONS.
     #[error("The request target must be a path that begins with a slash")]
     TargetForm,
-    /// RFC 9112 §3.2: a fragment, or a byte that no URL has.
-    #[error("The request target has a fragment or a byte that must be percent-encoded")]
+    /// RFC 9112 §3.2: a fragment, a space or a control byte.
+    #[error("The request target has a fragment or a control byte")]
     TargetByte,
-    /// A path that implementations read differently.
-    #[error("The path has an encoded slash or dot, a dot segment, an empty segment, a backslash or a control byte")]
-    PathAmbiguous,
-    /// Over [`TARGET_BYTES_MAX`](super::head::TARGET_BYTES_MAX).
+    /// Over `limits.header_bytes`, or over 65,534 bytes.
     #[error("The request target is too long")]
     TargetTooLong,
     /// RFC 9112 §5.2.
@@ -40,16 +37,13 @@ pub enum HeadError {
     /// RFC 9110 §5.5: NUL or another control byte.
     #[error("A header value has a control byte")]
     FieldValue,
-    /// Over [`VALUE_BYTES_MAX`](super::head::VALUE_BYTES_MAX).
-    #[error("A header value is too long")]
-    ValueTooLong,
-    /// Over [`FIELDS_MAX`](super::head::FIELDS_MAX).
+    /// Over `limits.header_fields`.
     #[error("The request has too many headers")]
     TooManyFields,
     /// Over `limits.header_bytes`.
     #[error("The request head is too large")]
     HeadTooLarge,
-    /// RFC 9112 §3.2.
+    /// RFC 9112 §3.2; HTTP/1.0 has requests without it.
     #[error("The request has no Host header")]
     HostMissing,
     /// RFC 9112 §3.2.
@@ -85,7 +79,8 @@ impl HeadError {
     /// The answer, after which the connection is closed.
     #[must_use]
     pub fn answer(self) -> Response<Body> {
-        reply::closing(reply::json(self.status(), self.code(), self))
+        let stage = if self.is_in_body() { "request" } else { "head" };
+        reply::at(stage, reply::closing(reply::json(self.status(), self.code(), self)))
     }
 
     /// The status of the answer.
@@ -94,9 +89,7 @@ impl HeadError {
         match self {
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
-            Self::ValueTooLong | Self::TooManyFields | Self::HeadTooLarge => {
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-            }
+            Self::TooManyFields | Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::HeadTimeout | Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             _ => StatusCode::BAD_REQUEST,
         }
@@ -115,8 +108,7 @@ impl HeadError {
             | Self::FieldName
             | Self::FieldValue => "http_syntax",
             Self::Connect => "http_method",
-            Self::PathAmbiguous => "path_ambiguous",
-            Self::TargetTooLong | Self::ValueTooLong | Self::TooManyFields | Self::HeadTooLarge => "http_too_large",
+            Self::TargetTooLong | Self::TooManyFields | Self::HeadTooLarge => "http_too_large",
             Self::HostMissing | Self::HostInvalid => "http_host",
             Self::Repeated(_) => "http_duplicate",
             Self::ContentLength

@@ -4,12 +4,6 @@ use memchr::memchr;
 
 use super::{body::BodyFraming, error::HeadError, target::judge_target};
 
-/// Header fields of one head. Services fell over more than Node's own 1000 (CVE-2024-37890 in ws).
-pub const FIELDS_MAX: usize = 64;
-/// Bytes of one header value.
-pub const VALUE_BYTES_MAX: usize = 8 * 1024;
-/// Bytes of the request target.
-pub const TARGET_BYTES_MAX: usize = 8 * 1024;
 /// The method of the synthetic request that replaces a refused one.
 pub const REFUSED_METHOD: &str = "TIDEGATE-REFUSED";
 
@@ -45,9 +39,11 @@ enum Version {
 
 /// Judges a whole head, from the first byte of the request line to the empty line.
 ///
+/// `fields_max`: so many header fields may it have.
+///
 /// # Errors
 /// The first rule that it breaks.
-pub fn judge_head(head: &[u8]) -> Result<Head, HeadError> {
+pub fn judge_head(head: &[u8], fields_max: usize) -> Result<Head, HeadError> {
     let mut rest = head;
     let version = judge_request_line(next_line(&mut rest)?)?;
     let mut fields = Fields::default();
@@ -56,7 +52,7 @@ pub fn judge_head(head: &[u8]) -> Result<Head, HeadError> {
         if line.is_empty() {
             return fields.head(version);
         }
-        fields.judge(line)?;
+        fields.judge(line, fields_max)?;
     }
 }
 
@@ -126,11 +122,24 @@ fn judge_request_line(line: &[u8]) -> Result<Version, HeadError> {
     if method == b"CONNECT" {
         return Err(HeadError::Connect);
     }
-    if target.len() > TARGET_BYTES_MAX {
-        return Err(HeadError::TargetTooLong);
+    // RFC 9112 §3.2.4: a question to the server as a whole, as balancers ask it.
+    if method != b"OPTIONS" || target != b"*" {
+        judge_target(target)?;
     }
-    judge_target(target)?;
     Ok(version)
+}
+
+/// The first line of fields that is refused, without its end. `None`: none is, or a line has no proper end.
+pub(super) fn faulty_line(head: &[u8], fields_max: usize) -> Option<&[u8]> {
+    let mut rest = head;
+    next_line(&mut rest).ok()?;
+    let mut fields = Fields::default();
+    loop {
+        let line = next_line(&mut rest).ok().filter(|line| !line.is_empty())?;
+        if fields.judge(line, fields_max).is_err() {
+            return Some(line);
+        }
+    }
 }
 
 /// What was read from the fields of one head so far.
@@ -144,9 +153,9 @@ struct Fields {
 }
 
 impl Fields {
-    fn judge(&mut self, line: &[u8]) -> Result<(), HeadError> {
+    fn judge(&mut self, line: &[u8], fields_max: usize) -> Result<(), HeadError> {
         self.count += 1;
-        if self.count > FIELDS_MAX {
+        if self.count > fields_max {
             return Err(HeadError::TooManyFields);
         }
         if matches!(line.first(), Some(b' ' | b'\t')) {
@@ -156,9 +165,6 @@ impl Fields {
         let (name, value) = (&line[..colon], trim(&line[colon + 1..]));
         if name.is_empty() || !name.iter().copied().all(is_token) {
             return Err(HeadError::FieldName);
-        }
-        if value.len() > VALUE_BYTES_MAX {
-            return Err(HeadError::ValueTooLong);
         }
         if value.iter().any(|&byte| byte != b'\t' && byte.is_ascii_control()) {
             return Err(HeadError::FieldValue);
@@ -185,7 +191,7 @@ impl Fields {
     }
 
     fn head(&self, version: Version) -> Result<Head, HeadError> {
-        if !self.seen[0] {
+        if !self.seen[0] && version == Version::Http11 {
             return Err(HeadError::HostMissing);
         }
         let body = match (self.length, self.chunked) {
@@ -203,7 +209,7 @@ impl Fields {
 }
 
 /// RFC 9110 §5.6.2.
-const fn is_token(byte: u8) -> bool {
+pub(super) const fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,

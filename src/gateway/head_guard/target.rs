@@ -1,57 +1,55 @@
-//! Judges a request target: origin-form only (RFC 9112 §3.2.1), and a path that all implementations read the same way.
+//! Judges a request target: origin-form only (RFC 9112 §3.2.1), of bytes that have one meaning in a request line. What the
+//! path means is for the router to say.
 
 use super::error::HeadError;
+
+/// The longest target, in bytes: the type that holds a URL counts them in 16 bits.
+pub(super) const TARGET_BYTES_MAX: usize = 65_534;
 
 /// Judges the target of a request line.
 ///
 /// # Errors
-/// `TargetForm`, `TargetByte` or `PathAmbiguous`.
+/// `TargetForm`, `TargetByte` or `TargetTooLong`.
 pub(super) fn judge_target(target: &[u8]) -> Result<(), HeadError> {
     if target.first() != Some(&b'/') {
         return Err(HeadError::TargetForm);
     }
-    let end = memchr::memchr(b'?', target).unwrap_or(target.len());
-    let (path, query) = target.split_at(end);
-    judge_path(path)?;
-    if query.iter().skip(1).all(|&byte| is_query_byte(byte)) { Ok(()) } else { Err(HeadError::TargetByte) }
+    // A fragment is for the client alone, and readers differ in what they do with one.
+    if target.iter().any(|&byte| byte.is_ascii_control() || matches!(byte, b' ' | b'#')) {
+        return Err(HeadError::TargetByte);
+    }
+    let encoded = target.iter().filter(|&&byte| !byte.is_ascii() || matches!(byte, b'<' | b'>' | b'`' | b'"')).count();
+    if target.len() + 2 * encoded > TARGET_BYTES_MAX { Err(HeadError::TargetTooLong) } else { Ok(()) }
 }
 
-fn judge_path(path: &[u8]) -> Result<(), HeadError> {
-    let mut bytes = path.iter().copied();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'%' => judge_encoded(bytes.next(), bytes.next())?,
-            b'\\' | 0..=0x1f | 0x7f.. => return Err(HeadError::PathAmbiguous),
-            _ if !is_path_byte(byte) => return Err(HeadError::TargetByte),
-            _ => {}
+/// The same target with each byte encoded that no URL has and that has one meaning: a quote in the query for example, or a
+/// letter beyond ASCII (RFC 3986 §2.1). `None` where there is none, as in what browsers send.
+pub(in crate::gateway) fn respelled(target: &[u8]) -> Option<Vec<u8>> {
+    let query = memchr::memchr(b'?', target).unwrap_or(target.len());
+    let foreign = |(at, byte): (usize, u8)| match byte {
+        b'<' | b'>' => true,
+        b'`' => at < query,
+        b'"' => at > query,
+        _ => !byte.is_ascii(),
+    };
+    let mut bytes = target.iter().copied().enumerate();
+    let first = bytes.position(foreign)?;
+    let mut respelled = Vec::with_capacity(target.len() + 32);
+    respelled.extend_from_slice(&target[..first]);
+    for (at, byte) in target.iter().copied().enumerate().skip(first) {
+        if foreign((at, byte)) {
+            respelled.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        } else {
+            respelled.push(byte);
         }
     }
-    let mut segments = path[1..].split(|&byte| byte == b'/').peekable();
-    while let Some(segment) = segments.next() {
-        let last = segments.peek().is_none();
-        if matches!(segment, b"." | b"..") || (segment.is_empty() && !last) {
-            return Err(HeadError::PathAmbiguous);
-        }
-    }
-    Ok(())
+    Some(respelled)
 }
 
-/// Encoded slash, dot, backslash and control bytes: a reader that decodes before it splits reads another path.
-fn judge_encoded(high: Option<u8>, low: Option<u8>) -> Result<(), HeadError> {
-    let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-    let (Some(high), Some(low)) = (digit(high), digit(low)) else { return Err(HeadError::TargetByte) };
-    match high * 16 + low {
-        0..=0x1f | 0x2e | 0x2f | 0x5c | 0x7f => Err(HeadError::PathAmbiguous),
-        _ => Ok(()),
-    }
-}
-
-/// RFC 3986's `pchar` and slash, and what browsers leave as it is (WHATWG URL, path percent-encode set).
-const fn is_path_byte(byte: u8) -> bool {
-    matches!(byte, b'!' | b'$'..=b';' | b'=' | b'@'..=b'_' | b'a'..=b'z' | b'|' | b'~')
-}
-
-/// Bytes that browsers do not encode in a query.
-const fn is_query_byte(byte: u8) -> bool {
-    matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'~')
+/// A head that was judged, with its target respelled. `None` where nothing is to be respelled.
+pub(super) fn respelled_head(head: &[u8]) -> Option<Vec<u8>> {
+    let mut spaces = memchr::memchr_iter(b' ', head);
+    let (begin, end) = (spaces.next()? + 1, spaces.next()?);
+    let target = respelled(head.get(begin..end)?)?;
+    Some([&head[..begin], &target, &head[end..]].concat())
 }

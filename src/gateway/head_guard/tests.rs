@@ -15,9 +15,15 @@ use tokio::{
 use super::*;
 use crate::gateway::reply;
 
-const LIMITS: HeadRules =
-    HeadRules { head_bytes: 16_000, handshake_timeout: Duration::from_secs(10), body_grace: Duration::from_secs(10) };
-const DEADLINE: Duration = Duration::from_secs(10);
+const LIMITS: HeadRules = HeadRules {
+    head_bytes: 16_000,
+    header_fields: 100,
+    handshake_timeout: Duration::from_secs(10),
+    body_grace: Duration::from_secs(10),
+};
+/// The time for a head, where it is to run out: enough for one that is sent at once, also on a machine that is busy.
+const SHORT: Duration = Duration::from_millis(500);
+const DEADLINE: Duration = Duration::from_secs(40);
 
 /// Answers each request with its line and its body; upgrades `/ws` and there sends back what it was sent.
 async fn answer(request: Request<Incoming>, refused: Refused) -> Result<Response<Body>, Infallible> {
@@ -33,7 +39,7 @@ async fn answer(request: Request<Incoming>, refused: Refused) -> Result<Response
         return Ok(response);
     }
     if request.uri().path() == "/slow" {
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        tokio::time::sleep(SHORT * 2).await;
     }
     let refuses_upgrade = request.headers().contains_key(header::UPGRADE);
     let line = format!("{} {}", request.method(), request.uri());
@@ -136,13 +142,13 @@ async fn a_client_that_goes_on_sending_still_reads_why_it_was_refused() {
 
 #[tokio::test]
 async fn a_silent_client_gets_no_answer() {
-    let limits = HeadRules { handshake_timeout: Duration::from_millis(50), ..LIMITS };
+    let limits = HeadRules { handshake_timeout: SHORT, ..LIMITS };
     assert_eq!(exchange(limits, &[]).await, "");
 }
 
 #[tokio::test]
 async fn a_client_that_stops_within_a_head_gets_408() {
-    let limits = HeadRules { handshake_timeout: Duration::from_millis(50), ..LIMITS };
+    let limits = HeadRules { handshake_timeout: SHORT, ..LIMITS };
     assert_eq!(seen(&exchange(limits, &[b"GET / HT"]).await), ["408"]);
     let after_another = exchange(limits, &[b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"GET / HT"]).await;
     assert_eq!(seen(&after_another), ["200", "408"]);
@@ -150,7 +156,7 @@ async fn a_client_that_stops_within_a_head_gets_408() {
 
 #[tokio::test]
 async fn the_time_for_a_head_does_not_run_while_a_request_is_served() {
-    let limits = HeadRules { handshake_timeout: Duration::from_millis(50), ..LIMITS };
+    let limits = HeadRules { handshake_timeout: SHORT, ..LIMITS };
     let answers = exchange(limits, &[b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"]).await;
     assert!(answers.ends_with("<GET /slow >"), "{answers}");
 }

@@ -82,20 +82,80 @@ fn several_lines_are_one_list() {
 }
 
 #[test]
-fn a_trusted_proxy_says_scheme_and_host_once() {
-    let said = headers(&[("host", "inner"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "a.example")]);
+fn a_trusted_proxy_says_scheme_host_and_port() {
+    let said = headers(&[
+        ("host", "inner"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "a.example"),
+        ("x-forwarded-port", "8443"),
+    ]);
     let believed = peer("10.0.0.1", &said);
-    assert_eq!((believed.tls, believed.host), (true, Some(HeaderValue::from_static("a.example"))));
-    let said = appended(&[("host", "inner"), ("x-forwarded-proto", "https, http"), ("x-forwarded-host", "a, b")]);
-    let doubted = peer("10.0.0.1", &said);
-    assert_eq!((doubted.tls, doubted.host), (false, Some(HeaderValue::from_static("inner"))));
+    assert_eq!((believed.tls, believed.host.clone()), (true, Some(HeaderValue::from_static("a.example"))));
+    assert_eq!(believed.site().port, Some(8443));
+    let doubted = peer("9.9.9.9", &said);
+    assert_eq!((doubted.tls, doubted.host.clone()), (false, Some(HeaderValue::from_static("inner"))));
+    assert_eq!(doubted.site().port, None);
 }
 
 #[test]
-fn an_ipv4_client_of_an_ipv6_socket_is_an_ipv4_client() {
-    assert_eq!(peer("[::ffff:10.0.0.1]", &HeaderMap::new()).address, IpAddr::from([10, 0, 0, 1]));
-    let said = headers(&[("x-forwarded-for", "8.8.8.8")]);
-    assert_eq!(peer("[::ffff:10.0.0.1]", &said).address, IpAddr::from([8, 8, 8, 8]));
+fn a_scheme_has_several_spellings_and_what_is_none_is_not_believed() {
+    for (said, tls) in [
+        ("https", true),
+        ("HTTPS", true),
+        (" Https ", true),
+        ("wss", true),
+        ("WSS", true),
+        ("http", false),
+        ("ws", false),
+        ("ftp", false),
+        ("", false),
+        ("httpss", false),
+    ] {
+        assert_eq!(peer("10.0.0.1", &headers(&[("x-forwarded-proto", said)])).tls, tls, "{said}");
+    }
+    let trusted = ["10.0.0.0/8".parse().unwrap()];
+    for (said, tls) in [("ws", false), ("HTTP", false), ("ftp", true), ("", true)] {
+        let said = headers(&[("x-forwarded-proto", said)]);
+        assert_eq!(Peer::of("10.0.0.1:1".parse().unwrap(), &said, &trusted, true).tls, tls, "{said:?} over TLS");
+    }
+}
+
+#[test]
+fn of_a_list_the_entry_of_the_clients_address_counts() {
+    for (addresses, schemes, hosts, tls, host) in [
+        // Each proxy has added what it saw: the entry of the client stands where its address stands.
+        ("8.8.8.8, 10.2.2.2", "https, http", "a.example, inner", true, "a.example"),
+        ("8.8.8.8, 10.2.2.2", "http, https", "a.example, inner", false, "a.example"),
+        ("8.8.8.8, 10.3.3.3, 10.2.2.2", "wss,https,http", "a.example,b,c", true, "a.example"),
+        // What stands before it is what the client itself has said.
+        ("1.1.1.1, 8.8.8.8", "https, http", "evil.example, a.example", false, "a.example"),
+        ("8.8.8.8", "https, http", "evil.example, a.example", false, "a.example"),
+        ("1.1.1.1, 8.8.8.8, 10.2.2.2", "http, https, http", "evil.example, a.example, inner", true, "a.example"),
+        // The outer proxy has set it, and the inner ones have left it.
+        ("8.8.8.8, 10.2.2.2", "https", "a.example", true, "a.example"),
+        // Without addresses it is the word of the nearest one.
+        ("", "http, https", "evil.example, a.example", true, "a.example"),
+        ("unknown", "http, https", "evil.example, a.example", true, "a.example"),
+        // What is no host is not passed on.
+        ("8.8.8.8", "https,", "a.example/x", false, "gate"),
+        ("8.8.8.8", "https", "user@a.example", true, "gate"),
+    ] {
+        let said = headers(&[
+            ("host", "gate"),
+            ("x-forwarded-for", addresses),
+            ("x-forwarded-proto", schemes),
+            ("x-forwarded-host", hosts),
+        ]);
+        let peer = peer("10.0.0.1", &said);
+        assert_eq!((peer.tls, peer.host.unwrap().to_str().unwrap()), (tls, host), "{said:?}");
+    }
+    let lines = appended(&[
+        ("x-forwarded-for", "8.8.8.8"),
+        ("x-forwarded-for", "10.2.2.2"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-proto", "http"),
+    ]);
+    assert!(peer("10.0.0.1", &lines).tls, "several lines are one list");
 }
 
 #[test]

@@ -3,16 +3,14 @@
 use http::Request;
 
 use super::*;
-use crate::session::plain::OnUpstreamLoss;
+
+fn table(path: &str, event_field: Option<&str>) -> WebsocketTable {
+    WebsocketTable { path: path.to_owned(), event_field: event_field.map(str::to_owned), ..WebsocketTable::default() }
+}
 
 fn routes() -> Routes {
-    let websocket = [("/ws", None), ("/other", Some("type".to_owned()))].map(|(path, event_field)| WebsocketTable {
-        path: path.to_owned(),
-        event_field,
-        on_upstream_loss: OnUpstreamLoss::Close,
-        replay_first: 0,
-        replay_events: Vec::new(),
-    });
+    let plain = ["/doc/*", "/doc/list", "/doc/a/*"].map(|path| table(path, None));
+    let websocket = [vec![table("/ws", None), table("/other", Some("type"))], plain.into()].concat();
     Routes::compile(&SocketioTable::default(), &websocket, vec!["token".to_owned()]).unwrap()
 }
 
@@ -30,6 +28,7 @@ fn an_engine_io_handshake_is_served_over_both_transports() {
         "/socket.io/?EIO=4&transport=websocket",
         "/socket.io/?transport=websocket&EIO=4&t=abc&token=x&other=1&other=2",
         "/socket.io/?%45IO=4&transport=web%73ocket",
+        "/socket.io?EIO=4&transport=websocket",
     ] {
         let served = Route::Websocket(WebsocketRoute::Handshake);
         assert_eq!(route("GET", target, Some("websocket")), served, "{target}");
@@ -74,12 +73,11 @@ fn a_transport_that_is_not_configured_is_unknown() {
 }
 
 #[test]
-fn a_page_of_another_origin_may_ask_before_it_sends() {
-    let preflight = Request::options("/socket.io/?EIO=4&transport=polling&sid=x")
-        .header("origin", "https://a.test")
-        .header("access-control-request-method", "POST");
-    let preflight = preflight.body(()).unwrap().into_parts().0;
-    assert_eq!(routes().route(&preflight), Route::Engineio(EngineRoute::Preflight));
+fn a_page_of_another_origin_may_ask_before_it_sends_and_so_may_others() {
+    for target in ["/socket.io/?EIO=4&transport=polling&sid=x", "/socket.io/?EIO=4&transport=websocket", "/socket.io/"]
+    {
+        assert_eq!(route("OPTIONS", target, None), Route::Engineio(EngineRoute::Options), "{target}");
+    }
 }
 
 #[test]
@@ -118,7 +116,8 @@ fn engine_io_requests_get_the_errors_of_node() {
         ("GET", "/socket.io/socket.io.js?EIO=4&transport=polling", BadRequest),
         ("POST", "/socket.io/x?sid=a", BadRequest),
         ("POST", "/socket.io/x", BadRequest),
-        ("GET", "/socket.io?EIO=4&transport=websocket", BadRequest),
+        ("POST", "/socket.io", TransportUnknown),
+        ("GET", "/socket.io?EIO=3&transport=websocket", ProtocolVersion),
         ("GET", "/socket.io.old?transport=polling", BadRequest),
     ] {
         assert_eq!(route(method, target, Some("websocket")), Route::Refused(error), "{method} {target}");
@@ -137,6 +136,10 @@ fn ordinary_http_is_forwarded() {
         ("POST", "/ws"),
         ("GET", "/ws"),
         ("DELETE", "/socketsXio/"),
+        ("POST", "/files/a%2Fb//c/../d%5C%2E%00/{e}\"|\\f%zz;g"),
+        ("POST", "//api//socket.io/"),
+        ("GET", "/socket.io//x%2Fy"),
+        ("GET", "//ws"),
     ] {
         assert_eq!(route(method, target, None), Route::Forward, "{method} {target}");
         assert_eq!(route(method, target, Some("h2c")), Route::Forward, "{method} {target}");
@@ -151,5 +154,98 @@ fn an_upgrade_needs_a_route() {
     assert_eq!(route("GET", "/ws?token=a&token=b", Some("websocket")), Route::Refused(EngineError::BadRequest));
     for target in ["/", "/ws/", "/WS", "/socket.io/socket.io.js"] {
         assert_eq!(route("GET", target, Some("websocket")), Route::Websocket(WebsocketRoute::Unknown), "{target}");
+    }
+}
+
+#[test]
+fn a_path_that_may_lead_to_the_engine_is_refused() {
+    for path in [
+        "//socket.io/",
+        "/./socket.io/",
+        "/x/../socket.io/",
+        "/socket%2eio/",
+        "/%73ocket.io",
+        "/%2573ocket.io/",
+        "/x%2f..%2fsocket.io/",
+        "/\\socket.io/",
+        "/socket.io/../x",
+        "/socket.io/%2e%2e/admin",
+        "/;/socket.io/",
+    ] {
+        for method in ["GET", "POST", "OPTIONS"] {
+            for query in ["", "?EIO=4&transport=polling"] {
+                let target = format!("{path}{query}");
+                for upgrade in [None, Some("websocket")] {
+                    assert_eq!(route(method, &target, upgrade), Route::Ambiguous, "{method} {target} {upgrade:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_route_may_have_a_room_in_its_path() {
+    let plain = |number| Route::Websocket(WebsocketRoute::Plain(number));
+    for (target, expected) in [
+        ("/doc/room", plain(2)),
+        ("/doc/room/", plain(2)),
+        ("/doc/one/two?x=/doc/list", plain(2)),
+        ("/doc/caf%C3%A9%20%2F%5C", plain(2)),
+        ("/doc//room", plain(2)),
+        ("/doc/list", plain(3)),
+        ("/doc/list/", plain(2)),
+        ("/doc/a/b", plain(4)),
+        ("/doc/a/", plain(2)),
+        ("/doc/", Route::Websocket(WebsocketRoute::Unknown)),
+        ("/doc", Route::Websocket(WebsocketRoute::Unknown)),
+        ("/docs/a", Route::Websocket(WebsocketRoute::Unknown)),
+        // To one reader it is another route, or none.
+        ("/doc//", Route::Websocket(WebsocketRoute::Unknown)),
+        ("/doc/%2F", Route::Ambiguous),
+        ("/doc/.", Route::Ambiguous),
+        ("/doc/l%69st", Route::Ambiguous),
+        ("/doc//list", Route::Ambiguous),
+        ("/doc/a%2Fb", Route::Ambiguous),
+        ("/doc/x/../y", Route::Ambiguous),
+        ("/doc/%2e%2e/ws", Route::Ambiguous),
+        ("/doc/..%5cws", Route::Ambiguous),
+        ("/doc%2Froom", Route::Ambiguous),
+        ("/w%73", Route::Ambiguous),
+        ("//ws", Route::Ambiguous),
+        ("/x/../ws", Route::Ambiguous),
+        ("/x/../others/..", Route::Ambiguous),
+        ("/x/../y", Route::Websocket(WebsocketRoute::Unknown)),
+    ] {
+        assert_eq!(route("GET", target, Some("websocket")), expected, "{target}");
+    }
+}
+
+#[test]
+fn a_path_without_an_effect_is_told() {
+    let told = |path: &str| {
+        let faults =
+            Routes::compile(&SocketioTable::default(), &[table("/doc/*", None), table(path, None)], Vec::new())
+                .err()
+                .unwrap_or_default();
+        faults.first().map(ToString::to_string)
+    };
+    for path in ["/doc", "/doc/", "/doc/x", "/doc/x/*", "/*", "/.well-known/ws", "/caf%C3%A9/*"] {
+        assert_eq!(told(path), None, "{path}");
+    }
+    for (path, message) in [
+        ("/doc*", "'*' stands for the end of a path"),
+        ("/*/doc", "'*' stands for the end of a path"),
+        ("/doc/**", "'*' stands for the end of a path"),
+        ("*", "'*' stands for the end of a path"),
+        ("/doc/*", "a second time"),
+        ("/a/../b", "no '..'"),
+        ("/a//b", "no '..'"),
+        ("/%61", "no '..'"),
+        ("ws", "begins with a slash"),
+        ("/ws?x", "has no query"),
+        ("/socket.io/*", "which socketio.path \"/socket.io/\" takes"),
+    ] {
+        let told = told(path).unwrap_or_default();
+        assert!(told.starts_with("websocket[1].path is ") && told.contains(message), "{path}: {told}");
     }
 }

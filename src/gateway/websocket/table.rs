@@ -4,18 +4,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fault::Fault,
+    fault::{Fault, Faults},
+    policy::rate_limit::{Exceeded, Instead},
     session::{
         plain::{OnUpstreamLoss, PlainRules},
         replay::ReplayRules,
+        route_answers::{EXPIRED_CLOSE, LIMIT_CLOSE, RefusalText, RouteAnswers},
     },
+    wire::websocket::close_code::CloseCode,
 };
 
 /// One `[[websocket]]`: a plain WebSocket route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebsocketTable {
-    /// The path, exactly.
+    /// The path, exactly, or with `/*` at its end: then whatever follows the slash, one segment or several, is part of the
+    /// path, and the service is asked for the path that the client asked for. An exact path goes before one with `*`, a longer
+    /// one before a shorter one.
     #[schemars(example = &"/ws")]
     pub path: String,
     /// The field of a JSON message that names the event, for limits and metrics. Without it every message is `message`. With
@@ -40,35 +45,124 @@ pub struct WebsocketTable {
     #[serde(default)]
     #[schemars(example = ["subscribe"])]
     pub replay_events: Vec<String>,
+    /// What happens to a message over a limit, whatever `rate_limit` says: `"drop"`, `"delay"`, `"close"`, or, beside
+    /// `event_field`, `"reply"`. Without it `rate_limit` decides; but on a route without `event_field`, which may carry any
+    /// protocol, `"close"` takes the place of `"reply"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = Exceeded::Reply)]
+    pub exceeded: Option<Exceeded>,
+    /// The text that answers a refused message. `${NAME}` in it is the field of that name in the message, a string or a number
+    /// as it was written; then each such message is answered, and one without the field is not. Without `${NAME}` the answer
+    /// is given once in the `per` of the limit. `""`: there is no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &r#"{"id":${id},"type":"error","payload":[{"message":"Rate limit exceeded"}]}"#)]
+    pub refusal: Option<String>,
+    /// The close code when the token expires: 1012 by default, after which all known clients come back by themselves.
+    #[serde(default = "expired_close")]
+    #[schemars(example = 4403)]
+    pub expired_close: u16,
+    /// The close code when a limit ends the connection, 1013 by default: a rate limit, `limits.idle_timeout`, pings without an
+    /// answer.
+    #[serde(default = "limit_close")]
+    #[schemars(example = 4429)]
+    pub limit_close: u16,
+}
+
+const fn expired_close() -> u16 {
+    EXPIRED_CLOSE.get()
+}
+
+const fn limit_close() -> u16 {
+    LIMIT_CLOSE.get()
+}
+
+impl Default for WebsocketTable {
+    /// A route that has yet to get its path.
+    fn default() -> Self {
+        Self {
+            path: String::new(),
+            event_field: None,
+            on_upstream_loss: OnUpstreamLoss::default(),
+            replay_first: 0,
+            replay_events: Vec::new(),
+            exceeded: None,
+            refusal: None,
+            expired_close: expired_close(),
+            limit_close: limit_close(),
+        }
+    }
 }
 
 impl WebsocketTable {
     /// Compiles the route; `at` is its number in the file. `may_hold` is false where `session.hold` is zero.
     ///
     /// # Errors
-    /// The replay makes no sense without a hold, has no bound, or has an invalid pattern.
-    pub fn compile(&self, at: usize, may_hold: bool) -> Result<PlainRules, Fault> {
+    /// Each key that makes no sense beside the others, or has an invalid pattern.
+    pub fn compile(&self, at: usize, may_hold: bool) -> Result<PlainRules, Vec<Fault>> {
         let table = format!("websocket[{at}]");
-        let fault = |key: &str, message: &str| Err(Fault::new(format!("{table}.{key}"), message));
+        let key = |key: &str| format!("{table}.{key}");
+        let mut faults = Faults::default();
         let holds = self.on_upstream_loss == OnUpstreamLoss::Hold;
         if holds && !may_hold {
             let message = "is \"hold\", but session.hold is \"0s\", which holds no client; give session.hold a time, or write \
                            \"close\"";
-            return fault("on_upstream_loss", message);
+            faults.add(key("on_upstream_loss"), message);
         }
         let says_again = [("replay_first", self.replay_first > 0), ("replay_events", !self.replay_events.is_empty())];
-        if let (false, Some((key, _))) = (holds, says_again.into_iter().find(|(_, given)| *given)) {
+        for (name, _) in says_again.into_iter().filter(|(_, given)| !holds && *given) {
             let message = "is given, but no client is held here; write on_upstream_loss = \"hold\" beside it";
-            return fault(key, message);
+            faults.add(key(name), message);
         }
         if !self.replay_events.is_empty() && self.event_field.is_none() {
-            return fault("replay_events", "needs event_field, which says where a message names its event");
+            faults.add(key("replay_events"), "needs event_field, which says where a message names its event");
         }
-        let replay = ReplayRules::compile(&table, self.replay_first.into(), &self.replay_events)?;
-        Ok(PlainRules {
+        let replay = faults.keep(ReplayRules::compile(&table, self.replay_first.into(), &self.replay_events));
+        let answers = faults.keep(self.answers(&table));
+        let rules = replay.zip(answers).map(|(replay, answers)| PlainRules {
+            path: self.path.as_str().into(),
             event_field: self.event_field.as_deref().map(Into::into),
             on_upstream_loss: self.on_upstream_loss,
             replay,
-        })
+            answers,
+        });
+        faults.finish(rules)
+    }
+
+    /// What is said to a client in the gate's own name. `table`: how messages call the route.
+    fn answers(&self, table: &str) -> Result<RouteAnswers, Vec<Fault>> {
+        let mut faults = Faults::default();
+        let fault = |key: &str, message: String| Fault::new(format!("{table}.{key}"), message);
+        let instead = match (self.exceeded, &self.event_field) {
+            (Some(Exceeded::Reply), None) => {
+                let message = "is \"reply\", but the route has no event_field: its messages may be of any protocol, in which \
+                               an answer of Tidegate is a fault. Write event_field beside it, or \"drop\", \"delay\" or \"close\"";
+                faults.keep(Err::<(), _>(fault("exceeded", message.to_owned())));
+                Instead::NoReply
+            }
+            (Some(exceeded), _) => Instead::Always(exceeded),
+            (None, Some(_)) => Instead::AsRule,
+            (None, None) => Instead::NoReply,
+        };
+        let may_reply = matches!(instead, Instead::AsRule | Instead::Always(Exceeded::Reply));
+        if self.refusal.is_some() && !may_reply && self.exceeded != Some(Exceeded::Reply) {
+            let message =
+                "has no effect: it is what \"reply\" sends, which needs event_field and no other exceeded beside it";
+            faults.keep(Err::<(), _>(fault("refusal", message.to_owned())));
+        }
+        let refusal = match &self.refusal {
+            Some(text) => RefusalText::compile(text).map_err(|message| fault("refusal", message)),
+            None => Ok(RefusalText::default()),
+        };
+        let refusal = faults.keep(refusal);
+        let close = |key: &str, number: u16| {
+            let code = CloseCode::new(number);
+            let range = "it must be 1000 to 1003, 1007 to 1014, or 3000 to 4999";
+            if code.may_be_sent() { Ok(code) } else { Err(fault(key, format!("is {number}; {range}"))) }
+        };
+        let expired = faults.keep(close("expired_close", self.expired_close));
+        let limit = faults.keep(close("limit_close", self.limit_close));
+        let answers = || Some(RouteAnswers { instead, refusal: refusal?, expired: expired?, limit: limit? });
+        let answers = answers();
+        faults.finish(answers)
     }
 }

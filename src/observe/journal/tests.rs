@@ -30,13 +30,14 @@ fn lines(format: LogFormat, act: impl FnOnce(&reload::Handle<LevelFilter, Regist
     String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
 }
 
-fn ada(namespaces: &[String]) -> Opened<'_> {
-    Opened {
+fn ada(namespaces: &[String]) -> SessionFields<'_> {
+    SessionFields {
         id: 7,
         sid_hash: Some("0f1e2d3c"),
         user: Some("ada"),
         peer: [127, 0, 0, 1].into(),
         transport: "websocket",
+        route: None,
         namespaces,
     }
 }
@@ -47,8 +48,9 @@ fn a_session_has_two_lines() {
     let written = lines(LogFormat::Json, |_| {
         session_opened(&ada(&namespaces));
         session_ended(&Ended {
-            session: ada(&namespaces),
+            session: &ada(&namespaces),
             duration: Duration::from_millis(1500),
+            away: None,
             packets_received: 3,
             packets_sent: 4,
             packets_refused: 1,
@@ -84,7 +86,7 @@ fn text_reads_as_a_sentence_with_fields() {
 fn what_a_client_says_cannot_begin_a_line_or_fill_the_log() {
     for format in [LogFormat::Json, LogFormat::Text] {
         let user = format!("ada\n2026 INFO session opened id=8\u{1b}[2J{}", "x".repeat(10_000));
-        let opened = Opened { user: Some(&user), ..ada(&[]) };
+        let opened = SessionFields { user: Some(&user), ..ada(&[]) };
         let written = lines(format, |_| session_opened(&opened));
         assert_eq!(written.len(), 1, "{written:?}");
         assert!(written[0].len() < 600);
@@ -94,13 +96,8 @@ fn what_a_client_says_cannot_begin_a_line_or_fill_the_log() {
 
 #[test]
 fn refusals_of_one_reason_are_limited() {
-    let refused = RefusedHandshake {
-        peer: [127, 0, 0, 1].into(),
-        stage: "test",
-        reason: "test.flood",
-        origin: Some("https://x"),
-    };
-    let written = lines(LogFormat::Text, |_| (0..100).for_each(|_| refused_handshake(&refused)));
+    let line = Refused { origin: Some("https://x"), ..Refused::of([127, 0, 0, 1].into(), "test", "test.flood") };
+    let written = lines(LogFormat::Text, |_| (0..100).for_each(|_| refused(&line)));
     assert!((10..=20).contains(&written.len()), "{} lines", written.len());
     assert!(written[0].ends_with(r#"stage="test" reason="test.flood" origin="https://x""#), "{}", written[0]);
 }

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     fault::{Fault, Faults},
-    policy::identity::client_headers,
-    units::{Period, Secret, SecretSource},
+    policy::{identity::client_headers, namespaces::Namespaces},
+    units::{self, Period, Secret, SecretSource},
 };
 
 /// RFC 7518 §3.2: a shared secret is at least as long as the hash, which is 32 bytes for HS256.
@@ -46,8 +46,10 @@ impl Auth {
     pub fn compile(table: &AuthTable, published: &Arc<SharedKeys>) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();
         let algorithms = faults.keep(algorithms(table));
-        let keys = algorithms.as_ref().and_then(|algorithms| faults.keep(keys(table, algorithms, published)));
+        // Where they cannot be read, a key is checked without them.
+        let keys = faults.keep(keys(table, algorithms.as_deref().unwrap_or_default(), published));
         bounds(table, &mut faults);
+        let optional = faults.keep(Namespaces::compile("auth.optional_namespaces", &table.optional_namespaces));
         let forward_claims = faults.keep(client_headers("auth.forward_claims", &table.forward_claims));
         let auth = || {
             Some(Self {
@@ -61,6 +63,10 @@ impl Auth {
                 },
                 user_claim: table.user_claim.clone(),
                 forward_claims: forward_claims?,
+                kept_claims: Vec::new(),
+                optional: optional?,
+                users: table.users_per_connection,
+                revoked: Arc::default(),
             })
         };
         faults.finish(auth())
@@ -111,6 +117,11 @@ fn bounds(table: &AuthTable, faults: &mut Faults) {
         let message = format!("is {:?}; it must be at most {}", table.leeway.to_string(), Period(LEEWAY_MAX));
         faults.add("auth.leeway", message);
     }
+    if table.revoke && !has_key(table) {
+        let message =
+            "has no effect: no key verifies tokens; give one of secret, public_key and jwks_url, or remove this key";
+        faults.add("auth.revoke", message);
+    }
     if table.required && table.user_claim.is_empty() {
         let message = "is empty; name the claims that hold the user, for example [\"sub\"]";
         faults.add("auth.user_claim", message);
@@ -121,9 +132,13 @@ fn bounds(table: &AuthTable, faults: &mut Faults) {
     }
 }
 
-fn algorithms(table: &AuthTable) -> Result<Vec<Algorithm>, Fault> {
+const fn has_key(table: &AuthTable) -> bool {
+    table.secret.is_some() || table.public_key.is_some() || table.jwks_url.is_some()
+}
+
+fn algorithms(table: &AuthTable) -> Result<Vec<Algorithm>, Vec<Fault>> {
     if table.algorithms.is_empty() {
-        return Err(Fault::new("auth.algorithms", "is empty; name one, for example \"HS256\""));
+        return Err(Fault::new("auth.algorithms", "is empty; name one, for example \"HS256\"").into());
     }
     let known = |(at, name): (usize, &String)| {
         name.parse().map_err(|_| {
@@ -134,7 +149,9 @@ fn algorithms(table: &AuthTable) -> Result<Vec<Algorithm>, Fault> {
             Fault::new(format!("auth.algorithms[{at}]"), message)
         })
     };
-    table.algorithms.iter().enumerate().map(known).collect()
+    let mut faults = Faults::default();
+    let known = faults.keep_all(table.algorithms.iter().enumerate().map(known));
+    faults.finish(known)
 }
 
 fn keys(table: &AuthTable, algorithms: &[Algorithm], published: &Arc<SharedKeys>) -> Result<Keys, Fault> {
@@ -147,8 +164,8 @@ fn keys(table: &AuthTable, algorithms: &[Algorithm], published: &Arc<SharedKeys>
     };
     match (&table.secret, &table.public_key, &table.jwks_url) {
         (None, None, None) if table.required => {
-            let message = "is true, but there is no key; give one of auth.secret, auth.public_key and auth.jwks_url, or \
-                           set auth.required = false to accept every client";
+            let message = "is true, but there is no key that verifies tokens; below [auth] write secret = { env = \"NAME\" }, \
+                           public_key = \"FILE\" or jwks_url = \"URL\", or write required = false to accept every client";
             Err(Fault::new("auth.required", message))
         }
         (None, None, None) => Ok(Keys::None),
@@ -156,6 +173,9 @@ fn keys(table: &AuthTable, algorithms: &[Algorithm], published: &Arc<SharedKeys>
             configured(Key::secret(shared_secret(source, table.allow_weak_secret)?.expose()), "auth.secret")
         }
         (None, Some(path), None) => {
+            if units::is_pem(path) {
+                return Err(Fault::new("auth.public_key", "is the key itself; write it to a file, and name that file"));
+            }
             let fault = |what: String| Fault::new("auth.public_key", format!("{} {what}", path.display()));
             let pem = fs::read(path).map_err(|error| fault(format!("cannot be read: {error}")))?;
             let no_key = || {

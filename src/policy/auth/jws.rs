@@ -5,12 +5,10 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
 use super::{key_set::Key, strict_json};
+use crate::policy::token_fault::{HeaderMember, TokenFault};
 
 /// The longest key ID (`kid`), in bytes.
 const KID_MAX_BYTES: usize = 256;
-/// Header members that change the meaning of a token and are not supported: critical extensions
-/// (RFC 7515 §4.1.11), a payload that is not encoded (RFC 7797), a compressed one (RFC 7516 §4.1.3).
-const UNSUPPORTED: [&str; 3] = ["crit", "b64", "zip"];
 
 /// The three parts of a token. Keys and addresses of keys in the header (`jwk`, `jku`, `x5u`, `x5c`) are ignored.
 #[derive(Debug)]
@@ -25,30 +23,45 @@ pub(super) struct Jws<'a> {
 }
 
 impl<'a> Jws<'a> {
-    /// `None` for text that is not a signed token of a supported kind.
-    pub(super) fn parse(token: &'a str) -> Option<Self> {
-        let (signed, signature) = token.rsplit_once('.')?;
-        let (header, claims) = signed.split_once('.')?;
-        if header.is_empty() || claims.is_empty() || signature.is_empty() || claims.contains('.') {
-            return None;
+    /// # Errors
+    /// The text is not a signed token of a supported kind.
+    pub(super) fn parse(token: &'a str) -> Result<Self, TokenFault> {
+        let parts = || Some((token.rsplit_once('.')?, token.split_once('.')?.0));
+        let ((signed, signature), header) = parts().ok_or(TokenFault::Parts)?;
+        let claims = signed.strip_prefix(header).and_then(|rest| rest.strip_prefix('.')).ok_or(TokenFault::Parts)?;
+        if claims.contains('.') {
+            let is_encrypted = claims.bytes().filter(|&byte| byte == b'.').count() == 2;
+            return Err(if is_encrypted { TokenFault::Encrypted } else { TokenFault::Parts });
+        }
+        if header.is_empty() || claims.is_empty() || signature.is_empty() {
+            return Err(TokenFault::Parts);
         }
         let (mut algorithm, mut kid) = (None, None);
-        for (member, value) in object(header)? {
+        for (member, value) in object(header).ok_or(TokenFault::Header)? {
             match (&*member, value) {
-                (unsupported, _) if UNSUPPORTED.contains(&unsupported) => return None,
-                // `none` does not parse as an algorithm.
-                ("alg", Value::String(name)) => algorithm = Some(name.parse().ok()?),
+                ("crit", _) => return Err(TokenFault::Unsupported(HeaderMember::Crit)),
+                ("b64", _) => return Err(TokenFault::Unsupported(HeaderMember::B64)),
+                ("zip", _) => return Err(TokenFault::Unsupported(HeaderMember::Zip)),
+                ("alg", Value::String(name)) if name == "none" => return Err(TokenFault::Unsigned),
+                ("alg", Value::String(name)) => algorithm = name.parse().ok(),
                 ("kid", Value::String(name)) if name.len() <= KID_MAX_BYTES => kid = Some(name),
-                ("alg" | "kid", _) => return None,
+                ("kid", _) => return Err(TokenFault::KeyId),
                 _ => {}
             }
         }
-        Some(Self { signed, claims, signature, algorithm: algorithm?, kid })
+        let algorithm = algorithm.ok_or(TokenFault::AlgorithmUnknown)?;
+        Ok(Self { signed, claims, signature, algorithm, kid })
     }
 
     /// The claims, if `key` signed them with the token's algorithm.
-    pub(super) fn verified(&self, key: &Key) -> Option<Map<String, Value>> {
-        key.verifies(self.signature, self.signed, self.algorithm).then(|| object(self.claims))?
+    ///
+    /// # Errors
+    /// It did not, or they cannot be read.
+    pub(super) fn verified(&self, key: &Key) -> Result<Map<String, Value>, TokenFault> {
+        if !key.verifies(self.signature, self.signed, self.algorithm) {
+            return Err(TokenFault::Signature);
+        }
+        object(self.claims).ok_or(TokenFault::Claims)
     }
 }
 

@@ -9,8 +9,9 @@ use jsonwebtoken::Algorithm;
 
 use super::{
     key_set::{Key, KeySet, Lookup},
-    refusals::{AuthError, INVALID, KEYS_UNAVAILABLE},
+    refusals::{AuthError, KEYS_UNAVAILABLE},
 };
+use crate::policy::token_fault::TokenFault;
 
 /// The newest key set, and the state of the fetch for a newer one.
 ///
@@ -104,7 +105,7 @@ impl SharedKeys {
             (None, _) if state.last_failed => Err(AuthError::Refused(KEYS_UNAVAILABLE)),
             (None, _) | (_, Fetch::Wanted | Fetch::Running) => Err(AuthError::KeysPending),
             (Some(_), Fetch::Idle) if state.resting && state.last_failed => Err(AuthError::Refused(KEYS_UNAVAILABLE)),
-            (Some(_), Fetch::Idle) if state.resting => Err(AuthError::Refused(INVALID)),
+            (Some(_), Fetch::Idle) if state.resting => Err(TokenFault::Key(algorithm).into()),
             (Some(_), Fetch::Idle) => {
                 state.fetch = Fetch::Wanted;
                 drop(state);
@@ -127,7 +128,7 @@ impl SharedKeys {
 fn decided(state: &State, kid: Option<&str>, algorithm: Algorithm) -> Option<Result<Arc<Key>, AuthError>> {
     match state.keys.as_ref()?.find(kid, algorithm) {
         Lookup::Found(key) => Some(Ok(key)),
-        Lookup::Unfit => Some(Err(AuthError::Refused(INVALID))),
+        Lookup::Unfit => Some(Err(TokenFault::Key(algorithm).into())),
         Lookup::Unknown => None,
     }
 }
@@ -152,7 +153,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::policy::auth::tests::support::P256;
+    use crate::policy::auth::{INVALID, tests::support::P256};
 
     fn set(kid: &str) -> KeySet {
         KeySet::from_jwks(json!({ "keys": [P256.jwk(kid)] }).to_string().as_bytes()).unwrap()

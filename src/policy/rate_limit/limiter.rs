@@ -56,6 +56,27 @@ impl Limiter {
         (0..=quota.messages.ilog2()).rev().map(|bit| 1 << bit).filter(|count| takes(*count)).sum()
     }
 
+    /// Uses so many, or all that are left.
+    pub(super) fn spend(&self, mut count: u32, now: Instant) {
+        CallersClock::set(now);
+        for bit in (0..u32::BITS).rev() {
+            let part = 1 << bit;
+            let takes = |part| NonZeroU32::new(part).is_some_and(|part| matches!(self.0.check_n(part), Ok(Ok(()))));
+            if part <= count && takes(part) {
+                count -= part;
+            }
+        }
+    }
+
+    /// Uses so many at once, or none of them. The error is the time when they are available; `count` is at most the burst.
+    pub(super) fn check_n(&self, count: NonZeroU32, now: Instant) -> Result<(), Instant> {
+        CallersClock::set(now);
+        match self.0.check_n(count) {
+            Ok(checked) => checked.map_err(|not_until| CallersClock::instant(not_until.earliest_possible())),
+            Err(_above_the_burst) => Err(now),
+        }
+    }
+
     /// Uses one. The error is the time when one is available.
     pub(super) fn check(&self, now: Instant) -> Result<(), Instant> {
         CallersClock::set(now);

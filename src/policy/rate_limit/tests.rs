@@ -9,7 +9,7 @@ fn rule(messages: u32, per_secs: u64) -> RateLimitTable {
 }
 
 fn limits(tables: &[RateLimitTable]) -> RateLimits {
-    RateLimits::compile(tables).unwrap()
+    RateLimits::compile(tables, None).unwrap()
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -18,7 +18,7 @@ fn ip(text: &str) -> IpAddr {
 
 /// How many of `attempts` packets at one moment are forwarded.
 fn forwarded(limits: &RateLimits, meters: &Meters, attempts: u32, now: Instant) -> u32 {
-    let judge = |_| limits.judge(meters, EventSlot::OTHER, b"chat", now) == Verdict::Forward;
+    let judge = |_| limits.judge(meters, EventSlot::OTHER, b"chat", Instead::AsRule, now) == Verdict::Forward;
     (0..attempts).map(judge).map(u32::from).sum()
 }
 
@@ -32,8 +32,9 @@ fn a_hundred_packets_pass_and_the_next_one_is_answered() {
         code: "rate_limit",
         message: "Rate limit exceeded. Please slow down.",
         rule: Some(0),
+        fault: None,
     };
-    let verdict = limits.judge(&meters, EventSlot::OTHER, b"chat", now);
+    let verdict = limits.judge(&meters, EventSlot::OTHER, b"chat", Instead::AsRule, now);
     assert_eq!(verdict, Verdict::Reply { refusal, once_per: Duration::from_secs(60) });
 }
 
@@ -57,7 +58,7 @@ fn each_rule_decides_what_happens_to_a_packet_over_it() {
         let limits = limits(&[RateLimitTable { exceeded, ..rule(2, 10) }]);
         let meters = limits.open(None, ip("192.0.2.1"), now);
         assert_eq!(forwarded(&limits, &meters, 2, now), 2);
-        match (exceeded, limits.judge(&meters, EventSlot::OTHER, b"chat", now)) {
+        match (exceeded, limits.judge(&meters, EventSlot::OTHER, b"chat", Instead::AsRule, now)) {
             (Exceeded::Reply, Verdict::Reply { .. })
             | (Exceeded::Drop, Verdict::Drop(_))
             | (Exceeded::Close, Verdict::Close(_)) => {}
@@ -77,13 +78,17 @@ fn a_rule_counts_the_events_it_names_and_the_first_to_refuse_answers() {
     let agent = RateLimitTable { events: vec!["agent:*".to_owned(), "tutor".to_owned()], ..rule(1, 60) };
     let (limits, now) = (limits(&[agent, rule(3, 60)]), Instant::now());
     let meters = limits.open(None, ip("192.0.2.1"), now);
-    let judge =
-        |event: &str| match limits.judge(&meters, names.find(event).unwrap_or(EventSlot::OTHER), event.as_bytes(), now)
-        {
-            Verdict::Forward => None,
-            Verdict::Reply { refusal, .. } => refusal.rule,
-            verdict => panic!("{verdict:?}"),
-        };
+    let judge = |event: &str| match limits.judge(
+        &meters,
+        names.find(event).unwrap_or(EventSlot::OTHER),
+        event.as_bytes(),
+        Instead::AsRule,
+        now,
+    ) {
+        Verdict::Forward => None,
+        Verdict::Reply { refusal, .. } => refusal.rule,
+        verdict => panic!("{verdict:?}"),
+    };
     assert_eq!(judge("agent:learn"), None);
     assert_eq!(judge("agent:learn"), Some(0));
     assert_eq!(judge("agent:unlisted"), Some(0), "a name without a slot is matched as text");
@@ -99,10 +104,12 @@ fn what_may_be_any_event_counts_in_every_rule() {
     let chat = RateLimitTable { events: vec!["chat".to_owned()], ..rule(2, 60) };
     let (limits, now) = (limits(&[chat, rule(9, 60)]), Instant::now());
     let meters = limits.open(None, ip("192.0.2.1"), now);
-    assert_eq!(limits.judge_unclear(&meters, now), Verdict::Forward);
-    assert_eq!(limits.judge(&meters, EventSlot::OTHER, b"chat", now), Verdict::Forward);
-    assert!(matches!(limits.judge_unclear(&meters, now), Verdict::Reply { refusal, .. } if refusal.rule == Some(0)));
-    assert_eq!(limits.judge(&meters, EventSlot::OTHER, b"message", now), Verdict::Forward);
+    assert_eq!(limits.judge_unclear(&meters, Instead::AsRule, now), Verdict::Forward);
+    assert_eq!(limits.judge(&meters, EventSlot::OTHER, b"chat", Instead::AsRule, now), Verdict::Forward);
+    assert!(
+        matches!(limits.judge_unclear(&meters, Instead::AsRule, now), Verdict::Reply { refusal, .. } if refusal.rule == Some(0))
+    );
+    assert_eq!(limits.judge(&meters, EventSlot::OTHER, b"message", Instead::AsRule, now), Verdict::Forward);
 }
 
 #[test]
@@ -156,6 +163,69 @@ fn what_is_left_of_a_slow_limit_goes_on_elsewhere() {
     }
 }
 
+/// Limits that are shared, with the place of the questions.
+fn shared(tables: &[RateLimitTable], sharing: &Arc<Sharing>) -> RateLimits {
+    RateLimits::compile(tables, Some(sharing)).unwrap()
+}
+
+fn shared_rule(scope: Scope, messages: u32) -> RateLimitTable {
+    RateLimitTable { scope, shared: true, ..rule(messages, 60) }
+}
+
+#[test]
+fn a_shared_rule_asks_when_a_session_opens_and_lets_through_what_is_fetched() {
+    let (sharing, now) = (Arc::new(Sharing::new(Box::new(|| {}))), Instant::now());
+    let questions = sharing.desk().questions().unwrap();
+    sharing.desk().set_shared(true);
+    for scope in [Scope::User, Scope::Ip] {
+        let limits = shared(&[shared_rule(scope, 100)], &sharing);
+        let meters = limits.open(Some("ada"), ip("192.0.2.1"), now);
+        let key = questions.try_recv().unwrap();
+        sharing.find(key).unwrap().settle(0, 9, Duration::ZERO, now);
+        assert_eq!(forwarded(&limits, &meters, 20, now), 10, "nine and the advance");
+        let other = limits.open(Some("ada"), ip("192.0.2.1"), now);
+        assert_eq!(forwarded(&limits, &other, 20, now), 0, "another session of the same user and address");
+    }
+}
+
+#[test]
+fn a_reload_keeps_the_budget_of_a_rule_that_counts_the_same() {
+    let (sharing, now) = (Arc::new(Sharing::new(Box::new(|| {}))), Instant::now());
+    let key = |rule| {
+        let meters = shared(&[rule], &sharing).open(Some("ada"), ip("192.0.2.1"), now);
+        match &meters.0[0] {
+            Meter::Leased(lease) => lease.key(),
+            meter => panic!("{meter:?}"),
+        }
+    };
+    let before = key(shared_rule(Scope::User, 100));
+    assert_eq!(before, key(RateLimitTable { exceeded: Exceeded::Drop, ..shared_rule(Scope::User, 100) }));
+    assert_ne!(before, key(shared_rule(Scope::User, 101)));
+    assert_ne!(before, key(shared_rule(Scope::Ip, 100)));
+    assert_ne!(before, key(RateLimitTable { events: vec!["chat".to_owned()], ..shared_rule(Scope::User, 100) }));
+    assert_ne!(before, key(RateLimitTable { per: Period::from_secs(61), ..shared_rule(Scope::User, 100) }));
+}
+
+#[test]
+fn two_shared_rules_that_count_the_same_have_a_budget_each() {
+    let sharing = Arc::new(Sharing::new(Box::new(|| {})));
+    let limits = shared(&vec![shared_rule(Scope::User, 4); 3], &sharing);
+    let meters = limits.open(Some("ada"), ip("192.0.2.1"), Instant::now());
+    assert_eq!(forwarded(&limits, &meters, 9, Instant::now()), 4);
+}
+
+#[test]
+fn what_a_guest_has_used_is_charged_to_the_shared_budget_of_the_user() {
+    let (sharing, now) = (Arc::new(Sharing::new(Box::new(|| {}))), Instant::now());
+    let limits = shared(&[shared_rule(Scope::User, 100)], &sharing);
+    let guest = limits.open(None, ip("192.0.2.1"), now);
+    assert_eq!(forwarded(&limits, &guest, 7, now), 7);
+    let user = limits.open(Some("ada"), ip("192.0.2.1"), now);
+    limits.charge(&guest, &user, now);
+    let key = sharing.desk().questions().unwrap().try_recv().unwrap();
+    assert_eq!(sharing.find(key).unwrap().stock().used, 7);
+}
+
 #[test]
 fn without_rules_everything_passes() {
     let (limits, now) = (limits(&[]), Instant::now());
@@ -171,7 +241,7 @@ fn a_meter_is_small_because_every_session_has_some() {
 #[test]
 fn rules_have_bounds() {
     let compile =
-        |table: RateLimitTable| RateLimits::compile(&[table]).map(drop).map_err(|faults| faults[0].to_string());
+        |table: RateLimitTable| RateLimits::compile(&[table], None).map(drop).map_err(|faults| faults[0].to_string());
     let events = |events: &[&str]| RateLimitTable {
         events: events.iter().map(|&event| event.to_owned()).collect(),
         ..RateLimitTable::default()
@@ -186,14 +256,22 @@ fn rules_have_bounds() {
         (per(Period::OFF), "per is \"0s\"; it must be between 1ms and 1d"),
         (per(Period::from_secs(86_401)), "per is \"86401s\"; it must be between 1ms and 1d"),
         (events(&[]), "events is empty; name events, or [\"*\"] for all of them"),
+        (
+            RateLimitTable { shared: true, ..rule(1, 1) },
+            "shared is true, and scope = \"connection\" counts one session, which one node has; write scope = \"user\" or \"ip\", or remove shared",
+        ),
+        (
+            RateLimitTable { shared: true, scope: Scope::User, ..rule(1, 1) },
+            "shared is true, and the budget of all nodes is kept in Redis; add [redis] with its url, or remove shared",
+        ),
         (events(&["a", ""]), "events[1] is empty; write a name, or \"*\" for every name"),
     ] {
         assert_eq!(compile(table), Err(format!("rate_limit[0].{message}")));
     }
     assert!(compile(per(Period(Duration::from_micros(999)))).is_err());
     assert!(compile(RateLimitTable { per: Period(PER_MIN), ..rule(MESSAGES_MAX, 1) }).is_ok());
-    assert!(RateLimits::compile(&vec![rule(1, 1); 16]).is_ok());
-    let too_many = RateLimits::compile(&vec![rule(1, 1); 17]).unwrap_err();
+    assert!(RateLimits::compile(&vec![rule(1, 1); 16], None).is_ok());
+    let too_many = RateLimits::compile(&vec![rule(1, 1); 17], None).unwrap_err();
     assert_eq!(too_many, [Fault::new("rate_limit", "has 17 rules; at most 16 are allowed")]);
 }
 

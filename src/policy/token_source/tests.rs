@@ -3,6 +3,7 @@
 use http::Request;
 
 use super::*;
+use crate::policy::auth::INVALID;
 
 fn sources(texts: &[&str]) -> TokenSources {
     TokenSources::compile(&texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>()).unwrap()
@@ -34,6 +35,9 @@ fn a_token_is_found_where_the_configuration_says() {
         ("header", "/", &[("authorization", "Bearer \u{e9}")], REFUSED),
         ("query:token", "/?EIO=4&token=abc", &[], Ok(Some("abc"))),
         ("query:token", "/?t%6Fken=abc", &[], Ok(Some("abc"))),
+        ("query:token", "/?token=a%62c", &[], Ok(Some("abc"))),
+        ("query:token", "/?token=Bearer%20abc", &[], Ok(Some("abc"))),
+        ("query:token", "/?token=bearer+abc", &[], Ok(Some("abc"))),
         ("query:token", "/?Token=abc&tokens=x&xtoken=y", &[], NONE),
         ("query:token", "/?token=", &[], NONE),
         ("query:token", "/?token", &[], NONE),
@@ -68,6 +72,9 @@ fn a_token_is_found_in_connect() {
         (r#"{"token":"abc"}"#, Ok(Some("abc"))),
         (r#"{"a":{"token":"x"},"token":"abc","b":[1]}"#, Ok(Some("abc"))),
         (r#"{"\u0074oken":"a\u0062c"}"#, Ok(Some("abc"))),
+        (r#"{"token":"Bearer abc"}"#, Ok(Some("abc"))),
+        (r#"{"token":"bEARER abc"}"#, Ok(Some("abc"))),
+        (r#"{"token":"Bearer "}"#, NONE),
         (r#"{"a":{"token":"x"}}"#, NONE),
         (r#"{"token":null}"#, NONE),
         (r#"{"token":""}"#, NONE),
@@ -104,10 +111,10 @@ fn two_tokens_are_refused_unless_they_are_the_same() {
 
 #[test]
 fn a_token_has_a_bound() {
-    let sources = sources(&["query:token"]);
-    let with = |bytes: usize| sources.from_request(&request(&format!("/?token={}", "a".repeat(bytes)), &[]));
+    let sources = sources(&["connect:token"]);
+    let with = |bytes: usize| sources.from_connect(format!("{{\"token\":\"{}\"}}", "a".repeat(bytes)).as_bytes());
     assert!(with(TOKEN_MAX_BYTES).unwrap().is_some());
-    assert_eq!(with(TOKEN_MAX_BYTES + 1), Err(INVALID));
+    assert_eq!(with(TOKEN_MAX_BYTES + 1), Err(TOO_LONG));
 }
 
 #[test]
@@ -146,15 +153,63 @@ fn a_browser_that_offers_only_a_token_has_its_mark_answered() {
 }
 
 #[test]
+fn where_no_service_chooses_the_first_offer_that_is_no_token_is_selected() {
+    for (source, offered, selected) in [
+        ("header", "chat", Some("chat")),
+        ("header", "v2, chat", Some("v2")),
+        ("header", "bearer, abc", Some("bearer")),
+        ("subprotocol", "chat, bearer, abc", Some("chat")),
+        ("subprotocol", "bearer, abc, chat", Some("chat")),
+        ("subprotocol", "tidegate.bearer.abc, chat", Some("chat")),
+        ("subprotocol", "bearer, abc", Some("bearer")),
+        ("subprotocol", "tidegate.bearer.abc", None),
+        ("subprotocol", "", None),
+    ] {
+        let request = request("/", &[("sec-websocket-protocol", offered)]);
+        assert_eq!(sources(&[source]).selected_subprotocol(&request.headers), selected, "{source} {offered}");
+    }
+}
+
+#[test]
 fn query_parameters_that_may_be_tokens_are_listed() {
     let sources = sources(&["connect:token", "query:token", "cookie:session", "query:jwt"]);
     assert_eq!(sources.query_keys().collect::<Vec<_>>(), ["token", "jwt"]);
+    assert_eq!(sources.removed_query_keys().collect::<Vec<_>>(), ["token", "jwt"]);
+    let sources = sources.keeping_query(true);
+    assert_eq!(sources.query_keys().collect::<Vec<_>>(), ["token", "jwt"], "each may be given once still");
+    assert_eq!(sources.removed_query_keys().count(), 0);
+}
+
+#[test]
+fn without_a_key_nothing_is_a_token() {
+    let sources = sources(&["connect:token", "header", "query:token"]).if_a_key(false);
+    for payload in [r#"{"token":1}"#, r#"{"token":"a","token":"b"}"#, r#"["token"]"#] {
+        assert_eq!(sources.from_connect(payload.as_bytes()), Ok(None), "{payload}");
+    }
+    let two = [("authorization", "Bearer a"), ("authorization", "Bearer b")];
+    assert_eq!(sources.from_request(&request("/?token=c&token=d", &two)), Ok(None));
+    assert_eq!(sources.query_keys().count(), 0);
+}
+
+#[test]
+fn a_token_that_only_the_header_has_is_told_from_others() {
+    let sources = sources(&["header", "query:token", "cookie:session"]);
+    let bearer = ("authorization", "Bearer abc");
+    for (uri, headers, expected) in [
+        ("/", &[bearer][..], true),
+        ("/?token=abc", &[bearer], false),
+        ("/", &[bearer, ("cookie", "session=abc")], false),
+        ("/?token=abc", &[], false),
+        ("/", &[], false),
+    ] {
+        assert_eq!(sources.is_in_header_alone(&request(uri, headers)), expected, "{uri} {headers:?}");
+    }
 }
 
 #[test]
 fn an_entry_that_is_not_a_source_is_an_error() {
     for text in ["", "token", "query", "query:", "connect:", "header:x", "cookie:a b", "query:a%62", "Header"] {
         let list = ["header".to_owned(), text.to_owned()];
-        assert_eq!(TokenSources::compile(&list).unwrap_err().key, "auth.token_from[1]", "{text}");
+        assert_eq!(TokenSources::compile(&list).unwrap_err()[0].key, "auth.token_from[1]", "{text}");
     }
 }

@@ -19,6 +19,10 @@ impl Driver {
             self.rules = self.worker.rules();
             turn.session.event(Event::NewRules(Arc::clone(&self.rules.session)), turn.now);
         }
+        if self.cell.takes_revocation() {
+            turn.acts();
+            turn.session.event(Event::Revoked, turn.now);
+        }
         let now = turn.now.instant;
         let (drains, shortage) = (self.cell.drains(now), self.cell.shortage.get());
         if now < self.cell.deadline.get() && !drains && shortage.is_none() {

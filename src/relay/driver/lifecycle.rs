@@ -1,9 +1,8 @@
 //! How the legs of a session come and go: dials, upgrades, connections from other sessions, the end.
 
-use std::{
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{rc::Rc, time::Duration};
+
+use http::HeaderMap;
 
 use super::{Driver, Turn};
 use crate::{
@@ -14,19 +13,19 @@ use crate::{
         closing::Closing,
         dial::Dialled,
         dial_error::DialError,
+        dial_outcome::{self, FailedDial},
         registry::Target,
         request::{Attachment, Incoming, SessionRequest, Transfer},
         responder::Responder,
         scratch::Scratch,
         service_leg::ServiceLeg,
         service_side::Dial,
-        service_state::Failure,
     },
     session::{
         answer,
         ended::Ended,
         event::Event,
-        message::Ticket,
+        message::{Side, Ticket},
         question::{Answer, Question, Returning},
     },
     wire::engineio::error::EngineError,
@@ -40,7 +39,10 @@ impl Driver {
         let identity = turn.session.view().identity();
         match self.service.dial(again, identity, &self.worker, &self.rules, turn.now.instant) {
             // It begins when it is polled, which the next round does.
-            Dial::UnderWay => turn.cx.waker().wake_by_ref(),
+            Dial::UnderWay => {
+                self.client.leg.dials(None);
+                turn.cx.waker().wake_by_ref();
+            }
             Dial::Later { at, reserved } => {
                 turn.session.event(Event::DialLater { at, reserved }, turn.now);
                 self.wake_if_soon(turn);
@@ -52,38 +54,49 @@ impl Driver {
     pub(super) fn dialled(&mut self, outcome: Result<Dialled, DialError>, turn: &mut Turn<'_, '_>) {
         let now = turn.now.instant;
         let probed = self.service.stops_probing();
-        self.worker.tally.dial(outcome.is_ok());
-        let dialled = match outcome {
+        self.worker.service.record().dialled(outcome.is_ok());
+        let mut dialled = match outcome {
             Ok(dialled) => dialled,
             Err(error) => {
-                if error.is_final() {
-                    journal::dial_failed(&error);
-                    // It has answered, if not as this client would like.
-                    self.reached(now);
-                    return self.lost(Ended::ServiceRefused, turn);
-                }
-                match self.worker.service.dial_failed(probed, error.was_connected(), now) {
-                    Failure::OfOne => journal::dial_failed(&error),
-                    Failure::Away => journal::service_gone(&error),
-                    Failure::StillAway => journal::service_still_gone(&error),
-                }
-                return self.lost(Ended::ServiceUnreachable, turn);
+                self.client.leg.dials(Some(HeaderMap::new()));
+                return self.not_dialled(&error, probed, turn);
             }
         };
-        self.reached(now);
+        dial_outcome::connected(&self.worker.service, now);
         if self.service.is_objected() {
             return self.objected(turn);
         }
         turn.session.event(Event::Connected(dialled.protocol.as_deref()), turn.now);
         if turn.session.ended().is_none() {
             self.worker.tally.upstream_open(1);
+            let brought = self.service.learn(&mut dialled);
+            self.client.leg.dials(Some(brought));
             self.service.open(dialled, turn.session.view().service_reading(), &self.worker, now);
         }
     }
 
-    fn reached(&self, now: Instant) {
-        if let Some(away) = self.worker.service.reached(now) {
-            journal::service_back(away);
+    fn not_dialled(&mut self, error: &DialError, probed: bool, turn: &mut Turn<'_, '_>) {
+        let (now, peer) = (turn.now.instant, turn.session.view().peer());
+        match error {
+            DialError::Refused(refusal) => {
+                dial_outcome::refused(&self.worker.service, refusal, peer, now);
+                if refusal.is_temporary() {
+                    return self.lost(Ended::ServiceBusy, turn);
+                }
+                let note = turn.session.event(Event::Refused(refusal.status.as_u16(), &refusal.message), turn.now);
+                self.ledger.note(Side::Client, note, turn.session.view());
+            }
+            error if error.is_final() => {
+                journal::client_not_taken(peer, error);
+                // It has answered, if not as this client would like.
+                dial_outcome::reached(&self.worker.service, now);
+                self.lost(Ended::ServiceRefused, turn);
+            }
+            error => {
+                let began = self.service.dialled_at().unwrap_or(now);
+                dial_outcome::failed(&self.worker.service, FailedDial { error, peer: Some(peer), probed, began }, now);
+                self.lost(Ended::ServiceUnreachable, turn);
+            }
         }
     }
 
@@ -193,11 +206,17 @@ impl Driver {
 
     pub(super) fn detach_client(&mut self, why: Ended, turn: &mut Turn<'_, '_>) {
         let now = turn.now.instant;
-        self.client.leg.say_end(why, "", self.service.leg.between_frames(), now);
-        self.ledger.client_ended(turn.session.view(), self.client.leg.transport(), why, now);
+        self.client.leg.say_end(why, answer::to_client(why, ""), self.service.leg.between_frames(), now);
+        let transport = self.client.leg.transport();
         self.client.detach();
         self.cell.client_lost();
-        if let Some(Err(limit)) = self.client.permit.as_mut().map(Permit::leave) {
+        let left = self.client.permit.as_mut().map_or(Ok(()), Permit::leave);
+        if left.is_ok() {
+            self.ledger.client_lost(turn.session.view(), transport, why, now);
+        }
+        if let Err(limit) = left {
+            // It ends, and has one line for that.
+            self.ledger.client_ended(turn.session.view(), transport, why);
             self.worker.tally.refused("resume", limit.code);
             journal::session_not_kept(turn.session.view().peer(), limit.code, limit.key);
             self.lost(Ended::NotKept(limit.code), turn);
@@ -207,14 +226,13 @@ impl Driver {
     /// Both sides hear of the end, where a frame of ours does not tear one of theirs.
     pub(super) fn end(&mut self, turn: &mut Turn<'_, '_>, ended: Ended) {
         let (now, view) = (turn.now.instant, turn.session.view());
-        self.client.leg.say_end(ended, view.close_reason(), self.service.leg.between_frames(), now);
+        self.worker.rooms.forget(&self.cell);
+        self.client.leg.say_end(ended, view.close_of_client(ended), self.service.leg.between_frames(), now);
         if self.client.leg.between_frames() {
             self.service.leg.say_close(answer::to_service(ended, view.close_reason()), now);
         }
         self.closing = Some(Box::new(Closing::new(ended, now)));
-        if let Some(transport) = self.client.leg.transport() {
-            self.ledger.client_ended(view, Some(transport), ended, now);
-        }
+        self.ledger.session_ended(view, self.client.leg.transport(), ended, now);
         let unsent = turn.session.abandon();
         self.ledger.queue_ended(unsent, turn.session.view().lost());
         if let Some(inflow) = self.client.leg.inflow() {
@@ -243,7 +261,7 @@ impl Driver {
         if self.client.poll_upgrade(scratch, now, turn.cx) == Some(true)
             && let ClientLeg::Websocket(leg) = &mut self.client.leg
         {
-            leg.say_close(answer::to_client(closing.ended(), turn.session.view().close_reason()), now);
+            leg.say_close(turn.session.view().close_of_client(closing.ended()), now);
         }
     }
 }

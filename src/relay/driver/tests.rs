@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     event_names::EventNames,
     observe::Exposition,
-    policy::identity::Identity,
+    policy::identity::{Details, Identity},
     relay::{
         client_leg::ClientLeg,
         inflow::Inflow,
@@ -152,7 +152,7 @@ async fn the_service_is_read_on_after_a_message_that_fills_the_client_and_is_tak
             service.write_all(&[0x82, 1, b'y']).await.unwrap();
 
             let mut next = [0; 3];
-            let read = tokio::time::timeout(Duration::from_secs(10), client.read_exact(&mut next)).await;
+            let read = tokio::time::timeout(Duration::from_secs(40), client.read_exact(&mut next)).await;
             read.expect("the service is not read any more").unwrap();
             assert_eq!(next, [0x82, 1, b'y']);
         })
@@ -166,7 +166,7 @@ async fn a_clock_that_is_set_forward_ends_at_once_what_has_expired_by_it() {
         .run_until(async {
             let worker = worker(([127, 0, 0, 1], 1).into(), 100);
             let token_ends =
-                |after| Identity::continued(Some("ada".into()), Some(SystemTime::now() + after), Box::default());
+                |after| Identity::continued(Some("ada".into()), Some(SystemTime::now() + after), Details::default());
             let (near, mut expired) = tokio::io::duplex(1024);
             open_for(token_ends(HOUR), &worker, near, ServiceLeg::Absent);
             let (near, mut good) = tokio::io::duplex(1024);
@@ -181,7 +181,7 @@ async fn a_clock_that_is_set_forward_ends_at_once_what_has_expired_by_it() {
 
             let mut close = [0; 4];
             expired.read_exact(&mut close).await.unwrap();
-            assert_eq!((close[0], &close[2..]), (0x88, &1008_u16.to_be_bytes()[..]), "a Close");
+            assert_eq!((close[0], &close[2..]), (0x88, &1012_u16.to_be_bytes()[..]), "a Close");
             good.write_all(&[0x89, 0x80, 1, 2, 3, 4]).await.unwrap();
             let mut pong = [0; 2];
             good.read_exact(&mut pong).await.unwrap();

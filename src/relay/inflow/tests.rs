@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     session::message::JsonBegin,
-    wire::json::check::{JsonBounds, JsonReading},
+    wire::json::check::{JsonBounds, JsonFault, JsonReading},
 };
 
 const KEY: [u8; 4] = [7, 6, 5, 4];
@@ -62,6 +62,21 @@ fn however_the_bytes_are_cut_the_same_is_found_and_kept() {
         assert_eq!(seen, expected, "pieces of {size}");
         assert_eq!(kept, [&first[..], &last].concat(), "pieces of {size}");
     }
+}
+
+#[test]
+fn a_message_in_fragments_keeps_its_bytes_alone_and_all_of_them_are_counted() {
+    let mut inflow = Inflow::new(Sender::Client, 1 << 20, false);
+    let mut len = 0;
+    for at in 0..2_000 {
+        let mut bytes = frame(if at == 0 { 0x01 } else { 0x00 }, &[b'x'; 64]);
+        let mut batch = Batch::new(&mut bytes);
+        assert!(inflow.next(&mut batch, &mut [0; PEEK_BYTES]).unwrap().is_none());
+        len += 64;
+        assert!((len..=2 * len).contains(&inflow.memory()), "{} bytes for {len}", inflow.memory());
+    }
+    inflow.forget();
+    assert_eq!(inflow.memory(), 0);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use crate::{
     relay::{
@@ -19,7 +20,7 @@ use crate::{
             probe::{self, Probe, Probed},
             websocket::WebSocketLeg,
         },
-        responder::Responder,
+        responder::{Polled, Responder},
         scratch::Scratch,
         stream::ClientStream,
     },
@@ -49,7 +50,11 @@ pub struct PollingLeg {
     /// The incoming frames.
     pub inflow: Inflow,
     payload: Option<Payload>,
-    poll: Option<Responder<Vec<u8>>>,
+    poll: Option<Responder<Polled>>,
+    /// What the next answer to a poll brings beside packets.
+    headers: Option<Box<HeaderMap>>,
+    /// The service is dialled, so there may be headers soon: a client that goes over to a websocket polls until then.
+    awaits_headers: bool,
     outbox: PayloadWriter,
     /// The last packet. It has a payload of its own: official clients act on a Close before they have read the
     /// packets beside it, and would reconnect although a DISCONNECT among these forbids it.
@@ -83,7 +88,7 @@ pub enum Upgraded {
     /// It failed. The client polls on.
     Failed,
     /// This is the leg from now on.
-    To(WebSocketLeg<ClientStream>),
+    To(Box<WebSocketLeg<ClientStream>>),
 }
 
 impl PollingLeg {
@@ -94,6 +99,8 @@ impl PollingLeg {
             inflow: Inflow::new(Sender::Client, payload_max, false),
             payload: None,
             poll: None,
+            headers: None,
+            awaits_headers: false,
             outbox: PayloadWriter::default(),
             last: None,
             frame_rest: 0,
@@ -112,13 +119,29 @@ impl PollingLeg {
     ///
     /// # Errors
     /// A second GET ends the session, as in engine.io.
-    pub fn poll(&mut self, reply: Responder<Vec<u8>>) -> Result<(), Ended> {
+    pub fn poll(&mut self, reply: Responder<Polled>) -> Result<(), Ended> {
         if self.poll.is_some() {
             reply.refuse(EngineError::BadRequest);
             return Err(Ended::ClientPacket("poll_overlap"));
         }
         self.poll = Some(reply);
         Ok(())
+    }
+
+    /// The service is being dialled, or that is over.
+    pub const fn awaits_headers(&mut self, awaits: bool) {
+        self.awaits_headers = awaits;
+    }
+
+    /// The next answer to a poll brings these headers of the service.
+    pub fn bring(&mut self, headers: HeaderMap) {
+        if !headers.is_empty() {
+            self.headers = Some(Box::new(headers));
+        }
+    }
+
+    fn answer(&mut self, poll: Responder<Polled>, packets: Vec<u8>) {
+        poll.answer(Polled { packets, headers: self.headers.take() });
     }
 
     /// A POST came.
@@ -151,12 +174,13 @@ impl PollingLeg {
         true
     }
 
-    /// A websocket came that may become the leg. If another one is being probed, this one is closed.
-    pub fn probe(&mut self, io: ClientStream, read_ahead: &[u8], now: Instant) {
+    /// A websocket came that may become the leg; `base64`: its client wants binary messages as text. If another one is being
+    /// probed, this one is closed.
+    pub fn probe(&mut self, io: ClientStream, read_ahead: &[u8], base64: bool, now: Instant) {
         self.probe_promised_until = None;
         if self.probe.is_none() {
             let inflow = Inflow::new(Sender::Client, self.payload_max, false);
-            let leg = WebSocketLeg::new(io, Sender::Service, inflow, read_ahead);
+            let leg = WebSocketLeg::new(io, Sender::Service, inflow, read_ahead).saying_base64(base64);
             self.probe = Some(Box::new(Probe::new(leg, now)));
         }
     }
@@ -193,9 +217,9 @@ impl PollingLeg {
             }
         }
         if let Some(poll) = self.poll.take() {
-            poll.answer(NOOP.to_vec());
+            self.answer(poll, NOOP.to_vec());
         }
-        Upgraded::To(leg)
+        Upgraded::To(Box::new(leg))
     }
 
     /// Receives into `buffer`: the packets of a payload, each as one masked frame.
@@ -273,12 +297,12 @@ impl PollingLeg {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
             if let Some(packets) = self.outbox.take() {
-                poll.answer(packets);
+                self.answer(poll, packets);
             } else if let Some(last) = self.last.take() {
-                poll.answer(vec![last.digit()]);
-            } else if self.probe.as_ref().is_some_and(|probe| probe.is_answered()) {
+                self.answer(poll, vec![last.digit()]);
+            } else if !self.awaits_headers && self.probe.as_ref().is_some_and(|probe| probe.is_answered()) {
                 // The client waits for its poll to end before it goes over.
-                poll.answer(NOOP.to_vec());
+                self.answer(poll, NOOP.to_vec());
             } else {
                 self.poll = Some(poll);
             }
@@ -301,7 +325,9 @@ impl PollingLeg {
     /// What the leg keeps of either direction, in bytes of memory; without a payload, which counts until it is answered.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.outbox.memory() + self.inflow.memory()
+        let headers = self.headers.iter().flat_map(|headers| headers.iter());
+        let headers = headers.map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
+        self.outbox.memory() + self.inflow.memory() + headers
     }
 
     /// Whether a poll would fetch a packet.
@@ -321,7 +347,7 @@ impl PollingLeg {
         let gone = matches!(self.flush(cx), Poll::Ready(Err(_)));
         if gone || !self.has_packets() {
             if let Some(poll) = self.poll.take() {
-                poll.answer(NOOP.to_vec());
+                self.answer(poll, NOOP.to_vec());
             }
             return Poll::Ready(());
         }
@@ -422,7 +448,7 @@ mod tests {
                 let (reply, mut answer) = Responder::awaited();
                 leg.poll(reply).unwrap();
                 let _ = leg.flush(cx);
-                fetched.push(answer.try_recv().unwrap().unwrap());
+                fetched.push(answer.try_recv().unwrap().unwrap().packets);
             }
             assert_eq!(fetched, expected, "{ended:?}");
         }

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     relay::{batch::Batch, inflow::Found, leg::websocket::WebSocketLeg, scratch::Scratch, stream::ClientStream},
     session::{control_rate::ControlRate, message::Fate},
-    wire::websocket::frame::OpCode,
+    wire::{engineio::packet::EnginePacket, websocket::frame::OpCode},
 };
 
 /// engine.io's `upgradeTimeout`.
@@ -16,9 +16,8 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 
 const QUESTION: &[u8] = b"2probe";
 const ANSWER: &[u8] = b"3probe";
-const GO_OVER: &[u8] = b"5";
 
-/// A websocket on which only the probe packets are allowed.
+/// A websocket on which only the packets of an upgrade are allowed.
 #[derive(Debug)]
 pub struct Probe {
     leg: WebSocketLeg<ClientStream>,
@@ -89,6 +88,11 @@ impl Probe {
         self.stage
     }
 
+    /// One question is expected; more than one costs what control frames do.
+    fn admits_question(&mut self, stage: Probed, now: Instant) -> bool {
+        stage == Probed::Awaited || self.pongs.admits(now)
+    }
+
     fn hear(&mut self, filled: usize, scratch: &mut Scratch, now: Instant) -> Probed {
         let mut batch = Batch::new(&mut scratch.read[..filled]);
         let mut stage = self.stage;
@@ -99,12 +103,14 @@ impl Probe {
                 Ok(None) => return stage,
                 Ok(Some(_)) | Err(_) => return Probed::Failed,
             };
-            stage = match (stage, &scratch.peek[..len]) {
-                (Probed::Awaited, QUESTION) => {
+            let text = &scratch.peek[..len];
+            stage = match text.first().copied().and_then(EnginePacket::from_digit) {
+                Some(EnginePacket::Ping) if text == QUESTION && self.admits_question(stage, now) => {
                     self.leg.say(OpCode::Text, ANSWER, now);
                     Probed::Answered
                 }
-                (Probed::Answered, GO_OVER) => Probed::Confirmed,
+                // Also without a question before it, as device clients go over, and as engine.io takes it.
+                Some(EnginePacket::Upgrade) => Probed::Confirmed,
                 _ => return Probed::Failed,
             };
             if self.leg.inflow.decide(&header, &mut batch, Fate::Drop).is_err() {

@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    ops::Range,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Instant,
@@ -13,10 +14,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::{
     relay::{inflow::Inflow, stream::ClientStream},
     session::answer::Close,
-    wire::websocket::{
-        close,
-        frame::{FrameHeader, OpCode, Sender},
-        mask,
+    wire::{
+        engineio::payload,
+        websocket::{
+            close,
+            frame::{FrameHeader, OpCode, Sender},
+            mask,
+        },
     },
 };
 
@@ -28,13 +32,15 @@ pub struct WebSocketLeg<S> {
     pub inflow: Inflow,
     /// The role of Tidegate: towards the service it is the client, and masks.
     speaker: Sender,
+    /// The peer wants binary messages as base64 in text.
+    base64: bool,
     leftover: Vec<u8>,
     leftover_at: usize,
     /// The stream has taken bytes that it holds itself, as TLS does.
     holding: bool,
     stalled_since: Option<Instant>,
-    /// The bytes that waited when Tidegate last queued a frame of its own.
-    before_last: usize,
+    /// Where the largest frame of Tidegate's own is in `leftover`.
+    largest: Range<usize>,
     shut: bool,
     /// The peer has ended its direction.
     ended: bool,
@@ -60,11 +66,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
             io,
             inflow,
             speaker,
+            base64: false,
             leftover: Vec::new(),
             leftover_at: 0,
             holding: false,
             stalled_since: None,
-            before_last: 0,
+            largest: 0..0,
             shut: false,
             ended: false,
         }
@@ -74,6 +81,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
     #[must_use]
     pub fn beginning_with(self, leftover: Vec<u8>) -> Self {
         Self { leftover, ..self }
+    }
+
+    /// The same leg, on which binary messages are [said](Self::say) as base64 in text if the peer wants them so: the query `b64`
+    /// of Engine.IO.
+    #[must_use]
+    pub fn saying_base64(self, base64: bool) -> Self {
+        Self { base64, ..self }
     }
 
     /// Receives into `buffer`, behind what was carried over. Reads nothing while a message that was put back waits
@@ -118,6 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
         }
         if !bytes.is_empty() {
             self.stalled_since.get_or_insert(now);
+            self.forget_sent();
             self.leftover.extend_from_slice(bytes);
         }
         Ok(())
@@ -125,7 +140,66 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
 
     /// Queues a frame of Tidegate; [`flush`](Self::flush) sends it. Only between two frames that pass.
     pub fn say(&mut self, opcode: OpCode, payload: &[u8], now: Instant) {
-        self.before_last = self.waiting();
+        self.forget_sent();
+        let begin = self.leftover.len();
+        if self.base64 && opcode == OpCode::Binary {
+            self.say_base64(payload);
+        } else {
+            self.say_frame(opcode, payload);
+        }
+        self.said(begin, now);
+    }
+
+    /// Queues messages of the gate's own, as frames that are made already.
+    pub fn say_made(&mut self, frames: &[u8], now: Instant) {
+        self.forget_sent();
+        let begin = self.leftover.len();
+        self.leftover.extend_from_slice(frames);
+        self.said(begin, now);
+    }
+
+    /// What is queued from there on is said by the gate itself.
+    fn said(&mut self, begin: usize, now: Instant) {
+        if self.leftover.len() - begin >= self.unsent_of_largest() {
+            self.largest = begin..self.leftover.len();
+        }
+        self.stalled_since.get_or_insert(now);
+    }
+
+    /// Sends messages of the gate's own, as frames that are made already: where nothing waits, without a copy. Only between two
+    /// frames that pass.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn send_made(&mut self, frames: &[u8], now: Instant, cx: &mut Context<'_>) -> io::Result<()> {
+        if !self.leftover.is_empty() {
+            self.say_made(frames, now);
+            return Ok(());
+        }
+        self.send(frames, now, cx)?;
+        if !self.leftover.is_empty() {
+            self.said(0, now);
+        }
+        Ok(())
+    }
+
+    /// Whether the peer takes every message as it is, and not as base64.
+    #[must_use]
+    pub const fn takes_binary(&self) -> bool {
+        !self.base64
+    }
+
+    /// Drops what was sent, once it is more than what waits: a peer that takes a little at a time may never have taken all.
+    fn forget_sent(&mut self) {
+        if self.leftover_at > self.waiting() {
+            self.leftover.drain(..self.leftover_at);
+            self.largest =
+                self.largest.start.saturating_sub(self.leftover_at)..self.largest.end.saturating_sub(self.leftover_at);
+            self.leftover_at = 0;
+        }
+    }
+
+    fn say_frame(&mut self, opcode: OpCode, payload: &[u8]) {
         let key = match self.speaker {
             Sender::Client => Some(rand::random::<[u8; 4]>()),
             Sender::Service => None,
@@ -136,7 +210,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
         if let Some(key) = key {
             mask::apply(&mut self.leftover[payload_at..], key, 0);
         }
-        self.stalled_since.get_or_insert(now);
+    }
+
+    /// To a client, whose frames are not masked.
+    fn say_base64(&mut self, payload: &[u8]) {
+        FrameHeader::encode(OpCode::Text, payload::binary_len(payload.len()) as u64, None, &mut self.leftover);
+        payload::write_binary(payload, &mut self.leftover);
     }
 
     /// Queues a Close.
@@ -167,7 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
             self.stalled_since = Some(now);
         }
         self.leftover = Vec::new();
-        self.leftover_at = 0;
+        (self.leftover_at, self.largest) = (0, 0..0);
         self.holding = true;
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
         self.holding = false;
@@ -187,10 +266,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
         self.leftover.capacity() + self.inflow.memory()
     }
 
-    /// How many of them waited before the last frame of Tidegate, which may have any size.
+    /// How many of them are beside the largest frame of Tidegate's own: a message that it kept may have any size.
     #[must_use]
     pub fn backlog(&self) -> usize {
-        self.before_last.min(self.waiting())
+        self.waiting() - self.unsent_of_largest()
+    }
+
+    fn unsent_of_largest(&self) -> usize {
+        self.largest.end.saturating_sub(self.largest.start.max(self.leftover_at))
     }
 
     /// Since when the peer takes none of the queued bytes. `None` while none are queued.
@@ -212,5 +295,74 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
             self.ended = into.filled().is_empty();
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
+
+    use super::*;
+
+    /// A leg whose peer takes 1000 bytes at a time.
+    fn leg() -> (WebSocketLeg<DuplexStream>, DuplexStream) {
+        let (near, far) = duplex(1000);
+        (WebSocketLeg::new(near, Sender::Service, Inflow::new(Sender::Client, 100, false), &[]), far)
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_never_takes_all_costs_what_waits_for_it_and_no_more() {
+        let ((mut leg, mut far), cx) = (leg(), &mut Context::from_waker(Waker::noop()));
+        let mut sent = 0_u32;
+        for taken in 0..5000 {
+            let _ = leg.flush(Instant::now(), cx);
+            while leg.waiting() < 20_000 {
+                let numbers: Vec<u8> = (sent..sent + 1000).flat_map(u32::to_be_bytes).collect();
+                leg.send(&numbers, Instant::now(), cx).unwrap();
+                sent += 1000;
+            }
+            let mut bytes = [0; 1000];
+            far.read_exact(&mut bytes).await.unwrap();
+            let expected: Vec<u8> = (taken * 250..(taken + 1) * 250).flat_map(u32::to_be_bytes).collect();
+            assert_eq!(bytes[..], expected, "in order and whole");
+            // Or the runtime lets nothing through any more.
+            tokio::task::yield_now().await;
+        }
+        assert!(leg.memory() < 200_000, "{}", leg.memory());
+    }
+
+    #[tokio::test]
+    async fn frames_that_are_made_already_go_out_at_once_or_wait_as_what_is_said() {
+        let ((mut leg, mut far), now, cx) = (leg(), Instant::now(), &mut Context::from_waker(Waker::noop()));
+        leg.send_made(b"at once", now, cx).unwrap();
+        assert!(!leg.has_unsent());
+        let mut got = [0; 7];
+        far.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"at once");
+        leg.say_made(b"first", now);
+        leg.send_made(b"second", now, cx).unwrap();
+        assert!(leg.flush(now, cx).is_ready(), "in one write");
+        let mut got = [0; 11];
+        far.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"firstsecond");
+        leg.send_made(&[b'x'; 5000], now, cx).unwrap();
+        assert_eq!((leg.waiting(), leg.backlog()), (4000, 0), "of one message any part may wait");
+    }
+
+    #[test]
+    fn one_message_of_any_size_may_wait_whatever_is_said_behind_it() {
+        let ((mut leg, _far), now, cx) = (leg(), Instant::now(), &mut Context::from_waker(Waker::noop()));
+        leg.say(OpCode::Text, &[b'x'; 100_000], now);
+        assert_eq!(leg.backlog(), 0);
+        leg.say(OpCode::Ping, b"", now);
+        assert_eq!(leg.backlog(), 2, "a heartbeat");
+        let _ = leg.flush(now, cx);
+        assert_eq!(leg.backlog(), 2, "of the message a part is sent");
+        leg.say(OpCode::Text, &[b'x'; 50_000], now);
+        assert_eq!(leg.backlog(), 2 + 4 + 50_000, "another one");
+        leg.say(OpCode::Text, &[b'x'; 200_000], now);
+        assert_eq!(leg.backlog(), leg.waiting() - 200_010, "now that is the largest");
     }
 }

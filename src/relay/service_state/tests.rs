@@ -72,7 +72,7 @@ fn a_loss_after_a_packet_while_others_flow_is_an_objection_if_a_dial_succeeds() 
 
     let loss = node.loses(1, Occasion::Packet);
     node.passes(400);
-    node.state.dial_failed(false, false, node.now);
+    node.state.dial_failed(false, false, node.now, &"refused", node.now);
     assert_eq!(node.state.judge(&loss, node.now), Verdict::Absence, "it takes no connections any more");
 }
 
@@ -218,19 +218,68 @@ fn the_only_session_is_believed_until_it_loses_the_service_again_and_again() {
 fn a_handshake_that_fails_says_something_of_the_service_only_if_no_session_has_it() {
     let mut node = Node::with_others();
     for _ in 0..10 {
-        assert_eq!(node.state.dial_failed(false, true, node.now), Failure::OfOne);
+        assert_eq!(node.state.dial_failed(false, true, node.now, &"refused", node.now), Failure::OfOne);
     }
     assert!(!node.state.has_failed_since(node.start));
     assert_eq!(node.state.pacer().ask(false, None, 100, node.now), DialTurn::Now);
     node.flows[1] = None;
     node.passes(100);
-    assert_eq!(node.state.dial_failed(false, true, node.now), Failure::Away);
-    assert_eq!(node.state.dial_failed(false, true, node.now), Failure::StillAway, "told once");
+    assert_eq!(node.state.dial_failed(false, true, node.now, &"refused", node.now), Failure::Away);
+    assert_eq!(node.state.dial_failed(false, true, node.now, &"refused", node.now), Failure::StillAway, "told once");
     assert!(node.state.has_failed_since(node.now));
     assert_eq!(node.state.pacer().ask(true, None, 100, node.now), DialTurn::Now, "it takes connections");
-    node.state.dial_failed(false, false, node.now);
+    node.state.dial_failed(false, false, node.now, &"refused", node.now);
     assert_eq!(node.state.pacer().ask(true, None, 100, node.now), DialTurn::Probe);
     assert_eq!(node.state.pacer().ask(true, None, 100, node.now), DialTurn::Later, "it takes none");
     node.passes(2000);
     assert_eq!(node.state.reached(node.now), Some(2000 * MS));
+}
+
+#[test]
+fn a_connection_without_a_handshake_ends_an_outage_in_which_there_was_none() {
+    let node = Node::alone();
+    let at = |ms: u32| node.start + MS * ms;
+    let fails = |connected, began, now| node.state.dial_failed(false, connected, at(began), &"refused", at(now));
+    let is_away = || node.state.record().seen().map(|seen| seen.away.is_some());
+    assert_eq!(is_away(), None, "not tried yet");
+    assert_eq!((node.state.accepted(at(0), at(1)), is_away()), (None, Some(false)));
+
+    assert_eq!(fails(false, 10, 10), Failure::Away);
+    assert_eq!((node.state.accepted(at(5), at(11)), is_away()), (None, Some(true)), "it was made before the outage");
+    assert_eq!((node.state.accepted(at(20), at(30)), is_away()), (Some(20 * MS), Some(false)));
+    assert_eq!((fails(false, 15, 31), is_away()), (Failure::OfOne, Some(false)), "it began during the outage before");
+
+    assert_eq!(fails(true, 15, 40), Failure::Away, "who accepts connections need not answer");
+    assert_eq!((node.state.accepted(at(50), at(50)), is_away()), (None, Some(true)));
+    assert_eq!(node.state.reached(at(60)), Some(20 * MS));
+    assert_eq!((fails(true, 55, 61), is_away()), (Failure::OfOne, Some(false)));
+}
+
+/// Eight threads, as many workers would be.
+#[test]
+fn an_outage_is_told_once_whoever_dials() {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    let state = ServiceState::default();
+    let (told, back) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let everybody = |dial: &(dyn Fn() + Sync)| {
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..100).for_each(|_| dial()));
+            }
+        });
+    };
+    for outage in 1..=3 {
+        everybody(&|| {
+            let now = Instant::now();
+            if state.dial_failed(false, false, now, &"refused", now) == Failure::Away {
+                told.fetch_add(1, Relaxed);
+            }
+        });
+        everybody(&|| {
+            let now = Instant::now();
+            back.fetch_add(state.accepted(now, now).iter().chain(&state.reached(now)).count(), Relaxed);
+        });
+        assert_eq!((told.load(Relaxed), back.load(Relaxed)), (outage, outage));
+    }
 }

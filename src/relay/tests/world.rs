@@ -18,13 +18,14 @@ use tokio::{
 
 use crate::{
     event_names::EventNames,
+    mirror::rules::MirrorRules,
     observe::tally::Tally,
     policy::{
         auth::AuthTable,
         origin::OriginsTable,
         policies::{Policies, PolicyTables},
         rate_limit::RateLimitTable,
-        sid_owner::SidOwner,
+        sid_owner::Requester,
     },
     relay::{
         client_leg::ClientLeg,
@@ -33,9 +34,11 @@ use crate::{
         driver::Driver,
         inflow::Inflow,
         leg::{polling::PollingLeg, websocket::WebSocketLeg},
+        outlet::Outlet,
         registry::{Registry, Target, WorkerCommand},
         request::{Incoming, SessionRequest, Transfer, Upgrade},
         responder::Responder,
+        room_index::RoomBounds,
         rules::RelayRules,
         service_leg::ServiceLeg,
         service_side::ServiceSide,
@@ -64,7 +67,7 @@ use crate::{
 };
 
 /// Nothing takes so long.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Asks for an ack behind everything else, so that its answer says that all has arrived.
 const LAST: &str = r#"42999["last"]"#;
@@ -141,7 +144,7 @@ impl Message {
 }
 
 /// The next message; none at a Close or the end.
-async fn read_message(io: &mut (impl AsyncRead + Unpin), sender: Sender) -> Option<Message> {
+pub(super) async fn read_message(io: &mut (impl AsyncRead + Unpin), sender: Sender) -> Option<Message> {
     let mut head = Vec::new();
     let header = loop {
         head.push(io.read_u8().await.ok()?);
@@ -162,8 +165,14 @@ async fn read_message(io: &mut (impl AsyncRead + Unpin), sender: Sender) -> Opti
 }
 
 /// A service that accepts every client, says `says` to each that joins `/`, and acknowledges with `["ok"]`.
-async fn serve(listener: TcpListener, says: Vec<Message>, got: mpsc::UnboundedSender<Message>) {
-    let (mut io, _) = listener.accept().await.unwrap();
+pub(super) async fn serve(listener: TcpListener, says: Vec<Message>, got: mpsc::UnboundedSender<Message>) {
+    loop {
+        let (io, _) = listener.accept().await.unwrap();
+        spawn_local(serve_one(io, says.clone(), got.clone()));
+    }
+}
+
+async fn serve_one(mut io: TcpStream, says: Vec<Message>, got: mpsc::UnboundedSender<Message>) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(io.read_u8().await.unwrap());
@@ -210,11 +219,11 @@ async fn say(io: &mut TcpStream, message: Message) {
 }
 
 /// The client's side.
-struct Client {
+pub(super) struct Client {
     worker: Rc<Worker>,
     sid: Sid,
-    got: Rc<RefCell<Vec<Message>>>,
-    ended: Rc<Cell<bool>>,
+    pub(super) got: Rc<RefCell<Vec<Message>>>,
+    pub(super) ended: Rc<Cell<bool>>,
     goes_over: Rc<Cell<bool>>,
 }
 
@@ -228,7 +237,7 @@ impl Client {
     }
 
     fn requests(&self, incoming: impl Into<Incoming>) {
-        let from = Some(SidOwner::new(&Ok(None), &http::HeaderMap::new(), [127, 0, 0, 1].into()));
+        let from = Some(Requester::new(Ok(None), &http::HeaderMap::new(), [127, 0, 0, 1].into()));
         let (to, incoming) = (Target::Sid(self.sid), incoming.into());
         self.worker.run(WorkerCommand::Deliver { to, from, incoming });
     }
@@ -239,17 +248,17 @@ impl Client {
             let (responder, answer) = Responder::awaited();
             self.requests(SessionRequest::Poll(responder));
             let Ok(Ok(payload)) = answer.await else { return self.ended.set(true) };
-            Message::of_payload(payload).into_iter().for_each(|message| self.note(message));
+            Message::of_payload(payload.packets).into_iter().for_each(|message| self.note(message));
             if self.ended.get() || self.goes_over.get() {
                 return;
             }
         }
     }
 
-    async fn post(&self, messages: &[Message]) -> Result<(), EngineError> {
+    pub(super) async fn post(&self, messages: &[Message]) -> Result<(), EngineError> {
         let (responder, answer) = Responder::awaited();
         self.requests(SessionRequest::Payload(Message::payload(messages).into(), responder));
-        answer.await.unwrap_or(Err(EngineError::SessionUnknown))
+        answer.await.map_or(Err(EngineError::SessionUnknown), |answer| answer.map_err(|why| why.error))
     }
 
     async fn read(self: Rc<Self>, mut io: ReadHalf<DuplexStream>) {
@@ -265,7 +274,7 @@ impl Client {
         self.requests(SessionRequest::Upgrade(responder));
         assert_eq!(answer.await.unwrap(), Ok(Upgrade::Probe));
         let (near, far) = tokio::io::duplex(1024);
-        self.requests(Transfer::Websocket(Box::new(near), bytes::Bytes::new()));
+        self.requests(Transfer::Websocket { io: Box::new(near), read_ahead: bytes::Bytes::new(), base64: false });
         let (mut read, mut write) = tokio::io::split(far);
         write.write_all(&Message::from("2probe").frame(Some([1, 2, 3, 4]))).await.unwrap();
         assert_eq!(read_message(&mut read, Sender::Service).await, Some("3probe".into()));
@@ -301,7 +310,7 @@ impl Client {
 }
 
 /// Sends frames, one byte beyond the first of each now and then, so that no read is a whole frame.
-async fn send(io: &mut (impl AsyncWrite + Unpin), messages: &[Message]) {
+pub(super) async fn send(io: &mut (impl AsyncWrite + Unpin), messages: &[Message]) {
     let bytes: Vec<u8> = messages.iter().flat_map(|message| message.frame(Some([9, 8, 7, 6]))).collect();
     for piece in bytes.chunks(4999) {
         if io.write_all(piece).await.is_err() {
@@ -312,11 +321,22 @@ async fn send(io: &mut (impl AsyncWrite + Unpin), messages: &[Message]) {
 
 /// A worker for a service, whose clients need no token and may send so many messages.
 pub(in crate::relay) fn worker(service: std::net::SocketAddr, messages: u32) -> Rc<Worker> {
+    worker_beside(service, messages, MirrorRules::compile(&[], &[]).unwrap(), &SharedState::default())
+}
+
+/// The same, which mirrors by these rules.
+fn worker_beside(
+    service: std::net::SocketAddr,
+    messages: u32,
+    mirror: MirrorRules,
+    shared: &SharedState,
+) -> Rc<Worker> {
     let tables = PolicyTables {
         auth: &AuthTable { required: false, ..AuthTable::default() },
         origins: &OriginsTable::default(),
         namespaces: &["*".to_owned()],
         rate_limit: &[RateLimitTable { messages, ..RateLimitTable::default() }],
+        sharing: None,
     };
     let session = SessionRules {
         policies: Policies::compile(&tables, &Arc::default(), 1).unwrap(),
@@ -326,26 +346,60 @@ pub(in crate::relay) fn worker(service: std::net::SocketAddr, messages: u32) -> 
         connect_timeout: Duration::from_secs(45),
         idle_timeout: None,
         max_payload: 10_000_000,
+        max_message: 100_000_000,
         max_connect: 16_384,
         hold: HoldRules::compile(&SessionTable::default()).unwrap(),
         joins: JoinLimit::compile(&SocketioTable::default()).unwrap(),
         json: JsonBounds::new(JsonReading::Structure, 64).unwrap(),
+        max_namespaces: 64,
+        mirror,
+        rooms_per_session: 64,
     };
     let url = format!("http://{service}");
     let rules = RelayRules {
         session: Arc::new(session),
         dialler: Dialler::compile(&UpstreamTable { url, ..UpstreamTable::default() }, None).unwrap(),
         send_buffer: 10_000_000,
-        session_memory: 10_000_000,
+        rooms: RoomBounds { rooms: 1000, members: 1000 },
+        session_memory: 100_000_000,
         mailbox: 10_000_000,
         same_address: false,
+        upgrade_without_token: true,
     };
     let registry = Registry::new(NodeId::new([0; 6]), Vec::new());
-    Worker::new(registry, 0, &SharedState::default(), Arc::new(rules), Tally::new(&[1]))
+    Worker::new(registry, 0, shared, Arc::new(rules), Tally::new(&[1]))
 }
 
 pub(in crate::relay) fn beginning(worker: &Worker) -> Beginning {
     Beginning { rules: Arc::clone(&worker.rules().session), peer: [127, 0, 0, 1].into(), seed: 1 }
+}
+
+/// A client that reads what it gets, and its websocket. `None`: it posts.
+pub(super) fn arrive(worker: &Rc<Worker>, way: Way) -> (Rc<Client>, Option<WriteHalf<DuplexStream>>) {
+    let sid = worker.draw_id();
+    let client = Rc::new(Client {
+        worker: Rc::clone(worker),
+        sid,
+        got: Rc::default(),
+        ended: Rc::default(),
+        goes_over: Rc::default(),
+    });
+    if let Way::Websocket = way {
+        let (read, write) = tokio::io::split(arrive_unread(worker, sid));
+        spawn_local(Rc::clone(&client).read(read));
+        return (client, Some(write));
+    }
+    open(worker, sid, ClientLeg::Polling(Box::new(PollingLeg::new(1_000_000))));
+    spawn_local(Rc::clone(&client).poll());
+    (client, None)
+}
+
+/// The websocket of a client that reads by itself.
+pub(super) fn arrive_unread(worker: &Rc<Worker>, sid: Sid) -> DuplexStream {
+    let (near, far) = tokio::io::duplex(1024);
+    let inflow = Inflow::new(Sender::Client, 1_000_000, false);
+    open(worker, sid, ClientLeg::Websocket(WebSocketLeg::new(Box::new(near) as _, Sender::Service, inflow, &[])));
+    far
 }
 
 fn open(worker: &Rc<Worker>, sid: Sid, client: ClientLeg) {
@@ -359,25 +413,46 @@ fn open(worker: &Rc<Worker>, sid: Sid, client: ClientLeg) {
 /// Lets a client say `packets`, at most `messages` of which may be events, to a service that says `says`; the client
 /// hears `expected` messages, or more.
 pub(super) fn play(way: Way, packets: &[Message], says: &[Message], messages: u32, expected: usize) -> Outcome {
+    play_at(|service| worker(service, messages), way, packets, says, expected)
+}
+
+/// The same at a node that mirrors by these rules what its service says, and offers that to the outlet.
+pub(super) fn play_beside(
+    outlet: Arc<dyn Outlet>,
+    mirror: MirrorRules,
+    way: Way,
+    packets: &[Message],
+    says: &[Message],
+    expected: usize,
+) -> Outcome {
+    let shared = SharedState::default().with_outlet(outlet);
+    play_at(|service| worker_beside(service, 100, mirror, &shared), way, packets, says, expected)
+}
+
+fn play_at(
+    worker: impl FnOnce(std::net::SocketAddr) -> Rc<Worker>,
+    way: Way,
+    packets: &[Message],
+    says: &[Message],
+    expected: usize,
+) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = LocalSet::new();
-    let played = local.run_until(async { timeout(PATIENCE, converse(way, packets, says, messages, expected)).await });
+    let played = local.run_until(async { timeout(PATIENCE, converse(worker, way, packets, says, expected)).await });
     runtime.block_on(played).unwrap_or_else(|_| panic!("{way:?} does not come to an end: {packets:?}"))
 }
 
-async fn converse(way: Way, packets: &[Message], says: &[Message], messages: u32, expected: usize) -> Outcome {
+async fn converse(
+    worker: impl FnOnce(std::net::SocketAddr) -> Rc<Worker>,
+    way: Way,
+    packets: &[Message],
+    says: &[Message],
+    expected: usize,
+) -> Outcome {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let worker = worker(listener.local_addr().unwrap(), messages);
+    let worker = worker(listener.local_addr().unwrap());
     let (heard, mut hears) = mpsc::unbounded_channel();
     spawn_local(serve(listener, says.to_vec(), heard));
-    let sid = worker.draw_id();
-    let client = Rc::new(Client {
-        worker: Rc::clone(&worker),
-        sid,
-        got: Rc::default(),
-        ended: Rc::default(),
-        goes_over: Rc::default(),
-    });
     let packets: Vec<Message> = packets.iter().cloned().chain([LAST.into()]).collect();
     // Up to here by POST, the rest on a websocket.
     let (posted, per_post) = match way {
@@ -386,18 +461,7 @@ async fn converse(way: Way, packets: &[Message], says: &[Message], messages: u32
         Way::Upgrade(after) => (after.min(packets.len()), 2),
     };
     let (by_post, by_websocket) = packets.split_at(posted);
-    let mut write = None;
-    if let Way::Websocket = way {
-        let (near, far) = tokio::io::duplex(1024);
-        let inflow = Inflow::new(Sender::Client, 1_000_000, false);
-        open(&worker, sid, ClientLeg::Websocket(WebSocketLeg::new(Box::new(near) as _, Sender::Service, inflow, &[])));
-        let (read, half) = tokio::io::split(far);
-        spawn_local(Rc::clone(&client).read(read));
-        write = Some(half);
-    } else {
-        open(&worker, sid, ClientLeg::Polling(Box::new(PollingLeg::new(1_000_000))));
-        spawn_local(Rc::clone(&client).poll());
-    }
+    let (client, mut write) = arrive(&worker, way);
     for said in by_post.split_inclusive(is_connect) {
         let before = client.heard();
         for payload in said.chunks(per_post) {

@@ -28,6 +28,7 @@ impl World {
             event_field: Some("t".into()),
             on_upstream_loss: OnUpstreamLoss::Hold,
             replay: ReplayRules::compile("websocket[0]", first, &["sub*".to_owned()]).unwrap(),
+            ..PlainRules::default()
         };
         let world = world::World::plain(route, |config| {
             config.auth.required = false;

@@ -8,7 +8,7 @@ use crate::{
         ended::Ended,
         event::Event,
         message::{Fate, Message, Note, Side},
-        queue::SERVICE_PACKET_MAX,
+        queue::STORED_MESSAGE_MAX,
     },
     units::{ByteSize, Period},
     wire::websocket::{close::CloseCode, frame::OpCode},
@@ -100,9 +100,9 @@ fn a_client_that_is_not_read_has_all_of_its_time_again() {
 
 #[test]
 fn a_packet_of_the_service_is_bounded_with_its_attachments() {
-    let mut world = joined(1000);
+    let mut world = World::joined(|config| config.upstream.max_message = ByteSize(1_000_000));
     world.service(&announces(2));
-    let half = vec![0; SERVICE_PACKET_MAX / 2];
+    let half = vec![0; 500_000];
     world.message(Side::Service, OpCode::Binary, &half);
     assert_eq!(world.ended(), None);
     world.message(Side::Service, OpCode::Binary, &half);
@@ -191,4 +191,39 @@ fn what_is_dropped_of_the_events_for_a_client_that_may_return_counts_no_more() {
     // The last ten have a number of three digits both times.
     let full = memory_after(200);
     assert_eq!(memory_after(300), full);
+}
+
+/// The beginning of a text of the service that is longer than what is stored.
+fn large(beginning: &str) -> Message<'_> {
+    let len = STORED_MESSAGE_MAX + 1;
+    Message { opcode: OpCode::Text, bytes: beginning.as_bytes(), len, complete: false, here: false }
+}
+
+fn judged(world: &mut World, message: &Message<'_>) -> Fate {
+    world.session.message(Side::Service, message, world.now).0
+}
+
+#[test]
+fn a_message_of_the_service_that_is_too_long_to_be_stored_passes_as_it_comes() {
+    let beginning = format!("42[\"large\",\"{}", "x".repeat(200));
+    let mut world = joined(1000);
+    assert_eq!(judged(&mut world, &large(&beginning)), Fate::Pass);
+    let shorter = Message { len: STORED_MESSAGE_MAX, ..large(&beginning) };
+    assert_eq!(judged(&mut world, &shorter), Fate::Gather, "one that can be stored does not");
+    let with_attachment = beginning.replacen("42", "451-", 1);
+    assert_eq!(judged(&mut world, &large(&with_attachment)), Fate::Gather);
+}
+
+#[test]
+fn a_client_that_has_a_part_of_a_message_is_not_held() {
+    let beginning = format!("42[\"large\",\"{}", "x".repeat(200));
+    for (passed, ended) in [(false, Some(Ended::ServiceLost)), (true, None)] {
+        let mut world = joined(1000);
+        assert_eq!(judged(&mut world, &large(&beginning)), Fate::Pass);
+        if passed {
+            world.event(Event::Passed);
+        }
+        world.loses(Ended::ServiceLost);
+        assert_eq!(world.ended(), ended, "it had passed: {passed}");
+    }
 }

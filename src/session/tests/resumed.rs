@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     mem,
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,6 +15,7 @@ use crate::{
     policy::identity::Identity,
     session::{
         action::Action,
+        delivery::Delivery,
         ended::Ended,
         event::Event,
         hold::Overflow,
@@ -29,11 +31,12 @@ const PACKETS_MAX: u32 = 6;
 /// One event.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// The service emits, perhaps asking for an ack, perhaps with bytes.
+    /// The service emits, perhaps asking for an ack, perhaps with bytes; or another node does, which asks for no ack.
     Emits {
         chat: bool,
         asks: bool,
         binary: bool,
+        elsewhere: bool,
     },
     /// So many packets in flight reach the client.
     Reaches {
@@ -63,8 +66,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let often = prop::bool::weighted(0.2);
     prop_oneof![
-        12 => (any::<bool>(), often, often)
-            .prop_map(|(chat, asks, binary)| Step::Emits { chat, asks, binary }),
+        12 => (any::<bool>(), often, often, often)
+            .prop_map(|(chat, asks, binary, elsewhere)| Step::Emits { chat, asks, binary, elsewhere }),
         6 => (1..8_usize).prop_map(|packets| Step::Reaches { packets }),
         4 => any::<usize>().prop_map(|which| Step::Answers { which }),
         4 => Just(Step::Breaks),
@@ -145,13 +148,17 @@ impl Ends {
         world.forget_what_was_said();
         let room = || Room { at_service: true, at_client: true, ..Room::default() };
         let (wire, pings, asking) = (VecDeque::new(), VecDeque::new(), BTreeSet::new());
-        let rooms = [room(), room()];
+        let mut rooms = [room(), room()];
+        let pid: Pid = id(9);
+        rooms[0].pid = Some(pid.as_str().to_owned());
+        rooms[1].pid = Some(format!("{}.1", pid.as_str()));
         Self { world, overflow, is_roomy, rooms, wire, pings, asking, next: 0, absent: false, over: false }
     }
 
     fn does(&mut self, step: Step) {
         match step {
-            Step::Emits { chat, asks, binary } => self.emits(usize::from(chat), asks, binary),
+            Step::Emits { chat, binary, elsewhere: true, .. } => self.emits_elsewhere(usize::from(chat), binary),
+            Step::Emits { chat, asks, binary, .. } => self.emits(usize::from(chat), asks, binary),
             Step::Reaches { packets } => self.reaches(packets),
             Step::Answers { which } if !self.absent => self.answers(which),
             Step::Breaks if !self.absent => self.breaks(),
@@ -201,6 +208,20 @@ impl Ends {
                 room.unproven.push(seq);
             }
         }
+    }
+
+    fn emits_elsewhere(&mut self, room: usize, binary: bool) {
+        if !self.rooms[room].at_service {
+            return;
+        }
+        self.next += 1;
+        let seq = self.next;
+        let (bytes, attachments) =
+            if binary { (r#",{"_placeholder":true,"num":0}"#, vec![b"bytes"[..].into()]) } else { ("", Vec::new()) };
+        let json = format!(r#"["e",{seq}{bytes}]"#);
+        let delivery = Delivery::new(if room == 1 { "/chat" } else { "/" }, json.into(), attachments, false);
+        self.world.event(Event::Delivered(Arc::new(delivery)));
+        self.rooms[room].due.push_back(seq);
     }
 
     fn answers(&mut self, which: usize) {
@@ -271,8 +292,9 @@ impl Ends {
             self.over = true;
             return;
         }
-        assert!(!takes_back || !self.is_unknown(first), "it may have missed one, or would get it twice");
-        assert!(takes_back || self.is_unknown(first) || !self.is_roomy, "it could have all of them");
+        let drops = self.overflow == Overflow::DropOldest;
+        assert!(!takes_back || drops || !self.is_unknown(first), "it may have missed one, or would get it twice");
+        assert!(takes_back || (!drops && (self.is_unknown(first) || !self.is_roomy)), "it could have all of them");
         if !takes_back {
             // It gets a new session, and learns that.
             assert_eq!(self.world.ended(), Some(Ended::Unrecovered));
@@ -300,8 +322,10 @@ impl Ends {
         self.world.client(&format!(r#"40{namespace}{{"pid":"{pid}"{offset}}}"#));
         let at_service = self.world.service_got();
         let is_new = !at_service.is_empty();
-        assert!(is_new || !(anew || self.is_unknown(room)), "it may have missed one, or would get it twice");
-        assert!(!is_new || anew || self.is_unknown(room) || !self.is_roomy, "it could have all of them");
+        let drops = self.overflow == Overflow::DropOldest;
+        assert!(is_new || !anew && (drops || !self.is_unknown(room)), "it may have missed one, or would get it twice");
+        let has_gap = !drops && (self.is_unknown(room) || !self.is_roomy);
+        assert!(!is_new || anew || has_gap, "it could have all of them");
         if !is_new {
             return self.is_back(room, behind);
         }
@@ -328,12 +352,20 @@ impl Ends {
         let (connect, missed) = said.split_last().unwrap();
         assert!(connect.starts_with("40") && connect.contains("\"pid\""), "the last packet is {connect}");
         let missed: VecDeque<u64> = missed.iter().map(|text| read(text).0).collect();
+        let is_unknown = self.is_unknown(room);
         let room = &mut self.rooms[room];
         room.at_client = true;
-        let (pid, had) = (pid_in(connect), room.pid.clone());
-        assert!(had.is_none_or(|had| had == pid), "it would not know that it has missed nothing");
-        room.pid = Some(pid);
-        assert_eq!(missed, room.due, "recovered, but not complete");
+        let pid = pid_in(connect);
+        let recovered = room.pid.replace(pid.clone()).is_none_or(|had| had == pid);
+        if recovered {
+            assert!(!is_unknown, "it may have missed one, or would get it twice");
+            assert_eq!(missed, room.due, "recovered, but not complete");
+        } else {
+            assert!(self.overflow == Overflow::DropOldest, "it would not know that it has missed nothing");
+            assert!(is_unknown || !self.is_roomy, "it could have all of them");
+            assert!(missed.iter().all(|seq| room.due.contains(seq)) && missed.iter().is_sorted(), "{missed:?}");
+            room.due.clone_from(&missed);
+        }
         // They are said now, and may be lost with this connection.
         room.unproven = missed.into_iter().filter(|seq| self.asking.contains(seq)).collect();
     }

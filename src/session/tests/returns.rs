@@ -100,10 +100,11 @@ fn a_client_that_was_lost_before_the_service_answered_may_ask_again() {
     world.client("40/chat,");
     world.service_got();
     world.event(Event::Lost(Ended::ClientLost));
-    assert_eq!(world.service_got(), ["41/chat,"]);
+    assert_eq!(world.service_got(), [""; 0]);
     world.service(r#"40/chat,{"sid":"b"}"#);
+    assert_eq!(world.service_got(), ["41/chat,"]);
     world.event(Event::Returned(returning(&world, "/")));
-    assert_eq!(world.client("40/chat,"), Fate::Pass);
+    assert_eq!(world.client("40/chat,"), Fate::Drop);
     assert_eq!((world.ended(), world.service_got()), (None, vec!["40/chat,".to_owned()]));
 }
 
@@ -181,19 +182,17 @@ fn rejoining(resume: Period) -> (World, String) {
 }
 
 #[test]
-fn two_answers_of_the_service_are_two_sockets() {
+fn the_first_of_two_answers_is_for_the_socket_that_was_left() {
     let (mut world, first) = rejoining(Period::from_secs(30));
     // It leaves before the answer has come, and asks again.
     world.client("41");
-    world.client("40");
-    assert_eq!((world.ended(), world.service_got()), (None, vec!["41".to_owned(), "40".to_owned()]));
-    let mut pids = vec![pid_in(&first)];
-    for sid in ["second", "third"] {
-        world.service(&format!(r#"40{{"sid":"{sid}"}}"#));
-        let pid = pid_said(&mut world);
-        assert!(!pids.contains(&pid), "its recovered is false");
-        pids.push(pid);
-    }
+    let again = format!(r#"40{{"pid":"{}"}}"#, pid_in(&first));
+    world.client(&again);
+    assert_eq!((world.ended(), world.service_got()), (None, Vec::new()));
+    world.service(r#"40{"sid":"second"}"#);
+    assert_eq!((world.client_got(), world.service_got()), (Vec::new(), vec!["41".to_owned(), again]));
+    world.service(r#"40{"sid":"third"}"#);
+    assert_ne!(pid_said(&mut world), pid_in(&first), "its recovered is false");
 }
 
 #[test]
@@ -206,5 +205,20 @@ fn an_answer_that_comes_when_the_client_has_left_is_not_told() {
         world.client("40");
         world.service(r#"40{"sid":"third"}"#);
         assert!(world.client_got().concat().contains("third"));
+    }
+}
+
+#[test]
+fn a_client_that_joins_again_without_its_pid_does_not_know_recovery() {
+    for knows in [true, false] {
+        let mut world = World::joined(|config| config.session.resume = Period::from_secs(30));
+        let pid: Pid = id(9);
+        world.client("41");
+        world.client(&if knows { format!(r#"40{{"pid":"{}"}}"#, pid.as_str()) } else { "40".to_owned() });
+        world.service(r#"40{"sid":"second"}"#);
+        world.forget_what_was_said();
+        world.service(r#"42["news",1]"#);
+        let is_as_it_was = world.client_got() == [r#"42["news",1]"#];
+        assert_eq!(is_as_it_was, !knows, "its events have no number where nobody knows what that is");
     }
 }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::world::{World, id};
 use crate::{
+    mirror::table::RoomTable,
     policy::identity::Identity,
     session::{
         action::Action,
@@ -137,9 +138,16 @@ fn lose_service(world: &mut World) {
     }
 }
 
+fn room_by(event: &str) -> RoomTable {
+    let (join_on, confirm) = (Some(event.to_owned()), Some("ack".to_owned()));
+    RoomTable { name: "{arg0}".to_owned(), join_on, confirm, ..RoomTable::default() }
+}
+
 fn resumable(change: impl FnOnce(&mut crate::config::Config)) -> World {
     let mut world = World::joined(|config| {
         config.rate_limit.clear();
+        config.redis = Some(Default::default());
+        config.room = ["once", "again"].map(room_by).into();
         config.session.resume = Period::from_secs(30);
         config.session.queue_packets = 6;
         config.session.retry_events = vec!["again".to_owned()];
@@ -173,6 +181,11 @@ proptest! {
         let continued = original.continued();
         prop_assert_eq!(continued.is_some(), original.ended().is_none(), "{:?}", original.ended());
         let Some(mut continued) = continued else { return Ok(()) };
+        for world in [&mut original, &mut continued] {
+            // It enters its rooms on the other node.
+            world.passes(Duration::ZERO);
+            world.forget_what_was_said();
+        }
         for input in &after {
             prop_assert_eq!(happens(&mut continued, input), happens(&mut original, input), "{:?}", input);
             if original.ended().is_some() {

@@ -13,8 +13,13 @@ use jsonwebtoken::{EncodingKey, Header};
 use crate::{
     config::Config,
     event_names::EventNames,
+    mirror::rules::MirrorRules,
     policy::{
-        auth::shared_keys::SharedKeys,
+        auth::{
+            revoked::{Revocation, Whom},
+            shared_keys::SharedKeys,
+            shared_revoked::SharedRevoked,
+        },
         identity::Identity,
         policies::{Policies, PolicyTables},
     },
@@ -46,12 +51,16 @@ const SECRET: &[u8] = b"a secret of thirty-two bytes, no less";
 
 pub(in crate::session) const RESTARTED: &str = r#"{"error":"Service restarted","retriable":true}"#;
 
+/// `session.ack_grace`.
+pub(in crate::session) const GRACE: Duration = Duration::from_secs(2);
+
 const OPEN: &str = r#"0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#;
 
 /// A session, and what has reached either side since the last look.
 pub(in crate::session) struct World {
     pub(in crate::session) session: Session,
     rules: Arc<SessionRules>,
+    revoked: Arc<SharedRevoked>,
     /// The client has no connection: nothing comes from it.
     is_client_absent: bool,
     pub(in crate::session) now: Now,
@@ -68,7 +77,7 @@ pub(in crate::session) fn id<K>(random: u8) -> Id<K> {
     Id::new(Home { node: NodeId::new([1; 6]), worker: 0 }, [random; 13])
 }
 
-fn rules(change: impl FnOnce(&mut Config)) -> Arc<SessionRules> {
+fn rules(revoked: &Arc<SharedRevoked>, change: impl FnOnce(&mut Config)) -> Arc<SessionRules> {
     let mut secret = tempfile::NamedTempFile::new().unwrap();
     secret.write_all(SECRET).unwrap();
     let mut config = Config::default();
@@ -80,42 +89,63 @@ fn rules(change: impl FnOnce(&mut Config)) -> Arc<SessionRules> {
         origins: &config.origins,
         namespaces: &config.socketio.namespaces,
         rate_limit: &config.rate_limit,
+        sharing: None,
     };
+    let mirror = match &config.redis {
+        Some(_) => MirrorRules::compile(&config.room, &config.mirror).unwrap(),
+        None => MirrorRules::default(),
+    };
+    let mut policies = Policies::compile(&tables, &Arc::new(SharedKeys::new(Box::new(|| {}))), 1).unwrap();
+    policies.auth = policies.auth.keeping(mirror.claims());
     Arc::new(SessionRules {
-        policies: Policies::compile(&tables, &Arc::new(SharedKeys::new(Box::new(|| {}))), 1).unwrap(),
+        policies: policies.refusing(Arc::clone(revoked)),
         names: Arc::new(EventNames::new(10, [])),
         ping_interval: config.socketio.ping_interval.0,
         ping_timeout: config.socketio.ping_timeout.0,
         connect_timeout: config.socketio.connect_timeout.0,
         idle_timeout: None,
         max_payload: usize::try_from(config.socketio.max_payload.0).unwrap(),
+        max_message: usize::try_from(config.upstream.max_message.0).unwrap(),
         max_connect: usize::try_from(config.socketio.max_connect.0).unwrap(),
         hold: HoldRules::compile(&config.session).unwrap(),
         joins: JoinLimit::compile(&config.socketio).unwrap(),
         json: JsonBounds::new(config.socketio.json, config.socketio.json_depth).unwrap(),
+        max_namespaces: usize::try_from(config.socketio.max_namespaces).unwrap(),
+        mirror,
+        rooms_per_session: usize::try_from(config.limits.rooms_per_session).unwrap(),
     })
 }
 
 impl World {
     /// A client that has not joined a namespace yet.
     pub(in crate::session) fn new(change: impl FnOnce(&mut Config)) -> Self {
-        let (rules, now) = (rules(change), Now::new(Instant::now(), SystemTime::now()));
+        let revoked = Arc::default();
+        let (rules, now) = (rules(&revoked, change), Now::new(Instant::now(), SystemTime::now()));
         let pid = rules.hold.resume.is_some().then(|| id(9));
         let handshake = Handshake { sid: id(7), pid, token: Ok(None), certified: None };
-        Self::of(Session::socketio(beginning(Arc::clone(&rules)), handshake, now), rules, now)
+        Self::of(Session::socketio(beginning(Arc::clone(&rules)), handshake, now), (rules, revoked), now)
+    }
+
+    /// A client whose certificate names this user.
+    pub(in crate::session) fn certified(user: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let revoked = Arc::default();
+        let (rules, now) = (rules(&revoked, change), Now::new(Instant::now(), SystemTime::now()));
+        let handshake = Handshake { sid: id(7), pid: None, token: Ok(None), certified: Some(user.into()) };
+        Self::of(Session::socketio(beginning(Arc::clone(&rules)), handshake, now), (rules, revoked), now)
     }
 
     /// A client of a plain route, whose service has chosen the subprotocol `chat`.
     pub(in crate::session) fn plain(route: PlainRules, change: impl FnOnce(&mut Config)) -> Self {
-        let (rules, now) = (rules(change), Now::new(Instant::now(), SystemTime::now()));
+        let revoked = Arc::default();
+        let (rules, now) = (rules(&revoked, change), Now::new(Instant::now(), SystemTime::now()));
         let session =
             Session::plain(beginning(Arc::clone(&rules)), Arc::new(route), Some("chat"), Identity::anonymous(), now);
-        Self::of(session, rules, now)
+        Self::of(session, (rules, revoked), now)
     }
 
-    fn of(session: Session, rules: Arc<SessionRules>, now: Now) -> Self {
+    fn of(session: Session, (rules, revoked): (Arc<SessionRules>, Arc<SharedRevoked>), now: Now) -> Self {
         let (at_service, at_client, actions) = (Vec::new(), Vec::new(), Vec::new());
-        Self { session, rules, is_client_absent: false, now, at_service, at_client, actions, note: Note::None }
+        Self { session, rules, revoked, is_client_absent: false, now, at_service, at_client, actions, note: Note::None }
     }
 
     /// The same session, as a snapshot that another node continues.
@@ -124,7 +154,10 @@ impl World {
         let read = Snapshot::decode(&snapshot.encode().unwrap()).unwrap();
         assert_eq!(read, snapshot);
         let session = Session::restore(read, beginning(Arc::clone(&self.rules)), self.now).unwrap();
-        Some(Self { is_client_absent: true, ..Self::of(session, Arc::clone(&self.rules), self.now) })
+        Some(Self {
+            is_client_absent: true,
+            ..Self::of(session, (Arc::clone(&self.rules), Arc::clone(&self.revoked)), self.now)
+        })
     }
 
     /// A client that needs no token.
@@ -154,10 +187,12 @@ impl World {
         let message = Message::whole(opcode, bytes);
         let (fate, note) = self.session.message(from, &message, self.now);
         self.note = note;
-        if fate == Fate::Pass {
+        if fate.passes() {
+            let mut bytes = bytes.to_vec();
+            let passed = fate.passed(&mut bytes);
             let text = match opcode {
-                OpCode::Binary => format!("<{} bytes>", bytes.len()),
-                _ => String::from_utf8(bytes.to_vec()).unwrap(),
+                OpCode::Binary => format!("<{} bytes>", passed.len()),
+                _ => String::from_utf8(passed.to_vec()).unwrap(),
             };
             self.end_of(from.other()).push(text);
         }
@@ -209,8 +244,24 @@ impl World {
 
     /// The configuration is read again.
     pub(in crate::session) fn reloads(&mut self, change: impl FnOnce(&mut Config)) {
-        self.rules = rules(change);
+        self.rules = rules(&self.revoked, change);
         self.event(Event::NewRules(Arc::clone(&self.rules)));
+    }
+
+    /// This is revoked from now on, for an hour, and the session hears nothing of it.
+    pub(in crate::session) fn revoked_meanwhile(&self, whom: Whom) {
+        let (now, hour) = (self.now.wall(), Duration::from_secs(3600));
+        self.revoked.add(&[Revocation::lasting(whom, hour, now)], now);
+    }
+
+    /// The same, and the session hears of it. What the relay would learn.
+    pub(in crate::session) fn revokes(&mut self, whom: Whom) -> Option<Vec<Revocation>> {
+        self.revoked_meanwhile(whom);
+        let found = self.session.find_revoked(self.now);
+        if found.is_some() {
+            self.event(Event::Revoked);
+        }
+        found.map(|found| found.tokens)
     }
 
     /// The service is lost, or a dial fails; the next dial is due at once. True: the session goes on.
@@ -242,6 +293,14 @@ impl World {
         self.client("3");
     }
 
+    /// The client answers each ping that it has got.
+    pub(in crate::session) fn answers_pings(&mut self) {
+        while let Some(at) = self.at_client.iter().position(|text| text == "2") {
+            self.at_client.remove(at);
+            self.client("3");
+        }
+    }
+
     /// Does what the relay does.
     fn obey(&mut self) {
         while let Some(action) = self.session.poll(Ready::BOTH) {
@@ -250,12 +309,22 @@ impl World {
                 self.actions.push(action);
                 continue;
             };
+            if let (Side::Service, Spoken::Own(OpCode::Ping, payload)) = (to, &spoken) {
+                // As every service does by itself (RFC 6455 §5.5.2).
+                self.session.event(Event::Control(Side::Service, OpCode::Pong, payload), self.now);
+                continue;
+            }
             let texts: Vec<String> = match &spoken {
                 Spoken::Own(OpCode::Text, text) => vec![String::from_utf8(text.to_vec()).unwrap()],
                 Spoken::Own(opcode, payload) => vec![format!("{opcode:?} {payload:?}")],
                 Spoken::Packet(packet) => {
                     let attachments = packet.attachments().map(|bytes| format!("<{} bytes>", bytes.len()));
                     let text = String::from_utf8(packet.payload().to_vec()).unwrap();
+                    std::iter::once(text).chain(attachments).collect()
+                }
+                Spoken::Delivery(delivery) => {
+                    let attachments = delivery.attachments.iter().map(|bytes| format!("<{} bytes>", bytes.len()));
+                    let text = String::from_utf8(delivery.text().to_vec()).unwrap();
                     std::iter::once(text).chain(attachments).collect()
                 }
             };
@@ -294,9 +363,16 @@ impl World {
     }
 
     pub(in crate::session) fn token(&self, lives: Duration) -> String {
+        self.token_of("ada", lives)
+    }
+
+    pub(in crate::session) fn token_of(&self, user: &str, lives: Duration) -> String {
         let exp = (self.now.wall() + lives).duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let claims = serde_json::json!({ "sub": "ada", "exp": exp });
-        jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).unwrap()
+        self.signed(&serde_json::json!({ "sub": user, "exp": exp }))
+    }
+
+    pub(in crate::session) fn signed(&self, claims: &serde_json::Value) -> String {
+        jsonwebtoken::encode(&Header::default(), claims, &EncodingKey::from_secret(SECRET)).unwrap()
     }
 }
 

@@ -41,6 +41,11 @@ pub trait Cache: fmt::Debug + Send + Sync {
 
     /// Takes the lock. `None` if another replica holds it. It is released when its holder dies.
     fn try_lock(&self) -> Answer<'_, Option<Lock>>;
+
+    /// Whether a replica orders for itself while the cache cannot lock.
+    fn orders_without_lock(&self) -> bool {
+        true
+    }
 }
 
 /// The lock of a cache, until it is dropped.
@@ -63,7 +68,7 @@ impl Lock {
 pub struct CacheError {
     /// The operation, as a participle.
     pub verb: &'static str,
-    /// The file or folder.
+    /// The file, folder or key.
     pub path: PathBuf,
     /// Why not.
     #[source]

@@ -71,10 +71,11 @@ impl Entries {
         self.reported(self.cache.remove(&self.name(entry)).await);
     }
 
-    /// Takes the lock. `None` if another replica holds it. A cache that cannot lock does not prevent orders: each
+    /// Takes the lock. `None` if another replica holds it. A folder that cannot lock does not prevent orders: each
     /// replica then orders for itself, as often as the schedule allows.
     pub(super) async fn try_lock(&self) -> Option<Lock> {
-        self.reported(self.cache.try_lock().await).unwrap_or_else(|| Some(Lock::over(())))
+        let without = || self.cache.orders_without_lock().then(|| Lock::over(()));
+        self.reported(self.cache.try_lock().await).unwrap_or_else(without)
     }
 
     fn name(&self, entry: Entry) -> String {

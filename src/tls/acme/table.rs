@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::{Fault, Faults};
 
+/// The `cache` that is no folder.
+const IN_REDIS: &str = "redis";
+
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 /// The limit of Let's Encrypt for one certificate.
@@ -27,8 +30,9 @@ pub struct AcmeTable {
     pub contact: Vec<String>,
     /// The directory of the ACME server.
     pub directory: String,
-    /// A folder for account, certificate and key that survives a restart, used by Tidegate only. Replicas that share it
-    /// order one certificate, and each answers challenges for all.
+    /// A folder for account, certificate and key that survives a restart, used by Tidegate only; or `"redis"`, where all of it
+    /// is kept in the Redis of `[redis]`, sealed with `cluster.secret`. Replicas that share it order one certificate, and each
+    /// answers challenges for all.
     pub cache: PathBuf,
     /// A PEM file with the authority of a private ACME server, instead of the trusted ones of this machine.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,6 +94,12 @@ impl Default for AcmeTable {
 }
 
 impl AcmeTable {
+    /// Whether the cache is in Redis. A folder of that name is `"./redis"`.
+    #[must_use]
+    pub fn is_cached_in_redis(&self) -> bool {
+        self.cache.as_os_str() == IN_REDIS
+    }
+
     /// Compiles the table. Touches no file.
     pub(super) fn check(&self) -> Result<AcmeRules, Vec<Fault>> {
         let mut faults = Faults::default();

@@ -1,4 +1,5 @@
-//! Payloads of long-polling: packets joined by one byte, binary ones as base64 (engine.io-protocol v4, "Payload").
+//! Payloads of long-polling: packets joined by one byte, binary ones as base64 (engine.io-protocol v4, "Payload"). A client that
+//! asks for it gets and sends binary packets so on a WebSocket too.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -8,8 +9,8 @@ use thiserror::Error;
 /// The byte between two packets: the record separator of ASCII.
 pub const SEPARATOR: u8 = 0x1e;
 
-/// The first byte of a binary packet, in place of a type.
-const BINARY: u8 = b'b';
+/// The first byte of a binary packet in base64, in place of a type.
+pub const BINARY: u8 = b'b';
 
 /// Characters of one group of base64, and the bytes they encode.
 const GROUP_CHARS: usize = 4;
@@ -99,6 +100,30 @@ pub fn decode(base64: &[u8], into: &mut [u8]) -> Result<(usize, usize), PayloadE
     let made = STANDARD.decode_slice(&base64[..used], into).map_err(|_| PayloadError)?;
     // Padding stands at the very end alone.
     if used < base64.len() && made < groups * GROUP_BYTES { Err(PayloadError) } else { Ok((used, made)) }
+}
+
+/// The bytes that this base64 encodes.
+///
+/// # Errors
+/// See [`PayloadError`].
+pub fn decoded(base64: &[u8]) -> Result<Vec<u8>, PayloadError> {
+    let len = decoded_len(base64)?;
+    let mut bytes = vec![0; len.next_multiple_of(GROUP_BYTES)];
+    let (used, made) = decode(base64, &mut bytes)?;
+    bytes.truncate(made);
+    if used == base64.len() { Ok(bytes) } else { Err(PayloadError) }
+}
+
+/// How long a binary packet of so many bytes is in base64, with its first byte.
+#[must_use]
+pub const fn binary_len(bytes: usize) -> usize {
+    1 + bytes.div_ceil(GROUP_BYTES) * GROUP_CHARS
+}
+
+/// Appends a binary packet in base64.
+pub fn write_binary(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(BINARY);
+    encode(bytes, out);
 }
 
 /// Packets for one poll, as they arrive. A packet may arrive in pieces; only whole ones are returned.
@@ -258,6 +283,19 @@ mod tests {
         }
         assert_eq!(decoded.len(), len);
         Ok(decoded)
+    }
+
+    #[test]
+    fn a_binary_packet_is_written_and_read_at_once() {
+        for bytes in [&b""[..], b"a", b"ab", b"abc", b"abcd", &[0xff; 1000]] {
+            let mut packet = Vec::new();
+            write_binary(bytes, &mut packet);
+            assert_eq!((packet[0], packet.len()), (BINARY, binary_len(bytes.len())));
+            assert_eq!(super::decoded(&packet[1..]).unwrap(), bytes);
+        }
+        for base64 in ["A", "AB=", "QQ==QQ==", "AB==", "A-_A"] {
+            assert_eq!(super::decoded(base64.as_bytes()), Err(PayloadError), "{base64}");
+        }
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl JsonBounds {
         Some(Self { reading, levels })
     }
 
-    /// Reads a whole text: an object or array, and nothing around it.
+    /// Reads a whole text: an object or array, and nothing around it but blanks behind it.
     ///
     /// # Errors
     /// The first fault.
@@ -66,7 +66,7 @@ pub enum JsonFault {
     /// Nested deeper than allowed.
     #[error("objects and arrays are nested too deeply")]
     TooDeep,
-    /// A bracket or a string that is not closed, a bracket of the wrong kind, something behind the last one.
+    /// A bracket or a string that is not closed, a bracket of the wrong kind, something behind the last one that is no blank.
     #[error("a bracket or a string is not closed")]
     Structure,
     /// Not JSON for another reason.
@@ -90,7 +90,7 @@ impl JsonFault {
     }
 }
 
-/// The check of one object or array, without anything around it. It allocates nothing and needs no stack.
+/// The check of one object or array, with nothing around it but blanks behind it. It allocates nothing and needs no stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JsonCheck {
     bounds: JsonBounds,
@@ -123,7 +123,7 @@ enum At {
     /// Behind the first letters of `true`, `false` or `null`.
     Literal(Literal, u8),
     Number(Number),
-    /// Nothing.
+    /// Nothing but blanks.
     End,
 }
 
@@ -255,6 +255,7 @@ impl JsonCheck {
         let begins_inside = match self.at {
             At::String if quotes | slashes == 0 => return Ok(true),
             At::String | At::Escape => true,
+            At::End if is_blank(&block[..len]) => return Ok(false),
             At::End => return Err(JsonFault::Structure),
             _ if self.depth == 0 && !matches!(block[0], b'[' | b'{') => return Err(JsonFault::Structure),
             _ => false,
@@ -278,7 +279,7 @@ impl JsonCheck {
                 b'}' => self.leave(true).ok_or(JsonFault::Structure)?,
                 _ => {}
             }
-            if self.at == At::End && at + 1 < len {
+            if self.at == At::End && !is_blank(&block[at + 1..len]) {
                 return Err(JsonFault::Structure);
             }
         }
@@ -313,7 +314,7 @@ impl JsonCheck {
             let is_space = matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
             let between =
                 matches!(self.at, At::Value | At::FirstValue | At::FirstName | At::Name | At::Colon | At::Behind);
-            if is_space && between && self.depth > 0 {
+            if is_space && ((between && self.depth > 0) || self.at == At::End) {
                 at += 1;
                 continue;
             }
@@ -405,6 +406,11 @@ impl JsonCheck {
         };
         Some(())
     }
+}
+
+/// Whether there is nothing but what JSON passes over between two tokens (RFC 8259 §2).
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
 }
 
 /// One bit for each byte of a block, the first byte in the lowest.

@@ -51,6 +51,41 @@ impl<'a> StringToken<'a> {
         }
         std::str::from_utf8(&self.quoted[1..self.quoted.len() - 1]).ok().map(Cow::Borrowed)
     }
+
+    /// The text of the string, with U+FFFD in the place of each escape that is half a surrogate pair. `None`: it is not
+    /// UTF-8.
+    pub(in crate::wire) fn decode_lossy(self) -> Option<Cow<'a, str>> {
+        self.decode().or_else(|| serde_json::from_slice(&with_whole_characters(self.quoted)).ok().map(Cow::Owned))
+    }
+}
+
+/// The same string, each half of a surrogate pair replaced by U+FFFD.
+fn with_whole_characters(quoted: &[u8]) -> Vec<u8> {
+    const REPLACED: &[u8] = br"\ufffd";
+    let unit = |at: usize| {
+        let digits = quoted.get(at..at + 6)?.strip_prefix(br"\u")?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut whole = Vec::with_capacity(quoted.len());
+    let mut at = 0;
+    while let Some(found) = memchr::memchr(b'\\', &quoted[at..]) {
+        whole.extend_from_slice(&quoted[at..at + found]);
+        at += found;
+        let len = match (unit(at), unit(at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+            (Some(0xd800..=0xdfff), _) => {
+                whole.extend_from_slice(REPLACED);
+                at += REPLACED.len();
+                continue;
+            }
+            (Some(_), _) => 6,
+            (None, _) => 2,
+        };
+        whole.extend_from_slice(&quoted[at..at + len]);
+        at += len;
+    }
+    whole.extend_from_slice(&quoted[at..]);
+    whole
 }
 
 /// How many bytes stand for themselves, up to the quote, backslash or control character that does not.
@@ -100,6 +135,23 @@ mod tests {
         for (bytes, len, says) in rows {
             let token = StringToken::read(bytes).unwrap().unwrap();
             assert_eq!((token.written_len(), token.decode().as_deref()), (*len, *says));
+        }
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_can_be_replaced() {
+        let rows: &[(&[u8], Option<&str>)] = &[
+            (br#""a\ud800b""#, Some("a\u{fffd}b")),
+            (br#""\ud800\ud83d\ude00\n\udc00""#, Some("\u{fffd}😀\n\u{fffd}")),
+            (br#""\ud800\u0041\\ud800""#, Some("\u{fffd}A\\ud800")),
+            (br#""\uD800""#, Some("\u{fffd}")),
+            (br#""whole\t""#, Some("whole\t")),
+            (b"\"\xff\"", None),
+            (b"\"\\ud800\xff\"", None),
+        ];
+        for (bytes, says) in rows {
+            let token = StringToken::read(bytes).unwrap().unwrap();
+            assert_eq!(token.decode_lossy().as_deref(), *says, "{bytes:?}");
         }
     }
 

@@ -13,6 +13,13 @@ pub fn connect_error(namespace: &str, message: &str, code: &str, out: &mut Vec<u
     text(out, format_args!(r#"{{"message":{},"data":{{"code":{}}}}}"#, Value::from(message), Value::from(code)));
 }
 
+/// The same with the HTTP status of the service that did not let the client in.
+pub fn connect_error_of_service(namespace: &str, message: &str, code: &str, status: u16, out: &mut Vec<u8>) {
+    head(PacketType::ConnectError, namespace, out);
+    let (message, code) = (Value::from(message), Value::from(code));
+    text(out, format_args!(r#"{{"message":{message},"data":{{"code":{code},"status":{status}}}}}"#));
+}
+
 /// The answer to the event that asked for it by `id`, with one argument that is JSON already: `43/ns,7[…]`.
 pub fn ack(namespace: &str, id: u64, json_arg: &str, out: &mut Vec<u8>) {
     head(PacketType::Ack, namespace, out);
@@ -23,6 +30,18 @@ pub fn ack(namespace: &str, id: u64, json_arg: &str, out: &mut Vec<u8>) {
 pub fn event(namespace: &str, name: &str, json_arg: &str, out: &mut Vec<u8>) {
     head(PacketType::Event, namespace, out);
     text(out, format_args!("[{},{json_arg}]", Value::from(name)));
+}
+
+/// An event whose JSON array is written already, before so many attachments: `42/ns,[…]` or `452-/ns,[…]`.
+pub fn whole_event(namespace: &str, json: &[u8], attachments: usize, out: &mut Vec<u8>) {
+    if attachments == 0 {
+        head(PacketType::Event, namespace, out);
+    } else {
+        out.extend_from_slice(&[b'4', PacketType::BinaryEvent.digit()]);
+        text(out, format_args!("{attachments}-"));
+        put_namespace(namespace, out);
+    }
+    out.extend_from_slice(json);
 }
 
 /// Asks to join a namespace: `40/ns,{…}` with the JSON that the client sent, if any. `recovery` is the `pid` and the
@@ -76,6 +95,10 @@ pub fn disconnect(namespace: &str, out: &mut Vec<u8>) {
 
 fn head(kind: PacketType, namespace: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'4', kind.digit()]);
+    put_namespace(namespace, out);
+}
+
+fn put_namespace(namespace: &str, out: &mut Vec<u8>) {
     if namespace != "/" {
         out.extend_from_slice(namespace.as_bytes());
         out.push(b',');
@@ -108,10 +131,21 @@ mod tests {
                 written(|out| connect_error("/chat", "say \"no\"\n", "forbidden", out)),
                 r#"44/chat,{"message":"say \"no\"\n","data":{"code":"forbidden"}}"#,
             ),
+            (
+                written(|out| connect_error_of_service("/", "Forbidden", "upstream.refused", 403, out)),
+                r#"44{"message":"Forbidden","data":{"code":"upstream.refused","status":403}}"#,
+            ),
             (written(|out| ack("/", 12, r#"{"rateLimited":true}"#, out)), r#"4312[{"rateLimited":true}]"#),
             (written(|out| ack("/chat", 0, "null", out)), "43/chat,0[null]"),
             (written(|out| event("/", "rate_limited", "{}", out)), r#"42["rate_limited",{}]"#),
             (written(|out| event("/chat", "a\"b", "1", out)), r#"42/chat,["a\"b",1]"#),
+            (written(|out| whole_event("/", br#"["n",1]"#, 0, out)), r#"42["n",1]"#),
+            (written(|out| whole_event("/chat", br#"["n"]"#, 0, out)), r#"42/chat,["n"]"#),
+            (
+                written(|out| whole_event("/", br#"["n",{"_placeholder":true,"num":0}]"#, 1, out)),
+                r#"451-["n",{"_placeholder":true,"num":0}]"#,
+            ),
+            (written(|out| whole_event("/chat", br#"["n"]"#, 10, out)), r#"4510-/chat,["n"]"#),
             // As socket.io 4.8 writes it.
             (written(|out| disconnect("/", out)), "41"),
             (written(|out| disconnect("/chat", out)), "41/chat,"),

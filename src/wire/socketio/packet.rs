@@ -12,24 +12,22 @@ pub const ATTACHMENTS_MAX: u8 = 10;
 /// gate only needs the count to fit a byte.
 pub const SERVICE_ATTACHMENTS_MAX: u8 = u8::MAX;
 
-/// The longest event name of a client, in bytes after un-escaping. A name is a key of rules and a metric label.
-pub const EVENT_NAME_BYTES_MAX: usize = 128;
-
 /// The longest namespace, in bytes, including its `/`. A session keeps every namespace that it has joined.
 pub const NAMESPACE_BYTES_MAX: usize = 256;
 
 /// The greatest ack id: JavaScript counts exactly up to here.
 pub const ACK_ID_MAX: u64 = (1 << 53) - 1;
 
+/// The greatest whole number that is an event name: JavaScript counts exactly up to here, on either side of 0.
+pub(super) const EVENT_NUMBER_MAX: u64 = (1 << 53) - 1;
+
 /// Digits of [`ACK_ID_MAX`].
 pub(super) const ACK_ID_DIGITS_MAX: usize = 16;
 
-/// An event name with every character written as `\u0061`, six bytes for one.
-pub(super) const EVENT_NAME_WRITTEN_MAX: usize = 6 * EVENT_NAME_BYTES_MAX;
-
-/// How much of a text message is enough to read the head of its packet, in bytes: `42`, `255-`, a namespace, a comma, an
-/// ack id of 16 digits, `["`, an event name that is all escapes, `",`.
-pub const PEEK_BYTES: usize = 2 + 4 + NAMESPACE_BYTES_MAX + 1 + 16 + 2 + EVENT_NAME_WRITTEN_MAX + 2;
+/// How much of a text message is enough to read the head of nearly every packet, in bytes: `42`, `255-`, a namespace, a
+/// comma, an ack id of 16 digits, `["`, an event name of 128 characters that are all escapes (`\u0061`), `",`. A message whose
+/// head is longer is put together first.
+pub const PEEK_BYTES: usize = 2 + 4 + NAMESPACE_BYTES_MAX + 1 + 16 + 2 + 6 * 128 + 2;
 
 /// What a Socket.IO packet is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -114,9 +112,12 @@ pub struct PacketHead<'a> {
     pub event: Option<EventName<'a>>,
     /// Where the JSON begins in the text, in bytes. The end of the text if there is no JSON.
     pub data_at: usize,
+    /// Whether the text before the JSON is what official encoders write. Of the service's packets always true.
+    pub is_canonical: bool,
 }
 
-/// The name of an event as its receiver reads it: without escapes.
+/// The name of an event as its receiver reads it: a text without escapes, or the digits of a whole number. Node emits the
+/// event 7 and the event "7" to the same listeners.
 ///
 /// It is kept as bytes that were checked to be UTF-8: [`as_bytes`](Self::as_bytes) costs nothing,
 /// [`as_str`](Self::as_str) reads the name once more.
@@ -153,7 +154,8 @@ impl<'a> EventName<'a> {
 }
 
 /// Events that socket.io uses itself. It ends the session of a client that sends one.
-pub(super) fn is_reserved(name: &[u8]) -> bool {
+#[must_use]
+pub fn is_reserved(name: &[u8]) -> bool {
     matches!(
         name,
         b"connect" | b"connect_error" | b"disconnect" | b"disconnecting" | b"newListener" | b"removeListener"

@@ -1,8 +1,9 @@
-//! Reads the head of a Socket.IO packet from the start of its text. A spelling that is not canonical is an error.
+//! Reads the head of a Socket.IO packet from the start of its text, as Node does.
 //!
-//! Node accepts more than its own clients write: `42 ["q"]` asks for the ack 0, `42/,["q"]` is an event of `/`. Each such
-//! spelling could bypass a rule. So a client's packet is read by the grammar that all official clients write, and the
-//! service reads the same bytes the same way. `docs/protocol.md` has the grammar, and what Node reads beyond it.
+//! Node accepts more than its own clients write. Where a spelling has one meaning, such as `42/,["q"]` for an event of `/`, it
+//! is read, and the head goes on [as official encoders write it](super::canonical). Where it could mean two things it is an
+//! error: `42 ["q"]` asks Node for the ack 0 and other readers for none. `docs/protocol.md` has the grammar, and
+//! `docs/compatibility.md` what Node reads beyond it. A packet of the service is read in the official spelling alone.
 
 mod common;
 
@@ -10,8 +11,8 @@ use thiserror::Error;
 
 use self::common::common_head;
 use super::packet::{
-    ACK_ID_DIGITS_MAX, ACK_ID_MAX, ATTACHMENTS_MAX, EVENT_NAME_BYTES_MAX, EVENT_NAME_WRITTEN_MAX, NAMESPACE_BYTES_MAX,
-    PacketType, SERVICE_ATTACHMENTS_MAX, is_reserved,
+    ACK_ID_DIGITS_MAX, ACK_ID_MAX, ATTACHMENTS_MAX, EVENT_NUMBER_MAX, NAMESPACE_BYTES_MAX, PacketType,
+    SERVICE_ATTACHMENTS_MAX, is_reserved,
 };
 pub use super::packet::{EventName, PEEK_BYTES, PacketHead};
 use crate::wire::{json::string::StringToken, websocket::frame::Sender};
@@ -39,7 +40,7 @@ pub fn peek_client(text: &[u8], complete: bool) -> Result<PacketHead<'_>, PeekEr
 }
 
 /// Reads the head of a packet from the service, as [`peek_client`] does for a client. Here a name is only counted: a
-/// reserved name is accepted, and a number or a name that is too long gives `None`, not an error.
+/// reserved name is accepted, and one that cannot be read gives `None`, not an error.
 ///
 /// # Errors
 /// The rule that the packet breaks.
@@ -60,7 +61,7 @@ fn peek(text: &[u8], complete: bool, sender: Sender) -> Result<PacketHead<'_>, P
 #[cold]
 #[inline(never)]
 fn any_head(text: &[u8], complete: bool, sender: Sender) -> Result<PacketHead<'_>, PeekError> {
-    let mut reader = Reader { text, at: 0, complete };
+    let mut reader = Reader { text, at: 0, complete, sender, is_canonical: true };
     if reader.next()? != Some(b'4') {
         return Err(PeekError::NotAMessage);
     }
@@ -68,10 +69,10 @@ fn any_head(text: &[u8], complete: bool, sender: Sender) -> Result<PacketHead<'_
     if kind == PacketType::ConnectError && sender == Sender::Client {
         return Err(PeekError::ConnectErrorFromClient);
     }
-    let attachments = if kind.has_attachments() { reader.attachments(sender)? } else { 0 };
+    let attachments = if kind.has_attachments() { reader.attachments()? } else { 0 };
     let namespace = reader.namespace(kind)?;
-    let ack_id = if kind.is_event() || kind.is_ack() { reader.ack_id()? } else { None };
-    if kind.is_ack() && ack_id.is_none() {
+    let ack_id = reader.ack_id(kind)?;
+    if kind.is_ack() && ack_id.is_none() && sender == Sender::Service {
         return Err(PeekError::AckIdMissing);
     }
     let data_at = reader.at;
@@ -83,13 +84,24 @@ fn any_head(text: &[u8], complete: bool, sender: Sender) -> Result<PacketHead<'_
     } else {
         reader.service_event()
     };
-    Ok(PacketHead { kind, attachments, namespace, ack_id, event, data_at })
+    Ok(PacketHead { kind, attachments, namespace, ack_id, event, data_at, is_canonical: reader.is_canonical })
+}
+
+/// Where a client's namespace with a character that none has, or with too many, ends in the text of its CONNECT, which is here
+/// as a whole: so that it can be refused by its name. `None`: it has no name in UTF-8.
+#[must_use]
+pub fn refused_namespace(connect: &[u8]) -> Option<&str> {
+    let rest = connect.strip_prefix(b"40").filter(|rest| rest.first() == Some(&b'/'))?;
+    let end = memchr::memchr(b',', rest).unwrap_or(rest.len());
+    std::str::from_utf8(&rest[..end]).ok()
 }
 
 struct Reader<'a> {
     text: &'a [u8],
     at: usize,
     complete: bool,
+    sender: Sender,
+    is_canonical: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -121,11 +133,38 @@ impl<'a> Reader<'a> {
         Ok((self.at > begin).then_some(number))
     }
 
-    fn attachments(&mut self, sender: Sender) -> Result<u8, PeekError> {
-        let max = match sender {
+    /// Passes over zeros at the start of a client's number. They say nothing, to any reader of decimal digits.
+    fn skip_zeros(&mut self) -> Result<(), PeekError> {
+        while self.sender == Sender::Client && self.peek()? == Some(b'0') {
+            if !matches!(self.text.get(self.at + 1), Some(b'0'..=b'9')) {
+                // It is the number itself, or more of it has yet to come.
+                return if self.at + 1 == self.text.len() && !self.complete {
+                    Err(PeekError::CutShort)
+                } else {
+                    Ok(())
+                };
+            }
+            self.at += 1;
+            self.is_canonical = false;
+        }
+        Ok(())
+    }
+
+    /// Passes over blanks of JSON in a client's text. True: there was one.
+    fn skip_blanks(&mut self) -> Result<bool, PeekError> {
+        let begin = self.at;
+        while self.sender == Sender::Client && matches!(self.peek()?, Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+        Ok(self.at > begin)
+    }
+
+    fn attachments(&mut self) -> Result<u8, PeekError> {
+        let max = match self.sender {
             Sender::Client => ATTACHMENTS_MAX,
             Sender::Service => SERVICE_ATTACHMENTS_MAX,
         };
+        self.skip_zeros()?;
         let count = self.decimal(ATTACHMENT_DIGITS_MAX)?.filter(|count| *count > 0);
         match (count, self.next()?) {
             (Some(count), Some(b'-')) => {
@@ -146,12 +185,19 @@ impl<'a> Reader<'a> {
             None if window.len() > NAMESPACE_BYTES_MAX => return Err(PeekError::NamespaceTooLong),
             None if !self.complete => return Err(PeekError::CutShort),
             // The C++ client omits the comma if nothing follows, and Node accepts that.
-            None if matches!(kind, PacketType::Connect | PacketType::Disconnect) => (window, 0),
+            None if matches!(kind, PacketType::Connect | PacketType::Disconnect) => {
+                self.is_canonical = self.sender == Sender::Service;
+                (window, 0)
+            }
             None => return Err(PeekError::NamespaceUnended),
         };
         let namespace = std::str::from_utf8(namespace).map_err(|_| PeekError::NotUtf8)?;
         if namespace == "/" {
-            return Err(PeekError::NamespaceWrittenOut);
+            // As device clients write it.
+            if self.sender == Sender::Service {
+                return Err(PeekError::NamespaceWrittenOut);
+            }
+            self.is_canonical = false;
         }
         if namespace.chars().any(|char| char.is_control() || char == '?') {
             return Err(PeekError::NamespaceCharacter);
@@ -160,12 +206,36 @@ impl<'a> Reader<'a> {
         Ok(namespace)
     }
 
-    fn ack_id(&mut self) -> Result<Option<u64>, PeekError> {
-        let Some(id) = self.decimal(ACK_ID_DIGITS_MAX)? else { return Ok(None) };
+    fn ack_id(&mut self, kind: PacketType) -> Result<Option<u64>, PeekError> {
+        match kind {
+            PacketType::Connect | PacketType::Disconnect => return self.skip_meaningless_id().map(|()| None),
+            PacketType::ConnectError => return Ok(None),
+            PacketType::Event | PacketType::Ack | PacketType::BinaryEvent | PacketType::BinaryAck => {}
+        }
+        let mut blanks = self.skip_blanks()?;
+        self.skip_zeros()?;
+        let Some(id) = self.decimal(ACK_ID_DIGITS_MAX)? else {
+            // To Node a blank alone is the id 0, to other readers it is none.
+            return if blanks { Err(PeekError::PayloadBegin) } else { Ok(None) };
+        };
+        blanks |= self.skip_blanks()?;
+        self.is_canonical &= !blanks;
         if self.peek()? != Some(b'[') || id > ACK_ID_MAX {
             return Err(PeekError::AckId);
         }
         Ok(Some(id))
+    }
+
+    /// Nothing answers a CONNECT or a DISCONNECT by an id.
+    fn skip_meaningless_id(&mut self) -> Result<(), PeekError> {
+        let begin = self.at;
+        self.skip_blanks()?;
+        while self.sender == Sender::Client && matches!(self.peek()?, Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        self.skip_blanks()?;
+        self.is_canonical &= self.at == begin;
+        Ok(())
     }
 
     /// Checks that the payload begins and, if the text is complete, ends as its kind requires.
@@ -181,52 +251,74 @@ impl<'a> Reader<'a> {
             None if kind == PacketType::Connect => Ok(()),
             Some(byte) if byte != begin => Err(PeekError::PayloadBegin),
             None => Err(PeekError::PayloadBegin),
-            Some(_) if self.complete && self.text.last() != Some(&end) => Err(PeekError::PayloadEnd),
+            Some(_) if self.complete && self.last() != Some(end) => Err(PeekError::PayloadEnd),
             Some(_) => Ok(()),
+        }
+    }
+
+    /// The last byte. Behind it a client may write blanks, which belong to the JSON.
+    fn last(&self) -> Option<u8> {
+        let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+        let mut bytes = self.text.iter().rev();
+        match self.sender {
+            Sender::Client => bytes.find(|byte| !is_blank(byte)).copied(),
+            Sender::Service => bytes.next().copied(),
         }
     }
 
     fn client_event(&mut self) -> Result<EventName<'a>, PeekError> {
         self.at += 1;
-        if self.peek()? != Some(b'"') {
-            return Err(PeekError::EventNameNotString);
-        }
-        let window = self.name_window();
-        let Some(token) = StringToken::read(window).map_err(|_| PeekError::EventNameNotString)? else {
-            return Err(match window.len() {
-                len if len == EVENT_NAME_WRITTEN_MAX + 2 => PeekError::EventNameTooLong,
-                _ if self.complete => PeekError::EventNameNotString,
-                _ => PeekError::CutShort,
-            });
+        self.skip_blanks()?;
+        let name = match self.peek()? {
+            Some(b'"') => self.name_in_text()?,
+            Some(b'-' | b'0'..=b'9') => self.name_in_digits()?,
+            _ => return Err(PeekError::EventNameNotString),
         };
-        self.at += token.written_len();
-        let name = EventName::from_json(token).ok_or(PeekError::NotUtf8)?;
-        if name.as_bytes().len() > EVENT_NAME_BYTES_MAX {
-            return Err(PeekError::EventNameTooLong);
-        }
-        if is_reserved(name.as_bytes()) {
-            return Err(PeekError::EventReserved);
-        }
+        self.skip_blanks()?;
         if !matches!(self.peek()?, Some(b',' | b']')) {
             return Err(PeekError::EventNameEnd);
         }
         Ok(name)
     }
 
-    fn service_event(&mut self) -> Option<EventName<'a>> {
-        self.at += 1;
-        let token = StringToken::read(self.name_window()).ok()??;
-        EventName::from_json(token).filter(|name| name.as_bytes().len() <= EVENT_NAME_BYTES_MAX)
+    fn name_in_text(&mut self) -> Result<EventName<'a>, PeekError> {
+        let token = StringToken::read(&self.text[self.at..]).map_err(|_| PeekError::EventNameNotString)?;
+        let token = token.ok_or(if self.complete { PeekError::EventNameNotString } else { PeekError::CutShort })?;
+        self.at += token.written_len();
+        let name = EventName::from_json(token).ok_or(PeekError::NotUtf8)?;
+        if is_reserved(name.as_bytes()) {
+            return Err(PeekError::EventReserved);
+        }
+        Ok(name)
     }
 
-    /// The text from here on, at most as long as the longest event name.
-    fn name_window(&self) -> &'a [u8] {
-        let rest = &self.text[self.at..];
-        &rest[..rest.len().min(EVENT_NAME_WRITTEN_MAX + 2)]
+    /// A whole number, in the one spelling of `JSON.stringify`, which is also how JavaScript names a property by it.
+    fn name_in_digits(&mut self) -> Result<EventName<'a>, PeekError> {
+        let begin = self.at;
+        let is_negative = self.peek()? == Some(b'-');
+        self.at += usize::from(is_negative);
+        let number = self.decimal(ACK_ID_DIGITS_MAX)?;
+        let behind = self.peek()?;
+        let is_whole = !matches!(behind, Some(b'0'..=b'9' | b'.' | b'e' | b'E'));
+        match number {
+            Some(0) if is_negative => Err(PeekError::EventNumber),
+            Some(number) if is_whole && number <= EVENT_NUMBER_MAX => {
+                Ok(EventName::from_ascii(&self.text[begin..self.at]))
+            }
+            _ => Err(PeekError::EventNumber),
+        }
+    }
+
+    fn service_event(&mut self) -> Option<EventName<'a>> {
+        self.at += 1;
+        match self.text.get(self.at)? {
+            b'"' => EventName::from_json(StringToken::read(&self.text[self.at..]).ok()??),
+            _ => self.name_in_digits().ok(),
+        }
     }
 }
 
-/// The rule of the canonical grammar that a packet breaks.
+/// The rule of the grammar that a packet breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PeekError {
     /// The text does not begin with the Engine.IO digit 4.
@@ -238,13 +330,13 @@ pub enum PeekError {
     /// Only the service may refuse to join a namespace.
     #[error("a client sent a CONNECT_ERROR packet")]
     ConnectErrorFromClient,
-    /// Not `[1-9][0-9]?-`.
-    #[error("the attachment count is not a plain number from 1 followed by a hyphen")]
+    /// Not a number from 1 in decimal digits, or without its hyphen.
+    #[error("the attachment count is not a number from 1 in decimal digits, followed by a hyphen")]
     AttachmentCount,
     /// More than [`ATTACHMENTS_MAX`], or from the service than [`SERVICE_ATTACHMENTS_MAX`].
     #[error("the packet announces too many attachments")]
     TooManyAttachments,
-    /// No client writes the namespace `/`.
+    /// The service never writes the namespace `/`.
     #[error("the namespace / is written out")]
     NamespaceWrittenOut,
     /// A control character or a question mark.
@@ -256,10 +348,10 @@ pub enum PeekError {
     /// No comma behind it.
     #[error("no comma ends the namespace")]
     NamespaceUnended,
-    /// Not a plain number up to [`ACK_ID_MAX`] with its array directly behind it.
-    #[error("the ack id is not a plain number up to {ACK_ID_MAX} followed by an array")]
+    /// Not a number up to [`ACK_ID_MAX`] in decimal digits with its array behind it.
+    #[error("the ack id is not a number up to {ACK_ID_MAX} in decimal digits, followed by an array")]
     AckId,
-    /// An ack without the id that it answers.
+    /// An ack of the service without the id that it answers.
     #[error("an ack has no id")]
     AckIdMissing,
     /// No payload, or not directly the array or object that this kind of packet carries.
@@ -271,13 +363,13 @@ pub enum PeekError {
     /// A DISCONNECT carries nothing.
     #[error("a DISCONNECT packet has a payload")]
     DisconnectPayload,
-    /// A number, nothing, or a broken string.
-    #[error("the event name is not a JSON string")]
+    /// Nothing, neither text nor number, or a broken string.
+    #[error("the event name is neither a JSON string nor a number")]
     EventNameNotString,
-    /// Longer than [`EVENT_NAME_BYTES_MAX`].
-    #[error("the event name is longer than {EVENT_NAME_BYTES_MAX} bytes")]
-    EventNameTooLong,
-    /// Neither `,` nor `]` directly behind it.
+    /// A number that is not whole, too great to be exact, or not as `JSON.stringify` writes it.
+    #[error("the event name is a number in another spelling than that of a whole one")]
+    EventNumber,
+    /// Neither `,` nor `]` behind it.
     #[error("the event name is not followed by a comma or the end of its array")]
     EventNameEnd,
     /// A name such as `connect`, which socket.io uses itself.
@@ -286,7 +378,7 @@ pub enum PeekError {
     /// A namespace or name that is not text.
     #[error("a namespace or event name is not UTF-8 text")]
     NotUtf8,
-    /// Less than [`PEEK_BYTES`] were given of a longer message.
+    /// The head goes on behind the beginning that was given of a longer message.
     #[error("the message was cut off before its head ended")]
     CutShort,
 }
@@ -311,7 +403,7 @@ impl PeekError {
             Self::PayloadEnd => "payload_end",
             Self::DisconnectPayload => "disconnect_payload",
             Self::EventNameNotString => "event_name_not_string",
-            Self::EventNameTooLong => "event_name_too_long",
+            Self::EventNumber => "event_number",
             Self::EventNameEnd => "event_name_end",
             Self::EventReserved => "event_reserved",
             Self::NotUtf8 => "not_utf8",

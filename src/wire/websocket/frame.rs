@@ -7,9 +7,13 @@ use super::close_code::CloseCode;
 /// RFC 6455 §5.5: the longest payload of a control frame, in bytes.
 pub const CONTROL_PAYLOAD_MAX: u64 = 125;
 
-/// The most fragments of one message. Browsers and the official Socket.IO clients send one; `ws` breaks at 65,536 small
-/// ones after it has stored them all, so the gate sets a bound.
-pub const FRAGMENTS_MAX: u8 = 64;
+/// How many fragments a message may have, whatever is in them: an empty message ends after so many.
+pub const FRAGMENTS_FREE: u64 = 64;
+
+/// Each so many bytes of a message allow it one more fragment than [`FRAGMENTS_FREE`]. Clients of .NET and Unity send
+/// fragments of 1 KiB and 8 KiB, Chromium of 128 KiB, and no known client less than 64 bytes. A smaller fragment costs more
+/// to read than it carries.
+pub const BYTES_PER_FRAGMENT: u64 = 64;
 
 /// The longest frame header, in bytes: two, a 64-bit length, a mask.
 pub const HEADER_BYTES_MAX: usize = 14;
@@ -134,21 +138,38 @@ impl FrameHeader {
 
     /// Appends the header of a frame that is a whole message. The caller appends the payload, masked.
     pub fn encode(opcode: OpCode, payload_len: u64, mask: Option<[u8; 4]>, out: &mut Vec<u8>) {
+        let (header, len) = Self::written(opcode, payload_len, mask);
+        out.extend_from_slice(&header[..len]);
+    }
+
+    /// The header of a frame that is a whole message, and how many bytes of the array it takes.
+    #[must_use]
+    pub fn written(opcode: OpCode, payload_len: u64, mask: Option<[u8; 4]>) -> ([u8; HEADER_BYTES_MAX], usize) {
         debug_assert!(!opcode.is_control() || payload_len <= CONTROL_PAYLOAD_MAX, "RFC 6455 §5.5");
-        out.push(FIN | opcode.bits());
+        let mut header = [0; HEADER_BYTES_MAX];
         let masked = if mask.is_some() { MASKED } else { 0 };
-        match (u8::try_from(payload_len), u16::try_from(payload_len)) {
-            (Ok(len), _) if len < LENGTH_IN_16_BITS => out.push(masked | len),
-            (_, Ok(len)) => {
-                out.push(masked | LENGTH_IN_16_BITS);
-                out.extend_from_slice(&len.to_be_bytes());
+        header[0] = FIN | opcode.bits();
+        let mut len = match (u8::try_from(payload_len), u16::try_from(payload_len)) {
+            (Ok(short), _) if short < LENGTH_IN_16_BITS => {
+                header[1] = masked | short;
+                2
+            }
+            (_, Ok(short)) => {
+                header[1] = masked | LENGTH_IN_16_BITS;
+                header[2..4].copy_from_slice(&short.to_be_bytes());
+                4
             }
             _ => {
-                out.push(masked | LENGTH_IN_64_BITS);
-                out.extend_from_slice(&payload_len.to_be_bytes());
+                header[1] = masked | LENGTH_IN_64_BITS;
+                header[2..10].copy_from_slice(&payload_len.to_be_bytes());
+                10
             }
+        };
+        if let Some(key) = mask {
+            header[len..len + key.len()].copy_from_slice(&key);
+            len += key.len();
         }
-        out.extend(mask.into_iter().flatten());
+        (header, len)
     }
 }
 
@@ -207,8 +228,10 @@ pub enum FrameError {
     /// RFC 6455 §5.4: fragments of two messages are not mixed.
     #[error("a new message began before the fragmented one ended")]
     MessageInterrupted,
-    /// RFC 6455 §10.4 leaves the bound to us: more fragments than [`FRAGMENTS_MAX`].
-    #[error("a message has more than {max} fragments", max = FRAGMENTS_MAX)]
+    /// RFC 6455 §10.4 leaves the bound to us: [`FRAGMENTS_FREE`], and one more for each [`BYTES_PER_FRAGMENT`].
+    #[error(
+        "a message has more than {FRAGMENTS_FREE} fragments, and more than one for each {BYTES_PER_FRAGMENT} bytes"
+    )]
     TooManyFragments,
     /// RFC 6455 §10.4 leaves the bound to the implementation: the message is longer than the route allows.
     #[error("a message is longer than {max} bytes")]

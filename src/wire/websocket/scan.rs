@@ -1,6 +1,6 @@
 //! The position of one leg in its sequence of frames, and which frame may come next.
 
-use super::frame::{FRAGMENTS_MAX, FrameError, FrameHeader, OpCode, Sender};
+use super::frame::{BYTES_PER_FRAGMENT, FRAGMENTS_FREE, FrameError, FrameHeader, OpCode, Sender};
 
 /// The position of one leg between frames. It sees headers only; the caller has the bytes.
 ///
@@ -13,7 +13,7 @@ pub struct FrameScan {
     sender: Sender,
     /// What the message in progress is.
     message: Option<OpCode>,
-    fragments: u8,
+    fragments: u32,
 }
 
 impl FrameScan {
@@ -38,7 +38,8 @@ impl FrameScan {
             (OpCode::Text | OpCode::Binary, Some(_)) => return Err(FrameError::MessageInterrupted),
             _ => {}
         }
-        if self.fragments >= FRAGMENTS_MAX {
+        // What counts is what has come: this header may lie about its length.
+        if u64::from(self.fragments) >= FRAGMENTS_FREE + self.message_len / BYTES_PER_FRAGMENT {
             return Err(FrameError::TooManyFragments);
         }
         if header.payload_len > self.payload_max.saturating_sub(self.message_len) {
@@ -63,7 +64,7 @@ impl FrameScan {
             self.message = Some(header.opcode);
         }
         self.message_len += header.payload_len;
-        self.fragments += 1;
+        self.fragments = self.fragments.saturating_add(1);
     }
 
     /// Who sends these frames.
@@ -145,16 +146,46 @@ mod tests {
         }
     }
 
+    /// As many frames as `fragments`, each of `len` bytes, which are one message of the service.
+    fn message_of(fragments: usize, len: u64) -> Vec<(u8, u64)> {
+        let mut frames = vec![(0x02, len)];
+        frames.resize(fragments - 1, (0x00, len));
+        frames.push((0x80, len));
+        frames
+    }
+
     #[test]
-    fn the_65th_fragment_is_refused_even_when_all_are_empty() {
-        let mut frames = vec![(0x02, 0)];
-        frames.resize(63, (0x00, 0));
+    fn the_65th_fragment_is_refused_where_the_others_are_empty() {
+        assert_eq!(scan(100, &message_of(64, 0)), None, "64 fragments are a message");
+        assert_eq!(scan(100, &message_of(65, 0)), Some(FrameError::TooManyFragments));
+        let again = [message_of(64, 0), message_of(64, 0)].concat();
+        assert_eq!(scan(100, &again), None, "each message is counted for itself");
+    }
+
+    #[test]
+    fn a_message_may_have_a_fragment_for_each_64_bytes() {
+        // .NET and Unity, Chromium, the smallest of Autobahn 9.3 and 9.4.
+        for (fragments, len) in [(16_384, 1 << 10), (2_048, 8 << 10), (128, 128 << 10), (262_144, 64)] {
+            let max = u64::try_from(fragments).unwrap() * len;
+            assert_eq!(scan(max, &message_of(fragments, len)), None, "{fragments} fragments of {len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_tiny_fragments_is_refused() {
+        // One byte each: after 65 fragments there are 65 bytes, which allow one more than 64.
+        assert_eq!(scan(1_000_000, &message_of(65, 1)), None);
+        assert_eq!(scan(1_000_000, &message_of(66, 1)), Some(FrameError::TooManyFragments));
+        // What a long fragment allows is used up by empty ones.
+        let mut frames = vec![(0x02, 6_400)];
+        frames.resize(164, (0x00, 0));
+        assert_eq!(scan(1_000_000, &frames), None);
         frames.push((0x80, 0));
-        assert_eq!(scan(100, &frames), None, "64 fragments are a message");
-        frames[63] = (0x00, 0);
-        assert_eq!(scan(100, &frames), None);
-        frames.push((0x80, 0));
-        assert_eq!(scan(100, &frames), Some(FrameError::TooManyFragments));
+        assert_eq!(scan(1_000_000, &frames), Some(FrameError::TooManyFragments));
+        // The length that a header promises allows nothing.
+        let mut frames = message_of(65, 0);
+        frames[64].1 = 6_400;
+        assert_eq!(scan(1_000_000, &frames), Some(FrameError::TooManyFragments));
     }
 
     #[test]

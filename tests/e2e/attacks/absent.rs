@@ -4,12 +4,17 @@ use crate::support::{Client, Gate, Raw, Service, Value, json, token};
 
 const RESUME: &str = "rate_limit = []\nsession.resume = \"1m\"\nlimits.connections_per_ip = 2";
 
-/// A client that comes back two seconds after it was cut.
+/// A client that comes back when it is told to.
 async fn client(gate: &Gate, user: &str) -> Client {
-    let options = json!({ "reconnectionDelay": 2000, "reconnectionDelayMax": 2000, "randomizationFactor": 0 });
-    let client = gate.connect_with(json!({ "token": token(user) }), options).await;
+    let client = gate.connect_with(json!({ "token": token(user) }), json!({ "reconnection": false })).await;
     client.connected().await;
     client
+}
+
+async fn comes_back(client: &Client) {
+    client.disconnected().await;
+    client.connect_again().await;
+    client.connected().await;
 }
 
 async fn absent(gate: &Gate, sessions: u32) {
@@ -35,8 +40,7 @@ async fn who_comes_back_is_not_refused_for_its_own_absence() {
     third.disconnect().await;
     gate.counts(0.0, "websocket_connections_total", &[]).await;
     for client in &clients {
-        client.disconnected().await;
-        client.connected().await;
+        comes_back(client).await;
         assert!(client.recovered().await);
     }
     gate.counts(1.0, "tidegate_refused_total", &[("reason", "limit.connections_per_ip")]).await;
@@ -55,12 +59,11 @@ async fn no_more_sessions_wait_for_absent_clients_than_are_allowed() {
     gate.counts(1.0, "tidegate_refused_total", &[("stage", "resume"), ("reason", "limit.absent_per_ip")]).await;
     service.disconnection().await;
     for (client, recovers) in [(&kept, true), (&not_kept, false)] {
-        client.disconnected().await;
-        client.connected().await;
+        comes_back(client).await;
         assert_eq!(client.recovered().await, recovers);
     }
-    let line = gate.log().containing("limit.absent_per_ip");
-    assert!(line[0].contains("127.0.0.1") && line[0].contains("limits.absent_per_ip"), "{line:?}");
+    let line = gate.log().wait(&["limit.absent_per_ip"]).await;
+    assert!(line.contains("127.0.0.1") && line.contains("limits.absent_per_ip"), "{line}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::support::{Air, Client, Gate, Service, client::Driver, eventually, json, token};
+use crate::support::{Air, Client, Gate, Service, Value, client::Driver, eventually, json, token};
 
 /// Both ends notice a silent network within two seconds.
 const SETTINGS: &str = "rate_limit = []\nsession.resume = \"1m\"\n\
@@ -13,12 +13,11 @@ async fn gate(service: &Service) -> Gate {
 }
 
 async fn over(air: &Air, driver: Arc<Driver>, user: &str) -> Client {
-    slowly_over(air, driver, user, 100).await
+    let at_once = json!({ "reconnectionDelay": 100, "reconnectionDelayMax": 100, "randomizationFactor": 0 });
+    with(air, driver, user, at_once).await
 }
 
-/// A client that comes back so many milliseconds after it has noticed a loss.
-async fn slowly_over(air: &Air, driver: Arc<Driver>, user: &str, delay: u64) -> Client {
-    let options = json!({ "reconnectionDelay": delay, "reconnectionDelayMax": delay, "randomizationFactor": 0 });
+async fn with(air: &Air, driver: Arc<Driver>, user: &str, options: Value) -> Client {
     let client = Client::begin(driver, &air.url(), json!({ "token": token(user) }), options).await;
     client.connected().await;
     client
@@ -83,9 +82,10 @@ async fn a_question_that_was_heard_or_waited_here_is_no_loss() {
     let service = Service::start().await;
     let gate = gate(&service).await;
     let air = Air::before(gate.address).await;
-    let answers = slowly_over(&air, gate.driver().await, "ada", 3000).await;
+    let by_hand = json!({ "reconnection": false });
+    let answers = with(&air, gate.driver().await, "ada", by_hand.clone()).await;
     answers.answer("question", json!(["an answer"])).await;
-    let listens = slowly_over(&air, gate.driver().await, "eve", 3000).await;
+    let listens = with(&air, gate.driver().await, "eve", by_hand).await;
     for (client, user) in [(&answers, "ada"), (&listens, "eve")] {
         service.ask(user, "question", json!(["before"])).await;
         assert_eq!(client.next("question").await[0], "before");
@@ -102,7 +102,9 @@ async fn a_question_that_was_heard_or_waited_here_is_no_loss() {
         service.emit(user, "tutor:message", json!([{ "n": 1 }])).await;
     }
     for client in [&answers, &listens] {
-        returned(client).await;
+        client.disconnected().await;
+        client.connect_again().await;
+        client.connected().await;
         assert!(client.recovered().await);
         assert_eq!(client.next("question").await[0], "meanwhile");
         client.next("tutor:message").await;

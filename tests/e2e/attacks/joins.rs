@@ -84,7 +84,7 @@ async fn a_client_cannot_have_the_service_handle_connections_without_end() {
     assert!(waits.len() > 0);
     assert_eq!(handled(&service).await, 1 + 2 * (1 + AT_ONCE), "the first join of each is not counted");
     gate.counts(2.0, "websocket_disconnections_total", &[("reason", "join_rate")]).await;
-    let line = gate.log().all().into_iter().find(|line| line.contains("\"cause\":\"join_rate\"")).expect("a line");
+    let line = gate.log().wait(&["\"cause\":\"join_rate\""]).await;
     assert!(line.contains("socketio.joins"), "{line}");
 }
 

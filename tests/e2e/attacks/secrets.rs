@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::{Client, Gate, Poller, Raw, Service, Way, eventually, http, json, token};
+use crate::support::{Client, Gate, Poller, Raw, Service, Way, http, json, token};
 
 /// Everything that the gate has written down so far.
 async fn written(gate: &Gate) -> String {
@@ -30,8 +30,7 @@ async fn whoever_knows_a_sid_speaks_for_its_user_and_nothing_written_down_tells_
     thief.send("42[\"echo\",\"as the owner\"]").await;
     assert_eq!(owner.poll().await, "42[\"echo\",\"as the owner\"]", "the control: the sid is enough");
 
-    eventually("the session is logged", async || (!gate.log().containing("session opened").is_empty()).then_some(()))
-        .await;
+    gate.log().wait(&["session opened"]).await;
     let written = written(&gate).await;
     assert_eq!(ids(&written), BTreeSet::new(), "none of these is the id of a session");
 }
@@ -39,12 +38,13 @@ async fn whoever_knows_a_sid_speaks_for_its_user_and_nothing_written_down_tells_
 #[tokio::test]
 async fn no_sid_and_no_pid_is_written_down_on_any_level_or_told_in_an_error() {
     let service = Service::start().await;
-    let gate =
+    let mut gate =
         Gate::before(&service).with("log.level = \"trace\"\nsession.resume = \"1m\"\nsession.hold = \"30s\"").await;
     let mut secrets = Vec::new();
     let mut clients: Vec<Client> = Vec::new();
     for way in Way::ALL {
         let client = gate.client_by(way, token("ada")).await;
+        client.travels_by(way.transport()).await;
         secrets.extend([client.session().await, client.pid().await]);
         clients.push(client);
     }
@@ -80,9 +80,10 @@ async fn no_sid_and_no_pid_is_written_down_on_any_level_or_told_in_an_error() {
     let mut raw = Raw::connect(gate.address).await;
     raw.send(format!("GET /nowhere?sid={} HTTP/1.1\r\nHost: localhost\r\n\r\n", owner.sid).as_bytes()).await;
     assert!(raw.head().await.contains("404"));
-    gate.signal("TERM");
     let before = written(&gate).await;
-    eventually("the drain is logged", async || (!gate.log().containing("draining").is_empty()).then_some(())).await;
+    gate.signal("TERM");
+    gate.exit().await;
+    gate.log().wait(&["stopped"]).await;
     let written = before + &answers + &gate.log().all().join("\n");
     for secret in secrets {
         assert_eq!(secret.len(), 28);

@@ -90,7 +90,7 @@ async fn no_disguise_leads_past_the_limit_of_an_event() {
         assert_eq!(reached.iter().sum::<u64>(), expected.0 as u64 + last, "{what}, at the service");
     }
 
-    let line = gate.log().all().into_iter().find(|line| line.contains("event_depth")).expect("a line in the log");
+    let line = gate.log().wait(&["event_depth"]).await;
     assert!(line.contains("websocket.event_field"), "{line}");
 }
 

@@ -4,6 +4,7 @@ use std::{collections::HashMap, env, fs, time::Duration};
 
 use tokio::time::sleep;
 
+use super::held;
 use crate::support::{Gate, Service, json, token};
 
 /// With `scripts/test --long` it takes two minutes, and is what was promised; without, fifteen seconds.
@@ -32,25 +33,34 @@ async fn no_client_of_a_service_that_is_killed_again_and_again_is_disconnected()
     let mut service = Service::with(&[("JOURNAL", journal.to_str().unwrap())]).await;
     let gate = Gate::before(&service).with("rate_limit = []\nlimits.connections_per_ip = 1000").await;
     let driver = gate.driver().await;
-    let lasts = (up + down) * rounds + up;
     let with = json!({
-        "url": gate.url(), "token": token("ada"), "clients": clients, "rate": rate, "ms": lasts.as_millis() as u64,
+        "url": gate.url(), "token": token("ada"), "clients": clients, "rate": rate,
     });
-    let emitting = tokio::spawn(async move { driver.call("steady", with).await.unwrap() });
+    let emitting = tokio::spawn({
+        let driver = driver.clone();
+        async move { driver.call("steady", with).await.unwrap() }
+    });
     gate.counts(f64::from(clients), "websocket_connections_total", &[]).await;
     for _ in 0..rounds {
         sleep(up).await;
         service.kill().await;
+        held(&gate, clients).await;
         sleep(down).await;
         service.restart().await;
+        held(&gate, 0).await;
     }
+    sleep(up).await;
+    driver.call("endSteady", json!({})).await.unwrap();
     let total = emitting.await.unwrap();
 
     assert_eq!((&total["disconnects"], &total["wrong"]), (&json!([]), &json!([])), "{total}");
     assert_eq!((&total["lost"], &total["doubled"]), (&json!(0), &json!(0)), "{total}");
     let (emitted, acked) = (total["emitted"].as_u64().unwrap(), total["acked"].as_u64().unwrap());
     assert_eq!(acked + total["failed"].as_u64().unwrap(), emitted, "{total}");
-    assert!(acked * 10 > emitted * 9, "nearly every event waits, few are on their way: {total}");
+    // So many are on their way at any moment on a machine on which the median ack takes so long.
+    let on_their_way = f64::from(clients * rate * rounds) * total["median"].as_f64().unwrap() / 1000.0;
+    let failed = total["failed"].as_f64().unwrap();
+    assert!(failed < emitted as f64 / 10.0 + 3.0 * on_their_way, "nearly every event waits: {total}");
     assert_eq!(total["connects"], json!(clients * (rounds + 1)), "each return is announced once: {total}");
 
     let journal = fs::read_to_string(&journal).unwrap();

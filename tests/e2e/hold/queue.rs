@@ -15,8 +15,7 @@ async fn a_queue_that_is_full_closes_the_session_and_the_client_comes_back() {
     assert_eq!(client.disconnected().await, "transport close");
     gate.counts(1.0, "websocket_disconnections_total", &[("reason", "queue_full")]).await;
     gate.counts(6.0, "tidegate_queue_dropped_total", &[]).await;
-    let ended = gate.log().containing(r#""cause":"queue_full""#);
-    assert!(ended[0].contains(r#""packets_unsent":6"#), "{ended:?}");
+    gate.log().wait(&[r#""cause":"queue_full""#, r#""packets_unsent":6"#]).await;
     service.restart().await;
     client.connected_after_errors().await;
     assert_eq!(client.ask("echo", json!([1])).await, 1);

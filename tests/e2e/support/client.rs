@@ -38,7 +38,18 @@ struct Heard {
 
 impl Driver {
     pub(crate) fn start() -> Arc<Self> {
-        let mut child = node::start("client.mjs", &[], &[]);
+        Self::run("client.mjs")
+    }
+
+    /// Another program that is driven in the same way, once it is ready.
+    pub(crate) async fn of(script: &str) -> Arc<Self> {
+        let driver = Self::run(script);
+        driver.call("ready", json!({})).await.unwrap();
+        driver
+    }
+
+    fn run(script: &str) -> Arc<Self> {
+        let mut child = node::start(script, &[], &[]);
         let stdin = child.stdin.take().expect("it is piped");
         let stdout = child.stdout.take().expect("it is piped");
         let heard = Arc::<Heard>::default();
@@ -105,7 +116,16 @@ impl Client {
         Self { driver: self.driver.clone(), id }
     }
 
-    async fn call(&self, op: &str, mut with: Value) -> Result<Value, String> {
+    /// A client that begins with another operation than `connect`.
+    pub(crate) async fn by(driver: Arc<Driver>, op: &str, mut with: Value) -> Self {
+        let id = driver.next.fetch_add(1, Ordering::Relaxed);
+        with["id"] = id.into();
+        driver.call(op, with).await.unwrap();
+        Self { driver, id }
+    }
+
+    /// Does `op` with this client; a failure is a sentence.
+    pub(crate) async fn call(&self, op: &str, mut with: Value) -> Result<Value, String> {
         with["id"] = self.id.into();
         self.driver.call(op, with).await
     }
@@ -199,6 +219,30 @@ impl Client {
         answers.unwrap_or_else(|error| panic!("an ack of `{event}` is missing: {error}")).as_array().unwrap().clone()
     }
 
+    /// As `ask`, of an event whose name is a number.
+    pub(crate) async fn ask_number(&self, event: i64, args: Value) -> Value {
+        self.call("emit", json!({ "event": event, "args": args, "ack": true })).await.unwrap()
+    }
+
+    /// As `ask_at_once`, of an event whose name is a number.
+    pub(crate) async fn ask_number_at_once(&self, times: usize, event: i64, args: Value) -> Vec<Value> {
+        let answers = self.call("burst", json!({ "times": times, "event": event, "args": args })).await;
+        answers.unwrap_or_else(|error| panic!("an ack of {event} is missing: {error}")).as_array().unwrap().clone()
+    }
+
+    /// Sends so many equal events at once with `emitWithAck`, without a timeout: what each becomes, where `{"rejected":…}` is
+    /// an error.
+    pub(crate) async fn attempts(&self, times: usize, event: &str, args: Value) -> Vec<Value> {
+        let results = self.call("attempt", json!({ "times": times, "event": event, "args": args })).await.unwrap();
+        results.as_array().unwrap().clone()
+    }
+
+    /// As `attempts` for one event, with `socket.timeout(ms)` where that is said.
+    pub(crate) async fn attempt(&self, event: &str, args: Value, timeout: Option<u64>) -> Value {
+        let with = json!({ "event": event, "args": args, "timeout": timeout });
+        self.call("attempt", with).await.unwrap()[0].clone()
+    }
+
     /// From now on every `event` that asks for an ack gets this one.
     pub(crate) async fn answer(&self, event: &str, args: Value) {
         self.call("answer", json!({ "event": event, "args": args })).await.unwrap();
@@ -209,14 +253,39 @@ impl Client {
         self.call("auth", json!({ "auth": auth })).await.unwrap();
     }
 
+    /// From now on it waits so many milliseconds for an ack before it repeats a packet, where it has `retries`.
+    pub(crate) async fn set_ack_timeout(&self, ms: u32) {
+        self.call("ackTimeout", json!({ "ms": ms })).await.unwrap();
+    }
+
+    /// What it says of itself; no packet is sent for that.
+    pub(crate) async fn state(&self) -> Value {
+        self.call("state", json!({})).await.unwrap()
+    }
+
+    /// How many acks of the service it waits for.
+    pub(crate) async fn open_acks(&self) -> u64 {
+        self.state().await["acks"].as_u64().unwrap()
+    }
+
+    /// What the heads of its next requests carry, where it was given `extraHeaders`.
+    pub(crate) async fn set_headers(&self, headers: Value) {
+        self.call("headers", json!({ "headers": headers })).await.unwrap();
+    }
+
     /// Whether the client goes on trying to connect by itself.
     pub(crate) async fn is_active(&self) -> bool {
-        self.call("state", json!({})).await.unwrap()["active"].as_bool().unwrap()
+        self.state().await["active"].as_bool().unwrap()
+    }
+
+    /// The subprotocol of the WebSocket that carries its packets now.
+    pub(crate) async fn subprotocol(&self) -> Value {
+        self.state().await["subprotocol"].take()
     }
 
     /// What carries its packets now: `polling` or `websocket`. It must be connected.
     pub(crate) async fn transport(&self) -> String {
-        let state = self.call("state", json!({})).await.unwrap();
+        let state = self.state().await;
         state["transport"].as_str().expect("the client is connected").to_owned()
     }
 
@@ -241,17 +310,17 @@ impl Client {
 
     /// Whether the client believes that it has missed nothing.
     pub(crate) async fn recovered(&self) -> bool {
-        self.call("state", json!({})).await.unwrap()["recovered"].as_bool().unwrap()
+        self.state().await["recovered"].as_bool().unwrap()
     }
 
     /// What it would show to come back.
     pub(crate) async fn pid(&self) -> String {
-        self.call("state", json!({})).await.unwrap()["pid"].as_str().unwrap().to_owned()
+        self.state().await["pid"].as_str().unwrap().to_owned()
     }
 
     /// The id of its Engine.IO session.
     pub(crate) async fn session(&self) -> String {
-        self.call("state", json!({})).await.unwrap()["session"].as_str().unwrap().to_owned()
+        self.state().await["session"].as_str().unwrap().to_owned()
     }
 
     /// `socket.disconnect()`.

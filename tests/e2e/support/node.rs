@@ -1,6 +1,11 @@
 //! Node programs of `tests/upstream`.
 
-use std::path::Path;
+use std::{
+    fs,
+    io::{self, BufRead},
+    path::Path,
+    thread,
+};
 
 use serde_json::Value;
 use tokio::{
@@ -20,9 +25,10 @@ pub(crate) fn start(script: &str, args: &[String], variables: &[(&str, &str)]) -
     let mut child = process::spawn(&mut command);
     let stderr = child.stderr.take().expect("it is piped");
     let script = script.to_owned();
-    tokio::spawn(async move {
-        let mut lines = BufReader::new(stderr).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
+    let stderr = fs::File::from(stderr.into_owned_fd().unwrap());
+    // Not a task of the test: what Node says last, it may say when the test has failed already.
+    thread::spawn(move || {
+        for line in io::BufReader::new(stderr).lines().map_while(Result::ok) {
             eprintln!("{script}: {line}");
         }
     });

@@ -128,6 +128,6 @@ fn run(folder: &TempDir, dns: &Port) -> (Child, Lines) {
     command.arg("-config").arg(folder.path().join("pebble.json"));
     command.args(["-dnsserver", &dns.address.to_string()]).env("PEBBLE_VA_NOSLEEP", "1");
     let mut process = process::spawn(&mut command);
-    let log = Lines::of(process.stdout.take().expect("it is piped"));
+    let log = Lines::of(process.stdout.take().expect("it is piped").into_owned_fd());
     (process, log)
 }

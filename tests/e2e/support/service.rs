@@ -37,9 +37,34 @@ impl Service {
         Self::run("ws.mjs", &[], Port::reserve()).await
     }
 
+    /// A Socket.IO service that may refuse its handshakes; the head of `refusing.mjs` says how.
+    pub(crate) async fn refusing(mode: &Value) -> Self {
+        Self::run("refusing.mjs", &[("MODE", &mode.to_string())], Port::reserve()).await
+    }
+
+    /// What a service of that kind does from now on.
+    pub(crate) async fn refuses(&self, mode: &Value) {
+        http::post(&format!("{}/mode", self.url()), mode).await;
+    }
+
+    /// A Socket.IO service with express-session; the head of `cookies.mjs` says more.
+    pub(crate) async fn cookies(variables: &[(&str, &str)]) -> Self {
+        Self::run("cookies.mjs", variables, Port::reserve()).await
+    }
+
+    /// A service of another protocol, by the name of its program.
+    pub(crate) async fn of(script: &'static str) -> Self {
+        Self::run(script, &[], Port::reserve()).await
+    }
+
     /// The simplest Socket.IO service: it says to all what anybody says.
     pub(crate) async fn simple() -> Self {
         Self::run("simple.mjs", &[], Port::reserve()).await
+    }
+
+    /// A WebSocket service whose rooms are in the path.
+    pub(crate) async fn rooms() -> Self {
+        Self::run("rooms.mjs", &[], Port::reserve()).await
     }
 
     /// As `start`, with variables beside; the head of `service.mjs` says which there are.
@@ -150,6 +175,17 @@ impl Service {
     pub(crate) async fn emit(&self, learner: &str, event: &str, args: Value) {
         let body = json!({ "learnerId": learner, "event": event, "args": args });
         http::post(&format!("{}/emit", self.url()), &body).await;
+    }
+
+    /// Sends an event to rooms: `{"of", "to", "except", "event", "args"}`, of which only the last two need be there.
+    pub(crate) async fn broadcast(&self, what: Value) {
+        http::post(&format!("{}/broadcast", self.url()), &what).await;
+    }
+
+    /// What a service of several servers learns from all of them: `count`, `sockets`, `ask` or `ports`. What went wrong is
+    /// `{"error"}`.
+    pub(crate) async fn servers(&self, what: &str, with: Value) -> Value {
+        http::post(&format!("{}/servers/{what}", self.url()), &with).await.json()
     }
 
     /// As `emit`, asking for an ack.

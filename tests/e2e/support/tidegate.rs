@@ -4,7 +4,7 @@ use std::{
     fs,
     future::{Future, IntoFuture},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
     thread,
@@ -26,6 +26,7 @@ use super::{
     plain::Plain,
     ports::Port,
     process::{self, Lines},
+    redis::Redis,
     service::Service,
     settings::{ConfigFolder, Settings},
     soon,
@@ -63,7 +64,7 @@ pub(crate) struct Setup {
 }
 
 impl Gate {
-    /// A gate in front of `service`, with the secret of `token()` and a quick drain, otherwise as delivered.
+    /// A gate in front of `service`, with the secret of `token()`, no lame duck and a quick drain, otherwise as delivered.
     pub(crate) fn before(service: &Service) -> Setup {
         Self::before_url(&service.url())
     }
@@ -73,7 +74,7 @@ impl Gate {
         let mut settings = Settings::default();
         settings.change(&format!(
             "listen.address = \"{}\"\nadmin.address = \"{}\"\nupstream.url = \"{url}\"\n\
-             auth.secret = {{ env = \"NEXTAUTH_SECRET\" }}\nlimits.shutdown_grace = \"2s\"",
+             auth.secret = {{ env = \"NEXTAUTH_SECRET\" }}\nlimits.lame_duck = \"0s\"\nlimits.shutdown_grace = \"2s\"",
             ports[0].address, ports[1].address,
         ));
         let variables = vec![("NEXTAUTH_SECRET".to_owned(), SECRET.to_owned())];
@@ -100,7 +101,7 @@ impl Gate {
         });
         tokio::select! {
             () = ready => {}
-            ended = self.process.wait() => panic!("the gate ended while it started: {ended:?}\n{:#?}", self.log.all()),
+            ended = self.process.wait() => panic!("the gate ended while it started: {ended:?}"),
         }
     }
 
@@ -109,6 +110,11 @@ impl Gate {
             Some(_) => format!("https://localhost:{}", self.address.port()),
             None => format!("http://{}", self.address),
         }
+    }
+
+    /// The operator's side.
+    pub(crate) const fn admin_address(&self) -> SocketAddr {
+        self.admin
     }
 
     /// A URL of the operator's side.
@@ -135,6 +141,11 @@ impl Gate {
         self.connect_with(auth, json!({})).await
     }
 
+    /// As `connect`, at another URL by which the gate is reached.
+    pub(crate) async fn connect_at(&self, url: &str, auth: Value) -> Client {
+        Client::begin(self.driver().await, url, auth, json!({})).await
+    }
+
     /// As `connect`, with options for its Manager.
     pub(crate) async fn connect_with(&self, auth: Value, mut options: Value) -> Client {
         if let Some(authority) = &self.authority {
@@ -143,9 +154,9 @@ impl Gate {
         Client::begin(self.driver().await, &self.url(), auth, options).await
     }
 
-    /// The Node process of this gate's clients.
+    /// The Node process of this gate's clients, which has started.
     pub(crate) async fn driver(&self) -> Arc<Driver> {
-        self.clients.get_or_init(async || Driver::start()).await.clone()
+        self.clients.get_or_init(async || Driver::of("client.mjs").await).await.clone()
     }
 
     /// A client of a plain WebSocket route; a refusal is its HTTP status.
@@ -165,8 +176,19 @@ impl Gate {
         .await;
     }
 
-    /// The lines it has logged so far.
+    /// The lines of its log.
     pub(crate) fn log(&self) -> &Lines {
+        &self.log
+    }
+
+    /// The lines so far, those among them that were still to be written: the gate is made to log one more, by a reload of
+    /// its file, and that is waited for. A test asks this before it says that a line is not there.
+    pub(crate) async fn logged(&self) -> &Lines {
+        let reloads = &["the configuration was not reloaded", "configuration reloaded"];
+        let told = || reloads.iter().map(|line| self.log.containing(line).len()).sum::<usize>();
+        let before = told();
+        self.signal("HUP");
+        eventually("the reload is logged", async || (told() > before).then_some(())).await;
         &self.log
     }
 
@@ -174,6 +196,21 @@ impl Gate {
     pub(crate) fn change(&mut self, toml: &str) {
         self.settings.change(toml);
         self.folder.write(&self.settings.toml());
+    }
+
+    /// What the file says, as far as it was changed by [`change`](Self::change).
+    pub(crate) fn settings(&self) -> Settings {
+        self.settings.clone()
+    }
+
+    /// Writes these settings into the file for the time being.
+    pub(crate) fn write(&mut self, settings: &Settings) {
+        self.folder.write(&settings.toml());
+    }
+
+    /// Where the file is.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.file()
     }
 
     /// The line of the file that begins with this, counted from 1.
@@ -209,9 +246,9 @@ impl Gate {
 impl Drop for Gate {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("--- the gate's file\n{}--- the gate's log", self.settings.toml());
-            self.log.all().iter().for_each(|line| eprintln!("{line}"));
+            eprintln!("--- the file of the gate at {}\n{}", self.address, self.settings.toml());
         }
+        self.log.tell_if_failing(&format!("the log of the gate at {}", self.address));
     }
 }
 
@@ -267,6 +304,16 @@ impl Setup {
         self
     }
 
+    /// The same, where the gate keeps it in Redis, in a cluster of this name.
+    pub(crate) fn ordering_in_redis(mut self, pebble: &Pebble, redis: &Redis) -> Self {
+        self.settings.change(&format!(
+            "redis.url = \"redis://127.0.0.1:{}\"\ncluster.name = \"tutor\"\ncluster.secret = {{ env = \"CLUSTER_SECRET\" }}",
+            redis.port()
+        ));
+        self.variables.push(("CLUSTER_SECRET".to_owned(), SECRET.to_owned()));
+        self.ordering_from(pebble, Path::new("redis"))
+    }
+
     /// The gate may have only so many files and sockets open, and cannot raise that.
     pub(crate) fn with_descriptors(self, limit: u32) -> Self {
         Self { descriptors: Some(limit), ..self }
@@ -286,7 +333,7 @@ impl Setup {
     async fn start(self) -> Gate {
         let folder = ConfigFolder::new(self.config_map, &self.settings.toml());
         let mut process = process::spawn(&mut self.command(&folder));
-        let log = Lines::of(process.stderr.take().expect("it is piped"));
+        let log = Lines::of(process.stderr.take().expect("it is piped").into_owned_fd());
         let [listen, admin] = &self.ports;
         let mut gate = Gate {
             address: listen.address,

@@ -5,8 +5,12 @@
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    super::target::{TARGET_BYTES_MAX, respelled_head},
+    *,
+};
 
+const FIELDS_MAX: usize = 100;
 const GOOD: Head = Head { body: BodyFraming::None, upgrade: false };
 
 fn with_fields(fields: &str) -> Vec<u8> {
@@ -19,7 +23,7 @@ fn with_target(target: &str) -> Vec<u8> {
 
 #[track_caller]
 fn refuses(name: &str, head: &[u8], status: u16, code: &str) {
-    let seen = judge_head(head).map_err(|error| (error.status().as_u16(), error.code()));
+    let seen = judge_head(head, FIELDS_MAX).map_err(|error| (error.status().as_u16(), error.code()));
     assert_eq!(seen, Err((status, code)), "{name}: {}", head.escape_ascii());
 }
 
@@ -84,67 +88,15 @@ fn targets_that_are_not_a_path_are_refused() {
         ("fragment alone", "#a"),
         ("fragment", "/a#b"),
         ("fragment in query", "/a?b#c"),
-        ("double quote in path", "/a\"b"),
-        ("less-than in path", "/a<b"),
-        ("greater-than in path", "/a>b"),
-        ("backtick in path", "/a`b"),
-        ("braces in path", "/{a}"),
-        ("quote in query", "/a?\"b"),
-        ("less-than in query", "/a?<b"),
-        ("UTF-8 in query", "/a?ä"),
         ("DEL in query", "/a?\x7f"),
         ("NUL in query", "/a?\0"),
         ("tab in query", "/a?\t"),
-        ("percent alone", "/a%"),
-        ("percent and one digit", "/a%2"),
-        ("percent and no digits", "/a%zz"),
-        ("percent and plus", "/a%+1"),
-    ] {
-        refuses(name, &with_target(target), 400, "http_syntax");
-    }
-}
-
-#[test]
-fn paths_that_two_readers_may_understand_differently_are_refused() {
-    for (name, target) in [
-        ("encoded slash", "/socket.io%2f"),
-        ("encoded slash upper case", "/socket.io%2F"),
-        ("encoded dot", "/socket%2eio/"),
-        ("encoded dot upper case", "/socket%2Eio/"),
-        ("encoded dot segment", "/a/%2e%2e/b"),
-        ("half-encoded dot segment", "/a/.%2e/b"),
-        ("encoded backslash", "/a%5cb"),
-        ("encoded backslash upper case", "/a%5Cb"),
-        ("encoded NUL", "/socket.io/%00"),
-        ("encoded CR", "/a%0d"),
-        ("encoded LF", "/a%0aHost:%20b"),
-        ("encoded tab", "/a%09"),
-        ("encoded DEL", "/a%7f"),
-        ("two slashes first", "//socket.io/"),
-        ("two slashes within", "/a//b"),
-        ("two slashes last", "/socket.io//"),
-        ("only slashes", "//"),
-        ("three slashes", "///"),
-        ("host-like", "//evil.example/a"),
-        ("dot segment", "/./socket.io/"),
-        ("dot segment within", "/a/./b"),
-        ("dot segment last", "/a/."),
-        ("dots segment", "/socket.io/../admin"),
-        ("dots segment first", "/../a"),
-        ("dots segment last", "/a/.."),
-        ("dots alone", "/.."),
-        ("dot alone", "/."),
-        ("dots before query", "/a/..?b"),
-        ("backslash", "/a\\b"),
-        ("backslash first", "/\\evil.example"),
-        ("backslash dots", "/a\\..\\b"),
         ("NUL", "/a\0b"),
         ("bell", "/a\x07b"),
         ("tab", "/a\tb"),
         ("DEL", "/a\x7fb"),
-        ("UTF-8", "/ä"),
     ] {
-        refuses(name, &with_target(target), 400, "path_ambiguous");
+        refuses(name, &with_target(target), 400, "http_syntax");
     }
 }
 
@@ -218,7 +170,8 @@ fn fields_that_are_not_exact_are_refused() {
 fn a_request_names_one_host() {
     refuses("no host", b"GET / HTTP/1.1\r\nX: a\r\n\r\n", 400, "http_host");
     refuses("no fields", b"GET / HTTP/1.1\r\n\r\n", 400, "http_host");
-    refuses("no host in HTTP/1.0", b"GET / HTTP/1.0\r\n\r\n", 400, "http_host");
+    refuses("two hosts in HTTP/1.0", b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", 400, "http_duplicate");
+    refuses("an invalid host in HTTP/1.0", b"GET / HTTP/1.0\r\nHost: a b\r\n\r\n", 400, "http_host");
     refuses("two hosts", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "http_duplicate");
     refuses("the same host twice", b"GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", 400, "http_duplicate");
     for host in [
@@ -269,7 +222,7 @@ fn a_request_names_one_host() {
         ["a", "a.example", "a.example.", "a:80", "127.0.0.1:8443", "[::1]", "[2001:db8::1]:443", "a_b", "a-b~c", " a "]
     {
         let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
-        assert_eq!(judge_head(head.as_bytes()), Ok(GOOD), "{host}");
+        assert_eq!(judge_head(head.as_bytes(), FIELDS_MAX), Ok(GOOD), "{host}");
     }
 }
 
@@ -359,14 +312,37 @@ fn what_a_policy_looks_at_is_sent_once() {
 #[test]
 fn sizes_are_bounded() {
     let fields = |count: usize| format!("X: y\r\n{}X: y", "X: y\r\n".repeat(count - 3));
-    assert_eq!(judge_head(&with_fields(&fields(FIELDS_MAX))), Ok(GOOD));
-    refuses("65 fields", &with_fields(&fields(FIELDS_MAX + 1)), 431, "http_too_large");
-    let value = |bytes: usize| format!("X: {}", "a".repeat(bytes));
-    assert_eq!(judge_head(&with_fields(&value(VALUE_BYTES_MAX))), Ok(GOOD));
-    refuses("long value", &with_fields(&value(VALUE_BYTES_MAX + 1)), 431, "http_too_large");
+    let judged = |head: &[u8]| judge_head(head, FIELDS_MAX);
+    assert_eq!(judged(&with_fields(&fields(FIELDS_MAX))), Ok(GOOD));
+    refuses("101 fields", &with_fields(&fields(FIELDS_MAX + 1)), 431, "http_too_large");
+    assert_eq!(judge_head(&with_fields(&fields(16)), 15), Err(HeadError::TooManyFields), "as the setting says");
+    assert_eq!(judged(&with_fields(&format!("X: {}", "a".repeat(1_000_000)))), Ok(GOOD), "the head alone has a size");
     let target = |bytes: usize| format!("/{}", "a".repeat(bytes - 1));
-    assert_eq!(judge_head(&with_target(&target(TARGET_BYTES_MAX))), Ok(GOOD));
+    assert_eq!(judged(&with_target(&target(TARGET_BYTES_MAX))), Ok(GOOD));
     refuses("long target", &with_target(&target(TARGET_BYTES_MAX + 1)), 414, "http_too_large");
+    let encoded = format!("/{}", "<".repeat(30_000));
+    refuses("long target, once it is encoded", &with_target(&encoded), 414, "http_too_large");
+}
+
+#[test]
+fn a_target_passes_byte_for_byte_or_in_its_canonical_spelling() {
+    for (sent, passed) in [
+        ("/a%2fb//c\\d/../%2E%5c%00%zz%?x=%2f", None),
+        ("/{a}|^\"'[]", None),
+        ("/ä?ö", Some("/%C3%A4?%C3%B6")),
+        ("/a?b={c}`", None),
+        ("/a<b>`?c`", Some("/a%3Cb%3E%60?c`")),
+        ("/a\"?b=\"<>", Some("/a\"?b=%22%3C%3E")),
+    ] {
+        let head = with_target(sent);
+        assert_eq!(judge_head(&head, FIELDS_MAX), Ok(GOOD), "{sent}");
+        assert_eq!(respelled_head(&head), passed.map(with_target), "{sent}");
+        let target = passed.unwrap_or(sent);
+        assert_eq!(target.parse::<http::Uri>().unwrap().to_string(), target, "hyper takes it");
+    }
+    let latin1 = b"GET /\xe4?\xf6 HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_eq!(judge_head(latin1, FIELDS_MAX), Ok(GOOD));
+    assert_eq!(respelled_head(latin1), Some(with_target("/%E4?%F6")));
 }
 
 #[test]
@@ -377,6 +353,10 @@ fn good_heads_pass() {
     for (head, meaning) in [
         ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", GOOD),
         ("GET / HTTP/1.0\r\nHost: a\r\n\r\n", GOOD),
+        // The default check of HAProxy.
+        ("OPTIONS / HTTP/1.0\r\n\r\n", GOOD),
+        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", GOOD),
+        ("POST /a HTTP/1.0\r\nContent-Length: 5\r\n\r\n", length),
         ("OPTIONS /a/b/?c=d HTTP/1.1\r\nhost:a\r\n\r\n", GOOD),
         ("GET /a;b=c/~d,e(f)!$&'*+=:@_-.g|h[i]^ HTTP/1.1\r\nHost: a\r\n\r\n", GOOD),
         ("GET /a?b=//../%2f%00\\{}|^`;'?/ HTTP/1.1\r\nHost: a\r\n\r\n", GOOD),
@@ -395,7 +375,7 @@ fn good_heads_pass() {
         ),
         ("M-SEARCH!#$%&'*+-.^_`|~ / HTTP/1.1\r\nHost: a\r\n\r\n", GOOD),
     ] {
-        assert_eq!(judge_head(head.as_bytes()), Ok(meaning), "{head}");
+        assert_eq!(judge_head(head.as_bytes(), FIELDS_MAX), Ok(meaning), "{head}");
     }
 }
 
@@ -427,7 +407,7 @@ proptest! {
         let mut head = b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec();
         head.extend(bytes);
         head.extend(b"\r\n\r\n");
-        if judge_head(&head).is_ok() {
+        if judge_head(&head, FIELDS_MAX).is_ok() {
             prop_assert!(!head.contains(&0));
             let lf = head.iter().filter(|&&byte| byte == b'\n').count();
             prop_assert_eq!(lf, head.windows(2).filter(|pair| pair == b"\r\n").count());

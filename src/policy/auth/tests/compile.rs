@@ -31,7 +31,10 @@ fn with_secret(secret: &[u8]) -> AuthTable {
 
 #[test]
 fn required_tokens_need_a_key() {
-    refuses(&AuthTable::default(), "auth.required is true, but there is no key; give one of auth.secret");
+    refuses(
+        &AuthTable::default(),
+        "auth.required is true, but there is no key that verifies tokens; below [auth] write",
+    );
     let optional = AuthTable { required: false, ..AuthTable::default() };
     assert!(Auth::compile(&optional, &Arc::default()).is_ok());
 }

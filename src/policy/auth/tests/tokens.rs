@@ -268,3 +268,21 @@ fn no_token_is_refused_only_where_one_is_required() {
     let off = auth(&AuthTable { required: false, ..AuthTable::default() });
     assert_eq!(verify(&off, "x").unwrap().user(), None, "without a key tokens are not looked at");
 }
+
+#[test]
+fn of_the_other_claims_those_are_kept_that_rules_name() {
+    let named = ["tid", "age", "admin", "long", "list", "half", "empty", "none"].map(Into::into);
+    let auth = auth(&HMAC.table()).keeping(named.into_iter());
+    let more = json!({
+        "tid": "t-1", "age": 7, "admin": true, "long": "x".repeat(257), "list": ["a"], "half": 0.5, "empty": "",
+        "secret": "unnamed", "jti": "id-1", "iat": NOW_SECS - 5,
+    });
+    let identity = verify(&auth, &HMAC.mint(&header("HS256"), &claims(&more))).unwrap();
+    assert_eq!(identity.claims().collect::<Vec<_>>(), [("tid", "t-1"), ("age", "7"), ("admin", "true")]);
+    assert_eq!((identity.claim("tid"), identity.claim("secret")), (Some("t-1"), None));
+    assert_eq!((identity.jti(), identity.issued_at()), (Some("id-1"), Some(now() - Duration::from_secs(5))));
+    for jti in [json!(7), json!(""), json!("x".repeat(257))] {
+        let identity = verify(&auth, &HMAC.mint(&header("HS256"), &claims(&json!({ "jti": jti })))).unwrap();
+        assert_eq!((identity.jti(), identity.issued_at()), (None, None), "{jti}");
+    }
+}

@@ -2,11 +2,12 @@
 //! it does not need all of it.
 
 use crate::wire::{
-    socketio::packet::{
-        ACK_ID_DIGITS_MAX, EVENT_NAME_BYTES_MAX, EventName, NAMESPACE_BYTES_MAX, PacketHead, PacketType, is_reserved,
-    },
+    socketio::packet::{ACK_ID_DIGITS_MAX, EventName, NAMESPACE_BYTES_MAX, PacketHead, PacketType, is_reserved},
     websocket::frame::Sender,
 };
+
+/// A longer name is not read here.
+const NAME_BYTES_MAX: usize = 128;
 
 /// The head of nearly every packet: an event or ack without attachments, its namespace and name of plain ASCII. `None`
 /// for every other text, right or wrong: the full reader decides.
@@ -30,7 +31,7 @@ pub(super) fn common_head(text: &[u8], complete: bool, sender: Sender) -> Option
         return None;
     }
     let data_at = text.len() - array.len();
-    Some(PacketHead { kind, attachments: 0, namespace, ack_id, event, data_at })
+    Some(PacketHead { kind, attachments: 0, namespace, ack_id, event, data_at, is_canonical: true })
 }
 
 /// The namespace at the start of `text`, if it is of plain ASCII, and the text behind its comma.
@@ -64,7 +65,7 @@ fn plain_name(text: &[u8], sender: Sender) -> Option<EventName<'_>> {
     let (b'"', text) = text.split_first()? else { return None };
     let len = plain_ascii_len(text);
     let (name, [b'"', rest @ ..]) = text.split_at_checked(len)? else { return None };
-    if name.len() > EVENT_NAME_BYTES_MAX {
+    if name.len() > NAME_BYTES_MAX {
         return None;
     }
     let takes_it = match sender {
@@ -75,10 +76,10 @@ fn plain_name(text: &[u8], sender: Sender) -> Option<EventName<'_>> {
 }
 
 /// The length of the run of ASCII bytes at the start of `text` that stand for themselves in a JSON string. The count
-/// ends a few bytes behind the longest name.
+/// ends a few bytes behind [`NAME_BYTES_MAX`].
 #[inline]
 fn plain_ascii_len(text: &[u8]) -> usize {
-    let (words, tail) = text[..text.len().min(EVENT_NAME_BYTES_MAX + 8)].as_chunks::<8>();
+    let (words, tail) = text[..text.len().min(NAME_BYTES_MAX + 8)].as_chunks::<8>();
     for (at, word) in words.iter().enumerate() {
         let special = special_bytes(u64::from_le_bytes(*word));
         if special != 0 {

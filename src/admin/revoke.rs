@@ -1,0 +1,125 @@
+//! `POST /revoke`: revokes a token, a user or a socket, and says what that has done here.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::{StatusCode, body::Incoming};
+use serde::{Deserialize, Serialize};
+
+use super::answer::{self, Answer};
+use crate::{
+    observe::journal,
+    policy::auth::revoked::{NAME_BYTES_MAX, Revocation, Whom, unix_seconds},
+    relay::revoker::{Reach, Revoker},
+    units::Period,
+};
+
+/// A request has a name and a time.
+const BODY_BYTES_MAX: usize = 4096;
+
+/// For how long a token or a user is revoked unless the request says so. No session of common issuers lasts longer.
+const LASTS: Duration = Duration::from_hours(30 * 24);
+
+/// The same for a socket, whose id never comes back.
+const SOCKET_LASTS: Duration = Duration::from_hours(1);
+
+/// For how long at most.
+const LASTS_MAX: Duration = Duration::from_hours(366 * 24);
+
+/// What is asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    jti: Option<String>,
+    user: Option<String>,
+    socket: Option<String>,
+    /// For how long.
+    r#for: Option<Period>,
+}
+
+/// What was done.
+#[derive(Debug, Serialize)]
+struct Done {
+    /// `jti`, `user` or `socket`.
+    revoked: &'static str,
+    /// Until when, as HTTP writes dates.
+    until: String,
+    /// Sessions of this node that end, or whose clients are put out of a namespace.
+    sessions: usize,
+    /// `nodes`; `later`: the other nodes hear of it once Redis is there again; `node`: there is no other.
+    reach: &'static str,
+}
+
+/// A request without the right token.
+pub(super) fn denied(peer: Option<SocketAddr>) {
+    journal::nodes::revocation_denied(peer.map(|peer| peer.ip()));
+}
+
+/// Does what the request asks for, and logs it.
+pub(super) async fn revoke(revoker: &Revoker, body: Incoming, peer: Option<SocketAddr>) -> Answer {
+    let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let message = format!("It may have {BODY_BYTES_MAX} bytes.");
+            return answer::refusal(StatusCode::PAYLOAD_TOO_LARGE, "body", &message);
+        }
+        Err(_) => return answer::refusal(StatusCode::BAD_REQUEST, "body", "It is not complete."),
+    };
+    let now = SystemTime::now();
+    let (kind, revocation) = match serde_json::from_slice(&body).map_err(|error| error.to_string()) {
+        Ok(asked) => match revocation(asked, now) {
+            Ok(found) => found,
+            Err(message) => return answer::refusal(StatusCode::BAD_REQUEST, "body", &message),
+        },
+        Err(message) => return answer::refusal(StatusCode::BAD_REQUEST, "body", &message),
+    };
+    let done = revoker.revoke(std::slice::from_ref(&revocation), now).await;
+    let reach = match revoker.reach() {
+        Reach::Node => "node",
+        Reach::Later => "later",
+        Reach::Nodes => "nodes",
+    };
+    let until = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(revocation.until));
+    let (Whom::Token(name) | Whom::Socket(name) | Whom::User { name, .. }) = &revocation.whom;
+    journal::nodes::revoked(&journal::nodes::Revoked {
+        peer: peer.map(|peer| peer.ip()),
+        kind,
+        hash: &short_digest(name),
+        until: &until,
+        sessions: done.sessions,
+        reach,
+    });
+    answer::json(StatusCode::OK, &Done { revoked: kind, until, sessions: done.sessions, reach })
+}
+
+fn revocation(asked: Asked, now: SystemTime) -> Result<(&'static str, Revocation), String> {
+    let Asked { jti, user, socket, r#for } = asked;
+    let (kind, name, default) = match (jti, user, socket) {
+        (Some(jti), None, None) => ("jti", jti, LASTS),
+        (None, Some(user), None) => ("user", user, LASTS),
+        (None, None, Some(socket)) => ("socket", socket, SOCKET_LASTS),
+        _ => return Err("Name exactly one of jti, user and socket.".to_owned()),
+    };
+    if !(1..=NAME_BYTES_MAX).contains(&name.len()) {
+        return Err(format!("{kind} has {} bytes; it must have 1 to {NAME_BYTES_MAX} bytes.", name.len()));
+    }
+    let lasts = r#for.map_or(default, |period| period.0);
+    if !(Duration::from_secs(1)..=LASTS_MAX).contains(&lasts) {
+        return Err(format!("for is {}; it must be 1s to {}.", Period(lasts), Period(LASTS_MAX)));
+    }
+    let whom = match kind {
+        "jti" => Whom::Token(name.into()),
+        "user" => Whom::User { name: name.into(), at: unix_seconds(now) },
+        _ => Whom::Socket(name.into()),
+    };
+    Ok((kind, Revocation::lasting(whom, lasts, now)))
+}
+
+/// What stands for a name in the log.
+fn short_digest(text: &str) -> String {
+    digest(&SHA256, text.as_bytes()).as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,30 @@
+//! Everything that knows another node, through Redis. Absent when a node is alone.
+
+pub mod acme_cache;
+mod address;
+mod advice;
+mod backend;
+pub mod bus;
+mod conflict;
+pub mod connection;
+pub mod connector;
+mod dispatch;
+pub mod envelope;
+mod frame;
+pub mod limits;
+pub mod link;
+pub mod members;
+mod offers;
+mod open;
+mod pace;
+mod publisher;
+mod publishers;
+mod pushes;
+pub mod queue;
+pub mod revocation;
+pub mod rules;
+pub mod seal;
+mod serving;
+mod standing;
+mod stream;
+pub mod table;

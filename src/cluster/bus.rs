@@ -1,0 +1,54 @@
+//! What nodes tell each other through Redis: the parts of it together.
+
+use std::sync::Arc;
+
+use crate::{
+    cluster::{
+        conflict::Guard,
+        dispatch::Dispatch,
+        link::{Link, RedisRules},
+        offers::{self, Encoder},
+        queue::{Inbound, Outbound},
+        standing::Standing,
+    },
+    observe::mirror::MirrorGauges,
+    relay::{outlet::Outlet, registry::Registry},
+};
+
+/// Publishes what other nodes shall have, and delivers what they publish.
+#[derive(Debug)]
+pub struct Bus {
+    uid: Arc<str>,
+    key: Arc<str>,
+    outlet: Arc<dyn Outlet>,
+    encoder: Encoder,
+    standing: Standing,
+    gauges: Arc<MirrorGauges>,
+}
+
+impl Bus {
+    /// Of a node with these rules. What it publishes goes to `outbound`.
+    #[must_use]
+    pub fn new(rules: &RedisRules, outbound: Outbound, gauges: Arc<MirrorGauges>) -> Self {
+        gauges.in_use();
+        // Nobody else has it: adapters draw their own, and the emitter is called by its name.
+        let uid: Arc<str> = format!("tg{:016x}", rand::random::<u64>()).into();
+        let standing = Standing::default();
+        let (offers, encoder) = offers::channel(Arc::clone(&uid), outbound, standing.clone(), Arc::clone(&gauges));
+        Self { uid, key: Arc::clone(&rules.key), outlet: Arc::new(offers), encoder, standing, gauges }
+    }
+
+    /// Takes what is to be published.
+    #[must_use]
+    pub fn outlet(&self) -> Arc<dyn Outlet> {
+        Arc::clone(&self.outlet)
+    }
+
+    /// Runs as long as the node.
+    pub async fn run(self, link: Link, inbound: Inbound, registry: Registry) {
+        let Self { uid, key, outlet: _, encoder, standing, gauges } = self;
+        let guard = Guard::new(key, link, standing.clone(), Arc::clone(&gauges));
+        let dispatch = Dispatch::new(uid, registry, standing, gauges);
+        tokio::join!(guard.run(), encoder.run(), dispatch.run(inbound));
+    }
+}

@@ -1,0 +1,524 @@
+//! Several nodes with their leases, and the script itself in a Redis of the test: one thread, one clock, and whatever order
+//! and delay the test likes.
+
+use std::{
+    sync::{Arc, mpsc::Receiver},
+    time::{Duration, Instant},
+};
+
+use futures_util::{FutureExt as _, future};
+use mlua::{Function, Lua, Table, Value as LuaValue};
+use proptest::prelude::*;
+use redis::{Arg, Cmd, Pipeline, RedisFuture, Value, aio::ConnectionLike};
+
+use super::{
+    PATIENCE,
+    ledger::{LIFE, Ledger},
+    script::{Calls, Report, SCRIPT, Settled},
+};
+use crate::{
+    cluster::members::MemberId,
+    event_names::EventSlot,
+    policy::{
+        rate_limit::{
+            Instead, Meters, RateLimitTable, RateLimits, Scope, desk::LimitKey, lease::Lease, sharing::Sharing,
+        },
+        verdict::Verdict,
+    },
+    units::Period,
+};
+
+/// The commands that the script calls, on tables of Lua.
+const COMMANDS: &str = r#"
+clock, hashes, streams, sets, entries = 0, {}, {}, {}, 0
+local commands = {
+  TIME = function() return { string.format('%d', clock / 1000000), string.format('%d', clock % 1000000) } end,
+  PEXPIRE = function() return 1 end,
+  ZREMRANGEBYSCORE = function() return 0 end,
+  ZCARD = function() return nodes end,
+  HGETALL = function(key)
+    local all = {}
+    for name, value in pairs(hashes[key] or {}) do
+      all[#all + 1], all[#all + 2] = name, value
+    end
+    return all
+  end,
+  HSET = function(key, ...)
+    local pairs = { ... }
+    hashes[key] = hashes[key] or {}
+    for i = 1, #pairs, 2 do
+      hashes[key][pairs[i]] = pairs[i + 1]
+    end
+  end,
+  DEL = function(key) hashes[key] = nil end,
+  HDEL = function(key, name) hashes[key][name] = nil end,
+  XADD = function(key, _, _, _, ...)
+    entries = entries + 1
+    streams[key] = streams[key] or {}
+    table.insert(streams[key], { string.format('%d-%d', clock, entries), { ... } })
+  end,
+  XRANGE = function(key, from)
+    local seen, later = tonumber(string.match(from, '-(%d+)$')), {}
+    for _, entry in ipairs(streams[key] or {}) do
+      if tonumber(string.match(entry[1], '-(%d+)$')) > seen then
+        later[#later + 1] = entry
+      end
+    end
+    return later
+  end,
+}
+redis = { call = function(name, ...) return commands[name](...) end }
+"#;
+
+const PREFIX: &str = "tidegate:{test}:";
+const TICK: Duration = Duration::from_millis(10);
+
+/// A Redis that has one script.
+struct Server {
+    lua: Lua,
+    script: Function,
+}
+
+impl Server {
+    fn new(nodes: usize) -> Self {
+        let lua = Lua::new();
+        lua.globals().set("nodes", nodes).unwrap();
+        lua.load(COMMANDS).exec().unwrap();
+        let script = lua.load(SCRIPT).into_function().unwrap();
+        Self { lua, script }
+    }
+
+    fn eval(&self, keys: &[String], arguments: &[String]) -> Value {
+        self.lua.globals().set("KEYS", keys).unwrap();
+        self.lua.globals().set("ARGV", arguments).unwrap();
+        sent(self.script.call(()).unwrap())
+    }
+
+    fn pass(&self, time: Duration) {
+        let clock: u64 = self.lua.globals().get("clock").unwrap();
+        self.lua.globals().set("clock", clock + u64::try_from(time.as_micros()).unwrap()).unwrap();
+    }
+
+    /// All data is lost.
+    fn flush(&self) {
+        self.lua.load("hashes, streams = {}, {}").exec().unwrap();
+    }
+}
+
+/// As Redis sends what a script returns.
+fn sent(value: LuaValue) -> Value {
+    match value {
+        LuaValue::Integer(number) => Value::Int(number),
+        LuaValue::Number(number) => Value::Int(number as i64),
+        LuaValue::String(text) => Value::BulkString(text.as_bytes().to_vec()),
+        LuaValue::Table(table) => Value::Array(array(&table)),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn array(table: &Table) -> Vec<Value> {
+    table.sequence_values().map(|value| sent(value.unwrap())).collect()
+}
+
+impl ConnectionLike for &Server {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        let text = |arg: Arg<&[u8]>| match arg {
+            Arg::Simple(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+            _ => panic!("a cursor"),
+        };
+        let words: Vec<_> = command.args_iter().map(text).collect();
+        assert_eq!(words[0], "EVALSHA");
+        let keys: usize = words[2].parse().unwrap();
+        let (keys, arguments) = words[3..].split_at(keys);
+        future::ready(Ok(self.eval(keys, arguments))).boxed()
+    }
+
+    fn req_packed_commands<'a>(&'a mut self, _: &'a Pipeline, _: usize, _: usize) -> RedisFuture<'a, Vec<Value>> {
+        unreachable!("leases are settled by one script")
+    }
+
+    fn get_db(&self) -> i64 {
+        0
+    }
+}
+
+/// What is under way between a node and Redis.
+struct UnderWay {
+    batch: Vec<(Arc<Lease>, Report)>,
+    sent: Instant,
+    settled: Option<Settled>,
+}
+
+struct Node {
+    sharing: Arc<Sharing>,
+    limits: RateLimits,
+    meters: Option<Meters>,
+    questions: Receiver<LimitKey>,
+    ledger: Ledger,
+    calls: Calls,
+    under_way: Option<UnderWay>,
+    passed: u32,
+}
+
+impl Node {
+    fn new(messages: u32, per: Duration, nodes: usize) -> Self {
+        let sharing = Arc::new(Sharing::new(Box::new(|| {})));
+        sharing.desk().set_shared(true);
+        sharing.desk().set_nodes(u32::try_from(nodes).unwrap());
+        let rule = RateLimitTable {
+            scope: Scope::User,
+            messages,
+            per: Period(per),
+            shared: true,
+            ..RateLimitTable::default()
+        };
+        let limits = RateLimits::compile(&[rule], Some(&sharing)).unwrap();
+        let questions = sharing.desk().questions().unwrap();
+        let calls = Calls::new(PREFIX.into(), MemberId::draw(), LIFE);
+        let (meters, under_way) = (None, None);
+        Self { sharing, limits, meters, questions, ledger: Ledger::default(), calls, under_way, passed: 0 }
+    }
+
+    /// Ada sends so many packets at once.
+    fn sends(&mut self, packets: u32, now: Instant) -> u32 {
+        let Self { limits, meters, .. } = self;
+        let meters = meters.get_or_insert_with(|| limits.open(Some("ada"), [192, 0, 2, 1].into(), now));
+        let judge = || limits.judge(meters, EventSlot::OTHER, b"chat", Instead::AsRule, now) == Verdict::Forward;
+        let passed = (0..packets).map(|_| u32::from(judge())).sum();
+        self.passed += passed;
+        passed
+    }
+
+    /// A call begins, unless one is under way.
+    fn calls(&mut self, now: Instant) {
+        while let Ok(key) = self.questions.try_recv() {
+            self.ledger.asked(&self.sharing.find(key).unwrap(), now);
+        }
+        self.ledger.examine(now);
+        if self.under_way.is_none() {
+            self.under_way = Some(UnderWay { batch: self.ledger.next_batch(), sent: now, settled: None });
+        }
+    }
+
+    /// It reaches Redis.
+    fn reaches(&mut self, mut server: &Server) {
+        if let Some(UnderWay { batch, settled: settled @ None, .. }) = &mut self.under_way {
+            let reports = batch.iter().map(|(_, report)| report);
+            *settled = Some(self.calls.settle(reports, &mut server).now_or_never().unwrap().unwrap());
+        }
+    }
+
+    /// The answer is back.
+    fn hears(&mut self, now: Instant) {
+        match self.under_way.take() {
+            Some(UnderWay { batch, sent, .. }) if now - sent > PATIENCE => self.ledger.failed(batch),
+            Some(UnderWay { batch, sent, settled: Some(settled) }) => {
+                self.ledger.settle(batch, &settled.answers, sent, now);
+                settled.wishes.iter().for_each(|wish| self.ledger.wished(wish, now));
+            }
+            under_way => self.under_way = under_way,
+        }
+    }
+
+    /// Call or answer is lost.
+    fn loses(&mut self) {
+        if let Some(UnderWay { batch, .. }) = self.under_way.take() {
+            self.ledger.failed(batch);
+        }
+    }
+}
+
+struct World {
+    server: Server,
+    nodes: Vec<Node>,
+    now: Instant,
+    began: Instant,
+}
+
+impl World {
+    fn new(nodes: usize, messages: u32, per: Duration) -> Self {
+        let now = Instant::now();
+        let server = Server::new(nodes);
+        server.pass(Duration::from_secs(1_700_000_000));
+        Self { server, nodes: (0..nodes).map(|_| Node::new(messages, per, nodes)).collect(), now, began: now }
+    }
+
+    /// A hundred, and none comes back while the test runs.
+    fn hundred() -> Self {
+        Self::new(3, 100, Duration::from_hours(24))
+    }
+
+    fn sends(&mut self, node: usize, packets: u32) -> u32 {
+        self.nodes[node].sends(packets, self.now)
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.server.pass(time);
+    }
+
+    /// So many calls of each of these nodes, each answered at once.
+    fn tick(&mut self, nodes: &[usize], times: u32) {
+        for _ in 0..times {
+            self.pass(TICK);
+            for &node in nodes {
+                let node = &mut self.nodes[node];
+                node.calls(self.now);
+                node.reaches(&self.server);
+                node.hears(self.now);
+            }
+        }
+    }
+
+    fn passed(&self) -> u32 {
+        self.nodes.iter().map(|node| node.passed).sum()
+    }
+}
+
+const ALL: [usize; 3] = [0, 1, 2];
+
+#[test]
+fn a_burst_on_one_node_gets_the_budget_but_for_what_is_kept_for_others() {
+    let mut world = World::hundred();
+    assert_eq!(world.sends(0, 0), 0);
+    world.tick(&ALL, 1);
+    assert_eq!(world.sends(0, 300), 96, "four are kept");
+    world.tick(&ALL, 1);
+    assert_eq!(world.sends(0, 300), 4, "and come with the demand");
+    world.tick(&ALL, 100);
+    assert_eq!(world.sends(0, 300), 0);
+}
+
+#[test]
+fn a_burst_on_three_nodes_at_once_gets_the_budget() {
+    let mut world = World::hundred();
+    for node in ALL {
+        world.sends(node, 0);
+    }
+    world.tick(&ALL, 10);
+    assert_eq!(ALL.map(|node| world.sends(node, 100)), [33, 33, 33]);
+    world.tick(&ALL, 3);
+    assert_eq!(ALL.map(|node| world.sends(node, 100)).iter().sum::<u32>(), 1);
+    world.tick(&ALL, 100);
+    assert_eq!(ALL.map(|node| world.sends(node, 100)), [0, 0, 0]);
+}
+
+#[test]
+fn demand_on_one_of_three_nodes_gets_what_the_idle_ones_hold_within_a_few_ticks() {
+    let mut world = World::hundred();
+    for node in ALL {
+        world.sends(node, 0);
+    }
+    world.tick(&ALL, 100);
+    assert_eq!(world.sends(1, 100), 33);
+    for _ in 0..20 {
+        world.tick(&ALL, 1);
+        world.sends(1, 100);
+    }
+    assert!((95..=100).contains(&world.passed()), "{}", world.passed());
+}
+
+#[test]
+fn packets_that_come_one_by_one_on_three_nodes_get_the_budget() {
+    let mut world = World::hundred();
+    for packet in 0..450 {
+        world.sends(packet % 3, 1);
+        world.tick(&ALL, 1);
+    }
+    assert_eq!(world.passed(), 100);
+}
+
+#[test]
+fn first_packets_that_are_faster_than_the_lease_are_one_percent_for_each_node() {
+    let mut world = World::hundred();
+    assert_eq!(ALL.map(|node| world.sends(node, 100)), [1, 1, 1]);
+    world.tick(&ALL, 20);
+    for node in ALL {
+        world.sends(node, 100);
+    }
+    assert!((97..=103).contains(&world.passed()), "{}", world.passed());
+}
+
+#[test]
+fn what_refills_is_there_again_and_at_the_rate_of_the_rule() {
+    let mut world = World::new(3, 100, Duration::from_secs(60));
+    for node in ALL {
+        world.sends(node, 0);
+    }
+    world.tick(&ALL, 100);
+    for _ in 0..5 {
+        for node in ALL {
+            world.sends(node, 100);
+        }
+        world.tick(&ALL, 2);
+    }
+    let before = world.passed();
+    assert!((95..=100).contains(&before), "{before}");
+    for _ in 0..600 {
+        world.tick(&ALL, 10);
+        for node in ALL {
+            world.sends(node, 1);
+        }
+    }
+    let refilled = world.passed() - before;
+    assert!((95..=105).contains(&refilled), "{refilled} in a minute");
+    world.tick(&ALL, 7000);
+    let after = ALL.map(|node| world.sends(node, 100)).iter().sum::<u32>();
+    assert!((95..=100).contains(&after), "{after} at once after a pause of more than a minute");
+}
+
+#[test]
+fn a_budget_of_one_goes_to_whoever_asks() {
+    let mut world = World::new(3, 1, Duration::from_hours(24));
+    for node in ALL {
+        world.sends(node, 0);
+    }
+    world.tick(&ALL, 100);
+    assert!(ALL.map(|node| world.sends(node, 1)).iter().sum::<u32>() <= 1);
+    for _ in 0..100 {
+        world.tick(&ALL, 1);
+        world.sends(2, 1);
+    }
+    assert_eq!(world.passed(), 1);
+}
+
+#[test]
+fn a_node_whose_sessions_have_left_gives_everything_back() {
+    let mut world = World::hundred();
+    world.sends(0, 0);
+    world.tick(&ALL, 10);
+    world.nodes[0].meters = None;
+    world.tick(&ALL, 2);
+    assert!(world.nodes[0].ledger.is_empty());
+    assert_eq!(world.nodes[0].ledger.totals().held, 0);
+    world.sends(1, 0);
+    world.tick(&ALL, 2);
+    assert_eq!(world.sends(1, 300), 96);
+}
+
+#[test]
+fn what_a_dead_node_held_is_free_after_the_life_of_its_lease() {
+    let mut world = World::hundred();
+    for node in [0, 1] {
+        world.sends(node, 0);
+    }
+    world.tick(&ALL, 10);
+    for _ in 0..50 {
+        world.tick(&[1], 1);
+        world.sends(1, 10);
+    }
+    assert!((49..=52).contains(&world.passed()), "{}", world.passed());
+    world.pass(LIFE);
+    for _ in 0..300 {
+        world.tick(&[1], 1);
+        world.sends(1, 10);
+    }
+    assert!((96..=100).contains(&world.passed()), "{}", world.passed());
+    assert!(world.nodes[0].sends(100, world.now) > 0, "it does not know how late it is");
+    world.nodes[0].ledger.answers_again(world.now);
+    assert_eq!(world.nodes[0].sends(100, world.now), 0, "but it looks before it goes on");
+}
+
+#[test]
+fn a_redis_that_has_lost_its_data_does_not_stop_anybody() {
+    let mut world = World::hundred();
+    world.sends(0, 0);
+    world.tick(&ALL, 10);
+    world.sends(0, 50);
+    world.tick(&ALL, 10);
+    world.server.flush();
+    for _ in 0..100 {
+        world.tick(&ALL, 10);
+        world.sends(0, 10);
+    }
+    assert!((100..=200).contains(&world.passed()), "{}", world.passed());
+}
+
+#[test]
+fn what_nobody_can_read_begins_anew() {
+    let mut world = World::hundred();
+    for garbage in ["{ used = 'x' }", "{ at = 'x', used = '1' }", "{ ['0123456789abcdef'] = 'x' }", "'no hash'"] {
+        world.sends(0, 0);
+        world.tick(&ALL, 10);
+        let all = format!("for key in pairs(hashes) do hashes[key] = {garbage} end");
+        world.server.lua.load(all).exec().unwrap();
+        world.tick(&ALL, 1001);
+        assert!(world.sends(0, 10) > 0, "{garbage}");
+    }
+}
+
+/// What may happen, each to the node of this number.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Sends(usize, u32),
+    Leaves(usize),
+    Calls(usize),
+    Reaches(usize),
+    Hears(usize),
+    Loses(usize),
+    Passes(u64),
+}
+
+fn step(nodes: usize) -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..nodes, 1_u32..60).prop_map(|(node, packets)| Step::Sends(node, packets)),
+        1 => (0..nodes).prop_map(Step::Leaves),
+        6 => (0..nodes).prop_map(Step::Calls),
+        6 => (0..nodes).prop_map(Step::Reaches),
+        6 => (0..nodes).prop_map(Step::Hears),
+        1 => (0..nodes).prop_map(Step::Loses),
+        2 => (0_u64..5000).prop_map(Step::Passes),
+    ]
+}
+
+fn play(world: &mut World, step: Step) {
+    let now = world.now;
+    match step {
+        Step::Sends(node, packets) => _ = world.sends(node, packets),
+        Step::Leaves(node) => world.nodes[node].meters = None,
+        Step::Calls(node) => world.nodes[node].calls(now),
+        Step::Reaches(node) => world.nodes[node].reaches(&world.server),
+        Step::Hears(node) => world.nodes[node].hears(now),
+        Step::Loses(node) => world.nodes[node].loses(),
+        Step::Passes(millis) => {
+            world.pass(Duration::from_millis(millis));
+            let now = world.now;
+            world.nodes.iter_mut().for_each(|node| node.ledger.examine(now));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Whatever is late, lost or in another order: no more pass than the budget with what has refilled and the advances.
+    /// Then, while some nodes have demand, they get all of it but for the four percent that idle nodes may keep.
+    #[test]
+    fn the_budget_is_kept_and_used_up(
+        (nodes, steps) in (1_usize..5).prop_flat_map(|nodes| (Just(nodes), prop::collection::vec(step(nodes), 0..150))),
+        messages in prop_oneof![1_u32..10, 50_u32..400],
+        demand in 1_usize..5,
+    ) {
+        let per = Duration::from_hours(24);
+        let mut world = World::new(nodes, messages, per);
+        let advances = u32::try_from(nodes).unwrap() * (messages / 100).max(1);
+        let most = |world: &World| {
+            let refilled = (world.now - world.began).as_secs_f64() * f64::from(messages) / per.as_secs_f64();
+            messages + refilled as u32 + advances
+        };
+        for step in steps {
+            play(&mut world, step);
+            prop_assert!(world.passed() <= most(&world), "{} passed, {} may", world.passed(), most(&world));
+        }
+        for node in &mut world.nodes {
+            node.loses();
+        }
+        let all: Vec<_> = (0..nodes).collect();
+        for _ in 0..250 {
+            world.tick(&all, 1);
+            (0..demand.min(nodes)).for_each(|node| _ = world.sends(node, 7));
+            prop_assert!(world.passed() <= most(&world), "{} passed, {} may", world.passed(), most(&world));
+        }
+        prop_assert!(world.passed() >= messages - messages / 25, "only {} of {messages} passed", world.passed());
+    }
+}

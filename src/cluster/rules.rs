@@ -1,0 +1,259 @@
+//! `[redis]` and `[cluster]`, checked.
+
+use std::{fmt, sync::Arc, time::SystemTime};
+
+use redis::{
+    ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, RedisConnectionInfo,
+    RedisResult, TlsCertificates,
+};
+
+use crate::{
+    cluster::{
+        address::{Address, Host, Place},
+        table::{BackendKind, ClusterTable, RedisTable},
+    },
+    fault::{Fault, Faults},
+    tls::outgoing::{OutgoingFiles, OutgoingPem},
+    units::SecretSource,
+};
+
+/// Fewer would be gone before a node is back.
+const STREAM_LENGTH_MIN: u32 = 100;
+
+/// `[redis]` and `[cluster]`, checked.
+#[derive(Debug, Clone)]
+pub struct RedisRules {
+    pub(super) address: Address,
+    login: Login,
+    sentinel: Login,
+    tls: Option<OutgoingFiles>,
+    /// How nodes publish to each other.
+    pub(super) backend: BackendKind,
+    /// How many messages a stream keeps.
+    pub(super) stream_length: u32,
+    /// What the channels of the Socket.IO adapter begin with.
+    pub key: Arc<str>,
+    /// What our own keys and channels begin with: `tidegate:{name}:`.
+    pub prefix: Arc<str>,
+    /// Whether the node is ready only while Redis is there.
+    pub required: bool,
+}
+
+/// Who signs in, and with which password. It is read whenever it is needed, because it may be replaced.
+#[derive(Debug, Clone)]
+struct Login {
+    /// The key of the password.
+    key: &'static str,
+    username: Option<String>,
+    password: Option<SecretSource>,
+}
+
+/// What a connection needs of secrets and files, read at this moment.
+pub(super) struct Credentials {
+    pub(super) redis: RedisConnectionInfo,
+    pub(super) sentinel: RedisConnectionInfo,
+    /// `None`: no TLS.
+    pub(super) tls: Option<TlsCertificates>,
+}
+
+impl RedisRules {
+    /// Compiles the tables; reads password and files once, to check them. `service`: host and port of `upstream.url`.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn compile(redis: &RedisTable, cluster: &ClusterTable, service: &str) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
+        let address = faults.keep(Address::parse(&redis.url).map_err(|why| Fault::new("redis.url", why)));
+        let table = redis.sentinel.clone().unwrap_or_default();
+        let login = Login { key: "redis.password", username: redis.username.clone(), password: redis.password.clone() };
+        let sentinel = Login { key: "redis.sentinel.password", username: table.username, password: table.password };
+        faults.keep(login.check("redis.username"));
+        faults.keep(sentinel.check("redis.sentinel.username"));
+        if let Some(address) = &address {
+            let is_sentinel = matches!(address.place, Place::Sentinel { .. });
+            if redis.tls.is_some() && !address.tls {
+                faults.add("redis.url", "does not begin with rediss, but redis.tls is given; change one of them");
+            }
+            if redis.sentinel.is_some() && !is_sentinel {
+                let message = "is given, but redis.url does not begin with redis+sentinel://; leave out one of them";
+                faults.add("redis.sentinel", message);
+            }
+        }
+        if redis.key.is_empty() {
+            faults.add("redis.key", "is empty; the adapter of Socket.IO uses \"socket.io\" by default");
+        }
+        if redis.stream_length < STREAM_LENGTH_MIN {
+            let message = format!("is {}; it has to be {STREAM_LENGTH_MIN} or more", redis.stream_length);
+            faults.add("redis.stream_length", message);
+        }
+        let name = cluster.name.as_deref().unwrap_or(service);
+        if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '{' | '}')) {
+            faults.add("cluster.name", format!("is {name:?}; it needs a name without blanks and braces"));
+        }
+        let tls = address.as_ref().is_some_and(|address| address.tls).then(|| {
+            let table = redis.tls.clone().unwrap_or_default();
+            let (ca, certificate, private_key) = (table.ca, table.certificate, table.private_key);
+            OutgoingFiles { table: "redis.tls", ca, certificate, private_key }
+        });
+        if let Some(files) = &tls {
+            faults.keep(files.read(SystemTime::now()));
+        }
+        let rules = address.map(|address| Self {
+            address,
+            login,
+            sentinel,
+            tls,
+            backend: redis.backend,
+            stream_length: redis.stream_length,
+            key: redis.key.as_str().into(),
+            prefix: format!("tidegate:{{{name}}}:").into(),
+            required: redis.required,
+        });
+        faults.finish(rules)
+    }
+
+    /// Where Redis is, for the log.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Reads passwords and files again.
+    pub(super) fn credentials(&self) -> Result<Credentials, Fault> {
+        let tls = self.tls.as_ref().map(|files| files.read(SystemTime::now()).map(certificates)).transpose()?;
+        Ok(Credentials {
+            redis: self.login.read()?.set_db(self.address.database).set_protocol(ProtocolVersion::RESP3),
+            sentinel: self.sentinel.read()?,
+            tls,
+        })
+    }
+
+    /// How a host is reached.
+    pub(super) fn host(&self, Host { name, port }: &Host) -> ConnectionAddr {
+        match self.address.tls {
+            false => ConnectionAddr::Tcp(name.clone(), *port),
+            true => ConnectionAddr::TcpTls { host: name.clone(), port: *port, insecure: false, tls_params: None },
+        }
+    }
+
+    /// How a host is reached, and what is said there first.
+    pub(super) fn server(&self, host: &Host, settings: RedisConnectionInfo) -> RedisResult<ConnectionInfo> {
+        Ok(self.host(host).into_connection_info()?.set_redis_settings(settings))
+    }
+}
+
+impl Login {
+    /// Can it be used? The password is read, and forgotten.
+    fn check(&self, username: &str) -> Result<(), Fault> {
+        if self.username.is_some() && self.password.is_none() {
+            let message = format!("is given, but {} is not; Redis takes no user without a password", self.key);
+            return Err(Fault::new(username, message));
+        }
+        self.read().map(drop)
+    }
+
+    fn read(&self) -> Result<RedisConnectionInfo, Fault> {
+        let mut settings = RedisConnectionInfo::default();
+        if let Some(user) = &self.username {
+            settings = settings.set_username(user);
+        }
+        let Some(source) = &self.password else { return Ok(settings) };
+        let secret = source.read().map_err(|error| Fault::new(self.key, error.to_string()))?;
+        let password = std::str::from_utf8(secret.expose());
+        let password = password.map_err(|_| Fault::new(self.key, "is not UTF-8; use a password that is"))?;
+        Ok(settings.set_password(password))
+    }
+}
+
+fn certificates(OutgoingPem { ca, pair }: OutgoingPem) -> TlsCertificates {
+    let client_tls = pair.map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
+    TlsCertificates { client_tls, root_cert: ca }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::cluster::table::{RedisSentinelTable, RedisTlsTable};
+
+    fn compile(table: &RedisTable) -> Result<RedisRules, Vec<String>> {
+        let rules = RedisRules::compile(table, &ClusterTable::default(), "127.0.0.1:4003");
+        rules.map_err(|faults| faults.iter().map(Fault::to_string).collect())
+    }
+
+    fn refusal(table: &RedisTable) -> String {
+        compile(table).unwrap_err().join("\n")
+    }
+
+    #[test]
+    fn without_keys_it_is_a_server_on_this_machine() {
+        let rules = compile(&RedisTable::default()).unwrap();
+        assert_eq!((rules.place().as_str(), &*rules.key), ("127.0.0.1:6379", "socket.io"));
+        assert_eq!(&*rules.prefix, "tidegate:{127.0.0.1:4003}:");
+    }
+
+    #[test]
+    fn the_password_is_read_again_for_each_connection() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("password");
+        fs::write(&file, "first\n").unwrap();
+        let rules = compile(&RedisTable { password: Some(SecretSource::File(file.clone())), ..RedisTable::default() });
+        let rules = rules.unwrap();
+        let password = || rules.credentials().unwrap().redis.password().map(str::to_owned);
+        assert_eq!(password().as_deref(), Some("first"));
+        fs::write(&file, "second\n").unwrap();
+        assert_eq!(password().as_deref(), Some("second"));
+        fs::remove_file(&file).unwrap();
+        assert!(rules.credentials().unwrap_err().to_string().starts_with("redis.password"));
+    }
+
+    #[test]
+    fn keys_that_contradict_one_another_are_refused() {
+        let table = RedisTable::default();
+        let tls = Some(RedisTlsTable::default());
+        let sentinel = Some(RedisSentinelTable::default());
+        for (table, part) in [
+            (
+                RedisTable { url: "redis://a:b@c".to_owned(), ..table.clone() },
+                "redis.url has a user or a password in it",
+            ),
+            (RedisTable { tls, ..table.clone() }, "redis.url does not begin with rediss, but redis.tls is given"),
+            (RedisTable { sentinel, ..table.clone() }, "redis.sentinel is given, but redis.url does not"),
+            (
+                RedisTable { username: Some("ada".to_owned()), ..table.clone() },
+                "redis.username is given, but redis.password",
+            ),
+            (RedisTable { key: String::new(), ..table.clone() }, "redis.key is empty"),
+            (RedisTable { stream_length: 99, ..table.clone() }, "redis.stream_length is 99"),
+            (
+                RedisTable { password: Some(SecretSource::File("/nowhere/password".into())), ..table.clone() },
+                "redis.password",
+            ),
+        ] {
+            let said = refusal(&table);
+            assert!(said.contains(part), "{said}");
+        }
+        let cluster = ClusterTable { name: Some("a{b}".to_owned()), ..ClusterTable::default() };
+        assert!(RedisRules::compile(&table, &cluster, "x").is_err());
+    }
+
+    #[test]
+    fn files_of_tls_are_checked() {
+        let tls = |ca: &str| RedisTable {
+            url: "rediss://redis".to_owned(),
+            tls: Some(RedisTlsTable { ca: Some(ca.into()), ..RedisTlsTable::default() }),
+            ..RedisTable::default()
+        };
+        assert!(refusal(&tls("/nowhere/ca.crt")).starts_with("redis.tls.ca: /nowhere/ca.crt cannot be read"));
+        let half = RedisTlsTable { certificate: Some("/a".into()), ..RedisTlsTable::default() };
+        let half = RedisTable { url: "rediss://redis".to_owned(), tls: Some(half), ..RedisTable::default() };
+        assert!(refusal(&half).starts_with("redis.tls.private_key is missing"));
+    }
+}

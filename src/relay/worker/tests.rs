@@ -1,0 +1,57 @@
+//! Which sessions end where all together keep too much.
+
+use super::*;
+use crate::{
+    policy::identity::Identity,
+    relay::tests::world::{beginning, worker},
+};
+
+/// Sessions that keep so many bytes each.
+fn keeping(worker: &Rc<Worker>, bytes: &[usize]) -> Vec<Rc<SessionCell>> {
+    let open = |bytes: &usize| {
+        let now = worker.clock.now();
+        let session = Session::plain(beginning(worker), Arc::default(), None, Identity::anonymous(), now);
+        let cell = worker.open(session, None, None);
+        worker.keeps(&cell, *bytes, usize::MAX);
+        cell
+    };
+    bytes.iter().map(open).collect()
+}
+
+fn ended(cells: &[Rc<SessionCell>]) -> Vec<bool> {
+    cells.iter().map(|cell| cell.shortage.get().is_some()).collect()
+}
+
+#[test]
+fn the_session_that_keeps_most_ends_for_the_one_that_asks_for_too_much() {
+    let worker = worker(([127, 0, 0, 1], 1).into(), 100);
+    let cells = keeping(&worker, &[100_000, 900_000, 50_000]);
+    worker.keeps(&cells[0], 110_000, 1_060_000);
+    assert_eq!(ended(&cells), [false; 3], "there is room");
+    worker.keeps(&cells[0], 111_000, 1_060_000);
+    assert_eq!(ended(&cells), [false, true, false]);
+    assert_eq!(worker.memory.sessions(), 161_000, "what ends counts no more");
+    worker.keeps(&cells[1], 900_000, 1_060_000);
+    worker.keeps(&cells[0], 112_000, 1_060_000);
+    assert_eq!((ended(&cells), worker.memory.sessions()), (vec![false, true, false], 162_000));
+    cells.iter().for_each(|cell| worker.forget(cell));
+    assert_eq!(worker.memory.sessions(), 0);
+}
+
+#[test]
+fn a_session_that_keeps_little_or_less_than_before_ends_for_nobody() {
+    let worker = worker(([127, 0, 0, 1], 1).into(), 100);
+    let cells = keeping(&worker, &[memory::DEAR_BYTES, 10_000, 20_000]);
+    worker.keeps(&cells[2], 19_000, 100);
+    worker.keeps(&cells[2], 15_000, 10_000_000_000);
+    worker.run(WorkerCommand::Shed { bytes: 1_000_000 });
+    assert_eq!(ended(&cells), [false; 3]);
+}
+
+#[test]
+fn as_many_end_as_must_the_dearest_first() {
+    let worker = worker(([127, 0, 0, 1], 1).into(), 100);
+    let cells = keeping(&worker, &[200_000, 900_000, 300_000, 800_000]);
+    worker.run(WorkerCommand::Shed { bytes: 1_000_000 });
+    assert_eq!(ended(&cells), [false, true, false, true]);
+}

@@ -1,0 +1,60 @@
+//! A client with a custom parser, which the gate does not read: it is refused in its own words, where these are known.
+
+use crate::{
+    policy::verdict::{Refusal, RefusalKind},
+    session::{
+        action::Spoken,
+        connect,
+        conversation::Conversation,
+        message::{Fate, Message, Note, PARSER_UNSUPPORTED},
+        now::Now,
+    },
+    wire::{socketio::other_parsers::Parser, websocket::frame::OpCode},
+};
+
+/// The refusal of its first packet.
+const UNSUPPORTED: Refusal = Refusal {
+    kind: RefusalKind::Malformed,
+    code: PARSER_UNSUPPORTED,
+    message: "A custom parser is not supported",
+    rule: None,
+    fault: None,
+};
+
+/// Refuses a message that the packets of the usual parser do not begin with, of a client that is in no namespace. `None`: it
+/// may be a mistake like any other.
+pub(super) fn refuse(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> Option<(Fate, Note)> {
+    let parser = match message.opcode {
+        OpCode::Binary => Parser::MessagePack,
+        _ if message.bytes.starts_with(b"4{") => Parser::Json,
+        _ => return None,
+    };
+    if !talk.service.namespaces.is_empty() {
+        return None;
+    }
+    if message.len > talk.core.rules.max_connect {
+        return (parser == Parser::MessagePack).then(|| end(talk));
+    }
+    if !message.complete {
+        return Some((Fate::Gather, Note::None));
+    }
+    let Some(namespace) = parser.connects(message.bytes) else {
+        return (parser == Parser::MessagePack).then(|| end(talk));
+    };
+    let error = parser.connect_error(namespace, UNSUPPORTED.message, UNSUPPORTED.code);
+    let (fate, note) = connect::refuse_saying(talk, Spoken::Own(message.opcode, error.into()), UNSUPPORTED, now);
+    Some((fate, of_connect(note)))
+}
+
+/// What the client would understand is not known.
+fn end(talk: &mut Conversation<'_>) -> (Fate, Note) {
+    let (fate, note) = talk.core.malformed(PARSER_UNSUPPORTED);
+    (fate, of_connect(note))
+}
+
+fn of_connect(mut note: Note) -> Note {
+    if let Note::Refused(refused) = &mut note {
+        refused.is_connect = true;
+    }
+    note
+}

@@ -1,0 +1,99 @@
+//! What of a session is revoked, and what becomes of it.
+
+use crate::{
+    policy::{
+        auth::revoked::{Revocation, Revoked, Whom, unix_seconds},
+        identity::Identity,
+        token_fault::TokenFault,
+    },
+    session::{
+        Session, conversation::Conversation, ended::Ended, now::Now, socketio::SocketIo, speech::ServiceSpeech,
+        users::Users,
+    },
+};
+
+/// What [`Session::find_revoked`] has found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The tokens of sockets that are revoked. They are to be revoked too, or their clients come back with them.
+    pub tokens: Vec<Revocation>,
+}
+
+impl Session {
+    /// Whether something of this session is revoked, so that [`Event::Revoked`](super::event::Event::Revoked) has something to
+    /// do. Changes nothing.
+    #[must_use]
+    pub fn find_revoked(&self, now: Now) -> Option<Found> {
+        let (list, users) = (self.core.rules.policies.auth.revoked(), &self.core.users);
+        if list.is_empty() || self.ended().is_some() {
+            return None;
+        }
+        let ServiceSpeech::SocketIo(service) = &self.service else {
+            return is_user_revoked(&list, users, now).then(Found::default);
+        };
+        let numbers = revoked_namespaces(&list, service, users, now);
+        if numbers.is_empty() && !(service.namespaces.is_empty() && is_user_revoked(&list, users, now)) {
+            return None;
+        }
+        let of_socket = numbers.iter().filter(|number| is_socket_revoked(&list, service, **number, now));
+        let identities = of_socket.filter_map(|number| users.get(service.namespaces.login(*number).user));
+        Some(Found { tokens: identities.filter_map(token).collect() })
+    }
+
+    /// Ends what is revoked of the session.
+    pub(super) fn revoke(&mut self, now: Now) {
+        if let Some(mut talk) = self.conversation() {
+            return talk.revoke(now);
+        }
+        if is_user_revoked(&self.core.rules.policies.auth.revoked(), &self.core.users, now) {
+            self.core.end(Ended::TokenRevoked);
+        }
+    }
+}
+
+impl Conversation<'_> {
+    /// The client is put out of the namespaces whose token, user or socket is revoked. If it has no other, the session ends.
+    pub(super) fn revoke(&mut self, now: Now) {
+        let list = self.core.rules.policies.auth.revoked();
+        if list.is_empty() {
+            return;
+        }
+        let over = revoked_namespaces(&list, self.service, &self.core.users, now);
+        if over.len() == self.service.namespaces.logins().count() {
+            // Also where the client is in none.
+            if !over.is_empty() || is_user_revoked(&list, &self.core.users, now) {
+                self.core.end(Ended::TokenRevoked);
+            }
+            return;
+        }
+        for number in over {
+            self.put_out(number, TokenFault::Revoked);
+        }
+        self.core.expires = self.service.expires(&self.core.users);
+    }
+}
+
+/// The numbers of the namespaces that the client has to leave.
+fn revoked_namespaces(list: &Revoked, service: &SocketIo, users: &Users, now: Now) -> Vec<u8> {
+    let is_over = |number: u8, user: u8| {
+        users.get(user).is_some_and(|identity| list.has(identity, now.wall()))
+            || is_socket_revoked(list, service, number, now)
+    };
+    let logins = service.namespaces.logins();
+    logins.filter(|(number, login)| is_over(*number, login.user)).map(|(number, _)| number).collect()
+}
+
+fn is_socket_revoked(list: &Revoked, service: &SocketIo, number: u8, now: Now) -> bool {
+    let socket = service.namespaces.name(number).map(|namespace| service.namespaces.socket_id(namespace));
+    socket.is_some_and(|id| list.has_socket(id, now.wall()))
+}
+
+fn is_user_revoked(list: &Revoked, users: &Users, now: Now) -> bool {
+    users.iter().any(|(_, identity)| list.has(identity, now.wall()))
+}
+
+/// The revocation of the token of this identity. `None`: it has no name.
+fn token(identity: &Identity) -> Option<Revocation> {
+    let (jti, expires_at) = (identity.jti()?, identity.expires_at()?);
+    Some(Revocation { whom: Whom::Token(jti.into()), until: unix_seconds(expires_at).saturating_add(1) })
+}

@@ -1,0 +1,117 @@
+//! The thread that speaks with Redis. Absent when the node is alone.
+
+use std::{
+    io,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::oneshot, time::sleep};
+
+use crate::{
+    cluster::{
+        bus::Bus,
+        connector::Connector,
+        limits::SharedLimits,
+        link::{Link, RedisRules},
+        queue::{Inbound, Outbound},
+        revocation::Revocations,
+    },
+    observe::gauges::Gauges,
+    policy::rate_limit::sharing::Sharing,
+    relay::{
+        outlet::{NoOutlet, Outlet},
+        registry::Registry,
+        revoker::Revoker,
+    },
+};
+
+/// So long may the last events of a node that ends take to be published.
+const LAST_EVENTS: Duration = Duration::from_millis(500);
+
+/// How often a node that ends checks whether they are.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What the node has of Redis before it runs.
+pub(super) struct Cluster {
+    parts: Option<Parts>,
+    sharing: Arc<Sharing>,
+}
+
+struct Parts {
+    connector: Connector,
+    bus: Bus,
+    inbound: Inbound,
+    outbound: Outbound,
+    limits: SharedLimits,
+    prefix: Arc<str>,
+}
+
+impl Cluster {
+    /// As `[redis]` says; alone without it.
+    pub(super) fn of(rules: Option<RedisRules>, gauges: &Arc<Gauges>) -> Self {
+        let limits = SharedLimits::new(gauges);
+        let sharing = Arc::clone(limits.sharing());
+        let parts = rules.map(|rules| {
+            let (connector, outbound, inbound) = Connector::new(rules.clone(), Arc::clone(&gauges.redis));
+            let bus = Bus::new(&rules, outbound.clone(), Arc::clone(&gauges.mirror));
+            Parts { connector, bus, inbound, outbound, limits, prefix: rules.prefix }
+        });
+        Self { parts, sharing }
+    }
+
+    /// Takes what other nodes shall have.
+    pub(super) fn outlet(&self) -> Arc<dyn Outlet> {
+        self.parts.as_ref().map_or_else(|| Arc::new(NoOutlet) as _, |parts| parts.bus.outlet())
+    }
+
+    /// For the limits that count on all nodes, also after a reload.
+    pub(super) fn sharing(&self) -> Arc<Sharing> {
+        Arc::clone(&self.sharing)
+    }
+
+    /// The connection and what keys begin with, for everything beside the bus. `None`: the node is alone.
+    pub(super) fn link(&self) -> Option<(Link, Arc<str>)> {
+        self.parts.as_ref().map(|parts| (parts.connector.link(), Arc::clone(&parts.prefix)))
+    }
+
+    /// Starts the thread, if there is one. It ends when `done` does and, where Redis is there, the last events are published.
+    pub(super) fn spawn(
+        self,
+        registry: Registry,
+        revoker: Option<Revoker>,
+        done: oneshot::Receiver<()>,
+    ) -> io::Result<Option<JoinHandle<()>>> {
+        let Some(Parts { connector, bus, inbound, outbound, limits, prefix }) = self.parts else { return Ok(None) };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name("redis".to_owned()).spawn(move || {
+            runtime.block_on(async move {
+                let link = connector.link();
+                if let Some(revoker) = revoker {
+                    tokio::spawn(Revocations::new(&prefix, connector.link(), revoker).run());
+                }
+                tokio::spawn(limits.run(connector.link(), prefix));
+                tokio::spawn(connector.run());
+                tokio::spawn(bus.run(link.clone(), inbound, registry));
+                let _ = done.await;
+                publish_last(&link, &outbound).await;
+            });
+            // The look-up of a name may take longer than anybody waits for a node that ends.
+            runtime.shutdown_background();
+        })?;
+        Ok(Some(thread))
+    }
+}
+
+/// Waits until what the workers have said last is published. Where there is no connection nobody waits.
+async fn publish_last(link: &Link, outbound: &Outbound) {
+    let until = Instant::now() + LAST_EVENTS;
+    loop {
+        // Meanwhile what the workers have handed over is encoded.
+        sleep(LOOK).await;
+        if outbound.is_done() || link.connection().is_none() || Instant::now() >= until {
+            return;
+        }
+    }
+}

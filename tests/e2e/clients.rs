@@ -1,0 +1,31 @@
+//! What real clients, services and balancers send: with the real thing where there is one, and with raw bytes where there is
+//! none.
+
+mod absence;
+mod attachments;
+mod balancers;
+mod bounds;
+mod browser;
+mod credentials;
+mod custom_parsers;
+mod devices;
+mod documents;
+mod fragments;
+mod graphql;
+mod identities;
+mod large;
+mod leaving;
+mod mixtures;
+mod mqtt;
+mod origins;
+mod paths;
+mod payload_types;
+mod refusals;
+mod refused_handshakes;
+mod retries;
+mod service_cookies;
+mod services;
+mod signalr;
+mod sizes;
+mod subprotocols;
+mod tokens;

@@ -1,0 +1,107 @@
+// Chromium without a screen, driven over its DevTools protocol: a page is opened, pressed, read and pictured.
+
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import WebSocket from "ws";
+
+const BETWEEN_LOOKS_MS = 25;
+const PATIENCE_MS = 40_000;
+
+export class Page {
+  /** A page of this size, in a browser of its own; `dark` is its colour scheme. */
+  static async open(url, { width = 1280, height = 800, dark = false } = {}) {
+    const page = new Page();
+    page.profile = mkdtempSync(join(tmpdir(), "tidegate-chromium-"));
+    page.browser = spawn("chromium", [
+      "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
+      "--disable-component-update", "--disable-sync", "--no-first-run", "--hide-scrollbars",
+      "--remote-debugging-port=0", `--user-data-dir=${page.profile}`, "about:blank",
+    ], { stdio: ["ignore", "ignore", "pipe"], detached: true, env: { ...process.env, TMPDIR: page.profile } });
+    // Also if the caller fails.
+    process.once("exit", () => page.close());
+    const devtools = await new Promise((found, failed) => {
+      createInterface(page.browser.stderr).on("line", (line) => {
+        const address = line.match(/DevTools listening on (ws:\S+)/);
+        if (address) found(address[1]);
+      });
+      page.browser.once("error", failed);
+      page.browser.once("exit", () => failed(new Error("chromium has ended")));
+    });
+    page.socket = new WebSocket(devtools);
+    await new Promise((opened, failed) => page.socket.once("open", opened).once("error", failed));
+    page.answers = new Map();
+    page.complaints = [];
+    page.socket.on("message", (data) => page.#heard(JSON.parse(data)));
+    const { targetId } = await page.#ask("Target.createTarget", { url: "about:blank" });
+    ({ sessionId: page.session } = await page.#ask("Target.attachToTarget", { targetId, flatten: true }));
+    await page.#ask("Emulation.setDeviceMetricsOverride", { width, height, deviceScaleFactor: 1, mobile: width < 600 });
+    const features = [{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }];
+    await page.#ask("Emulation.setEmulatedMedia", { features });
+    for (const domain of ["Runtime", "Log", "Page"]) await page.#ask(`${domain}.enable`);
+    await page.#ask("Page.navigate", { url });
+    await page.until("document.readyState === 'complete'");
+    return page;
+  }
+
+  /** The value of an expression in the page. */
+  async read(expression) {
+    const { result, exceptionDetails } = await this.#ask("Runtime.evaluate", { expression, returnByValue: true, awaitPromise: true });
+    if (exceptionDetails) throw new Error(`${expression}: ${exceptionDetails.exception?.description ?? exceptionDetails.text}`);
+    return result.value;
+  }
+
+  /** Waits until an expression is true in the page, and returns its value. */
+  async until(expression) {
+    for (const deadline = Date.now() + PATIENCE_MS; ;) {
+      const value = await this.read(expression);
+      if (value) return value;
+      if (Date.now() > deadline) throw new Error(`waited in vain for ${expression}\n${await this.read("document.body.innerText")}`);
+      await new Promise((done) => setTimeout(done, BETWEEN_LOOKS_MS));
+    }
+  }
+
+  /** Presses a button as soon as it can be pressed. */
+  async press(id) {
+    await this.until(`document.getElementById("${id}").disabled === false`);
+    await this.read(`document.getElementById("${id}").click()`);
+  }
+
+  text(id) {
+    return this.read(`document.getElementById("${id}").textContent`);
+  }
+
+  /** A PNG of what is in sight, or of the whole page. */
+  async picture(whole = false) {
+    const { data } = await this.#ask("Page.captureScreenshot", { format: "png", captureBeyondViewport: whole });
+    return Buffer.from(data, "base64");
+  }
+
+  /** Ends the browser with all of its processes. */
+  close() {
+    if (!this.browser?.pid) return;
+    try {
+      process.kill(-this.browser.pid, "SIGKILL");
+    } catch { /* it has ended */ }
+    this.browser = null;
+    this.socket?.terminate();
+    rmSync(this.profile, { recursive: true, force: true, maxRetries: 20 });
+  }
+
+  #ask(method, params = {}) {
+    const id = this.answers.size + 1;
+    this.socket.send(JSON.stringify({ id, method, params, sessionId: this.session }));
+    return new Promise((answered, failed) => this.answers.set(id, { answered, failed }));
+  }
+
+  #heard({ id, result, error, method, params }) {
+    const waits = this.answers.get(id);
+    if (error) waits?.failed(new Error(error.message));
+    else waits?.answered(result);
+    if (method === "Runtime.exceptionThrown") this.complaints.push(params.exceptionDetails.exception?.description);
+    if (method === "Runtime.consoleAPICalled" && params.type === "error") this.complaints.push(JSON.stringify(params.args));
+    if (method === "Log.entryAdded" && params.entry.level === "error") this.complaints.push(`${params.entry.text} ${params.entry.url ?? ""}`);
+  }
+}
