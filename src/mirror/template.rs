@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use crate::{
-    policy::identity::Identity,
+    policy::identity::Details,
     wire::json::path::{element, member, scalar},
 };
 
@@ -41,8 +41,8 @@ pub struct Argument {
 /// What placeholders are filled from.
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
-    /// The user of the client. `None`: nobody.
-    pub identity: Option<&'a Identity>,
+    /// What is known of the token by which the client is in the namespace. `None`: it has no claims.
+    pub token: Option<&'a Details>,
     /// The JSON that the client said in CONNECT; empty where it said none.
     pub auth: &'a [u8],
     /// The JSON array of an event; empty where there is none.
@@ -118,7 +118,7 @@ impl Template {
         for part in &self.0 {
             let text = match part {
                 Part::Text(text) => Cow::Borrowed(&**text),
-                Part::Claim(name) => Cow::Borrowed(source.identity?.claim(name)?),
+                Part::Claim(name) => Cow::Borrowed(source.token?.claim(name)?),
                 Part::Auth(names) => scalar(inside(source.auth, names)?)?,
                 Part::Argument(argument) => argument.of_event(source.event)?,
             };
@@ -216,17 +216,16 @@ impl fmt::Display for Argument {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::identity::Details;
 
-    fn ada() -> Identity {
+    fn ada() -> Details {
         let claims = [("sub", "ada"), ("https://id.example/tid", "t-1")].map(|(name, text)| (name.into(), text.into()));
-        Identity::continued(Some("ada".into()), None, Details { claims: claims.into(), ..Details::default() })
+        Details { claims: claims.into(), ..Details::default() }
     }
 
     fn resolved(template: &str, event: &str) -> Option<String> {
-        let identity = ada();
+        let token = ada();
         let auth = br#"{"lesson":{"id":5},"empty":"","deep":[1]}"#;
-        let source = Source { identity: Some(&identity), auth, event: event.as_bytes() };
+        let source = Source { token: Some(&token), auth, event: event.as_bytes() };
         Template::parse(template).unwrap().resolve(&source).map(Into::into)
     }
 

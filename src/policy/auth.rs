@@ -138,6 +138,7 @@ pub struct Auth {
     kept_claims: Vec<Arc<str>>,
     optional: Namespaces,
     users: UsersPerConnection,
+    revocable: bool,
     revoked: Arc<SharedRevoked>,
 }
 
@@ -238,7 +239,7 @@ impl Auth {
         if self.required && user.is_none() {
             return Err(TokenFault::NoUser.into());
         }
-        let details = claims.details(&self.forward_claims, &self.kept_claims)?;
+        let details = claims.details(&self.forward_claims, &self.kept_claims, self.revocable)?;
         Ok(self.unless_revoked(Identity::verified(user, expires_at, details), now)?)
     }
 

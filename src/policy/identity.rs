@@ -62,8 +62,8 @@ fn client_header<T>(text: &str, earlier: &[(HeaderName, T)]) -> Result<HeaderNam
 pub struct Identity {
     user: Option<Box<str>>,
     expires_at: Option<SystemTime>,
-    /// `None` where there are none: nearly every session has one of these.
-    details: Option<Box<Details>>,
+    /// `None` where there are none: nearly every session has one of these. The namespaces that the token has opened share it.
+    details: Option<Arc<Details>>,
 }
 
 /// What is kept of a verified token beside its user and its end.
@@ -80,8 +80,25 @@ pub struct Details {
 }
 
 impl Details {
-    fn boxed(self) -> Option<Box<Self>> {
-        (self != Self::default()).then(|| Box::new(self))
+    /// `None`: there are none.
+    #[must_use]
+    pub fn shared(self) -> Option<Arc<Self>> {
+        (self != Self::default()).then(|| Arc::new(self))
+    }
+
+    /// See [`Identity::claim`].
+    #[must_use]
+    pub fn claim(&self, name: &str) -> Option<&str> {
+        self.claims.iter().find(|(of, _)| **of == *name).map(|(_, text)| &**text)
+    }
+
+    /// What it keeps beside itself, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let headers =
+            self.forward_headers.iter().map(|(_, value)| size_of::<(HeaderName, HeaderValue)>() + value.len());
+        let claims = self.claims.iter().map(|(_, text)| size_of::<(Arc<str>, Box<str>)>() + text.len());
+        headers.chain(claims).sum::<usize>() + self.jti.as_deref().map_or(0, str::len)
     }
 }
 
@@ -103,13 +120,13 @@ impl Identity {
 
     /// The user that a verified token names. Called by `auth` alone, after every check.
     pub(super) fn verified(user: Option<Box<str>>, expires_at: SystemTime, details: Details) -> Self {
-        Self { user, expires_at: Some(expires_at), details: details.boxed() }
+        Self { user, expires_at: Some(expires_at), details: details.shared() }
     }
 
     /// An identity that was verified earlier, on this node or another one of the same cluster.
     #[must_use]
     pub fn continued(user: Option<Box<str>>, expires_at: Option<SystemTime>, details: Details) -> Self {
-        Self { user, expires_at, details: details.boxed() }
+        Self { user, expires_at, details: details.shared() }
     }
 
     /// The user, from the first of `auth.user_claim` that the token has, or from a client certificate. `None` if
@@ -125,6 +142,19 @@ impl Identity {
         self.expires_at
     }
 
+    /// What is kept of the token beside its user and its end. `None`: nothing.
+    #[must_use]
+    pub const fn details(&self) -> Option<&Arc<Details>> {
+        self.details.as_ref()
+    }
+
+    /// The same, with the details that a namespace keeps already, where those are equal.
+    pub fn share(&mut self, kept: &Arc<Details>) {
+        if let Some(details) = self.details.as_mut().filter(|details| **details == *kept) {
+            *details = Arc::clone(kept);
+        }
+    }
+
     /// The request headers for the service, filled from claims as `auth.forward_claims` says.
     #[must_use]
     pub fn forward_headers(&self) -> &[(HeaderName, HeaderValue)] {
@@ -132,13 +162,13 @@ impl Identity {
     }
 
     /// The token's `jti`, which names this one token (RFC 7519 §4.1.7). `None` where it has none that is a text of at most 256
-    /// bytes.
+    /// bytes, or tokens cannot be revoked.
     #[must_use]
     pub fn jti(&self) -> Option<&str> {
         self.details.as_ref().and_then(|details| details.jti.as_deref())
     }
 
-    /// The token's `iat` (RFC 7519 §4.1.6). `None` where it has none.
+    /// The token's `iat` (RFC 7519 §4.1.6). `None` where it has none, or tokens cannot be revoked.
     #[must_use]
     pub fn issued_at(&self) -> Option<SystemTime> {
         self.details.as_ref().and_then(|details| details.issued_at)
@@ -147,8 +177,7 @@ impl Identity {
     /// A claim as text: a string, an integer or a boolean. `None`: no rule names it, or the token has none of at most 256 bytes.
     #[must_use]
     pub fn claim(&self, name: &str) -> Option<&str> {
-        let claims = self.details.as_ref().map_or(&[][..], |details| &details.claims);
-        claims.iter().find(|(of, _)| **of == *name).map(|(_, text)| &**text)
+        self.details.as_ref().and_then(|details| details.claim(name))
     }
 
     /// All [claims](Self::claim) that are kept, by name.

@@ -1,11 +1,7 @@
 //! A session becomes plain data when its node stops, and goes on from it on another one.
 
-use std::time::UNIX_EPOCH;
-
-use http::{HeaderName, HeaderValue};
-
 use crate::{
-    policy::identity::{Details, Identity},
+    policy::identity::Identity,
     session::{
         Beginning, Session,
         acks::Acks,
@@ -15,7 +11,7 @@ use crate::{
         namespaces::Namespaces,
         now::{Deadline, Now},
         resume::Resume,
-        snapshot::{Blob, Snapshot, SnapshotError, UserData},
+        snapshot::{Snapshot, SnapshotError, TokenData, UserData},
         socketio::SocketIo,
         speech::{ClientSpeech, ServiceSpeech},
         upstream::Upstream,
@@ -33,15 +29,11 @@ impl Session {
             return None;
         };
         let resume = client.resume.as_ref().filter(|_| self.core.ended().is_none())?;
-        let header = |(name, value): &(HeaderName, HeaderValue)| (name.as_str().to_owned(), value.as_bytes().into());
         let (idle_for, told_for) = self.core.quiet_for(now);
         let user = |(identity, expires, budgets): (&Identity, Option<Deadline>, Vec<Option<u32>>)| UserData {
             name: identity.user().map(Into::into),
             lives: expires.map(|expires| expires.left(now)),
-            forward_headers: identity.forward_headers().iter().map(header).collect(),
-            jti: identity.jti().map(Into::into),
-            issued_at: identity.issued_at().and_then(|at| at.duration_since(UNIX_EPOCH).ok()),
-            claims: identity.claims().map(|(name, text)| (name.into(), text.into())).collect(),
+            token: TokenData::of(identity.details().map(|details| &**details)),
             budgets,
         };
         if !self.core.users.are_known() {
@@ -58,7 +50,7 @@ impl Session {
             idle_for,
             told_for,
             refused_connects: client.refused_connects,
-            namespaces: service.namespaces.save(now),
+            namespaces: service.namespaces.save(|user| self.core.users.token(user), now),
             acks: service.acks.save(&self.core.rules.names, now.instant),
             rooms,
             asked,
@@ -72,18 +64,9 @@ impl Session {
     pub fn restore(snapshot: Snapshot, beginning: Beginning, now: Now) -> Result<Self, SnapshotError> {
         let invalid = SnapshotError::Invalid;
         let pid = Pid::parse(&snapshot.pid).ok_or(invalid("pid"))?;
-        let header = |(name, value): (String, Blob)| {
-            Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(&value.0).ok()?))
-        };
         let user = |user: UserData| {
-            let UserData { name, lives, forward_headers, jti, issued_at, claims, budgets } = user;
-            let details = Details {
-                forward_headers: forward_headers.into_iter().map(header).collect::<Option<_>>()?,
-                jti,
-                issued_at: issued_at.and_then(|since| UNIX_EPOCH.checked_add(since)),
-                claims: claims.into_iter().map(|(name, text)| (name.into(), text)).collect(),
-            };
-            Some((Identity::continued(name, lives.map(|lives| now.wall() + lives), details), budgets))
+            let UserData { name, lives, token, budgets } = user;
+            Some((Identity::continued(name, lives.map(|lives| now.wall() + lives), token.details()?), budgets))
         };
         let users = snapshot.users.into_iter().map(user).collect::<Option<_>>().ok_or(invalid("headers"))?;
         let mut core = Core::new(beginning.rules, beginning.peer, beginning.seed, now);
@@ -97,7 +80,8 @@ impl Session {
                 acks.is_taken((packet.namespace, id), digests.whole());
             }
         }
-        let namespaces = Namespaces::load(snapshot.namespaces, now).ok_or(invalid("namespaces"))?;
+        let namespaces = Namespaces::load(snapshot.namespaces, |user| core.users.token(user), now);
+        let namespaces = namespaces.ok_or(invalid("namespaces"))?;
         let mut service = SocketIo { namespaces, acks, ..SocketIo::default() };
         service.load_rooms(snapshot.rooms, snapshot.asked, &mut core);
         core.expires = service.expires(&core.users);

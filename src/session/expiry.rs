@@ -9,8 +9,14 @@ use crate::{
         verdict::Refusal,
     },
     session::{
-        Session, action::Action, conversation::Conversation, ended::Ended, membership::Membership, message::Side,
-        namespaces::Login, now::Now, users::later,
+        Session,
+        action::Action,
+        conversation::Conversation,
+        ended::Ended,
+        membership::Membership,
+        message::Side,
+        namespaces::Login,
+        now::{Deadline, Now},
     },
     wire::socketio::encode,
 };
@@ -60,24 +66,28 @@ fn lasts_longer(one: &Identity, other: &Identity) -> bool {
 
 impl Conversation<'_> {
     /// The client is this user in a namespace from now on.
-    pub(super) fn enter(&mut self, namespace: &str, identity: Identity, now: Now) {
+    pub(super) fn enter(&mut self, namespace: &str, mut identity: Identity, now: Now) {
         let namespaces = &mut self.service.namespaces;
+        namespaces.tokens().for_each(|kept| identity.share(kept));
+        let token = identity.details().cloned();
         let is_other = |number: u8| namespaces.name(number) != Some(namespace);
         let used: Vec<u8> =
             namespaces.logins().filter(|(number, _)| is_other(*number)).map(|(_, login)| login.user).collect();
         let login = self.core.enter(identity, |user| used.contains(&user), now);
-        namespaces.set_login(namespace, login);
+        namespaces.set_login(namespace, login, token);
         self.service.expired.retain(|expired| **expired != *namespace);
         self.core.expires = self.service.expires(&self.core.users);
     }
 
-    /// A token of this user was shown beside the namespaces: it is good for all of them, where it is good for longer.
+    /// A token of this user was shown beside the namespaces. It takes the place of the one by which the client is in them, where
+    /// it is good for longer: of those with a token of their own in CONNECT only where rules find the same claims in both.
     fn renew(&mut self, user: u8, identity: Identity, now: Now) {
+        let token = identity.details().cloned();
+        let shown = identity.expires_at().map(|end| Deadline::at(end, now));
         self.core.users.renew(user, identity, now);
-        let expires = self.core.users.expires(user);
-        for login in self.service.namespaces.logins_mut().filter(|login| login.user == user) {
-            login.expires = later(login.expires, expires);
-        }
+        let (namespaces, sources) = (&mut self.service.namespaces, &self.core.rules.policies.token_sources);
+        let has_own = |connect: &[u8]| !matches!(sources.from_connect(connect), Ok(None));
+        namespaces.renew(user, (token.as_ref(), shown), has_own);
         self.enter_all_rooms();
         self.core.expires = self.service.expires(&self.core.users);
     }

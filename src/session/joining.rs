@@ -210,8 +210,7 @@ impl Conversation<'_> {
     /// What fills in the names of rooms for the client in a namespace.
     pub(super) fn source<'a>(&'a self, number: u8, event: &'a [u8]) -> Source<'a> {
         let namespaces = &self.service.namespaces;
-        let identity = self.core.users.get(namespaces.login(number).user);
-        Source { identity, auth: namespaces.auth_of(number), event }
+        Source { token: namespaces.token(number).map(|token| &**token), auth: namespaces.auth_of(number), event }
     }
 
     fn enter_asked(&mut self, number: u8, namespace: &str, room: &str, rule: usize) {

@@ -1,16 +1,17 @@
 //! The namespaces of one session: connecting, joined, left.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::{
+    policy::identity::Details,
     session::{
         membership::Membership,
-        now::{Deadline, Now},
+        now::{Deadline, Now, later},
         queue::{allocated, allocated_text},
-        snapshot::{Blob, NamespaceData},
+        snapshot::{Blob, NamespaceData, TokenData},
     },
     wire::socketio::encode,
 };
@@ -44,18 +45,27 @@ struct Memory {
     connect: Zeroizing<Vec<u8>>,
     /// The client's socket id there. `None` before the first answer.
     socket_id: Option<Box<str>>,
-    /// Connection state recovery: the secret by which the service recognizes the session, ...
-    pid: Option<Box<str>>,
-    /// ... and the offset of the last event that the client got.
-    offset: Option<Box<str>>,
-    /// The offset of an event whose attachments are still coming.
-    offset_to_come: Option<Box<str>>,
+    /// `None` where the service does not recover connections.
+    recovery: Option<Box<Recovery>>,
     /// CONNECT was sent again; its answer is awaited.
     asked_again: bool,
     /// Which of the joins of the session this is, by which the client tells another socket from the one that it had.
     join: u32,
     /// Who the client is there.
     login: Login,
+    /// What is kept of the token by which it is there. `None`: nothing.
+    token: Option<Arc<Details>>,
+}
+
+/// Connection state recovery.
+#[derive(Default)]
+struct Recovery {
+    /// The secret by which the service recognizes the session.
+    pid: Box<str>,
+    /// The offset of the last event that the client got.
+    offset: Option<Box<str>>,
+    /// The offset of an event whose attachments are still coming.
+    offset_to_come: Option<Box<str>>,
 }
 
 /// All of it is secret or may be.
@@ -66,27 +76,51 @@ impl fmt::Debug for Memory {
 }
 
 impl Entry {
-    fn save(&self, name: &str, now: Now) -> NamespaceData {
+    /// `of_user`: what is kept of the token of a user.
+    fn save<'a>(&self, name: &str, of_user: impl Fn(u8) -> Option<&'a Arc<Details>>, now: Now) -> NamespaceData {
         let memory = self.memory.as_deref();
+        let recovery = memory.and_then(|memory| memory.recovery.as_deref());
+        let user = memory.map_or(0, |memory| memory.login.user);
+        let token = memory.and_then(|memory| memory.token.as_ref());
         NamespaceData {
             name: name.into(),
             membership: self.membership,
             connect: memory.map(|memory| Blob(memory.connect.clone())).unwrap_or_default(),
             socket_id: memory.and_then(|memory| memory.socket_id.clone()),
-            pid: memory.and_then(|memory| memory.pid.clone()),
-            offset: memory.and_then(|memory| memory.offset.clone()),
+            pid: recovery.map(|recovery| recovery.pid.clone()),
+            offset: recovery.and_then(|recovery| recovery.offset.clone()),
             join: memory.map_or(0, |memory| memory.join),
-            user: memory.map_or(0, |memory| memory.login.user),
+            user,
+            token: (memory.is_some() && token != of_user(user)).then(|| TokenData::of(token.map(|token| &**token))),
             lives: memory.and_then(|memory| memory.login.expires).map(|expires| expires.left(now)),
         }
     }
 
-    fn load(saved: NamespaceData, now: Now) -> Self {
-        let NamespaceData { name: _, membership, connect, socket_id, pid, offset, join, user, lives } = saved;
+    /// `None`: its token is not valid.
+    fn load<'a>(saved: NamespaceData, of_user: impl Fn(u8) -> Option<&'a Arc<Details>>, now: Now) -> Option<Self> {
+        let NamespaceData { name: _, membership, connect, socket_id, pid, offset, join, user, token, lives } = saved;
+        let token = match token {
+            Some(token) => token.details()?.shared(),
+            None => of_user(user).cloned(),
+        };
+        let recovery = pid.map(|pid| Box::new(Recovery { pid, offset, offset_to_come: None }));
         let login = Login { user, expires: lives.map(|lives| Deadline::at(now.wall() + lives, now)) };
-        let memory = Memory { connect: connect.0, socket_id, pid, offset, join, login, ..Memory::default() };
-        Self { membership, memory: (membership != Membership::Apart).then(|| Box::new(memory)) }
+        let memory = Memory { connect: connect.0, socket_id, recovery, join, login, token, asked_again: false };
+        Some(Self { membership, memory: (membership != Membership::Apart).then(|| Box::new(memory)) })
     }
+}
+
+impl Recovery {
+    fn memory(&self) -> usize {
+        let offsets = [&self.offset, &self.offset_to_come].into_iter().flatten();
+        let texts = offsets.chain([&self.pid]).map(|text| allocated_text(text));
+        allocated(size_of::<Self>()) + texts.sum::<usize>()
+    }
+}
+
+/// The claims that rules name.
+fn claims(token: Option<&Arc<Details>>) -> &[(Arc<str>, Box<str>)] {
+    token.map_or(&[], |token| &token.claims)
 }
 
 /// What the service's answer to CONNECT means for the client.
@@ -151,10 +185,12 @@ impl Namespaces {
     pub fn memory(&self) -> usize {
         let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, allocated_text);
         let of = |memory: &Memory| {
-            let texts = [&memory.socket_id, &memory.pid, &memory.offset, &memory.offset_to_come];
             allocated(size_of::<Memory>())
                 + allocated(memory.connect.capacity())
-                + texts.map(text).iter().sum::<usize>()
+                + text(&memory.socket_id)
+                + memory.recovery.as_deref().map_or(0, Recovery::memory)
+                // Those that share it have a part each.
+                + memory.token.as_ref().map_or(0, |token| allocated(token.bytes()) / Arc::strong_count(token))
         };
         let entries = self.entries().filter_map(|entry| entry.memory.as_deref()).map(of).sum::<usize>();
         let names = self.others.iter().map(|(name, _)| allocated_text(name)).sum::<usize>();
@@ -172,11 +208,13 @@ impl Namespaces {
         let recovered = memory.socket_id.as_deref() == Some(&*sid);
         if !recovered {
             // Another socket starts its offsets again.
-            let (connect, login) = (std::mem::take(&mut memory.connect), memory.login);
-            *memory.as_mut() = Memory { connect, login, ..Memory::default() };
             memory.socket_id = Some(sid.into());
+            (memory.recovery, memory.join) = (None, 0);
         }
-        memory.pid = pid.map(Into::into);
+        memory.recovery = pid.map(|pid| {
+            let recovery = memory.recovery.take().unwrap_or_default();
+            Box::new(Recovery { pid: pid.into(), ..*recovery })
+        });
         // Of a client that has left and asked again before the first answer came, the second answer makes another socket.
         if recovered { asked.then_some(Answered::Recovered) } else { Some(Answered::News) }
     }
@@ -196,9 +234,11 @@ impl Namespaces {
         let mut packets = Vec::new();
         for (name, memory) in entries.filter_map(|(name, entry)| Some((name, entry.memory.as_mut()?))) {
             memory.asked_again = true;
-            memory.offset_to_come = None;
+            if let Some(recovery) = &mut memory.recovery {
+                recovery.offset_to_come = None;
+            }
             let mut packet = Vec::new();
-            let recovery = memory.pid.as_deref().map(|pid| (pid, memory.offset.as_deref()));
+            let recovery = memory.recovery.as_deref().map(|recovery| (&*recovery.pid, recovery.offset.as_deref()));
             encode::connect(name, &memory.connect, recovery, &mut packet);
             packets.push(packet);
         }
@@ -235,30 +275,32 @@ impl Namespaces {
     #[must_use]
     pub fn numbers_events(&self, name: &str) -> bool {
         let entry = self.number(name).and_then(|number| self.entry(number));
-        entry.and_then(|entry| entry.memory.as_ref()).is_some_and(|memory| memory.pid.is_some())
+        entry.and_then(|entry| entry.memory.as_ref()).is_some_and(|memory| memory.recovery.is_some())
     }
 
     /// The offset of the last event that the client got.
     pub fn got(&mut self, name: &str, offset: &str) {
-        let entry = self.number(name).and_then(|number| self.entry_mut(number));
-        if let Some(memory) = entry.and_then(|entry| entry.memory.as_mut()) {
-            memory.offset = Some(offset.into());
+        if let Some(recovery) = self.number(name).and_then(|number| self.recovery(number)) {
+            recovery.offset = Some(offset.into());
         }
     }
 
     /// The offset of an event that the client gets once [all of it](Self::got_whole) has come.
     pub fn gets(&mut self, name: &str, offset: &str) {
-        let entry = self.number(name).and_then(|number| self.entry_mut(number));
-        if let Some(memory) = entry.and_then(|entry| entry.memory.as_mut()) {
-            memory.offset_to_come = Some(offset.into());
+        if let Some(recovery) = self.number(name).and_then(|number| self.recovery(number)) {
+            recovery.offset_to_come = Some(offset.into());
         }
     }
 
     /// All attachments of an event have come.
     pub fn got_whole(&mut self, number: u8) {
-        if let Some(memory) = self.entry_mut(number).and_then(|entry| entry.memory.as_mut()) {
-            memory.offset = memory.offset_to_come.take().or_else(|| memory.offset.take());
+        if let Some(recovery) = self.recovery(number) {
+            recovery.offset = recovery.offset_to_come.take().or_else(|| recovery.offset.take());
         }
+    }
+
+    fn recovery(&mut self, number: u8) -> Option<&mut Recovery> {
+        self.entry_mut(number)?.memory.as_mut()?.recovery.as_deref_mut()
     }
 
     /// The client's socket id in this namespace; empty before the service has sent it.
@@ -284,12 +326,39 @@ impl Namespaces {
         entry.and_then(|entry| entry.memory.as_ref()).map_or(0, |memory| memory.join)
     }
 
-    /// The client is somebody there.
-    pub(super) fn set_login(&mut self, name: &str, login: Login) {
+    /// The client is somebody there, by this token.
+    pub(super) fn set_login(&mut self, name: &str, login: Login, token: Option<Arc<Details>>) {
         let entry = self.number(name).and_then(|number| self.entry_mut(number));
         if let Some(memory) = entry.and_then(|entry| entry.memory.as_mut()) {
-            memory.login = login;
+            (memory.login, memory.token) = (login, token);
         }
+    }
+
+    /// A token of this user was shown beside the namespaces, which ends then. It takes the place of those by which the client is
+    /// in them, where it is good for longer: of one that `is_own`, as the CONNECT of the namespace says, only with the same claims.
+    pub(super) fn renew(
+        &mut self,
+        user: u8,
+        (token, ends): (Option<&Arc<Details>>, Option<Deadline>),
+        is_own: impl Fn(&[u8]) -> bool,
+    ) {
+        let all = std::iter::once(&mut self.root).chain(self.others.iter_mut().map(|(_, entry)| entry));
+        for memory in all.filter_map(|entry| entry.memory.as_mut()).filter(|memory| memory.login.user == user) {
+            let is_longer = later(memory.login.expires, ends) == ends;
+            if is_longer && (claims(memory.token.as_ref()) == claims(token) || !is_own(&memory.connect)) {
+                (memory.login.expires, memory.token) = (ends, token.cloned());
+            }
+        }
+    }
+
+    /// What is kept of the token by which the client is in the namespace with this number. `None`: nothing.
+    pub(super) fn token(&self, number: u8) -> Option<&Arc<Details>> {
+        self.entry(number)?.memory.as_ref()?.token.as_ref()
+    }
+
+    /// The same of all namespaces.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = &Arc<Details>> {
+        self.entries().filter_map(|entry| entry.memory.as_ref()?.token.as_ref())
     }
 
     /// Who the client is in the namespace with this number.
@@ -345,17 +414,22 @@ impl Namespaces {
     }
 
     /// As plain data, by number.
-    pub(super) fn save(&self, now: Now) -> Vec<NamespaceData> {
+    pub(super) fn save<'a>(&self, of_user: impl Fn(u8) -> Option<&'a Arc<Details>>, now: Now) -> Vec<NamespaceData> {
         let root = std::iter::once(("/", &self.root));
         let others = self.others.iter().map(|(name, entry)| (&**name, entry));
-        root.chain(others).map(|(name, entry)| entry.save(name, now)).collect()
+        root.chain(others).map(|(name, entry)| entry.save(name, &of_user, now)).collect()
     }
 
-    /// The namespaces that were [saved](Self::save). `None` if there are none, or more than a session may ever have.
-    pub(super) fn load(saved: Vec<NamespaceData>, now: Now) -> Option<Self> {
-        let mut entries = saved.into_iter().map(|saved| (saved.name.clone(), Entry::load(saved, now)));
-        let (_, root) = entries.next()?;
-        let others: Vec<_> = entries.collect();
+    /// The namespaces that were [saved](Self::save). `None` if there are none, more than a session may ever have, or one that is not
+    /// valid.
+    pub(super) fn load<'a>(
+        saved: Vec<NamespaceData>,
+        of_user: impl Fn(u8) -> Option<&'a Arc<Details>>,
+        now: Now,
+    ) -> Option<Self> {
+        let mut entries = saved.into_iter().map(|saved| Some((saved.name.clone(), Entry::load(saved, &of_user, now)?)));
+        let (_, root) = entries.next()??;
+        let others = entries.collect::<Option<Vec<_>>>()?;
         (others.len() < usize::from(u8::MAX)).then_some(Self { root, others })
     }
 
@@ -387,65 +461,4 @@ impl Namespaces {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn joined(namespaces: &mut Namespaces, name: &str, sid: &str) -> Option<Answered> {
-        namespaces.joined(name, format!(r#"{{"sid":"{sid}"}}"#).as_bytes())
-    }
-
-    #[test]
-    fn a_namespace_is_connected_joined_and_left() {
-        let mut namespaces = Namespaces::default();
-        assert!(namespaces.is_empty());
-        for name in ["/", "/chat"] {
-            namespaces.connecting(name, b"");
-            assert_eq!(namespaces.find(name).map(|(_, m)| m), Some(Membership::Connecting));
-            assert_eq!(joined(&mut namespaces, name, "a"), Some(Answered::News));
-            assert_eq!(joined(&mut namespaces, name, "a"), None, "no second answer is awaited");
-        }
-        assert_eq!(namespaces.names().collect::<Vec<_>>(), ["/", "/chat"]);
-        assert_eq!((namespaces.name(0), namespaces.name(1)), (Some("/"), Some("/chat")));
-        assert_eq!(namespaces.left("/chat"), Some((1, Membership::Joined)));
-        assert_eq!(namespaces.find("/chat"), None);
-        assert_eq!(namespaces.left("/chat"), None);
-        assert_eq!(namespaces.left("/"), Some((0, Membership::Joined)));
-        assert!(namespaces.is_empty());
-    }
-
-    #[test]
-    fn namespaces_are_bounded_and_their_numbers_are_reused() {
-        let mut namespaces = Namespaces::default();
-        for i in 1..5 {
-            assert!(!namespaces.is_full(5), "there is room for /{i}, and for / beside it");
-            namespaces.connecting(&format!("/{i}"), b"");
-        }
-        assert!(namespaces.is_full(5) && !namespaces.is_full(6));
-        assert_eq!(namespaces.left("/3"), Some((3, Membership::Connecting)));
-        assert!(!namespaces.is_full(5));
-        namespaces.connecting("/now-it-fits", b"");
-        assert_eq!(namespaces.find("/now-it-fits").map(|(number, _)| number), Some(3));
-    }
-
-    #[test]
-    fn another_service_gets_the_connect_packets_of_the_client_again() {
-        let mut namespaces = Namespaces::default();
-        namespaces.connecting("/", br#"{"token":"t"}"#);
-        namespaces.connecting("/chat", b"");
-        assert!(namespaces.all_answered(), "the first CONNECT is the client's own");
-        joined(&mut namespaces, "/", "a");
-        namespaces.joined("/chat", br#"{"sid":"b","pid":"p"}"#);
-        assert!(namespaces.numbers_events("/chat") && !namespaces.numbers_events("/"));
-        namespaces.got("/chat", "7-0");
-
-        let packets = namespaces.ask_again();
-
-        let packets: Vec<_> = packets.iter().map(|packet| String::from_utf8_lossy(packet)).collect();
-        assert_eq!(packets, [r#"40{"token":"t"}"#, r#"40/chat,{"pid":"p","offset":"7-0"}"#]);
-        assert!(!namespaces.all_answered());
-        assert_eq!(namespaces.names().count(), 2, "the client stays in both");
-        assert_eq!(joined(&mut namespaces, "/", "other"), Some(Answered::News));
-        assert_eq!(namespaces.joined("/chat", br#"{"sid":"b","pid":"p"}"#), Some(Answered::Recovered));
-        assert!(namespaces.all_answered());
-    }
-}
+mod tests;

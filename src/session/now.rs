@@ -75,12 +75,23 @@ impl Deadline {
         self.instant
     }
 
+    /// When it comes on the wall clock.
+    #[must_use]
+    pub const fn wall(&self) -> SystemTime {
+        self.wall
+    }
+
     /// How long until then.
     #[must_use]
     pub fn left(mut self, now: Now) -> Duration {
         self.keep_time(now);
         self.instant.saturating_duration_since(now.instant)
     }
+}
+
+/// Never, which is `None`, is later than any time.
+pub(super) fn later(one: Option<Deadline>, other: Option<Deadline>) -> Option<Deadline> {
+    one.zip(other).map(|(one, other)| one.max(other))
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use crate::{
         token_fault::TokenFault,
     },
     session::{
-        Session, conversation::Conversation, ended::Ended, now::Now, socketio::SocketIo, speech::ServiceSpeech,
-        users::Users,
+        Session, conversation::Conversation, ended::Ended, namespaces::Namespaces, now::Now, socketio::SocketIo,
+        speech::ServiceSpeech, users::Users,
     },
 };
 
@@ -36,8 +36,7 @@ impl Session {
             return None;
         }
         let of_socket = numbers.iter().filter(|number| is_socket_revoked(&list, service, **number, now));
-        let identities = of_socket.filter_map(|number| users.get(service.namespaces.login(*number).user));
-        Some(Found { tokens: identities.filter_map(token).collect() })
+        Some(Found { tokens: of_socket.filter_map(|number| token(&service.namespaces, *number)).collect() })
     }
 
     /// Ends what is revoked of the session.
@@ -76,8 +75,8 @@ impl Conversation<'_> {
 /// The numbers of the namespaces that the client has to leave.
 fn revoked_namespaces(list: &Revoked, service: &SocketIo, users: &Users, now: Now) -> Vec<u8> {
     let is_over = |number: u8, user: u8| {
-        users.get(user).is_some_and(|identity| list.has(identity, now.wall()))
-            || is_socket_revoked(list, service, number, now)
+        let (user, token) = (users.get(user).and_then(Identity::user), service.namespaces.token(number));
+        list.has_token(user, token.map(|token| &**token), now.wall()) || is_socket_revoked(list, service, number, now)
     };
     let logins = service.namespaces.logins();
     logins.filter(|(number, login)| is_over(*number, login.user)).map(|(number, _)| number).collect()
@@ -92,8 +91,8 @@ fn is_user_revoked(list: &Revoked, users: &Users, now: Now) -> bool {
     users.iter().any(|(_, identity)| list.has(identity, now.wall()))
 }
 
-/// The revocation of the token of this identity. `None`: it has no name.
-fn token(identity: &Identity) -> Option<Revocation> {
-    let (jti, expires_at) = (identity.jti()?, identity.expires_at()?);
-    Some(Revocation { whom: Whom::Token(jti.into()), until: unix_seconds(expires_at).saturating_add(1) })
+/// The revocation of the token that has opened the namespace with this number. `None`: it has no name.
+fn token(namespaces: &Namespaces, number: u8) -> Option<Revocation> {
+    let (jti, expires) = (namespaces.token(number)?.jti.clone()?, namespaces.login(number).expires?);
+    Some(Revocation { whom: Whom::Token(jti), until: unix_seconds(expires.wall()).saturating_add(1) })
 }

@@ -5,18 +5,23 @@
 //! clocks of two machines do not agree. The format is MessagePack with a version before it; an unknown version is no
 //! error to the client, which gets a fresh session.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, UNIX_EPOCH},
+};
 
+use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
 
 use crate::{
+    policy::identity::Details,
     session::{ended::Ended, membership::Membership, namespace_set::NamespaceSet, reach::Reach, room_reason::Reason},
     wire::websocket::close::CloseCode,
 };
 
 /// The version that is written. It changes with every change of the types below.
-const VERSION: u16 = 5;
+const VERSION: u16 = 6;
 
 /// A Socket.IO session without its legs.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,13 +50,19 @@ pub(super) struct UserData {
     pub(super) name: Option<Box<str>>,
     /// The time until the last token expires. `None`: there is no token.
     pub(super) lives: Option<Duration>,
-    pub(super) forward_headers: Vec<(String, Blob)>,
-    pub(super) jti: Option<Box<str>>,
-    /// Since 1970, by the clock of the issuer.
-    pub(super) issued_at: Option<Duration>,
-    pub(super) claims: Vec<(Box<str>, Box<str>)>,
+    pub(super) token: TokenData,
     /// What is left of each `[[rate_limit]]` that counts this session alone. `None`: it counts a user or an address.
     pub(super) budgets: Vec<Option<u32>>,
+}
+
+/// What is kept of a verified token.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TokenData {
+    forward_headers: Vec<(String, Blob)>,
+    jti: Option<Box<str>>,
+    /// Since 1970, by the clock of the issuer.
+    issued_at: Option<Duration>,
+    claims: Vec<(Box<str>, Box<str>)>,
 }
 
 /// One slot for a namespace, by its number. `name` is empty if the slot is free.
@@ -66,6 +77,8 @@ pub(super) struct NamespaceData {
     pub(super) join: u32,
     /// The number of the user.
     pub(super) user: u8,
+    /// The token by which the client is there. `None`: that of the user.
+    pub(super) token: Option<TokenData>,
     /// The time until the token expires. `None`: there is no token.
     pub(super) lives: Option<Duration>,
 }
@@ -200,6 +213,33 @@ impl Snapshot {
         }
         let (_, snapshot): (u16, Self) = rmp_serde::from_slice(bytes)?;
         Ok(snapshot)
+    }
+}
+
+impl TokenData {
+    /// What is kept of a token, which may be nothing.
+    pub(super) fn of(details: Option<&Details>) -> Self {
+        let Some(Details { forward_headers, jti, issued_at, claims }) = details else { return Self::default() };
+        let header = |(name, value): &(HeaderName, HeaderValue)| (name.as_str().to_owned(), value.as_bytes().into());
+        Self {
+            forward_headers: forward_headers.iter().map(header).collect(),
+            jti: jti.clone(),
+            issued_at: issued_at.and_then(|at| at.duration_since(UNIX_EPOCH).ok()),
+            claims: claims.iter().map(|(name, text)| ((&**name).into(), text.clone())).collect(),
+        }
+    }
+
+    /// What was [kept](Self::of). `None`: a header in it is none.
+    pub(super) fn details(self) -> Option<Details> {
+        let header = |(name, value): (String, Blob)| {
+            Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(&value.0).ok()?))
+        };
+        Some(Details {
+            forward_headers: self.forward_headers.into_iter().map(header).collect::<Option<_>>()?,
+            jti: self.jti,
+            issued_at: self.issued_at.and_then(|since| UNIX_EPOCH.checked_add(since)),
+            claims: self.claims.into_iter().map(|(name, text)| (name.into(), text)).collect(),
+        })
     }
 }
 

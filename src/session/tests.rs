@@ -14,11 +14,18 @@ use super::{
     question::Question,
 };
 use crate::{
+    policy::token_source::{Token, TokenSources},
     units::Period,
     wire::websocket::{close::CloseCode, frame::OpCode},
 };
 
 const LIMITED: &str = r#"{"error":"Rate limit exceeded. Please slow down.","rateLimited":true}"#;
+
+/// A token that a request shows beside the session.
+fn shown(token: &str) -> Token {
+    let sources = TokenSources::compile(&["connect:t".to_owned()]).unwrap();
+    sources.from_connect(serde_json::json!({ "t": token }).to_string().as_bytes()).unwrap().unwrap()
+}
 
 /// The code that the client was refused with, and the form of the answer.
 fn refused(world: &World) -> Option<(&'static str, Answered)> {

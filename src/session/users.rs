@@ -1,12 +1,16 @@
 //! The users of one session: nearly always one. In a session of several each has namespaces of its own.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use crate::{
-    policy::{identity::Identity, policies::Policies, rate_limit::Meters},
+    policy::{
+        identity::{Details, Identity},
+        policies::Policies,
+        rate_limit::Meters,
+    },
     session::{
         namespaces::Login,
-        now::{Deadline, Now},
+        now::{Deadline, Now, later},
     },
 };
 
@@ -27,11 +31,6 @@ pub(super) struct Users {
     is_known: bool,
     /// What the guest has used was charged to a user, and the guest has had no namespace since.
     is_charged: bool,
-}
-
-/// Never, which is `None`, is later than any time.
-pub(super) fn later(one: Option<Deadline>, other: Option<Deadline>) -> Option<Deadline> {
-    one.zip(other).map(|(one, other)| one.max(other))
 }
 
 impl Users {
@@ -56,6 +55,11 @@ impl Users {
     /// By number. `None`: there is none of this number.
     pub(super) fn get(&self, user: u8) -> Option<&Identity> {
         self.user(user).filter(|_| self.is_known).map(|user| &user.identity)
+    }
+
+    /// What is kept of the token of a user, of several the one that is good for longest. `None`: nothing.
+    pub(super) fn token(&self, user: u8) -> Option<&Arc<Details>> {
+        self.get(user)?.details()
     }
 
     /// All of them, with their numbers.

@@ -8,6 +8,7 @@ mod bounds;
 mod latency;
 mod lessons;
 mod outage;
+mod tenants;
 
 use std::fs;
 

@@ -71,14 +71,20 @@ impl Claims {
         if (1..=USER_MAX_BYTES).contains(&user.len()) { Ok(Some(user.into())) } else { Err(TokenFault::User) }
     }
 
-    /// What is kept beside the user. `kept`: the claims that rules name.
-    pub(super) fn details(&self, headers: &[(HeaderName, String)], kept: &[Arc<str>]) -> Result<Details, TokenFault> {
+    /// What is kept beside the user. `kept`: the claims that rules name. `revocable`: the token may be revoked, so that its name
+    /// and its age are needed.
+    pub(super) fn details(
+        &self,
+        headers: &[(HeaderName, String)],
+        kept: &[Arc<str>],
+        revocable: bool,
+    ) -> Result<Details, TokenFault> {
         let claim = |name: &Arc<str>| Some((Arc::clone(name), self.text(name)?));
-        let jti = self.0.get("jti").and_then(Value::as_str).filter(|jti| is_kept(jti));
+        let jti = self.0.get("jti").and_then(Value::as_str).filter(|jti| revocable && is_kept(jti));
         Ok(Details {
             forward_headers: self.headers(headers),
             jti: jti.map(Into::into),
-            issued_at: self.date(DateClaim::Iat)?,
+            issued_at: self.date(DateClaim::Iat)?.filter(|_| revocable),
             claims: kept.iter().filter_map(claim).collect(),
         })
     }

@@ -66,6 +66,7 @@ impl Auth {
                 kept_claims: Vec::new(),
                 optional: optional?,
                 users: table.users_per_connection,
+                revocable: table.revoke,
                 revoked: Arc::default(),
             })
         };

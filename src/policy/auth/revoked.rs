@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::policy::identity::Identity;
+use crate::policy::identity::{Details, Identity};
 
 /// So many tokens, users and sockets are known to be revoked at once. Of more, those that last longest.
 pub const REVOKED_MAX: usize = 20_000;
@@ -167,13 +167,20 @@ impl Revoked {
     /// when it was issued counts as one of them.
     #[must_use]
     pub fn has(&self, identity: &Identity, now: SystemTime) -> bool {
+        self.has_token(identity.user(), identity.details().map(|details| &**details), now)
+    }
+
+    /// The same of a token of this user, of which this is known.
+    #[must_use]
+    pub fn has_token(&self, user: Option<&str>, token: Option<&Details>, now: SystemTime) -> bool {
         if self.tokens.is_empty() && self.users.is_empty() {
             return false;
         }
         let now = unix_seconds(now);
-        let token = identity.jti().and_then(|jti| self.tokens.get(jti));
-        let user = identity.user().and_then(|name| self.users.get(name));
-        let was_issued = |at: u64| identity.issued_at().is_none_or(|issued| unix_seconds(issued) <= at);
+        let issued_at = token.and_then(|token| token.issued_at);
+        let token = token.and_then(|token| self.tokens.get(token.jti.as_deref()?));
+        let user = user.and_then(|name| self.users.get(name));
+        let was_issued = |at: u64| issued_at.is_none_or(|issued| unix_seconds(issued) <= at);
         token.is_some_and(|until| now < *until) || user.is_some_and(|user| now < user.until && was_issued(user.at))
     }
 
@@ -203,7 +210,7 @@ mod tests {
         let claims = serde_json::json!({ "sub": user, "jti": jti, "exp": NOW + 60 });
         let mut claims = claims.as_object().unwrap().clone();
         claims.extend(issued.map(|issued| ("iat".to_owned(), issued.into())));
-        let table = AuthTable { required: false, ..HMAC.table() };
+        let table = AuthTable { required: false, revoke: true, ..HMAC.table() };
         let token = HMAC.mint(&header("HS256"), &serde_json::Value::Object(claims).to_string());
         verify(&auth(&table), &token).unwrap()
     }

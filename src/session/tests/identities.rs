@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use super::{refused, world::World};
+use super::{refused, shown, world::World};
 use crate::{
     config::Config,
     policy::{
         auth::{AuthError, OTHER_USER, UsersPerConnection},
         rate_limit::{RateLimitTable, Scope},
-        token_source::{Token, TokenSources},
     },
     session::{
         ended::Ended,
@@ -52,11 +51,6 @@ impl World {
     fn passes_of_ten(&mut self, event: &str) -> usize {
         (0..10).filter(|_| self.client(event) == Fate::Pass).count()
     }
-}
-
-fn shown(token: &str) -> Token {
-    let sources = TokenSources::compile(&["connect:t".to_owned()]).unwrap();
-    sources.from_connect(serde_json::json!({ "t": token }).to_string().as_bytes()).unwrap().unwrap()
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::world::World;
 use crate::{
     config::Config,
     mirror::table::MirrorTable,
+    policy::auth::revoked::unix_seconds,
     session::{
         action::{Action, Offered},
         ended::Ended,
@@ -48,6 +49,25 @@ fn an_event_that_a_rule_names_passes_and_is_offered() {
     assert_eq!(world.service(r#"42["news",{"a":1}]"#), Fate::Pass);
     assert_eq!(world.client_got(), [r#"42["news",{"a":1}]"#]);
     assert_eq!(offers(&mut world), [r#"0 / * ["news",{"a":1}]"#]);
+}
+
+#[test]
+fn a_room_of_claims_is_named_by_the_token_of_the_namespace() {
+    let of = |namespace: &str| MirrorTable { namespace: namespace.to_owned(), ..mirror("news", "tenant:{claims.tid}") };
+    let mut world = World::new(with(&[of("/a"), of("/b")]));
+    for (namespace, lives) in [("/a", 60), ("/b", 120)] {
+        let exp = unix_seconds(world.now.wall()) + lives;
+        let token = world.signed(&serde_json::json!({ "sub": "ada", "tid": &namespace[1..], "exp": exp }));
+        world.client(&format!(r#"40{namespace},{{"token":"{token}"}}"#));
+        if namespace == "/a" {
+            world.opens();
+        }
+        world.service(&format!(r#"40{namespace},{{"sid":"s"}}"#));
+    }
+    world.done();
+    world.service(r#"42/a,["news"]"#);
+    world.service(r#"42/b,["news"]"#);
+    assert_eq!(offers(&mut world), [r#"0 /a tenant:a ["news"]"#, r#"1 /b tenant:b ["news"]"#]);
 }
 
 #[test]

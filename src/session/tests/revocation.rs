@@ -123,6 +123,24 @@ fn with_a_socket_goes_the_token_that_has_opened_it() {
 }
 
 #[test]
+fn of_two_tokens_of_one_user_each_takes_its_own_namespace_with_it() {
+    let mut world = World::new(|_| ());
+    world.joins("", "ada", "one", "s");
+    world.joins("/b,", "ada", "two", "t");
+    world.revokes(token_named("one"));
+    assert_eq!((world.ended(), world.client_got()), (None, vec!["41".to_owned()]));
+    world.revokes(token_named("two"));
+    assert_eq!(world.ended(), Some(Ended::TokenRevoked));
+}
+
+#[test]
+fn without_revocation_nothing_is_kept_of_a_token_for_it() {
+    let mut world = World::new(|config| config.auth.revoke = false);
+    world.joins("", "ada", "one", "s");
+    assert_eq!(world.view().identity().unwrap().details(), None);
+}
+
+#[test]
 fn a_client_that_is_away_does_not_come_back() {
     let mut world = World::new(|config| config.session.resume = Period::from_secs(60));
     world.joins("", "ada", "one", "s");

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::world::World;
+use super::{shown, world::World};
 use crate::{
     config::Config,
     mirror::table::RoomTable,
+    policy::auth::revoked::unix_seconds,
     session::{
         action::{Action, RoomOf},
         ended::Ended,
@@ -49,11 +50,11 @@ fn moves(world: &mut World) -> Vec<String> {
     world.done().into_iter().filter_map(tell).collect()
 }
 
-/// The service goes and comes back; the client has this socket id there.
-fn restarts(world: &mut World, sid: &str) {
+/// The service goes and comes back; the client has this socket id in a namespace there.
+fn restarts(world: &mut World, namespace: &str, sid: &str) {
     assert!(world.loses(Ended::ServiceLost));
     world.opens();
-    world.service(&format!(r#"40{{"sid":"{sid}"}}"#));
+    world.service(&format!(r#"40{namespace}{{"sid":"{sid}"}}"#));
 }
 
 #[test]
@@ -86,6 +87,103 @@ fn a_client_is_in_the_rooms_of_its_claims_once_the_service_lets_it_in() {
     assert_eq!(moves(&mut world), [""; 0], "the service may refuse it");
     world.service(r#"40{"sid":"first"}"#);
     assert_eq!(moves(&mut world), ["+/ first", "+/ user:ada", "+/ lesson:5"], "the token has no claim tid");
+}
+
+/// A token of one user for this tenant.
+fn of_tenant(world: &World, tenant: &str, lives: Duration) -> String {
+    let exp = unix_seconds(world.now.wall() + lives);
+    world.signed(&serde_json::json!({ "sub": "ada", "tid": tenant, "exp": exp }))
+}
+
+/// The client joins a namespace with this token; its socket id there is the name of the namespace.
+fn enters(world: &mut World, namespace: &str, token: &str) {
+    let is_first = world.view().identity().is_none();
+    world.client(&format!(r#"40{namespace},{{"token":"{token}"}}"#));
+    if is_first {
+        world.opens();
+    }
+    world.service(&format!(r#"40{namespace},{{"sid":"{namespace}"}}"#));
+}
+
+/// A room of the tenant in each of two namespaces.
+fn tenants() -> Vec<RoomTable> {
+    ["/a", "/b"].map(|of| RoomTable { namespace: of.to_owned(), ..room("tenant:{claims.tid}") }).to_vec()
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn in_each_namespace_the_claims_are_those_of_its_own_token() {
+    for (first, second) in [(MINUTE, MINUTE * 2), (MINUTE * 2, MINUTE), (MINUTE, MINUTE)] {
+        let mut world = World::new(with(&tenants()));
+        let (north, south) = (of_tenant(&world, "north", first), of_tenant(&world, "south", second));
+        enters(&mut world, "/a", &north);
+        enters(&mut world, "/b", &south);
+        assert_eq!(moves(&mut world), ["+/a /a", "+/a tenant:north", "+/b /b", "+/b tenant:south"]);
+        restarts(&mut world, "/a,", "again");
+        world.service(r#"40/b,{"sid":"/b"}"#);
+        assert_eq!(moves(&mut world), ["-/a /a", "+/a again"]);
+        world.client("41/b,");
+        enters(&mut world, "/b", &north);
+        assert_eq!(moves(&mut world), ["-/b /b", "-/b tenant:south", "+/b /b", "+/b tenant:north"]);
+    }
+}
+
+#[test]
+fn a_namespace_that_is_opened_without_a_token_has_the_claims_of_one_that_was_shown() {
+    let mut world = World::new(with(&tenants()));
+    let north = of_tenant(&world, "north", MINUTE);
+    assert_eq!(world.session.shows(&shown(&north), world.now), Ok(()));
+    world.client("40/a,");
+    world.opens();
+    world.service(r#"40/a,{"sid":"/a"}"#);
+    let south = of_tenant(&world, "south", MINUTE);
+    enters(&mut world, "/b", &south);
+    moves(&mut world);
+    // Rooms of /a follow the token that is shown beside; /b has its own, with other claims.
+    let west = of_tenant(&world, "west", MINUTE * 2);
+    assert_eq!(world.session.shows(&shown(&west), world.now), Ok(()));
+    world.passes(Duration::ZERO);
+    assert_eq!(moves(&mut world), ["-/a tenant:north", "+/a tenant:west"]);
+    let same = of_tenant(&world, "south", MINUTE * 3);
+    assert_eq!(world.session.shows(&shown(&same), world.now), Ok(()));
+    world.passes_with_a_heartbeat(MINUTE);
+    assert_eq!(world.ended(), None);
+    assert_eq!(moves(&mut world), ["-/a tenant:west", "+/a tenant:south"], "and /b lives on with the same claims");
+}
+
+#[test]
+fn a_namespace_with_claims_of_its_own_ends_with_its_token() {
+    let mut world = World::new(with(&tenants()));
+    let (north, south) = (of_tenant(&world, "north", MINUTE / 6), of_tenant(&world, "south", MINUTE));
+    enters(&mut world, "/a", &north);
+    enters(&mut world, "/b", &south);
+    moves(&mut world);
+    let longer = of_tenant(&world, "south", MINUTE * 2);
+    assert_eq!(world.session.shows(&shown(&longer), world.now), Ok(()));
+    world.passes(MINUTE / 6);
+    assert_eq!(moves(&mut world), ["-/a /a", "-/a tenant:north"]);
+}
+
+#[test]
+fn claims_of_namespaces_go_on_elsewhere() {
+    let mut world = World::new(|config| {
+        with(&tenants())(config);
+        config.session.resume = Period::from_secs(30);
+    });
+    let (north, south) = (of_tenant(&world, "north", MINUTE), of_tenant(&world, "south", MINUTE * 2));
+    enters(&mut world, "/a", &north);
+    enters(&mut world, "/b", &south);
+    world.event(Event::Lost(Ended::ClientLost));
+    world.loses(Ended::ServiceLost);
+    let mut world = world.continued().unwrap();
+    world.passes(Duration::ZERO);
+    assert_eq!(moves(&mut world), ["+/a /a", "+/a tenant:north", "+/b /b", "+/b tenant:south"]);
+    world.opens();
+    for namespace in ["/a", "/b"] {
+        world.service(&format!(r#"40{namespace},{{"sid":"other{namespace}"}}"#));
+    }
+    assert_eq!(moves(&mut world), ["-/a /a", "+/a other/a", "-/b /b", "+/b other/b"], "the rules name the same rooms");
 }
 
 #[test]
@@ -238,7 +336,7 @@ fn a_client_keeps_its_rooms_when_the_service_restarts() {
     world.service("431[]");
     world.event(Event::JoinRooms("/", &["outside".into()]));
     assert_eq!(moves(&mut world), ["+/ first", "+/ lesson:1", "+/ lesson:5", "+/ outside"]);
-    restarts(&mut world, "second");
+    restarts(&mut world, "", "second");
     assert_eq!(moves(&mut world), ["-/ first", "+/ second"]);
     world.client(r#"42["leave",{"id":5}]"#);
     assert_eq!(moves(&mut world), ["-/ lesson:5"]);

@@ -83,6 +83,7 @@ fn rules(revoked: &Arc<SharedRevoked>, change: impl FnOnce(&mut Config)) -> Arc<
     let mut config = Config::default();
     config.auth.secret = Some(SecretSource::File(secret.path().to_owned()));
     config.auth.leeway = Period::OFF;
+    config.auth.revoke = true;
     change(&mut config);
     let tables = PolicyTables {
         auth: &config.auth,

@@ -272,7 +272,7 @@ fn no_token_is_refused_only_where_one_is_required() {
 #[test]
 fn of_the_other_claims_those_are_kept_that_rules_name() {
     let named = ["tid", "age", "admin", "long", "list", "half", "empty", "none"].map(Into::into);
-    let auth = auth(&HMAC.table()).keeping(named.into_iter());
+    let auth = auth(&AuthTable { revoke: true, ..HMAC.table() }).keeping(named.into_iter());
     let more = json!({
         "tid": "t-1", "age": 7, "admin": true, "long": "x".repeat(257), "list": ["a"], "half": 0.5, "empty": "",
         "secret": "unnamed", "jti": "id-1", "iat": NOW_SECS - 5,
