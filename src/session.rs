@@ -448,7 +448,7 @@ impl Session {
             }
             service.service_lost(&mut self.core, &mut self.upstream, tells);
         }
-        self.core.filled = self.core.filled.filter(|filled| filled.queue != "hold");
+        self.core.filled = self.core.filled.take().filter(|filled| filled.queue != "hold");
         // A client that has waited for the service is told of the outage, not of the Close that began it.
         let outage = if matches!(why, Ended::ServiceClosed(_)) { Ended::ServiceLost } else { why };
         let wait = if why == Ended::ServiceBusy { backoff_of_busy } else { backoff };

@@ -54,10 +54,10 @@ pub(super) struct Core {
     pub(super) expires: Option<Deadline>,
     last_packet: Instant,
     /// The event that has filled a queue in this outage or absence. `None`: no queue was full.
-    pub(super) filled: Option<Filled>,
+    pub(super) filled: Option<Box<Filled>>,
     /// `None` in nearly every session nearly always.
     rare: Option<Box<Rare>>,
-    ended: Option<Ended>,
+    ended: Option<Box<Ended>>,
     tickets: u32,
     /// State of the generator that spreads dials in time.
     seed: u32,
@@ -137,8 +137,8 @@ impl Core {
 
     /// A queue is full, mostly of this event. The first one counts that is found in an outage or absence.
     pub(super) fn is_filled(&mut self, queue: &'static str, event: impl FnOnce() -> Option<EventSlot>) {
-        if self.filled.is_none_or(|filled| filled.queue != queue) {
-            self.filled = event().map(|event| Filled { queue, event });
+        if self.filled.as_ref().is_none_or(|filled| filled.queue != queue) {
+            self.filled = event().map(|event| Box::new(Filled { queue, event }));
         }
     }
 
@@ -150,11 +150,15 @@ impl Core {
 
     /// The first end counts.
     pub(super) fn end(&mut self, ended: Ended) {
-        self.ended.get_or_insert(ended);
+        self.ended.get_or_insert_with(|| Box::new(ended));
     }
 
+    #[inline]
     pub(super) const fn ended(&self) -> Option<Ended> {
-        self.ended
+        match &self.ended {
+            Some(ended) => Some(**ended),
+            None => None,
+        }
     }
 
     /// Only the client has gone, and it may come back.

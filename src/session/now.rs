@@ -1,6 +1,6 @@
 //! The time at which something happens, on both clocks. The relay reads them once per poll.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +42,16 @@ impl Now {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline {
     instant: Instant,
-    wall: SystemTime,
+    /// In nanoseconds since 1970, as far as 2554: every session has some of these.
+    wall: u64,
 }
 
 impl Deadline {
     /// When the wall clock shows this, or would show it if it were not set until then.
     #[must_use]
     pub fn at(wall: SystemTime, now: Now) -> Self {
-        Self { instant: now.instant_of(wall), wall }
+        let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { instant: now.instant_of(wall), wall: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX) }
     }
 
     /// The earlier of both, on each clock.
@@ -66,7 +68,7 @@ impl Deadline {
 
     /// Takes note of what the wall clock shows now. If it was set forward, this comes earlier; if back, no later.
     pub fn keep_time(&mut self, now: Now) {
-        self.instant = self.instant.min(now.instant_of(self.wall));
+        self.instant = self.instant.min(now.instant_of(self.wall()));
     }
 
     /// When it comes, as far as is known.
@@ -77,8 +79,8 @@ impl Deadline {
 
     /// When it comes on the wall clock.
     #[must_use]
-    pub const fn wall(&self) -> SystemTime {
-        self.wall
+    pub fn wall(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(self.wall)
     }
 
     /// How long until then.

@@ -68,6 +68,10 @@ impl Rooms {
         if !self.held.iter().any(|held| is_it(&held)) {
             actions.push(Action::JoinRoom(RoomOf { namespace: name.into(), room: room.into() }));
         }
+        if self.held.is_empty() {
+            // Nearly every session has the room of its socket alone.
+            self.held.reserve_exact(1);
+        }
         self.held.push(Held { namespace, reason, room: room.into() });
         true
     }

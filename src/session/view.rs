@@ -198,7 +198,7 @@ impl<'a> View<'a> {
     /// The queue that was full in this outage or absence, `hold` or `resume`, and the event that filled it.
     #[must_use]
     pub fn filled(self) -> Option<(&'static str, &'a str)> {
-        self.core.filled.map(|filled| (filled.queue, self.core.rules.names.name(filled.event)))
+        self.core.filled.as_ref().map(|filled| (filled.queue, self.core.rules.names.name(filled.event)))
     }
 
     /// What the side that closed said of it.
