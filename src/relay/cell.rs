@@ -58,8 +58,10 @@ pub struct SessionCell {
     /// Whom the sid was given to, where a request may bring it.
     owner: RefCell<Option<Box<SidOwner>>>,
     client_absent: Cell<bool>,
-    mailbox: RefCell<Mailbox>,
-    room_mail: RefCell<RoomMailbox>,
+    /// `None`: nothing has come.
+    mailbox: RefCell<Option<Box<Mailbox>>>,
+    /// `None`: no other node has wanted anything yet.
+    room_mail: RefCell<Option<Box<RoomMailbox>>>,
     transport: Cell<Option<Transport>>,
     upgraded: Cell<bool>,
     drain_at: Cell<Option<Instant>>,
@@ -136,12 +138,14 @@ impl SessionCell {
     /// What does not fit.
     pub fn post(&self, incoming: Incoming, max: usize) -> Result<(), Incoming> {
         let mut mailbox = self.mailbox.borrow_mut();
-        let bytes = mailbox.bytes.saturating_add(incoming.bytes());
+        let held = mailbox.as_ref().map_or(0, |mailbox| mailbox.bytes);
+        let bytes = held.saturating_add(incoming.bytes());
         if bytes > max {
             return Err(incoming);
         }
-        mailbox.bytes = bytes;
-        mailbox.incoming.push(incoming);
+        let to = mailbox.get_or_insert_default();
+        to.bytes = bytes;
+        to.incoming.push(incoming);
         drop(mailbox);
         self.wake();
         Ok(())
@@ -151,19 +155,19 @@ impl SessionCell {
     #[inline]
     #[must_use]
     pub fn has_mail(&self) -> bool {
-        !self.mailbox.borrow().incoming.is_empty()
+        self.mailbox.borrow().is_some()
     }
 
     /// Empties the mailbox.
     #[must_use]
     pub fn take_mail(&self) -> Vec<Incoming> {
-        self.mailbox.take().incoming
+        self.mailbox.take().map_or_else(Vec::new, |mailbox| mailbox.incoming)
     }
 
     /// Puts what another node wants into a mailbox of its own, which holds at most `max` bytes of events beside one of any
     /// size. False: there is no room for it.
     pub fn post_of_room(&self, mail: RoomMail, max: usize) -> bool {
-        let taken = self.room_mail.borrow_mut().post(mail, max);
+        let taken = self.room_mail.borrow_mut().get_or_insert_default().post(mail, max);
         self.wake();
         taken
     }
@@ -172,13 +176,13 @@ impl SessionCell {
     #[inline]
     #[must_use]
     pub fn has_room_mail(&self) -> bool {
-        !self.room_mail.borrow().is_empty()
+        self.room_mail.borrow().as_ref().is_some_and(|mail| !mail.is_empty())
     }
 
     /// What another node wants first.
     #[must_use]
     pub fn next_room_mail(&self) -> Option<RoomMail> {
-        self.room_mail.borrow_mut().take()
+        self.room_mail.borrow_mut().as_mut()?.take()
     }
 
     /// What its client shows to come back. `None`: it cannot.

@@ -1,6 +1,6 @@
 //! What is counted and logged of one session.
 
-use std::{cell::Cell, net::IpAddr, rc::Rc, time::Instant};
+use std::{net::IpAddr, rc::Rc, time::Instant};
 
 use crate::{
     observe::{
@@ -40,7 +40,7 @@ pub struct Ledger {
     filled: bool,
     batches: u32,
     /// The last message that was refused.
-    refused: Cell<Option<Seen>>,
+    refused: Option<Box<Seen>>,
 }
 
 /// What the log shows of a message: so little of its beginning that it is no secret.
@@ -60,7 +60,7 @@ impl Seen {
         Self { is_text: message.opcode == OpCode::Text, len: message.len, begins, shown }
     }
 
-    fn show(self) -> String {
+    fn show(&self) -> String {
         let kind = if self.is_text { "text" } else { "binary" };
         let beginning = self.begins[..self.shown].escape_ascii();
         format!("a message of {} bytes, {kind}, that begins with \"{beginning}\"", self.len)
@@ -115,7 +115,7 @@ impl Ledger {
             lost: 0,
             filled: false,
             batches: 0,
-            refused: Cell::new(None),
+            refused: None,
         }
     }
 
@@ -142,10 +142,10 @@ impl Ledger {
 
     /// Has the session judge a message, and counts what it has learned.
     #[inline]
-    pub fn judged(&self, from: Side, message: &Message<'_>, session: &mut Session, now: Now) -> Fate {
+    pub fn judged(&mut self, from: Side, message: &Message<'_>, session: &mut Session, now: Now) -> Fate {
         let (fate, note) = session.message(from, message, now);
         if matches!(note, Note::Refused(_)) || session.ended().is_some() {
-            self.refused.set(Some(Seen::of(message)));
+            self.refused = Some(Box::new(Seen::of(message)));
         }
         self.note(from, note, session.view());
         fate
@@ -234,7 +234,8 @@ impl Ledger {
         peer: IpAddr,
     ) {
         let (received, _) = self.cell.packets.get();
-        let seen = self.refused.get().map_or_else(|| format!("{received} messages before it"), Seen::show);
+        let seen =
+            self.refused.as_ref().map_or_else(|| format!("{received} messages before it"), |refused| refused.show());
         let refused = refusals::Refused::of(peer, stage, reason);
         journal::refused(&refusals::Refused { why, seen: Some(&seen), setting, ..refused });
     }

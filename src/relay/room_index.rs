@@ -167,7 +167,13 @@ impl RoomIndex {
         };
         match known {
             Some(at) => own.0[at].is_entered = joined.is_ok(),
-            None => own.0.push(OwnRoom { namespace, room: name, is_entered: joined.is_ok() }),
+            None => {
+                // Nearly every session has the room of its socket alone.
+                if own.0.is_empty() {
+                    own.0.reserve_exact(1);
+                }
+                own.0.push(OwnRoom { namespace, room: name, is_entered: joined.is_ok() });
+            }
         }
         joined
     }

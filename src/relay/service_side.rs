@@ -38,14 +38,21 @@ pub struct ServiceSide {
     place: Option<PaceTicket>,
     /// Others wait for what comes of the dial under way.
     probes: bool,
-    /// When the last dial began.
-    dialled: Option<Instant>,
-    /// When the connection was made. `None`: there is none.
-    opened: Option<Instant>,
+    way: Way,
     /// When something that the client said was last sent over it.
     spoke: Option<Instant>,
     /// `None` in sessions that have never lost the service.
     lost: Option<Box<Lost>>,
+}
+
+/// The connection, or the way to it.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    None,
+    /// The last dial began then.
+    Dialled(Instant),
+    /// The connection was made then.
+    Open(Instant),
 }
 
 /// The last loss of the service.
@@ -88,7 +95,7 @@ impl ServiceSide {
     /// A service that hears `request` when it is dialled.
     #[must_use]
     pub const fn new(leg: ServiceLeg, request: Option<PackedRequest>) -> Self {
-        Self { leg, request, place: None, probes: false, dialled: None, opened: None, spoke: None, lost: None }
+        Self { leg, request, place: None, probes: false, way: Way::None, spoke: None, lost: None }
     }
 
     /// The session begins. A leg that it begins with has been connected just now.
@@ -99,7 +106,7 @@ impl ServiceSide {
     }
 
     fn opened(&mut self, worker: &Worker, now: Instant) {
-        self.opened = Some(now);
+        self.way = Way::Open(now);
         worker.service.opened(worker.index(), now);
     }
 
@@ -131,7 +138,7 @@ impl ServiceSide {
             DialTurn::Now | DialTurn::Probe => {
                 self.place = None;
                 self.probes = turn == DialTurn::Probe;
-                self.dialled = Some(now);
+                self.way = Way::Dialled(now);
                 self.dial_now(identity, rules);
                 Dial::UnderWay
             }
@@ -185,10 +192,10 @@ impl ServiceSide {
         mem::replace(&mut self.probes, false)
     }
 
-    /// When the last dial began.
+    /// When the last dial began. `None`: it has led to a connection.
     #[must_use]
     pub const fn dialled_at(&self) -> Option<Instant> {
-        self.dialled
+        if let Way::Dialled(at) = self.way { Some(at) } else { None }
     }
 
     /// The dial has succeeded. Whether that says that the service closed the connection before for what the client sent.
@@ -212,7 +219,7 @@ impl ServiceSide {
         self.opened(worker, now);
         match &mut self.lost {
             // What it is asked first is what the client has asked for.
-            None => self.spoke = self.opened,
+            None => self.spoke = Some(now),
             Some(lost) => lost.doubt = Doubt::Settled,
         }
     }
@@ -220,7 +227,7 @@ impl ServiceSide {
     /// Since when the service has been connected.
     #[must_use]
     pub const fn flows_since(&self) -> Option<Instant> {
-        self.opened
+        if let Way::Open(since) = self.way { Some(since) } else { None }
     }
 
     /// Sends frames of the client, or parts of one that follow each other.
@@ -256,7 +263,8 @@ impl ServiceSide {
     /// The session of this number has lost a connection, and goes on.
     pub fn lost(&mut self, why: Ended, session: u64, worker: &Worker, now: Instant) {
         let is_recent = |at: Option<Instant>| at.is_some_and(|at| now.saturating_duration_since(at) <= PROVOKED_WITHIN);
-        let (spoke, opened) = (is_recent(self.spoke.take()), self.opened.take());
+        let (spoke, opened) = (is_recent(self.spoke.take()), self.flows_since());
+        self.way = Way::None;
         let occasion = match why {
             Ended::ServiceSlow => Occasion::None,
             Ended::ServiceClosed(code) if code.comes_back() && spoke => Occasion::Unclear,

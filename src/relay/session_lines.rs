@@ -1,6 +1,9 @@
 //! The lines of one session in the log: one when it opens, one each time its client is absent and is back, one when it ends.
 
-use std::time::{Duration, Instant};
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 
 use crate::{
     observe::journal::{self, Ended as EndedLine, SessionFields},
@@ -12,8 +15,35 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct SessionLines {
     stage: Stage,
-    /// The namespaces of the latest line: a client that disconnects leaves them one by one before its session ends.
-    namespaces: Vec<String>,
+    namespaces: Told,
+}
+
+/// The namespaces of the latest line: a client that disconnects leaves them one by one before its session ends.
+#[derive(Debug, Default)]
+enum Told {
+    #[default]
+    None,
+    /// `/` alone, as in nearly every session.
+    Root,
+    These(Box<[String]>),
+}
+
+impl Told {
+    fn of(namespaces: Vec<String>) -> Self {
+        match &namespaces[..] {
+            [] => Self::None,
+            [only] if only == "/" => Self::Root,
+            _ => Self::These(namespaces.into()),
+        }
+    }
+
+    fn names(&self) -> Cow<'_, [String]> {
+        match self {
+            Self::None => Cow::Borrowed(&[]),
+            Self::Root => Cow::Owned(vec!["/".to_owned()]),
+            Self::These(names) => Cow::Borrowed(names),
+        }
+    }
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -120,7 +150,7 @@ impl SessionLines {
         }
         let namespaces = view.namespaces();
         if !namespaces.is_empty() {
-            self.namespaces = namespaces;
+            self.namespaces = Told::of(namespaces);
         }
         let sid_hash = view.sid().map(|sid| sid.hash().to_string());
         line(&SessionFields {
@@ -130,7 +160,7 @@ impl SessionLines {
             peer: view.peer(),
             transport: transport.map_or("none", Transport::name),
             route: view.route(),
-            namespaces: &self.namespaces,
+            namespaces: &self.namespaces.names(),
         });
     }
 }

@@ -29,6 +29,18 @@ use crate::{
     wire::websocket::frame::Sender,
 };
 
+/// What waits without a packet is in these two allocations, and in that of the connection to the service.
+#[test]
+fn a_session_that_waits_is_small() {
+    // What tokio adds to a task: the header with state and queue (32), scheduler, number and stage (24), and the trailer with the
+    // waker and the list of all tasks (48). It aligns the sum to 128 bytes, so eight bytes more may cost 128.
+    let task = size_of::<Driver>() + 32 + 24 + 48;
+    assert!(task <= 640, "{task}");
+    assert!(size_of::<SessionCell>() <= 920, "{}", size_of::<SessionCell>());
+    assert!(size_of::<Session>() <= 624, "{}", size_of::<Session>());
+    assert!(size_of::<WebSocketLeg<ServiceStream>>() <= 192, "{}", size_of::<WebSocketLeg<ServiceStream>>());
+}
+
 /// A defect in Tidegate, arranged: it panics as soon as it is read.
 struct Defect;
 

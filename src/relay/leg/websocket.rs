@@ -34,16 +34,50 @@ pub struct WebSocketLeg<S> {
     speaker: Sender,
     /// The peer wants binary messages as base64 in text.
     base64: bool,
-    leftover: Vec<u8>,
-    leftover_at: usize,
+    /// `None`: the stream has taken everything, as it nearly always has.
+    unsent: Option<Box<Unsent>>,
     /// The stream has taken bytes that it holds itself, as TLS does.
     holding: bool,
     stalled_since: Option<Instant>,
-    /// Where the largest frame of Tidegate's own is in `leftover`.
-    largest: Range<usize>,
     shut: bool,
     /// The peer has ended its direction.
     ended: bool,
+}
+
+/// What the stream has yet to take.
+#[derive(Debug, Default)]
+struct Unsent {
+    bytes: Vec<u8>,
+    /// So many of them were sent.
+    sent: usize,
+    /// Where the largest frame of Tidegate's own is in `bytes`.
+    largest: Range<usize>,
+}
+
+impl Unsent {
+    const fn waiting(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    fn of_largest(&self) -> usize {
+        self.largest.end.saturating_sub(self.largest.start.max(self.sent))
+    }
+
+    /// Drops what was sent, once it is more than what waits: a peer that takes a little at a time may never have taken all.
+    fn forget_sent(&mut self) {
+        if self.sent > self.waiting() {
+            self.bytes.drain(..self.sent);
+            self.largest = self.largest.start.saturating_sub(self.sent)..self.largest.end.saturating_sub(self.sent);
+            self.sent = 0;
+        }
+    }
+
+    /// What is queued from there on is said by the gate itself.
+    fn is_own(&mut self, begin: usize) {
+        if self.bytes.len() - begin >= self.of_largest() {
+            self.largest = begin..self.bytes.len();
+        }
+    }
 }
 
 impl WebSocketLeg<ClientStream> {
@@ -67,11 +101,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
             inflow,
             speaker,
             base64: false,
-            leftover: Vec::new(),
-            leftover_at: 0,
+            unsent: None,
             holding: false,
             stalled_since: None,
-            largest: 0..0,
             shut: false,
             ended: false,
         }
@@ -79,8 +111,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
 
     /// The same leg, with bytes that are sent before every frame.
     #[must_use]
-    pub fn beginning_with(self, leftover: Vec<u8>) -> Self {
-        Self { leftover, ..self }
+    pub fn beginning_with(self, bytes: Vec<u8>) -> Self {
+        let unsent = (!bytes.is_empty()).then(|| Box::new(Unsent { bytes, ..Unsent::default() }));
+        Self { unsent, ..self }
     }
 
     /// The same leg, on which binary messages are [said](Self::say) as base64 in text if the peer wants them so: the query `b64`
@@ -116,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
     /// The socket's.
     #[inline]
     pub fn send(&mut self, mut bytes: &[u8], now: Instant, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.leftover.is_empty() {
+        if self.unsent.is_none() {
             while !bytes.is_empty() {
                 match Pin::new(&mut self.io).poll_write(cx, bytes) {
                     Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
@@ -132,37 +165,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
         }
         if !bytes.is_empty() {
             self.stalled_since.get_or_insert(now);
-            self.forget_sent();
-            self.leftover.extend_from_slice(bytes);
+            self.queue().bytes.extend_from_slice(bytes);
         }
         Ok(())
     }
 
+    /// What waits for the stream, to be added to.
+    fn queue(&mut self) -> &mut Unsent {
+        let unsent = self.unsent.get_or_insert_default();
+        unsent.forget_sent();
+        unsent
+    }
+
     /// Queues a frame of Tidegate; [`flush`](Self::flush) sends it. Only between two frames that pass.
     pub fn say(&mut self, opcode: OpCode, payload: &[u8], now: Instant) {
-        self.forget_sent();
-        let begin = self.leftover.len();
-        if self.base64 && opcode == OpCode::Binary {
-            self.say_base64(payload);
+        let (speaker, base64) = (self.speaker, self.base64 && opcode == OpCode::Binary);
+        let unsent = self.queue();
+        let begin = unsent.bytes.len();
+        if base64 {
+            say_base64(payload, &mut unsent.bytes);
         } else {
-            self.say_frame(opcode, payload);
+            say_frame(opcode, payload, speaker, &mut unsent.bytes);
         }
-        self.said(begin, now);
+        unsent.is_own(begin);
+        self.stalled_since.get_or_insert(now);
     }
 
     /// Queues messages of the gate's own, as frames that are made already.
     pub fn say_made(&mut self, frames: &[u8], now: Instant) {
-        self.forget_sent();
-        let begin = self.leftover.len();
-        self.leftover.extend_from_slice(frames);
-        self.said(begin, now);
-    }
-
-    /// What is queued from there on is said by the gate itself.
-    fn said(&mut self, begin: usize, now: Instant) {
-        if self.leftover.len() - begin >= self.unsent_of_largest() {
-            self.largest = begin..self.leftover.len();
-        }
+        let unsent = self.queue();
+        let begin = unsent.bytes.len();
+        unsent.bytes.extend_from_slice(frames);
+        unsent.is_own(begin);
         self.stalled_since.get_or_insert(now);
     }
 
@@ -172,13 +206,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
     /// # Errors
     /// The socket's.
     pub fn send_made(&mut self, frames: &[u8], now: Instant, cx: &mut Context<'_>) -> io::Result<()> {
-        if !self.leftover.is_empty() {
+        if self.unsent.is_some() {
             self.say_made(frames, now);
             return Ok(());
         }
         self.send(frames, now, cx)?;
-        if !self.leftover.is_empty() {
-            self.said(0, now);
+        if let Some(unsent) = &mut self.unsent {
+            unsent.is_own(0);
         }
         Ok(())
     }
@@ -187,35 +221,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
     #[must_use]
     pub const fn takes_binary(&self) -> bool {
         !self.base64
-    }
-
-    /// Drops what was sent, once it is more than what waits: a peer that takes a little at a time may never have taken all.
-    fn forget_sent(&mut self) {
-        if self.leftover_at > self.waiting() {
-            self.leftover.drain(..self.leftover_at);
-            self.largest =
-                self.largest.start.saturating_sub(self.leftover_at)..self.largest.end.saturating_sub(self.leftover_at);
-            self.leftover_at = 0;
-        }
-    }
-
-    fn say_frame(&mut self, opcode: OpCode, payload: &[u8]) {
-        let key = match self.speaker {
-            Sender::Client => Some(rand::random::<[u8; 4]>()),
-            Sender::Service => None,
-        };
-        FrameHeader::encode(opcode, payload.len() as u64, key, &mut self.leftover);
-        let payload_at = self.leftover.len();
-        self.leftover.extend_from_slice(payload);
-        if let Some(key) = key {
-            mask::apply(&mut self.leftover[payload_at..], key, 0);
-        }
-    }
-
-    /// To a client, whose frames are not masked.
-    fn say_base64(&mut self, payload: &[u8]) {
-        FrameHeader::encode(OpCode::Text, payload::binary_len(payload.len()) as u64, None, &mut self.leftover);
-        payload::write_binary(payload, &mut self.leftover);
     }
 
     /// Queues a Close.
@@ -229,7 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
     #[inline]
     #[must_use]
     pub const fn has_unsent(&self) -> bool {
-        !self.leftover.is_empty() || self.holding
+        self.unsent.is_some() || self.holding
     }
 
     /// Sends what is queued.
@@ -237,16 +242,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
         if !self.has_unsent() {
             return Poll::Ready(Ok(()));
         }
-        while self.leftover_at < self.leftover.len() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.leftover[self.leftover_at..]))?;
+        while let Some(unsent) = self.unsent.as_mut().filter(|unsent| unsent.waiting() > 0) {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &unsent.bytes[unsent.sent..]))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.leftover_at += written;
+            unsent.sent += written;
             self.stalled_since = Some(now);
         }
-        self.leftover = Vec::new();
-        (self.leftover_at, self.largest) = (0, 0..0);
+        self.unsent = None;
         self.holding = true;
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
         self.holding = false;
@@ -257,23 +261,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
     /// How many bytes the stream has yet to take.
     #[must_use]
     pub const fn waiting(&self) -> usize {
-        self.leftover.len() - self.leftover_at
+        match &self.unsent {
+            Some(unsent) => unsent.waiting(),
+            None => 0,
+        }
     }
 
     /// What the leg keeps of either direction, in bytes of memory.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.leftover.capacity() + self.inflow.memory()
+        self.unsent.as_ref().map_or(0, |unsent| unsent.bytes.capacity()) + self.inflow.memory()
     }
 
     /// How many of them are beside the largest frame of Tidegate's own: a message that it kept may have any size.
     #[must_use]
     pub fn backlog(&self) -> usize {
-        self.waiting() - self.unsent_of_largest()
-    }
-
-    fn unsent_of_largest(&self) -> usize {
-        self.largest.end.saturating_sub(self.largest.start.max(self.leftover_at))
+        self.unsent.as_ref().map_or(0, |unsent| unsent.waiting() - unsent.of_largest())
     }
 
     /// Since when the peer takes none of the queued bytes. `None` while none are queued.
@@ -296,6 +299,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+fn say_frame(opcode: OpCode, payload: &[u8], speaker: Sender, out: &mut Vec<u8>) {
+    let key = match speaker {
+        Sender::Client => Some(rand::random::<[u8; 4]>()),
+        Sender::Service => None,
+    };
+    FrameHeader::encode(opcode, payload.len() as u64, key, out);
+    let payload_at = out.len();
+    out.extend_from_slice(payload);
+    if let Some(key) = key {
+        mask::apply(&mut out[payload_at..], key, 0);
+    }
+}
+
+/// To a client, whose frames are not masked.
+fn say_base64(payload: &[u8], out: &mut Vec<u8>) {
+    FrameHeader::encode(OpCode::Text, payload::binary_len(payload.len()) as u64, None, out);
+    payload::write_binary(payload, out);
 }
 
 #[cfg(test)]
