@@ -36,7 +36,7 @@
 //! * [`policy`] turns packets and handshakes into verdicts.
 //!   * `verdict`: what a policy answers.
 //!   * `gcra`: an allowance as one instant.
-//!   * `pattern`, `network`: how rules name events, and what counts as one address.
+//!   * `pattern`, `event_masks`, `network`: how rules name events, and what counts as one address.
 //!   * `origin`, `namespaces`, `descriptors`, `connections`, `requests`, `handshake_rate`, `rate_limit`: one
 //!     policy each.
 //!   * `identity`, `token_source`, `auth`, `token_fault`, `sid_owner`: a verified user, where a token is found, whether it is

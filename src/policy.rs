@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod connections;
 pub mod descriptors;
+pub mod event_masks;
 pub mod gcra;
 pub mod handshake_rate;
 pub mod identity;

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
+    atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use super::{
@@ -11,9 +11,9 @@ use super::{
     template::{Argument, Template},
 };
 use crate::{
-    event_names::{EventNames, EventSlot},
+    event_names::EventSlot,
     fault::{Fault, Faults},
-    policy::pattern::Pattern,
+    policy::{event_masks::EventMasks, pattern::Pattern},
     wire::socketio::packet::is_reserved,
 };
 
@@ -22,12 +22,10 @@ const ROOM_RULES_MAX: usize = 32;
 /// A packet of the service is published by each rule that names its event.
 const MIRROR_RULES_MAX: usize = 64;
 
-/// In a mask: it has been computed.
-const KNOWN: u8 = 1 << 7;
 /// In a mask: a `[[room]]` names the event.
-const ROOM: u8 = 1;
+const ROOM: u32 = 1;
 /// In a mask: a `[[mirror]]` names the event.
-const MIRROR: u8 = 2;
+const MIRROR: u32 = 2;
 
 /// All `[[room]]` and `[[mirror]]` rules. The default is that of a node without others: no rules, and no rooms.
 #[derive(Debug, Default)]
@@ -36,9 +34,8 @@ pub struct MirrorRules {
     pub rooms: Box<[RoomRule]>,
     /// By number.
     pub mirrors: Box<[MirrorRule]>,
-    /// Which kinds of rules name the event of a slot, computed when the slot is first used. Two threads may compute it at
-    /// once; they get the same mask. Empty where no rule names an event.
-    by_slot: Box<[AtomicU8]>,
+    /// Which kinds of rules name an event. Empty where none names any.
+    masks: EventMasks,
     has_others: bool,
 }
 
@@ -93,9 +90,8 @@ impl MirrorRules {
         let mirrors = faults.keep_all(mirrors.iter().enumerate().map(|(at, table)| MirrorRule::compile(at, table)));
         let rules = rooms.zip(mirrors).map(|(rooms, mirrors): (Vec<RoomRule>, Vec<MirrorRule>)| {
             let name_events = !mirrors.is_empty() || rooms.iter().any(|rule| rule.by_event.is_some());
-            let slots = if name_events { EventNames::SLOTS } else { 0 };
-            let by_slot = std::iter::repeat_with(AtomicU8::default).take(slots).collect();
-            Self { rooms: rooms.into(), mirrors: mirrors.into(), by_slot, has_others: true }
+            let masks = if name_events { EventMasks::new() } else { EventMasks::default() };
+            Self { rooms: rooms.into(), mirrors: mirrors.into(), masks, has_others: true }
         });
         faults.finish(rules)
     }
@@ -127,21 +123,21 @@ impl MirrorRules {
     #[inline]
     #[must_use]
     pub fn name_client_event(&self, slot: EventSlot, event: &[u8]) -> bool {
-        !self.by_slot.is_empty() && self.naming(slot, event) & ROOM != 0
+        self.naming(slot, event) & ROOM != 0
     }
 
     /// Whether a `[[mirror]]` names this event of the service, in any namespace.
     #[inline]
     #[must_use]
     pub fn name_service_event(&self, slot: EventSlot, event: &[u8]) -> bool {
-        !self.by_slot.is_empty() && self.naming(slot, event) & MIRROR != 0
+        self.naming(slot, event) & MIRROR != 0
     }
 
     /// Whether a rule may name an event of either side.
     #[inline]
     #[must_use]
     pub const fn name_events(&self) -> bool {
-        !self.by_slot.is_empty()
+        !self.masks.is_empty()
     }
 
     /// The rooms of a namespace in which each client is, with the numbers of their rules.
@@ -172,23 +168,15 @@ impl MirrorRules {
     }
 
     /// Which kinds of rules name this event.
-    fn naming(&self, slot: EventSlot, event: &[u8]) -> u8 {
-        if slot == EventSlot::OTHER {
-            return self.matching(event);
-        }
-        let cell = &self.by_slot[slot.index()];
-        let mut mask = cell.load(Relaxed);
-        if mask & KNOWN == 0 {
-            mask = self.matching(event) | KNOWN;
-            cell.store(mask, Relaxed);
-        }
-        mask & !KNOWN
+    #[inline]
+    fn naming(&self, slot: EventSlot, event: &[u8]) -> u32 {
+        self.masks.of(slot, || self.matching(event))
     }
 
-    fn matching(&self, event: &[u8]) -> u8 {
+    fn matching(&self, event: &[u8]) -> u32 {
         let by_event = self.rooms.iter().filter_map(|rule| rule.by_event.as_ref()).any(|rule| rule.names(event));
         let mirrored = self.mirrors.iter().any(|rule| rule.event.matches(event));
-        (u8::from(by_event) * ROOM) | (u8::from(mirrored) * MIRROR)
+        (u32::from(by_event) * ROOM) | (u32::from(mirrored) * MIRROR)
     }
 }
 

@@ -9,10 +9,7 @@ pub mod sharing;
 use std::{
     net::IpAddr,
     num::NonZeroU32,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -27,12 +24,13 @@ use self::{
     sharing::{Sharing, rule_number},
 };
 use super::{
+    event_masks::EventMasks,
     network::Network,
     pattern::Patterns,
     verdict::{Refusal, RefusalKind, Verdict},
 };
 use crate::{
-    event_names::{EventNames, EventSlot},
+    event_names::EventSlot,
     fault::{Fault, Faults},
     units::Period,
 };
@@ -41,8 +39,7 @@ use crate::{
 const MESSAGES_MAX: u32 = 1_000_000;
 /// A packet is judged by each rule that names its event.
 const RULES_MAX: usize = 16;
-/// In a mask of rules, one bit each: this mask has been computed.
-const KNOWN: u32 = 1 << 31;
+const _: () = assert!(RULES_MAX <= EventMasks::BITS);
 const PER_MIN: Duration = Duration::from_millis(1);
 const PER_MAX: Duration = Duration::from_hours(24);
 
@@ -131,9 +128,8 @@ impl Default for RateLimitTable {
 #[derive(Debug)]
 pub struct RateLimits {
     rules: Box<[Rule]>,
-    /// Which rules count the event of a slot: one bit each, computed when the slot is first used. Two threads may
-    /// compute it at once; they get the same mask.
-    by_slot: Box<[AtomicU32]>,
+    /// Which rules count an event: one bit each.
+    masks: EventMasks,
     shared: SharedMeters,
     /// `None`: the node is alone, and no rule is shared.
     sharing: Option<Arc<Sharing>>,
@@ -183,12 +179,11 @@ impl RateLimits {
         let rules = (0..).zip(tables).filter_map(rule).collect();
         let mut rules: Box<[_]> = faults.finish(Some(rules))?;
         tell_twins_apart(&mut rules);
-        let by_slot = std::iter::repeat_with(AtomicU32::default).take(EventNames::SLOTS).collect();
         let shared = SharedMeters::new(rules.len());
         if let Some(sharing) = sharing {
             sharing.want(rules.iter().any(|rule| rule.shared.is_some()));
         }
-        Ok(Self { rules, by_slot, shared, sharing: sharing.cloned() })
+        Ok(Self { rules, masks: EventMasks::new(), shared, sharing: sharing.cloned() })
     }
 
     /// The meters of a new session. Those of a user or an address are shared with its other sessions; for an anonymous
@@ -347,16 +342,7 @@ impl RateLimits {
 
     /// The rules that count this event, one bit each.
     fn counting(&self, slot: EventSlot, event: &[u8]) -> u32 {
-        if slot == EventSlot::OTHER {
-            return self.matching(event);
-        }
-        let cell = &self.by_slot[slot.index()];
-        let mut mask = cell.load(Relaxed);
-        if mask & KNOWN == 0 {
-            mask = self.matching(event) | KNOWN;
-            cell.store(mask, Relaxed);
-        }
-        mask & !KNOWN
+        self.masks.of(slot, || self.matching(event))
     }
 
     fn matching(&self, event: &[u8]) -> u32 {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::event_names::EventNames;
 
 fn text(text: &str) -> Option<String> {
     Some(text.to_owned())

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::event_names::EventNames;
 
 fn rule(messages: u32, per_secs: u64) -> RateLimitTable {
     RateLimitTable { messages, per: Period::from_secs(per_secs), ..RateLimitTable::default() }
