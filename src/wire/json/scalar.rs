@@ -1,6 +1,6 @@
 //! One string or number of an object, as it was written.
 
-use super::Scanner;
+use super::path::member;
 
 /// The longest value that is returned, in bytes. Ids are short.
 const SCALAR_MAX: usize = 256;
@@ -10,29 +10,8 @@ const SCALAR_MAX: usize = 256;
 /// where `text` is not an object.
 #[must_use]
 pub fn top_level_scalar<'a>(text: &'a [u8], field: &str) -> Option<&'a str> {
-    let mut scanner = Scanner { text, at: 0 };
-    scanner.skip_space();
-    scanner.expect(b'{')?;
-    if scanner.ends_at_once(b'}') {
-        return None;
-    }
-    let mut found = None;
-    loop {
-        let name = scanner.name()?;
-        let begin = scanner.at;
-        scanner.skip_value()?;
-        if name.decode().as_deref() == Some(field) && found.replace(&text[begin..scanner.at]).is_some() {
-            return None;
-        }
-        scanner.skip_space();
-        match scanner.next()? {
-            b',' => scanner.skip_space(),
-            b'}' => break,
-            _ => return None,
-        }
-    }
     let is_scalar = |value: &&[u8]| matches!(value.first(), Some(b'"' | b'-' | b'0'..=b'9'));
-    let value = found.filter(is_scalar).filter(|value| value.len() <= SCALAR_MAX)?;
+    let value = member(text, field).filter(is_scalar).filter(|value| value.len() <= SCALAR_MAX)?;
     std::str::from_utf8(value).ok()
 }
 
