@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 pub struct RoomTable {
     /// The namespace.
     pub namespace: String,
-    /// The name of the room: a text with `{claims.NAME}`, a claim of the verified token; `{auth.NAME}`, what the client says
-    /// in CONNECT, which nobody has verified; `{arg0.NAME}`, of the event of `join_on`. Each stands for a string, an integer or a
-    /// boolean; a client for whom one of them stands for nothing is not in the room. `{{` and `}}` are braces of the name itself.
+    /// The name of the room. It may contain placeholders. `{claims.NAME}` is a claim of the verified token by which the client is
+    /// in the namespace. `{auth.NAME}` is what the client says in CONNECT; nobody has verified it. `{arg0.NAME}` is a member of the
+    /// first argument of the event of `join_on`. Each stands for a string, an integer or a boolean. Where one has no value, the
+    /// client is not in the room. Write `{{` and `}}` for braces.
     #[schemars(example = &"user:{claims.sub}")]
     pub name: String,
     /// The event of a client that asks to be in the room: a name, or a pattern with `*`. Without it, every client of the

@@ -65,8 +65,9 @@ pub struct LimitsTable {
     pub idle_timeout: Period,
     /// How many bytes may wait for a client that reads slowly, beside one message of any size, before its session is closed.
     pub send_buffer: ByteSize,
-    /// In how many rooms a session may be at once, by `[[room]]` and by other programs; those of its sockets do not count. It
-    /// does not get into one more. So many again may it have asked for without an answer.
+    /// In how many rooms a session may be at once, by `[[room]]` and by other programs. The rooms of its sockets do not count.
+    /// At the bound it gets into no further room. The same number bounds the rooms that it has asked for and has no answer
+    /// about.
     pub rooms_per_session: u32,
     /// How many rooms there may be at once. Every socket that has joined a namespace has one of its own, and a room with
     /// clients on several `listen.workers` counts once for each. A client for which there would be one more is not in that room.
