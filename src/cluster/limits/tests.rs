@@ -1,20 +1,21 @@
-//! Several nodes with their leases, and the script itself in a Redis of the test: one thread, one clock, and whatever order
-//! and delay the test likes.
+//! Several nodes with their leases, and the script in a Redis of the test: one thread, one clock, and whatever order and
+//! delay the test likes.
+
+mod server;
 
 use std::{
     sync::{Arc, mpsc::Receiver},
     time::{Duration, Instant},
 };
 
-use futures_util::{FutureExt as _, future};
-use mlua::{Function, Lua, Table, Value as LuaValue};
+use futures_util::FutureExt as _;
 use proptest::prelude::*;
-use redis::{Arg, Cmd, Pipeline, RedisFuture, Value, aio::ConnectionLike};
 
+use self::server::Server;
 use super::{
     PATIENCE,
     ledger::{LIFE, Ledger},
-    script::{Calls, Report, SCRIPT, Settled},
+    script::{Calls, Report, Settled},
 };
 use crate::{
     cluster::members::MemberId,
@@ -28,119 +29,8 @@ use crate::{
     units::Period,
 };
 
-/// The commands that the script calls, on tables of Lua.
-const COMMANDS: &str = r#"
-clock, hashes, streams, sets, entries = 0, {}, {}, {}, 0
-local commands = {
-  TIME = function() return { string.format('%d', clock / 1000000), string.format('%d', clock % 1000000) } end,
-  PEXPIRE = function() return 1 end,
-  ZREMRANGEBYSCORE = function() return 0 end,
-  ZCARD = function() return nodes end,
-  HGETALL = function(key)
-    local all = {}
-    for name, value in pairs(hashes[key] or {}) do
-      all[#all + 1], all[#all + 2] = name, value
-    end
-    return all
-  end,
-  HSET = function(key, ...)
-    local pairs = { ... }
-    hashes[key] = hashes[key] or {}
-    for i = 1, #pairs, 2 do
-      hashes[key][pairs[i]] = pairs[i + 1]
-    end
-  end,
-  DEL = function(key) hashes[key] = nil end,
-  HDEL = function(key, name) hashes[key][name] = nil end,
-  XADD = function(key, _, _, _, ...)
-    entries = entries + 1
-    streams[key] = streams[key] or {}
-    table.insert(streams[key], { string.format('%d-%d', clock, entries), { ... } })
-  end,
-  XRANGE = function(key, from)
-    local seen, later = tonumber(string.match(from, '-(%d+)$')), {}
-    for _, entry in ipairs(streams[key] or {}) do
-      if tonumber(string.match(entry[1], '-(%d+)$')) > seen then
-        later[#later + 1] = entry
-      end
-    end
-    return later
-  end,
-}
-redis = { call = function(name, ...) return commands[name](...) end }
-"#;
-
 const PREFIX: &str = "tidegate:{test}:";
 const TICK: Duration = Duration::from_millis(10);
-
-/// A Redis that has one script.
-struct Server {
-    lua: Lua,
-    script: Function,
-}
-
-impl Server {
-    fn new(nodes: usize) -> Self {
-        let lua = Lua::new();
-        lua.globals().set("nodes", nodes).unwrap();
-        lua.load(COMMANDS).exec().unwrap();
-        let script = lua.load(SCRIPT).into_function().unwrap();
-        Self { lua, script }
-    }
-
-    fn eval(&self, keys: &[String], arguments: &[String]) -> Value {
-        self.lua.globals().set("KEYS", keys).unwrap();
-        self.lua.globals().set("ARGV", arguments).unwrap();
-        sent(self.script.call(()).unwrap())
-    }
-
-    fn pass(&self, time: Duration) {
-        let clock: u64 = self.lua.globals().get("clock").unwrap();
-        self.lua.globals().set("clock", clock + u64::try_from(time.as_micros()).unwrap()).unwrap();
-    }
-
-    /// All data is lost.
-    fn flush(&self) {
-        self.lua.load("hashes, streams = {}, {}").exec().unwrap();
-    }
-}
-
-/// As Redis sends what a script returns.
-fn sent(value: LuaValue) -> Value {
-    match value {
-        LuaValue::Integer(number) => Value::Int(number),
-        LuaValue::Number(number) => Value::Int(number as i64),
-        LuaValue::String(text) => Value::BulkString(text.as_bytes().to_vec()),
-        LuaValue::Table(table) => Value::Array(array(&table)),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn array(table: &Table) -> Vec<Value> {
-    table.sequence_values().map(|value| sent(value.unwrap())).collect()
-}
-
-impl ConnectionLike for &Server {
-    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
-        let text = |arg: Arg<&[u8]>| match arg {
-            Arg::Simple(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
-            _ => panic!("a cursor"),
-        };
-        let words: Vec<_> = command.args_iter().map(text).collect();
-        assert_eq!(words[0], "EVALSHA");
-        let keys: usize = words[2].parse().unwrap();
-        let (keys, arguments) = words[3..].split_at(keys);
-        future::ready(Ok(self.eval(keys, arguments))).boxed()
-    }
-
-    fn req_packed_commands<'a>(&'a mut self, _: &'a Pipeline, _: usize, _: usize) -> RedisFuture<'a, Vec<Value>> {
-        unreachable!("leases are settled by one script")
-    }
-
-    fn get_db(&self) -> i64 {
-        0
-    }
-}
 
 /// What is under way between a node and Redis.
 struct UnderWay {
@@ -201,10 +91,10 @@ impl Node {
     }
 
     /// It reaches Redis.
-    fn reaches(&mut self, mut server: &Server) {
+    fn reaches(&mut self, server: &mut Server) {
         if let Some(UnderWay { batch, settled: settled @ None, .. }) = &mut self.under_way {
             let reports = batch.iter().map(|(_, report)| report);
-            *settled = Some(self.calls.settle(reports, &mut server).now_or_never().unwrap().unwrap());
+            *settled = Some(self.calls.settle(reports, server).now_or_never().unwrap().unwrap());
         }
     }
 
@@ -238,8 +128,7 @@ struct World {
 impl World {
     fn new(nodes: usize, messages: u32, per: Duration) -> Self {
         let now = Instant::now();
-        let server = Server::new(nodes);
-        server.pass(Duration::from_secs(1_700_000_000));
+        let server = Server::start(PREFIX, nodes);
         Self { server, nodes: (0..nodes).map(|_| Node::new(messages, per, nodes)).collect(), now, began: now }
     }
 
@@ -264,7 +153,7 @@ impl World {
             for &node in nodes {
                 let node = &mut self.nodes[node];
                 node.calls(self.now);
-                node.reaches(&self.server);
+                node.reaches(&mut self.server);
                 node.hears(self.now);
             }
         }
@@ -437,11 +326,10 @@ fn a_redis_that_has_lost_its_data_does_not_stop_anybody() {
 #[test]
 fn what_nobody_can_read_begins_anew() {
     let mut world = World::hundred();
-    for garbage in ["{ used = 'x' }", "{ at = 'x', used = '1' }", "{ ['0123456789abcdef'] = 'x' }", "'no hash'"] {
+    for garbage in ["HSET KEY used x", "HSET KEY at x used 1", "HSET KEY 0123456789abcdef x", "SET KEY x"] {
         world.sends(0, 0);
-        world.tick(&ALL, 10);
-        let all = format!("for key in pairs(hashes) do hashes[key] = {garbage} end");
-        world.server.lua.load(all).exec().unwrap();
+        world.tick(&ALL, 1001);
+        assert_eq!(world.server.replace_budgets(garbage), 1, "there is one");
         world.tick(&ALL, 1001);
         assert!(world.sends(0, 10) > 0, "{garbage}");
     }
@@ -477,7 +365,7 @@ fn play(world: &mut World, step: Step) {
         Step::Sends(node, packets) => _ = world.sends(node, packets),
         Step::Leaves(node) => world.nodes[node].meters = None,
         Step::Calls(node) => world.nodes[node].calls(now),
-        Step::Reaches(node) => world.nodes[node].reaches(&world.server),
+        Step::Reaches(node) => world.nodes[node].reaches(&mut world.server),
         Step::Hears(node) => world.nodes[node].hears(now),
         Step::Loses(node) => world.nodes[node].loses(),
         Step::Passes(millis) => {
