@@ -1,6 +1,6 @@
 //! Tidegate in front of a Socket.IO service, in one process: `cargo run --release --example demo`.
 //!
-//! The first build takes up to ten minutes on two cores: it compiles 220 crates, among them the C code of aws-lc.
+//! The first build takes up to ten minutes on two cores: it compiles 240 crates, among them the C code of aws-lc.
 //! The demo needs no network, no Node, no Redis, no configuration. The service and its page do not know of the gate.
 
 mod service;
