@@ -15,7 +15,7 @@ use crate::{
         registry::SessionView,
         request::Incoming,
         room_index::OwnRooms,
-        room_mail::{RoomMail, RoomMailbox},
+        room_mail::{Letter, RoomMailbox, RoomNames},
     },
     session::{Session, ended::Shortage, now::Now, table::Transport},
     wire::engineio::id::{Pid, Sid},
@@ -166,8 +166,8 @@ impl SessionCell {
 
     /// Puts what another node wants into a mailbox of its own, which holds at most `max` bytes of events beside one of any
     /// size. False: there is no room for it.
-    pub fn post_of_room(&self, mail: RoomMail, max: usize) -> bool {
-        let taken = self.room_mail.borrow_mut().get_or_insert_default().post(mail, max);
+    pub fn post_of_room(&self, letter: Letter, max: usize) -> bool {
+        let taken = self.room_mail.borrow_mut().get_or_insert_default().post(letter, max);
         self.wake();
         taken
     }
@@ -179,9 +179,21 @@ impl SessionCell {
         self.room_mail.borrow().as_ref().is_some_and(|mail| !mail.is_empty())
     }
 
+    /// Whether it has rooms to enter or to leave that another node has named.
+    #[must_use]
+    pub fn has_room_changes(&self) -> bool {
+        self.room_mail.borrow().as_ref().is_some_and(|mail| mail.has_changes())
+    }
+
+    /// Whether some of these are among them.
+    #[must_use]
+    pub fn changes_rooms(&self, names: &RoomNames<'_>) -> bool {
+        self.room_mail.borrow().as_ref().is_some_and(|mail| mail.changes(names))
+    }
+
     /// What another node wants first.
     #[must_use]
-    pub fn next_room_mail(&self) -> Option<RoomMail> {
+    pub fn next_room_mail(&self) -> Option<Letter> {
         self.room_mail.borrow_mut().as_mut()?.take()
     }
 

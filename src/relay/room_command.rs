@@ -36,7 +36,9 @@ pub enum RoomCommand {
 }
 
 impl Selection {
-    fn bytes(&self) -> usize {
+    /// What it costs where it waits, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
         OVERHEAD_BYTES + self.namespace.len() + texts(&self.rooms) + texts(&self.except)
     }
 }

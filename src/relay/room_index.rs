@@ -49,6 +49,16 @@ impl OwnRooms {
     fn is_in(&self, namespace: &str) -> bool {
         self.0.iter().any(|own| *own.namespace == *namespace)
     }
+
+    /// Whether this selection has the session in it.
+    #[must_use]
+    pub fn are_selected(&self, Selection { namespace, rooms, except }: &Selection) -> bool {
+        let is_in_any = |rooms: &[Box<str>]| {
+            let is_one = |own: &OwnRoom| rooms.iter().any(|room| **room == *own.room);
+            self.0.iter().any(|own| own.is_entered && *own.namespace == **namespace && is_one(own))
+        };
+        self.is_in(namespace) && (rooms.is_empty() || is_in_any(rooms)) && !is_in_any(except)
+    }
 }
 
 /// Numbers of sessions, ascending. Most rooms have one member, and most that join are the newest.
@@ -369,6 +379,8 @@ mod tests {
                 let all: BTreeSet<u64> = here().map(|(session, ..)| *session).collect();
                 let wanted = if of.rooms.is_empty() { all } else { in_any(&of.rooms) };
                 let expected: Vec<u64> = wanted.difference(&in_any(&of.except)).copied().collect();
+                let by_own = own.iter().filter(|(_, own)| own.are_selected(&of)).map(|(session, _)| *session);
+                prop_assert_eq!(by_own.collect::<Vec<_>>(), &*expected);
                 prop_assert_eq!(index.select(&of), expected);
             }
             let rooms: BTreeSet<_> = model.iter().map(|(_, namespace, room)| (namespace, room)).collect();

@@ -1,8 +1,12 @@
 //! What other nodes want of one session, as it waits in the session's mailbox.
 
-use std::{collections::VecDeque, rc::Rc, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    rc::Rc,
+    sync::Arc,
+};
 
-use crate::session::delivery::Delivery;
+use crate::{relay::room_command::Selection, session::delivery::Delivery};
 
 /// What an entry costs a mailbox beside the bytes of its event.
 const OVERHEAD_BYTES: usize = 128;
@@ -48,6 +52,14 @@ pub enum RoomMail {
 }
 
 impl RoomMail {
+    /// The rooms that it has the session enter or leave.
+    fn rooms(&self) -> Option<&RoomsOf> {
+        match self {
+            Self::Join(of) | Self::Leave(of) => Some(of),
+            Self::Deliver(_) | Self::Disconnect(..) => None,
+        }
+    }
+
     /// What it adds to a mailbox, in bytes. An event or a list of rooms counts for each session, although all share it.
     fn bytes(&self) -> usize {
         match self {
@@ -58,10 +70,43 @@ impl RoomMail {
     }
 }
 
+/// What other nodes want of one session, and whether it is meant.
+#[derive(Debug, Clone)]
+pub struct Letter {
+    /// What they want.
+    pub mail: RoomMail,
+    /// Those who are meant, where that depends on rooms that the session still has to enter or to leave. `None`: it is meant.
+    pub of: Option<Rc<Selection>>,
+}
+
+impl Letter {
+    fn bytes(&self) -> usize {
+        self.mail.bytes() + self.of.as_ref().map_or(0, |of| of.bytes())
+    }
+}
+
+/// Rooms that a command names, in one namespace.
+#[derive(Debug)]
+pub struct RoomNames<'a> {
+    namespace: &'a str,
+    rooms: HashSet<&'a str>,
+}
+
+impl<'a> RoomNames<'a> {
+    /// All rooms of a selection.
+    #[must_use]
+    pub fn of(selection: &'a Selection) -> Self {
+        let rooms = selection.rooms.iter().chain(&selection.except).map(|room| &**room).collect();
+        Self { namespace: &selection.namespace, rooms }
+    }
+}
+
 /// What waits for one session, in order.
 #[derive(Debug, Default)]
 pub struct RoomMailbox {
-    mail: VecDeque<RoomMail>,
+    mail: VecDeque<Letter>,
+    /// Of it, joins and leaves.
+    changes: usize,
     events_bytes: usize,
     others_bytes: usize,
 }
@@ -69,15 +114,31 @@ pub struct RoomMailbox {
 impl RoomMailbox {
     /// Adds something. It takes one event of any size, and more as long as all have at most `max` bytes together. False: there
     /// is no room for this.
-    pub fn post(&mut self, mail: RoomMail, max: usize) -> bool {
-        let max = if let RoomMail::Deliver(_) = mail { max } else { OTHERS_BYTES_MAX };
-        let (of_kind, added) = (self.of_kind(&mail), mail.bytes());
+    pub fn post(&mut self, letter: Letter, max: usize) -> bool {
+        let max = if let RoomMail::Deliver(_) = letter.mail { max } else { OTHERS_BYTES_MAX };
+        let (of_kind, added) = (self.of_kind(&letter.mail), letter.bytes());
         if *of_kind > 0 && of_kind.saturating_add(added) > max {
             return false;
         }
         *of_kind += added;
-        self.mail.push_back(mail);
+        self.changes += usize::from(letter.mail.rooms().is_some());
+        self.mail.push_back(letter);
         true
+    }
+
+    /// Whether rooms are still to be entered or left.
+    #[must_use]
+    pub const fn has_changes(&self) -> bool {
+        self.changes > 0
+    }
+
+    /// Whether some of these are among them.
+    #[must_use]
+    pub fn changes(&self, names: &RoomNames<'_>) -> bool {
+        let concerns = |of: &RoomsOf| {
+            *of.namespace == *names.namespace && of.rooms.iter().any(|room| names.rooms.contains(&**room))
+        };
+        self.has_changes() && self.mail.iter().filter_map(|letter| letter.mail.rooms()).any(concerns)
     }
 
     /// The bytes of what is an event as this is, or is none.
@@ -93,13 +154,14 @@ impl RoomMailbox {
     }
 
     /// Takes what came first.
-    pub fn take(&mut self) -> Option<RoomMail> {
-        let mail = self.mail.pop_front()?;
-        *self.of_kind(&mail) -= mail.bytes();
+    pub fn take(&mut self) -> Option<Letter> {
+        let letter = self.mail.pop_front()?;
+        *self.of_kind(&letter.mail) -= letter.bytes();
+        self.changes -= usize::from(letter.mail.rooms().is_some());
         if self.mail.is_empty() && self.mail.capacity() > KEPT_ENTRIES {
             self.mail = VecDeque::new();
         }
-        Some(mail)
+        Some(letter)
     }
 }
 
@@ -107,8 +169,12 @@ impl RoomMailbox {
 mod tests {
     use super::*;
 
-    fn event(bytes: usize) -> RoomMail {
-        RoomMail::Deliver(Arc::new(Delivery::new("/", vec![b'x'; bytes].into(), Vec::new(), false)))
+    const fn meant(mail: RoomMail) -> Letter {
+        Letter { mail, of: None }
+    }
+
+    fn event(bytes: usize) -> Letter {
+        meant(RoomMail::Deliver(Arc::new(Delivery::new("/", vec![b'x'; bytes].into(), Vec::new(), false))))
     }
 
     #[test]
@@ -135,10 +201,48 @@ mod tests {
     fn a_mailbox_full_of_events_takes_the_disconnection_and_no_endless_number_of_them() {
         let mut mailbox = RoomMailbox::default();
         assert!(mailbox.post(event(1_000_000), 1000));
-        let taken = (0..100_000).take_while(|_| mailbox.post(RoomMail::Disconnect("/".into(), true), 1000)).count();
+        let taken =
+            (0..100_000).take_while(|_| mailbox.post(meant(RoomMail::Disconnect("/".into(), true)), 1000)).count();
         assert_eq!(taken, OTHERS_BYTES_MAX / OVERHEAD_BYTES);
         let mut rooms = RoomMailbox::default();
-        let join = || RoomMail::Join(Rc::new(RoomsOf::new("/".into(), vec!["x".repeat(20_000).into()])));
+        let join = || meant(RoomMail::Join(Rc::new(RoomsOf::new("/".into(), vec!["x".repeat(20_000).into()]))));
         assert_eq!((0..100).take_while(|_| rooms.post(join(), 1000)).count(), 3);
+    }
+
+    #[test]
+    fn a_change_of_rooms_concerns_those_who_name_them_until_it_is_taken() {
+        let (mut mailbox, names) =
+            (RoomMailbox::default(), |names: &[&str]| names.iter().map(|&name| name.into()).collect());
+        let of = |namespace: &str, rooms: &[&str], except: &[&str]| Selection {
+            namespace: namespace.into(),
+            rooms: names(rooms),
+            except: names(except),
+        };
+        let rooms = RoomsOf::new("/".into(), names(&["a", "b"]));
+        assert!(mailbox.post(event(1), 1000) && !mailbox.has_changes());
+        assert!(mailbox.post(meant(RoomMail::Leave(Rc::new(rooms))), 1000));
+        for (selection, expected) in [
+            (of("/", &["b", "c"], &[]), true),
+            (of("/", &["c"], &["a"]), true),
+            (of("/", &["c"], &["d"]), false),
+            (of("/", &[], &[]), false),
+            (of("/chat", &["a"], &[]), false),
+        ] {
+            assert_eq!(mailbox.changes(&RoomNames::of(&selection)), expected, "{selection:?}");
+        }
+        assert!(mailbox.take().is_some() && mailbox.has_changes());
+        assert!(mailbox.take().is_some() && !mailbox.has_changes());
+    }
+
+    #[test]
+    fn whom_an_event_is_for_counts_with_it() {
+        let mut mailbox = RoomMailbox::default();
+        let of = Selection { rooms: vec!["x".repeat(900).into()], ..Selection::default() };
+        let of = Some(Rc::new(of));
+        assert!(mailbox.post(event(1), 1000));
+        assert!(!mailbox.post(Letter { of, ..event(1) }, 1000));
+        assert!(mailbox.post(event(1), 1000));
+        while mailbox.take().is_some() {}
+        assert_eq!((mailbox.events_bytes, mailbox.others_bytes), (0, 0));
     }
 }

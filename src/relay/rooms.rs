@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
@@ -18,7 +18,7 @@ use crate::{
         cell::SessionCell,
         room_command::{RoomCommand, Selection},
         room_index::{RoomBounds, RoomFull, RoomIndex},
-        room_mail::RoomMail,
+        room_mail::Letter,
     },
     session::action::RoomOf,
 };
@@ -33,6 +33,8 @@ const LINE_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Rooms {
     index: RefCell<RoomIndex>,
+    /// Sessions that may have rooms to enter or to leave by what waits in their mailboxes.
+    unsettled: RefCell<BTreeSet<u64>>,
     commands: RefCell<VecDeque<RoomCommand>>,
     commands_bytes: Cell<usize>,
     arrived: Notify,
@@ -76,6 +78,7 @@ impl Rooms {
     pub fn new(on_node: Arc<AtomicUsize>, tally: Arc<Tally>) -> Self {
         Self {
             index: RefCell::new(RoomIndex::new(on_node)),
+            unsettled: RefCell::default(),
             commands: RefCell::default(),
             commands_bytes: Cell::default(),
             arrived: Notify::new(),
@@ -118,6 +121,20 @@ impl Rooms {
         self.index.borrow().select(selection)
     }
 
+    /// Sessions of which the index cannot say whether they are meant, ascending: `changes` says whether a session has such rooms
+    /// to enter or to leave, and `None` where it has no rooms to enter or to leave at all.
+    pub fn unsettled(&self, changes: impl Fn(u64) -> Option<bool>) -> Vec<u64> {
+        let mut concerned = Vec::new();
+        self.unsettled.borrow_mut().retain(|session| {
+            let changes = changes(*session);
+            if changes == Some(true) {
+                concerned.push(*session);
+            }
+            changes.is_some()
+        });
+        concerned
+    }
+
     /// Has this done, in order, by who takes the [next](Self::next) command. Where too much waits it is dropped, which is
     /// counted.
     pub fn command(&self, command: RoomCommand, now: Instant) {
@@ -145,8 +162,12 @@ impl Rooms {
     }
 
     /// Gives a session what another node wants of it. Where too much waits for it, this one does not get it, which is counted.
-    pub fn post(&self, cell: &SessionCell, mail: RoomMail, max: usize, now: Instant) {
-        if !cell.post_of_room(mail, max) {
+    pub fn post(&self, cell: &SessionCell, letter: Letter, max: usize, now: Instant) {
+        let has_taken = cell.post_of_room(letter, max);
+        if cell.has_room_changes() {
+            self.unsettled.borrow_mut().insert(cell.id);
+        }
+        if !has_taken {
             self.tally.delivered(Delivered::Full);
             let sentence = "an event from another node is dropped for a client for which too much waits: the bound is \
                             limits.send_buffer";

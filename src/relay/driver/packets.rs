@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::{Driver, Turn};
 use crate::{
     observe::tally::Delivered,
-    relay::{ledger::Volume, room_mail::RoomMail},
+    relay::{
+        ledger::Volume,
+        room_mail::{Letter, RoomMail},
+    },
     session::{
         delivery::Delivery,
         ended::Ended,
@@ -62,9 +65,12 @@ impl Driver {
             if !self.has_room_mail() || turn.session.ended().is_some() {
                 return;
             }
-            let Some(mail) = self.cell.next_room_mail() else { return };
-            self.take_one(&mail, turn);
-            self.obey(turn);
+            let Some(Letter { mail, of }) = self.cell.next_room_mail() else { return };
+            // By now it has entered and left whatever came before.
+            if of.is_none_or(|of| self.cell.rooms.borrow().are_selected(&of)) {
+                self.take_one(&mail, turn);
+                self.obey(turn);
+            }
         }
     }
 

@@ -245,6 +245,55 @@ fn events_wait_behind_a_message_that_passes_in_parts_as_far_as_there_is_room() {
     });
 }
 
+/// A session enters and leaves rooms in its own turn, which has to wait for the end of a message that passes in parts.
+#[test]
+fn a_room_counts_from_the_moment_at_which_it_was_asked_for() {
+    play(async {
+        let long = Message::Text(format!(r#"42["huge","{}"]"#, "x".repeat(17 * 1024 * 1024)));
+        let party = Party::before(vec![long.clone()]).await;
+        let (mut io, session) = party.joins_unread(&["s1", "early"]).await;
+        read_message(&mut io, Sender::Service).await.unwrap();
+        let mut header = [0; 10];
+        io.read_exact(&mut header).await.unwrap();
+        assert_eq!(header[..2], [0x81, 127], "the message has begun, and there is no room for all of it");
+        let all = |texts: &[&str]| texts.iter().map(|&text| text.into()).collect();
+        let says =
+            |rooms: &[&str], except: &[&str], text: &str| party.says(rooms, except, event(format!(r#"["{text}"]"#)));
+
+        says(&["late"], &[], "nobody");
+        says(&[], &["late"], "before");
+        party.command(RoomCommand::Join(selection(&["s1"], &[]), all(&["late"])));
+        says(&["late"], &[], "joined");
+        says(&["late"], &["early"], "nobody");
+        says(&["early"], &["late"], "nobody");
+        party.command(RoomCommand::Join(selection(&["late"], &[]), all(&["later"])));
+        says(&["later"], &[], "later");
+        party.command(RoomCommand::Leave(selection(&["later"], &[]), all(&["late", "elsewhere"])));
+        says(&["late"], &[], "nobody");
+        says(&["early"], &["late"], "left");
+        party.command(RoomCommand::Join(selection(&["elsewhere"], &[]), all(&["nowhere"])));
+        says(&["nowhere"], &[], "nobody");
+        says(&["s1"], &[], "end");
+        // There is no room for this, by which all before it has been done.
+        party.says(&["s1"], &[], long_event(12_000_000));
+        until(|| party.counts(r#"tidegate_deliveries_total{result="dropped_mailbox_full"} 1"#)).await;
+        assert!(session.has_room_mail());
+
+        let mut rest = vec![0; 17 * 1024 * 1024 + r#"42["huge",""]"#.len()];
+        io.read_exact(&mut rest).await.unwrap();
+        assert!(Message::Text(String::from_utf8(rest).unwrap()) == long, "the message is torn");
+        for text in ["before", "joined", "later", "left"] {
+            let got = read_message(&mut io, Sender::Service).await;
+            assert_eq!(got, Some(Message::Text(format!(r#"42["{text}"]"#))));
+        }
+        says(&["later"], &[], "at rest");
+        for text in ["end", "at rest"] {
+            let got = read_message(&mut io, Sender::Service).await;
+            assert_eq!(got, Some(Message::Text(format!(r#"42["{text}"]"#))));
+        }
+    });
+}
+
 #[test]
 fn a_client_that_is_disconnected_hears_it_over_either_transport_and_leaves_its_rooms() {
     play(async {

@@ -8,8 +8,8 @@ use super::Worker;
 use crate::{
     relay::{
         cell::SessionCell,
-        room_command::RoomCommand,
-        room_mail::{RoomMail, RoomsOf},
+        room_command::{RoomCommand, Selection},
+        room_mail::{Letter, RoomMail, RoomNames, RoomsOf},
     },
     session::action::RoomOf,
 };
@@ -41,19 +41,36 @@ impl Worker {
         self.sessions.borrow().get(number).map(Rc::clone)
     }
 
+    /// Sessions that have rooms of this selection still to enter or to leave: a session does so in its own turn, behind what came
+    /// before. What a program says next to a room is for those whom it has put there.
+    fn unsettled(&self, selection: &Selection) -> Vec<u64> {
+        let names = RoomNames::of(selection);
+        self.rooms.unsettled(|session| {
+            let cell = self.session(session).filter(|cell| cell.has_room_changes())?;
+            Some(cell.changes_rooms(&names))
+        })
+    }
+
     async fn obey(&self, command: RoomCommand) {
-        let sessions = self.rooms.select(command.selection());
+        let (mut sessions, unsettled) = (self.rooms.select(command.selection()), self.unsettled(command.selection()));
+        if !unsettled.is_empty() {
+            sessions.extend(&unsettled);
+            sessions.sort_unstable();
+            sessions.dedup();
+        }
         if sessions.is_empty() {
             return;
         }
-        let mail = mail_of(command);
+        let (selection, mail) = mail_of(command);
+        let selection = Rc::new(selection);
         let max = self.rules.borrow().send_buffer;
         for chunk in sessions.chunks(CHUNK) {
             let now = self.clock.now().instant;
             for session in chunk {
                 // It may have ended since.
                 if let Some(cell) = self.session(*session) {
-                    self.rooms.post(&cell, mail.clone(), max, now);
+                    let of = unsettled.binary_search(session).is_ok().then(|| Rc::clone(&selection));
+                    self.rooms.post(&cell, Letter { mail: mail.clone(), of }, max, now);
                 }
             }
             yield_now().await;
@@ -61,11 +78,21 @@ impl Worker {
     }
 }
 
-fn mail_of(command: RoomCommand) -> RoomMail {
+fn mail_of(command: RoomCommand) -> (Selection, RoomMail) {
+    let rooms_of = |selection: &Selection, rooms| Rc::new(RoomsOf::new(selection.namespace.clone(), rooms));
     match command {
-        RoomCommand::Deliver(_, delivery) => RoomMail::Deliver(delivery),
-        RoomCommand::Join(selection, rooms) => RoomMail::Join(Rc::new(RoomsOf::new(selection.namespace, rooms))),
-        RoomCommand::Leave(selection, rooms) => RoomMail::Leave(Rc::new(RoomsOf::new(selection.namespace, rooms))),
-        RoomCommand::Disconnect(selection, close) => RoomMail::Disconnect(selection.namespace.into(), close),
+        RoomCommand::Deliver(selection, delivery) => (selection, RoomMail::Deliver(delivery)),
+        RoomCommand::Join(selection, rooms) => {
+            let of = rooms_of(&selection, rooms);
+            (selection, RoomMail::Join(of))
+        }
+        RoomCommand::Leave(selection, rooms) => {
+            let of = rooms_of(&selection, rooms);
+            (selection, RoomMail::Leave(of))
+        }
+        RoomCommand::Disconnect(selection, close) => {
+            let namespace = Rc::from(&*selection.namespace);
+            (selection, RoomMail::Disconnect(namespace, close))
+        }
     }
 }
