@@ -11,6 +11,7 @@ pub mod connector;
 mod dispatch;
 pub mod envelope;
 mod frame;
+pub mod leaving;
 pub mod limits;
 pub mod link;
 pub mod members;

@@ -118,6 +118,7 @@
 //!   * `serving`, `connector`: one connection until its loss, and then the next.
 //!   * `standing`, `conflict`: whether the service has a Redis adapter of its own, and who looks for it.
 //!   * `offers`, `dispatch`: what goes to other nodes, and what comes from them.
+//!   * `leaving`: the last messages of a node that ends.
 //!   * `members`, `limits`: which nodes are alive, and limits that count on all of them.
 //!   * `bus`: what nodes tell each other.
 //!   * `revocation`: what is revoked, the same on every node.

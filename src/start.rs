@@ -213,7 +213,7 @@ fn launch(loaded: Loaded, source: Option<reload::Source>) -> Result<Running, Sta
     }
     .spawn()?;
     let (cluster_done, done) = oneshot::channel();
-    let cluster = cluster.spawn(registry, revoker, done)?;
+    let cluster = cluster.spawn(registry, revoker, stage.subscribe(), done)?;
     Ok(Running { address, admin: admin_address, stage, rules, workers, control, workers_done, cluster, cluster_done })
 }
 

@@ -7,7 +7,7 @@ use crate::{
         conflict::Guard,
         dispatch::Dispatch,
         link::{Link, RedisRules},
-        offers::{self, Encoder},
+        offers::{self, Backlog, Encoder},
         queue::{Inbound, Outbound},
         standing::Standing,
     },
@@ -21,6 +21,7 @@ pub struct Bus {
     uid: Arc<str>,
     key: Arc<str>,
     outlet: Arc<dyn Outlet>,
+    backlog: Backlog,
     encoder: Encoder,
     standing: Standing,
     gauges: Arc<MirrorGauges>,
@@ -35,7 +36,8 @@ impl Bus {
         let uid: Arc<str> = format!("tg{:016x}", rand::random::<u64>()).into();
         let standing = Standing::default();
         let (offers, encoder) = offers::channel(Arc::clone(&uid), outbound, standing.clone(), Arc::clone(&gauges));
-        Self { uid, key: Arc::clone(&rules.key), outlet: Arc::new(offers), encoder, standing, gauges }
+        let (key, backlog) = (Arc::clone(&rules.key), offers.backlog());
+        Self { uid, key, outlet: Arc::new(offers), backlog, encoder, standing, gauges }
     }
 
     /// Takes what is to be published.
@@ -44,9 +46,15 @@ impl Bus {
         Arc::clone(&self.outlet)
     }
 
+    /// What the workers have said, and is not encoded yet.
+    #[must_use]
+    pub fn backlog(&self) -> Backlog {
+        self.backlog.clone()
+    }
+
     /// Runs as long as the node.
     pub async fn run(self, link: Link, inbound: Inbound, registry: Registry) {
-        let Self { uid, key, outlet: _, encoder, standing, gauges } = self;
+        let Self { uid, key, outlet: _, backlog: _, encoder, standing, gauges } = self;
         let guard = Guard::new(key, link, standing.clone(), Arc::clone(&gauges));
         let dispatch = Dispatch::new(uid, registry, standing, gauges);
         tokio::join!(guard.run(), encoder.run(), dispatch.run(inbound));

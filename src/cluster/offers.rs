@@ -42,6 +42,17 @@ pub(super) struct Offers {
     gauges: Arc<MirrorGauges>,
 }
 
+/// What waits to be encoded.
+#[derive(Debug, Clone)]
+pub struct Backlog(mpsc::WeakSender<Offer>);
+
+impl Backlog {
+    /// How many events. None: they are all with the messages that wait to be published.
+    pub(super) fn len(&self) -> usize {
+        self.0.upgrade().map_or(0, |sender| sender.max_capacity() - sender.capacity())
+    }
+}
+
 /// Encodes what goes on.
 #[derive(Debug)]
 pub(super) struct Encoder {
@@ -104,6 +115,11 @@ impl Outlet for Offers {
 }
 
 impl Offers {
+    /// What waits for the encoder.
+    pub(super) fn backlog(&self) -> Backlog {
+        Backlog(self.backlog.downgrade())
+    }
+
     fn enqueue(&self, offer: Offer) {
         let bytes = bytes(&offer);
         if bytes > PAYLOAD_BYTES_MAX {
@@ -298,9 +314,11 @@ mod tests {
     #[tokio::test]
     async fn what_waits_to_be_encoded_is_bounded() {
         let world = World::new();
+        assert_eq!(world.offers.backlog().len(), 0);
         for number in 0..BACKLOG_MAX + 3 {
             world.offer(1, &format!(r#"["x",{number}]"#), 0);
         }
+        assert_eq!(world.offers.backlog().len(), BACKLOG_MAX);
         assert_eq!(world.dropped(), [(("out", "backlog"), 3)]);
     }
 }

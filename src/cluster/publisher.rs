@@ -61,6 +61,12 @@ impl Publisher {
     /// The connection is of no use. What may be sent twice is kept for the next one; the rest is dropped, because Redis may have
     /// published it.
     pub(super) async fn publish(&mut self, connection: &mut Connection) -> RedisResult<Option<RedisError>> {
+        let outcome = self.publish_batch(connection).await;
+        self.outbound.keeps(self.pending.len());
+        outcome
+    }
+
+    async fn publish_batch(&mut self, connection: &mut Connection) -> RedisResult<Option<RedisError>> {
         let mut batch = Pipeline::with_capacity(self.pending.len());
         self.pending.iter().for_each(|command| _ = batch.add_command(command.clone()));
         let answers = match connection.send_in_order(&batch, &self.home).await {
@@ -103,6 +109,7 @@ impl Publisher {
         if !self.pending.is_empty() && now.saturating_duration_since(self.since) > self.patience {
             self.gauges.dropped(Dropped::OutExpired, self.pending.len() as u64);
             self.pending.clear();
+            self.outbound.keeps(0);
         }
     }
 

@@ -60,8 +60,8 @@ struct State {
     waiting: VecDeque<(Instant, Envelope)>,
     bytes: usize,
     closed: bool,
-    /// Whoever has taken messages has not come for others yet.
-    in_hand: bool,
+    /// Of the messages that were taken last, so many are not done with.
+    in_hand: usize,
 }
 
 impl Outbound {
@@ -80,19 +80,23 @@ impl Outbound {
     pub(super) async fn take(&self, messages: usize, bytes: usize) -> Vec<Envelope> {
         loop {
             let taken = self.0.take(messages, bytes, Instant::now());
-            self.0.lock().in_hand = !taken.is_empty();
             if !taken.is_empty() {
+                self.keeps(taken.len());
                 return taken;
             }
             self.0.filled.notified().await;
         }
     }
 
-    /// Whether nothing waits, and what was taken last is done with.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
+    /// Of what was taken last, so many messages are still to be published.
+    pub(super) fn keeps(&self, messages: usize) {
+        self.0.lock().in_hand = messages;
+    }
+
+    /// How many messages are still to be published, those among them that were taken.
+    pub(super) fn unpublished(&self) -> usize {
         let state = self.0.lock();
-        state.waiting.is_empty() && !state.in_hand
+        state.waiting.len() + state.in_hand
     }
 
     /// Drops what has waited for too long.
@@ -299,15 +303,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_published_is_done_when_more_is_asked_for() {
+    async fn what_was_taken_counts_until_it_is_published() {
         let outbound = Outbound::new(BOUNDS, Arc::default());
-        assert!(outbound.is_done());
-        outbound.push(message(b"1"));
-        assert!(!outbound.is_done());
-        assert_eq!(outbound.take(9, 999).await.len(), 1);
-        assert!(!outbound.is_done(), "it is on its way");
-        assert!(tokio::time::timeout(Duration::from_millis(1), outbound.take(9, 999)).await.is_err());
-        assert!(outbound.is_done());
+        assert_eq!(outbound.unpublished(), 0);
+        [b"1", b"2", b"3"].into_iter().for_each(|payload| outbound.push(message(payload)));
+        assert_eq!(outbound.unpublished(), 3);
+        assert_eq!(outbound.take(2, 999).await.len(), 2);
+        assert_eq!(outbound.unpublished(), 3, "two are on their way");
+        outbound.keeps(1);
+        assert_eq!(outbound.unpublished(), 2);
+        outbound.keeps(0);
+        assert_eq!(outbound.unpublished(), 1);
     }
 
     #[tokio::test]

@@ -117,6 +117,13 @@ impl RedisGauges {
         self.dropped[reason as usize].fetch_add(messages, Relaxed);
     }
 
+    /// Messages of this node that were dropped so far, for whatever reason.
+    #[must_use]
+    pub fn dropped_out(&self) -> u64 {
+        let is_out = |reason: &&Dropped| reason.labels().0 == "out";
+        Dropped::ALL.iter().filter(is_out).map(|reason| self.count(*reason)).sum()
+    }
+
     /// Redis as it was last seen. `None`: the node does not use it.
     #[must_use]
     pub fn seen(&self) -> Option<RedisSeen> {
@@ -182,5 +189,6 @@ mod tests {
         let figures = gauges.figures(Instant::now()).unwrap();
         assert_eq!(figures.dropped.map(|(_, _, count)| count), [0, 1, 2, 3, 4, 5]);
         assert_eq!(figures.dropped[4], ("in", "overflow", 4));
+        assert_eq!(gauges.dropped_out(), 1 + 2 + 3);
     }
 }

@@ -1,23 +1,20 @@
 //! The thread that speaks with Redis. Absent when the node is alone.
 
-use std::{
-    io,
-    sync::Arc,
-    thread::JoinHandle,
-    time::{Duration, Instant},
-};
+use std::{io, sync::Arc, thread::JoinHandle};
 
-use tokio::{sync::oneshot, time::sleep};
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     cluster::{
         bus::Bus,
         connector::Connector,
+        leaving::Leaving,
         limits::SharedLimits,
         link::{Link, RedisRules},
-        queue::{Inbound, Outbound},
+        queue::Inbound,
         revocation::Revocations,
     },
+    gateway::drain::Stage,
     observe::gauges::Gauges,
     policy::rate_limit::sharing::Sharing,
     relay::{
@@ -26,12 +23,6 @@ use crate::{
         revoker::Revoker,
     },
 };
-
-/// So long may the last events of a node that ends take to be published.
-const LAST_EVENTS: Duration = Duration::from_millis(500);
-
-/// How often a node that ends checks whether they are.
-const LOOK: Duration = Duration::from_millis(5);
 
 /// What the node has of Redis before it runs.
 pub(super) struct Cluster {
@@ -43,7 +34,7 @@ struct Parts {
     connector: Connector,
     bus: Bus,
     inbound: Inbound,
-    outbound: Outbound,
+    leaving: Leaving,
     limits: SharedLimits,
     prefix: Arc<str>,
 }
@@ -56,7 +47,8 @@ impl Cluster {
         let parts = rules.map(|rules| {
             let (connector, outbound, inbound) = Connector::new(rules.clone(), Arc::clone(&gauges.redis));
             let bus = Bus::new(&rules, outbound.clone(), Arc::clone(&gauges.mirror));
-            Parts { connector, bus, inbound, outbound, limits, prefix: rules.prefix }
+            let leaving = Leaving::new(connector.link(), outbound, bus.backlog(), Arc::clone(&gauges.redis));
+            Parts { connector, bus, inbound, leaving, limits, prefix: rules.prefix }
         });
         Self { parts, sharing }
     }
@@ -81,9 +73,10 @@ impl Cluster {
         self,
         registry: Registry,
         revoker: Option<Revoker>,
+        mut stage: watch::Receiver<Stage>,
         done: oneshot::Receiver<()>,
     ) -> io::Result<Option<JoinHandle<()>>> {
-        let Some(Parts { connector, bus, inbound, outbound, limits, prefix }) = self.parts else { return Ok(None) };
+        let Some(Parts { connector, bus, inbound, leaving, limits, prefix }) = self.parts else { return Ok(None) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("redis".to_owned()).spawn(move || {
             runtime.block_on(async move {
@@ -93,25 +86,22 @@ impl Cluster {
                 }
                 tokio::spawn(limits.run(connector.link(), prefix));
                 tokio::spawn(connector.run());
-                tokio::spawn(bus.run(link.clone(), inbound, registry));
+                tokio::spawn(bus.run(link, inbound, registry));
+                let leaving = Arc::new(leaving);
+                tokio::spawn({
+                    let leaving = Arc::clone(&leaving);
+                    async move {
+                        if stage.wait_for(|stage| *stage != Stage::Serving).await.is_ok() {
+                            leaving.begin();
+                        }
+                    }
+                });
                 let _ = done.await;
-                publish_last(&link, &outbound).await;
+                leaving.publish_last().await;
             });
             // The look-up of a name may take longer than anybody waits for a node that ends.
             runtime.shutdown_background();
         })?;
         Ok(Some(thread))
-    }
-}
-
-/// Waits until what the workers have said last is published. Where there is no connection nobody waits.
-async fn publish_last(link: &Link, outbound: &Outbound) {
-    let until = Instant::now() + LAST_EVENTS;
-    loop {
-        // Meanwhile what the workers have handed over is encoded.
-        sleep(LOOK).await;
-        if outbound.is_done() || link.connection().is_none() || Instant::now() >= until {
-            return;
-        }
     }
 }

@@ -6,6 +6,7 @@ mod backends;
 mod beside;
 mod bounds;
 mod latency;
+mod leaving;
 mod lessons;
 mod outage;
 mod tenants;

@@ -1,0 +1,58 @@
+//! A node that ends: what its service has said before reaches the other nodes, or the log says that it does not.
+
+use super::{MIRROR, Nodes};
+use crate::support::{Redis, Service, json, token};
+
+const BACKENDS: [&str; 3] = ["pubsub", "sharded", "streams"];
+
+async fn nodes(backend: &str, settings: &str) -> Nodes {
+    let settings = format!("redis.backend = {backend:?}\ncluster.name = \"app\"\n{settings}\n{MIRROR}");
+    Nodes::of(Redis::start().await, [Service::start().await, Service::start().await], &settings).await
+}
+
+/// The node has no grace: it ends as soon as it can.
+#[tokio::test]
+async fn what_a_service_has_said_before_its_node_ends_reaches_the_other_node() {
+    const EVENTS: usize = 50;
+    for backend in BACKENDS {
+        let mut nodes = nodes(backend, "limits.shutdown_grace = \"0s\"").await;
+        let (near, far) = (nodes.a.client(token("ada")).await, nodes.b.client(token("ada")).await);
+        for number in 0..EVENTS {
+            nodes.service_a.emit("ada", "tutor:message", json!([number])).await;
+        }
+        for number in 0..EVENTS {
+            assert_eq!(near.next("tutor:message").await, json!([number]), "{backend}");
+        }
+
+        nodes.a.signal("TERM");
+
+        assert_eq!(nodes.a.exit().await, Some(0), "{backend}");
+        for number in 0..EVENTS {
+            assert_eq!(far.next("tutor:message").await, json!([number]), "{backend}");
+        }
+        nodes.a.log().wait(&["stopped"]).await;
+        assert_eq!(nodes.a.log().containing("were not published"), [""; 0], "{backend}");
+    }
+}
+
+/// It leaves for as long as the test needs; the second signal ends that.
+#[tokio::test]
+async fn a_node_that_leaves_while_redis_stands_still_ends_and_says_how_much_was_not_published() {
+    for backend in BACKENDS {
+        let mut nodes = nodes(backend, "limits.lame_duck = \"5m\"\nlimits.shutdown_grace = \"0s\"").await;
+        let near = nodes.a.client(token("ada")).await;
+        nodes.a.signal("TERM");
+        nodes.a.log().wait(&["not ready any more"]).await;
+        nodes.redis.freeze();
+        for number in 0..3 {
+            nodes.service_a.emit("ada", "tutor:message", json!([number])).await;
+            assert_eq!(near.next("tutor:message").await, json!([number]), "{backend}: its own clients notice nothing");
+        }
+
+        nodes.a.signal("TERM");
+
+        assert_eq!(nodes.a.exit().await, Some(0), "{backend}");
+        let told = ["WARN", "3 messages for other nodes were not published while this node was leaving"];
+        assert_eq!(nodes.a.log().wait_for(1, &told).await.len(), 1, "{backend}");
+    }
+}
