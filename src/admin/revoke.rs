@@ -27,6 +27,10 @@ const LASTS: Duration = Duration::from_hours(30 * 24);
 /// The same for a socket, whose id never comes back.
 const SOCKET_LASTS: Duration = Duration::from_hours(1);
 
+/// A user's tokens are revoked up to this far behind the clock of the node at most: what is beyond is in milliseconds, or a
+/// mistake. Clocks that differ by more let nobody in.
+const AHEAD_MAX: Duration = Duration::from_secs(60);
+
 /// For how long at most.
 const LASTS_MAX: Duration = Duration::from_hours(366 * 24);
 
@@ -37,6 +41,9 @@ struct Asked {
     jti: Option<String>,
     user: Option<String>,
     socket: Option<String>,
+    /// Of a user, the moment until which tokens were issued, by the clock of the issuer, in seconds since 1970. `None`: now, by
+    /// the clock of this node.
+    at: Option<u64>,
     /// For how long.
     r#for: Option<Period>,
 }
@@ -97,7 +104,7 @@ pub(super) async fn revoke(revoker: &Revoker, body: Incoming, peer: Option<Socke
 }
 
 fn revocation(asked: Asked, now: SystemTime) -> Result<(&'static str, Revocation), String> {
-    let Asked { jti, user, socket, r#for } = asked;
+    let Asked { jti, user, socket, at, r#for } = asked;
     let (kind, name, default) = match (jti, user, socket) {
         (Some(jti), None, None) => ("jti", jti, LASTS),
         (None, Some(user), None) => ("user", user, LASTS),
@@ -111,9 +118,16 @@ fn revocation(asked: Asked, now: SystemTime) -> Result<(&'static str, Revocation
     if !(Duration::from_secs(1)..=LASTS_MAX).contains(&lasts) {
         return Err(format!("for is {}; it must be 1s to {}.", Period(lasts), Period(LASTS_MAX)));
     }
+    let now_seconds = unix_seconds(now);
+    if at.is_some() && kind != "user" {
+        return Err(format!("at goes with user, whose tokens it divides; {kind} names one."));
+    }
+    if let Some(at) = at.filter(|at| *at > now_seconds + AHEAD_MAX.as_secs()) {
+        return Err(format!("at is {at}; it is in seconds since 1970, and here it is {now_seconds}."));
+    }
     let whom = match kind {
         "jti" => Whom::Token(name.into()),
-        "user" => Whom::User { name: name.into(), at: unix_seconds(now) },
+        "user" => Whom::User { name: name.into(), at: at.unwrap_or(now_seconds) },
         _ => Whom::Socket(name.into()),
     };
     Ok((kind, Revocation::lasting(whom, lasts, now)))
@@ -122,4 +136,38 @@ fn revocation(asked: Asked, now: SystemTime) -> Result<(&'static str, Revocation
 /// What stands for a name in the log.
 fn short_digest(text: &str) -> String {
     digest(&SHA256, text.as_bytes()).as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn asked(body: &Value) -> Result<Whom, String> {
+        let asked = serde_json::from_value(body.clone()).unwrap();
+        revocation(asked, UNIX_EPOCH + Duration::from_secs(NOW)).map(|(_, revocation)| revocation.whom)
+    }
+
+    #[test]
+    fn the_moment_of_a_user_is_now_or_that_of_the_issuer() {
+        for (body, at) in [
+            (json!({ "user": "ada" }), NOW),
+            (json!({ "user": "ada", "at": NOW - 20 }), NOW - 20),
+            (json!({ "user": "ada", "at": NOW + 60 }), NOW + 60),
+        ] {
+            assert_eq!(asked(&body), Ok(Whom::User { name: "ada".into(), at }), "{body}");
+        }
+        for (body, part) in [
+            (json!({ "user": "ada", "at": NOW + 61 }), "in seconds since 1970"),
+            (json!({ "user": "ada", "at": NOW * 1000 }), "in seconds since 1970"),
+            (json!({ "jti": "one", "at": NOW }), "at goes with user"),
+            (json!({ "socket": "one", "at": NOW }), "at goes with user"),
+        ] {
+            let refusal = asked(&body).unwrap_err();
+            assert!(refusal.contains(part), "{body}: {refusal}");
+        }
+    }
 }

@@ -8,10 +8,10 @@ use crate::support::{
     token::{SECRET, now, signed, token},
 };
 
-const OPERATOR: &str = "operators-token-of-some-length-1234";
+pub(crate) const OPERATOR: &str = "operators-token-of-some-length-1234";
 
 /// A token that can be revoked by its name.
-fn named(user: &str, jti: &str) -> String {
+pub(crate) fn named(user: &str, jti: &str) -> String {
     signed(&json!({ "sub": user, "jti": jti, "iat": now(), "exp": now() + 3600 }), SECRET)
 }
 
@@ -36,20 +36,20 @@ async fn services() -> [Service; 3] {
     tokio::join!(Service::start(), Service::start(), Service::start()).into()
 }
 
-async fn revoke(gate: &Gate, body: &Value) -> http::Reply {
+pub(crate) async fn revoke(gate: &Gate, body: &Value) -> http::Reply {
     let bearer = format!("Bearer {OPERATOR}");
     http::request("POST", &gate.admin_url("/revoke"), &[("authorization", &bearer)], body.to_string()).await
 }
 
 /// The client loses its connection, comes back with the same token, and is told that it need not try again.
-async fn is_out(client: &Client) {
+pub(crate) async fn is_out(client: &Client) {
     client.disconnected().await;
     let refusal = client.refused().await;
     assert_eq!(refusal["data"]["code"], "auth.revoked", "{refusal}");
     assert!(!client.is_active().await, "it goes on trying");
 }
 
-async fn refuses(gate: &Gate, token: &str) {
+pub(crate) async fn refuses(gate: &Gate, token: &str) {
     let client = gate.connect(json!({ "token": token })).await;
     assert_eq!(client.refused().await["data"]["code"], "auth.revoked");
     assert!(!client.is_active().await);
@@ -125,6 +125,33 @@ async fn of_a_user_every_earlier_token_is_revoked_and_a_socket_takes_its_token_a
     is_out(&eve).await;
     is_out(&other).await;
     bob.ask("echo", json!([1])).await;
+}
+
+/// The clock of the issuer is behind that of the gate, as far as `auth.leeway` lets it: what it issues next to a revocation looks
+/// as if it had been there before. So it says itself which tokens are meant.
+#[tokio::test]
+async fn an_issuer_whose_clock_is_behind_names_the_moment_by_its_own_clock() {
+    const BEHIND: u64 = 20;
+    let service = Service::start().await;
+    let gate = setup(&service).await;
+    let issued = |user: &str, at: u64| signed(&json!({ "sub": user, "iat": at, "exp": at + 3600 }), SECRET);
+    let clock = now() - BEHIND;
+    let (adas, eves) = (issued("ada", clock), issued("eve", clock));
+    let (ada, eve) = (gate.client(adas.clone()).await, gate.client(eves.clone()).await);
+
+    assert_eq!(revoke(&gate, &json!({ "user": "ada" })).await.status, 200);
+    assert_eq!(revoke(&gate, &json!({ "user": "eve", "at": clock })).await.status, 200);
+    for (client, token) in [(&ada, &adas), (&eve, &eves)] {
+        is_out(client).await;
+        refuses(&gate, token).await;
+    }
+    // On the safe side: it may have been issued before.
+    refuses(&gate, &issued("ada", clock + 1)).await;
+    gate.client(issued("eve", clock + 1)).await;
+
+    let refused = revoke(&gate, &json!({ "user": "eve", "at": now() * 1000 })).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("in seconds since 1970"));
 }
 
 #[tokio::test]
