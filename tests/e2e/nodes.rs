@@ -8,6 +8,7 @@ mod bounds;
 mod latency;
 mod leaving;
 mod lessons;
+mod moves;
 mod outage;
 mod tenants;
 

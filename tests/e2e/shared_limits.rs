@@ -3,7 +3,7 @@
 use crate::support::{Client, Gate, Redis, Service, Value, eventually, json, token};
 
 /// An hour, so that no allowance comes back while a slow machine counts.
-const HUNDRED: &str = "[[rate_limit]]\nscope = \"user\"\nmessages = 100\nper = \"1h\"\nshared = true";
+pub(crate) const HUNDRED: &str = "[[rate_limit]]\nscope = \"user\"\nmessages = 100\nper = \"1h\"\nshared = true";
 
 /// Three gates that know each other.
 async fn three(service: &Service, redis: &Redis, rule: &str) -> [Gate; 3] {
@@ -31,7 +31,7 @@ async fn ada_on(gates: &[Gate; 3], share: f64) -> [Client; 3] {
 }
 
 /// Asks so many times at once, and returns how many were answered by the service.
-async fn burst(client: &Client, times: usize) -> usize {
+pub(crate) async fn burst(client: &Client, times: usize) -> usize {
     accepted(&client.ask_at_once(times, "agent:learning", json!([{ "action": "get_recommendation" }])).await)
 }
 

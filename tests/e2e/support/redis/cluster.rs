@@ -69,8 +69,14 @@ impl RedisCluster {
     /// Moves the slots of a key's owner to another master, and that of the key with them. All servers know it when this is
     /// done. It answers with the new owner.
     pub(crate) async fn reshard(&self, key: &str) -> usize {
+        let slots = self.slots(self.owner(key).await).await;
+        self.reshard_first(key, slots).await
+    }
+
+    /// As `reshard`, of so many slots, the first ones of the owner. That of the key is among them.
+    pub(crate) async fn reshard_first(&self, key: &str, slots: u32) -> usize {
         let from = self.owner(key).await;
-        let (from_id, slots) = (self.id(from).await, self.slots(from).await);
+        let from_id = self.id(from).await;
         let to_id = self.other_master(&from_id).await;
         let mut cli = Command::new("redis-cli");
         cli.args(["--cluster", "reshard", &self.nodes[0].port.address.to_string(), "--cluster-yes"]);

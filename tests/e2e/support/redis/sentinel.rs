@@ -96,6 +96,24 @@ impl Sentinel {
         self.has_another_master(before).await;
     }
 
+    /// SIGKILL for the master, which the Sentinel does not notice until [`notices`](Self::notices).
+    pub(crate) async fn kill_master_unnoticed(&mut self) {
+        self.down_after(600_000).await;
+        self.master().await.kill().await;
+    }
+
+    /// The Sentinel notices that the master is gone. When this is done, the replica has its place.
+    pub(crate) async fn notices(&self) {
+        let before = self.master_index().await;
+        self.down_after(DOWN_AFTER_MS).await;
+        self.has_another_master(before).await;
+    }
+
+    async fn down_after(&self, ms: u32) {
+        let set = self.cli(&["SENTINEL", "SET", GROUP, "down-after-milliseconds", &ms.to_string()]).await;
+        assert_eq!(set, "OK");
+    }
+
     async fn has_another_master(&self, before: Option<usize>) {
         eventually("there is another master", async || {
             let index = self.master_index().await.filter(|index| Some(*index) != before)?;
