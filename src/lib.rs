@@ -51,6 +51,7 @@
 //!   * `delivery`: an event from another node.
 //!   * `now`, `message`, `question`, `event`, `action`: what goes in and what comes out.
 //!   * `ended`, `answer`: why a session ends, and what each side is told.
+//!   * `quality`: how good a client's connection is, and the pings by which it asks for itself.
 //!   * `heartbeat`, `control_rate`, `flood`: what a client must send, and how much it may.
 //!   * `membership`, `namespace_set`, `namespaces`: what is joined.
 //!   * `users`: the users of a session, of whom nearly always there is one.

@@ -42,6 +42,7 @@ mod orphans;
 mod other_parser;
 mod parting;
 pub mod plain;
+pub mod quality;
 pub mod question;
 pub mod queue;
 mod reach;

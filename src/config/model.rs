@@ -11,7 +11,7 @@ use crate::{
     observe::{MetricsTable, journal::LogTable},
     policy::{auth::AuthTable, connections::LimitsTable, origin::OriginsTable, rate_limit::RateLimitTable},
     relay::dial::UpstreamTable,
-    session::{hold::SessionTable, table::SocketioTable},
+    session::{hold::SessionTable, quality::ping_rules::QualityTable, table::SocketioTable},
     tls::TlsTable,
 };
 
@@ -41,6 +41,8 @@ pub struct Config {
     pub rate_limit: Vec<RateLimitTable>,
     /// When the service goes away, or the client.
     pub session: SessionTable,
+    /// How good connections are.
+    pub quality: QualityTable,
     /// The Redis server that several nodes share. Without the table a node is alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis: Option<RedisTable>,
@@ -71,6 +73,7 @@ impl Default for Config {
             websocket: Vec::new(),
             rate_limit: vec![RateLimitTable::default()],
             session: SessionTable::default(),
+            quality: QualityTable::default(),
             redis: None,
             cluster: ClusterTable::default(),
             room: Vec::new(),

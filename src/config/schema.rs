@@ -171,6 +171,7 @@ mod tests {
             "websocket",
             "rate_limit",
             "session",
+            "quality",
             "redis",
             "cluster",
             "room",

@@ -11,7 +11,7 @@ use super::{
     limits::LimitFigures,
     mirror::MirrorFigures,
     process::ProcessFigures,
-    tally::{Delivered, Tally, Volume, open_sessions},
+    tally::{Delivered, QUALITIES, QualityPing, Tally, Volume, open_sessions},
 };
 use crate::event_names::{EventNames, EventSlot};
 
@@ -62,9 +62,18 @@ const METRICS: &[Metric] = &[
         let left = s.sum(|t| t.counts.left.get());
         one(s.sum(|t| t.counts.authenticated.get()).saturating_sub(left))
     }),
-    gauge("tidegate_sessions", "Open sessions, by transport.", |s| {
+    gauge("tidegate_sessions", "Open sessions, by transport, and the same by the quality of their connection.", |s| {
         let polling = s.balance(Tally::polling_now);
-        split("transport", [("websocket", s.open().saturating_sub(polling)), ("polling", polling)])
+        let by_transport = [("websocket", s.open().saturating_sub(polling)), ("polling", polling)];
+        Some(split("transport", by_transport)?.into_iter().chain(s.by_quality()).collect())
+    }),
+    counter("tidegate_quality_pings_total", "Pings by which clients measure their connection, by result.", |s| {
+        split(
+            "result",
+            std::array::from_fn::<_, { QualityPing::NAMES.len() }, _>(|at| {
+                (QualityPing::NAMES[at], s.sum(|t| t.counts.quality_pings[at].get()))
+            }),
+        )
     }),
     counter("tidegate_upgrades_total", "Upgrades of a session from polling to WebSocket, by result.", |s| {
         s.by_result(|t| &t.counts.upgrades_ok, |t| &t.counts.upgrades_failed)
@@ -412,6 +421,14 @@ impl Scrape<'_> {
 
     fn open(&self) -> u64 {
         open_sessions(self.tallies)
+    }
+
+    fn by_quality(&self) -> Samples {
+        let sample = |quality: &'static str, count: u64| Sample::of(count as f64).with("quality", quality);
+        let graded: [u64; QUALITIES.len()] = std::array::from_fn(|at| self.sum(|tally| tally.graded_now()[at]));
+        let unknown = self.open().saturating_sub(graded.iter().sum());
+        let known = QUALITIES.into_iter().zip(graded).map(|(quality, count)| sample(quality, count));
+        known.chain([sample("unknown", unknown)]).collect()
     }
 
     fn by_result(&self, ok: fn(&Tally) -> &Counter, failed: fn(&Tally) -> &Counter) -> Option<Samples> {

@@ -64,6 +64,10 @@ pub(super) struct Counts {
     upstream_open: AtomicI64,
     polling: AtomicI64,
     away: AtomicU64,
+    /// Sessions by the quality of their connection, the best first.
+    graded: [AtomicU64; QUALITIES.len()],
+    /// By [`QualityPing`].
+    pub(super) quality_pings: [Counter; QualityPing::NAMES.len()],
     pub(super) resumes_ok: Counter,
     pub(super) resumes_failed: Counter,
     held: AtomicU64,
@@ -121,6 +125,27 @@ impl Delivered {
     /// The values of the label `result`, in the order of the enum.
     pub(super) const NAMES: [&'static str; 5] =
         ["said", "kept", "dropped_absent", "dropped_behind", "dropped_mailbox_full"];
+}
+
+/// The grades of a connection, the best first.
+pub(super) const QUALITIES: [&str; 4] = ["excellent", "good", "fair", "poor"];
+
+/// What became of a ping by which a client measures its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QualityPing {
+    /// It was answered.
+    Answered,
+    /// It was one too many.
+    Limited,
+    /// It asked for no answer.
+    WithoutId,
+    /// It was binary.
+    Binary,
+}
+
+impl QualityPing {
+    /// The values of the label `result`, in the order of the enum.
+    pub(super) const NAMES: [&'static str; 4] = ["answered", "limited", "no_id", "binary"];
 }
 
 /// Frames of one direction.
@@ -230,6 +255,16 @@ impl Tally {
     /// The sessions whose clients are absent and may reconnect.
     pub fn away(&self, sessions: u64) {
         self.counts.away.store(sessions, Relaxed);
+    }
+
+    /// So many sessions have a connection of each quality, the best first.
+    pub fn graded(&self, sessions: [u64; QUALITIES.len()]) {
+        self.counts.graded.iter().zip(sessions).for_each(|(count, sessions)| count.store(sessions, Relaxed));
+    }
+
+    /// A client has measured its connection.
+    pub fn quality_ping(&self, what: QualityPing) {
+        self.counts.quality_pings[what as usize].add(1);
     }
 
     /// A client asked to resume an earlier session.
@@ -344,6 +379,11 @@ impl Tally {
     /// How many rooms have a member here.
     pub(super) fn rooms_now(&self) -> u64 {
         self.counts.rooms.load(Relaxed)
+    }
+
+    /// How many sessions have a connection of each quality.
+    pub(super) fn graded_now(&self) -> [u64; QUALITIES.len()] {
+        self.counts.graded.each_ref().map(|count| count.load(Relaxed))
     }
 
     /// How many clients are absent.

@@ -3,7 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     task::{Context, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
         room_index::OwnRooms,
         room_mail::{Letter, RoomMailbox, RoomNames},
     },
-    session::{Session, ended::Shortage, now::Now, table::Transport},
+    session::{Session, ended::Shortage, now::Now, quality::Quality, table::Transport},
     wire::engineio::id::{Pid, Sid},
 };
 
@@ -50,6 +50,8 @@ pub struct SessionCell {
     pub shortage: Cell<Option<Shortage>>,
     /// The rooms that it is in.
     pub rooms: RefCell<OwnRooms>,
+    /// How good the client's connection is, as far as it is known.
+    pub quality: Cell<Option<Quality>>,
     /// It has offered an event to other nodes.
     pub has_offered: Cell<bool>,
     /// What the client shows to come back.
@@ -102,6 +104,7 @@ impl SessionCell {
             kept_in_legs: Cell::default(),
             shortage: Cell::default(),
             rooms: RefCell::default(),
+            quality: Cell::default(),
             has_offered: Cell::default(),
             pid: pid.map(Box::new),
             sid: Cell::new(sid),
@@ -288,6 +291,7 @@ impl SessionCell {
         let session = self.session.borrow();
         let view = session.view();
         let (packets_received, packets_sent) = self.packets.get();
+        let ms = |took: Option<Duration>| took.map(|took| took.as_secs_f64() * 1000.0);
         SessionView {
             id: self.id,
             sid_hash: self.sid.get().map(|sid| sid.hash().to_string()),
@@ -303,7 +307,11 @@ impl SessionCell {
             packets_received,
             packets_sent,
             packets_refused: self.refused.get(),
-            rtt_ms: view.rtt().map(|rtt| rtt.as_secs_f64() * 1000.0),
+            quality: view.quality().map(Quality::name),
+            rtt_ms: ms(view.rtt()),
+            rtt_avg_ms: ms(view.rtt_average()),
+            jitter_ms: ms(view.jitter()),
+            loss_percent: view.loss_percent(),
         }
     }
 }

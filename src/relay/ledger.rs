@@ -5,7 +5,7 @@ use std::{net::IpAddr, rc::Rc, time::Instant};
 use crate::{
     observe::{
         journal, refusals,
-        tally::{Delivered, Direction},
+        tally::{Delivered, Direction, QualityPing},
     },
     policy::{token_fault::TokenFault, verdict::Refusal},
     relay::{cell::SessionCell, session_lines::SessionLines, worker::Worker},
@@ -13,7 +13,7 @@ use crate::{
         Session,
         delivery::Delivery,
         ended::Ended,
-        message::{Answered, Fate, Message, Note, PARSER_UNSUPPORTED, Reached, Refused, Side},
+        message::{Answered, Fate, Message, Note, PARSER_UNSUPPORTED, Pinged, Reached, Refused, Side},
         now::Now,
         table::Transport,
         view::View,
@@ -165,9 +165,26 @@ impl Ledger {
                 tally.delivered(if reached == Reached::Kept { Delivered::Kept } else { Delivered::Said });
             }
             (Note::Acknowledged(slot, took), _) => tally.latency(slot, took),
-            (Note::RoundTrip(took), _) => tally.rtt(took),
+            (Note::RoundTrip(took), _) => {
+                tally.rtt(took);
+                self.cell.quality.set(view.quality());
+            }
+            (Note::Pinged(pinged), _) => self.pinged(pinged),
             (Note::Refused(refused), _) => self.refused(*refused, view.peer()),
         }
+    }
+
+    #[cold]
+    fn pinged(&self, pinged: Pinged) {
+        if pinged != Pinged::Answered {
+            self.cell.refused.set(self.cell.refused.get() + 1);
+        }
+        self.worker.tally.quality_ping(match pinged {
+            Pinged::Answered => QualityPing::Answered,
+            Pinged::Limited => QualityPing::Limited,
+            Pinged::WithoutId => QualityPing::WithoutId,
+            Pinged::Binary => QualityPing::Binary,
+        });
     }
 
     #[cold]

@@ -53,8 +53,17 @@ pub struct SessionView {
     pub packets_sent: u64,
     /// Packets of the client that were refused.
     pub packets_refused: u64,
+    /// How good the client's connection is, by its average round trip: `excellent`, `good`, `fair` or `poor`. None before the
+    /// first heartbeat was answered, as for the figures below; while the client is absent, those of its last connection.
+    pub quality: Option<&'static str>,
     /// The last heartbeat's round trip, in milliseconds.
     pub rtt_ms: Option<f64>,
+    /// The average of the last ten that took at most 5 s. None if there is none.
+    pub rtt_avg_ms: Option<f64>,
+    /// The mean deviation of those from their average. None if there are fewer than two.
+    pub jitter_ms: Option<f64>,
+    /// Which share of the last ten took longer than 5 s.
+    pub loss_percent: Option<u8>,
 }
 
 /// Reaches the workers, each of which owns its sessions. A worker listens between two polls; nothing is locked.

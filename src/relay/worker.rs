@@ -45,6 +45,7 @@ use crate::{
         Session,
         ended::{Ended, Shortage},
         now::Now,
+        quality::Quality,
         question::Answer,
         table::Transport,
     },
@@ -417,6 +418,7 @@ impl Worker {
         let mut held = Held::default();
         let mut absent = 0;
         let mut flowing = Flowing::default();
+        let mut graded = [0; Quality::ALL.len()];
         for cell in self.sessions.borrow().iter() {
             if has_jumped {
                 // Its token may have expired by the wall clock.
@@ -429,6 +431,9 @@ impl Worker {
                 held.count(now.saturating_duration_since(since));
             }
             absent += u64::from(cell.is_client_absent());
+            if let Some(quality) = cell.quality.get() {
+                graded[quality as usize] += 1;
+            }
             if let Some(since) = cell.flows_since.get() {
                 flowing.add(since);
             }
@@ -436,6 +441,7 @@ impl Worker {
         self.service.looked(self.index, flowing, now);
         self.tally.held(held);
         self.tally.away(absent);
+        self.tally.graded(graded);
     }
 
     /// At most `limit` sessions with an id above `after`, ascending.

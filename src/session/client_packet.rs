@@ -18,6 +18,7 @@ use crate::{
         message::{Fate, JsonBegin, Message, Note, Side},
         now::Now,
         other_parser,
+        quality::ping,
         queue::{PACKET_TOO_BIG, WholePacket},
     },
     wire::{
@@ -41,8 +42,12 @@ pub(super) fn judge(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now
     }
     match message.bytes.first().copied().and_then(EnginePacket::from_digit) {
         Some(EnginePacket::Message) => {
-            talk.core.used(now);
-            packet(talk, message, now)
+            let judged = packet(talk, message, now);
+            // A ping of the client's own is no use of the session either.
+            if !matches!(judged.1, Note::Pinged(_)) {
+                talk.core.used(now);
+            }
+            judged
         }
         Some(EnginePacket::Pong) => {
             let interval = talk.core.rules.ping_interval;
@@ -190,6 +195,9 @@ fn event(
 ) -> (Fate, Note) {
     let name = head.event.as_ref().map_or(&b""[..], EventName::as_bytes);
     let slot = talk.core.rules.names.slot(name);
+    if talk.core.rules.ping.name(slot, name) {
+        return ping::event(talk.core, head, now);
+    }
     let user = if talk.core.users.are_several() { talk.service.namespaces.login(namespace).user } else { 0 };
     let verdict = talk.core.judge(user, head.namespace, Some(name), slot, now);
     match (verdict, head.ack_id) {

@@ -21,9 +21,10 @@ use crate::{
         flood::Flood,
         heartbeat::Heartbeat,
         join_rate::JoinRate,
-        message::{Answered, Fate, Note, Refused, Side, Ticket, Until},
+        message::{Answered, Fate, Note, Pinged, Refused, Side, Ticket, Until},
         namespaces::Login,
         now::{Deadline, Now},
+        quality::ping_rate::PingRate,
         rules::SessionRules,
         users::Users,
     },
@@ -50,6 +51,8 @@ pub(super) struct Core {
     pub(super) peer: IpAddr,
     pub(super) actions: Actions,
     pub(super) heartbeat: Heartbeat,
+    /// Of what the client asks by itself to measure its connection.
+    ping_rate: PingRate,
     /// When the first namespace is left because its token expires; on a plain route, when the session ends.
     pub(super) expires: Option<Deadline>,
     last_packet: Instant,
@@ -91,6 +94,7 @@ impl Core {
         let users = Users::unknown(&rules.policies, peer, now);
         Self {
             heartbeat: Heartbeat::new(now.instant, rules.ping_interval),
+            ping_rate: PingRate::default(),
             rules,
             users,
             peer,
@@ -131,7 +135,7 @@ impl Core {
     /// The client is back, with another connection.
     pub(super) fn reattach(&mut self, peer: IpAddr, now: Now) {
         self.peer = peer;
-        self.heartbeat = Heartbeat::new(now.instant, self.rules.ping_interval);
+        self.heartbeat.begin_again(now.instant, self.rules.ping_interval);
         self.actions.push(Action::Opened);
     }
 
@@ -300,6 +304,19 @@ impl Core {
     pub(super) fn meaningless(&mut self, now: Now) -> (Fate, Note) {
         self.rare(now).flood.refuse(now.instant);
         (Fate::Drop, Note::None)
+    }
+
+    /// The client asks for an answer, to measure its connection. Whether it gets it.
+    pub(super) fn ping_comes(&mut self, now: Now) -> Pinged {
+        if self.ping_rate.admits(now.instant) { Pinged::Answered } else { Pinged::Limited }
+    }
+
+    /// What became of such a ping. One that is not answered costs its client what a refusal costs.
+    pub(super) fn pinged(&mut self, pinged: Pinged, now: Now) -> Note {
+        if pinged != Pinged::Answered {
+            self.rare(now).flood.refuse(now.instant);
+        }
+        Note::Pinged(pinged)
     }
 
     /// Whether the client may join one more namespace now.

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use crate::session::quality::RoundTrips;
+
 /// When the next ping is due, or the answer to the last one.
 #[derive(Debug)]
 pub struct Heartbeat {
     /// When the next ping is due or, after a ping, when its answer is due.
     due: Instant,
     asked_at: Option<Instant>,
-    rtt: Option<Duration>,
+    trips: RoundTrips,
 }
 
 /// What to do for the heartbeat.
@@ -26,7 +28,12 @@ impl Heartbeat {
     /// The first ping comes an interval after the start, as engine.io does.
     #[must_use]
     pub fn new(now: Instant, interval: Duration) -> Self {
-        Self { due: now + interval, asked_at: None, rtt: None }
+        Self { due: now + interval, asked_at: None, trips: RoundTrips::default() }
+    }
+
+    /// The client is back, with another connection. What is known of the one before stays until as much is known of this one.
+    pub fn begin_again(&mut self, now: Instant, interval: Duration) {
+        *self = Self { trips: self.trips, ..Self::new(now, interval) };
     }
 
     /// When [`beat`](Self::beat) has something to do.
@@ -70,14 +77,14 @@ impl Heartbeat {
     pub fn answered(&mut self, now: Instant, interval: Duration) -> Option<Duration> {
         let rtt = now.saturating_duration_since(self.asked_at.take()?);
         self.due = now + interval;
-        self.rtt = Some(rtt);
+        self.trips.add(rtt);
         Some(rtt)
     }
 
-    /// The last round trip.
+    /// The last round trips.
     #[must_use]
-    pub const fn rtt(&self) -> Option<Duration> {
-        self.rtt
+    pub(super) const fn trips(&self) -> &RoundTrips {
+        &self.trips
     }
 }
 

@@ -134,8 +134,23 @@ pub enum Note {
     Acknowledged(EventSlot, Duration),
     /// It answers a heartbeat that was sent so long ago.
     RoundTrip(Duration),
+    /// The client measures its connection by it.
+    Pinged(Pinged),
     /// A rule refuses it.
     Refused(Box<Refused>),
+}
+
+/// What became of a ping by which a client measures its connection. None reaches the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pinged {
+    /// The gate has answered it.
+    Answered,
+    /// It is one too many, and was answered as a refused message is.
+    Limited,
+    /// It has no ack id, or no `pingId` that can be repeated: no answer would be understood.
+    WithoutId,
+    /// It is binary, or has attachments.
+    Binary,
 }
 
 /// How far an event from another node came.

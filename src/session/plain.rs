@@ -13,6 +13,7 @@ use crate::{
         ended::Ended,
         message::{Fate, Message, Note, Side},
         now::Now,
+        quality::ping,
         queue::{STORED_MESSAGE_MAX, WholePacket},
         replay::{Replay, ReplayRules},
         route_answers::RouteAnswers,
@@ -106,17 +107,22 @@ impl Plain {
         upstream: &mut Upstream,
         now: Now,
     ) -> (Fate, Note) {
-        core.used(now);
         let named = match self.rules.event_of(message) {
             Ok(named) => named,
             Err(why) => return core.malformed(why.code()),
         };
         let event = named_or_message(&named);
+        let slot = core.rules.names.slot(event);
+        if let (NamedEvent::One(_), Some(field)) = (&named, &self.rules.event_field)
+            && core.rules.ping.name(slot, event)
+        {
+            return ping::message(core, message, field, &self.rules.answers, now);
+        }
+        core.used(now);
         let taken = self.takes_whole(event, message.here, upstream);
         if taken && !message.complete {
             return (Fate::Gather, Note::None);
         }
-        let slot = core.rules.names.slot(event);
         let answers = &self.rules.answers;
         let event_or_unclear = (named != NamedEvent::Unclear).then_some(event);
         let verdict = core.judge_message(event_or_unclear, slot, answers.instead, now);

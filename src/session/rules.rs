@@ -10,6 +10,7 @@ use crate::{
     session::{
         hold::{HoldRules, SessionTable},
         join_rate::JoinLimit,
+        quality::ping_rules::PingRules,
         queue::STORED_MESSAGE_MAX,
         table::SocketioTable,
     },
@@ -62,6 +63,8 @@ pub struct SessionRules {
     pub mirror: MirrorRules,
     /// In how many rooms a session may be at once, beside those of its sockets.
     pub rooms_per_session: usize,
+    /// By which event a client measures its connection.
+    pub ping: PingRules,
 }
 
 /// The part of the rules that only the tables `[socketio]` and `[session]` decide.
@@ -158,6 +161,7 @@ impl SessionRules {
             max_namespaces,
             mirror: MirrorRules::default(),
             rooms_per_session: 0,
+            ping: PingRules::default(),
         }
     }
 
@@ -165,6 +169,12 @@ impl SessionRules {
     #[must_use]
     pub fn with_others(self, mirror: MirrorRules, rooms_per_session: usize) -> Self {
         Self { mirror, rooms_per_session, ..self }
+    }
+
+    /// With an event by which clients measure their connections; without it there is none.
+    #[must_use]
+    pub fn with_ping(self, ping: PingRules) -> Self {
+        Self { ping, ..self }
     }
 
     /// With messages of the service of at most so many bytes; without it they have [`STORED_MESSAGE_MAX`].

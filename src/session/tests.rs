@@ -386,6 +386,7 @@ mod identities;
 mod late;
 mod offers;
 mod payloads;
+mod quality;
 mod refusals;
 mod resumed;
 mod returns;

@@ -11,6 +11,7 @@ use crate::{
         answer::{self, Close},
         core::Core,
         ended::Ended,
+        quality::Quality,
         speech::{ClientSpeech, ServiceSpeech},
         upstream::{Backlog, Stage, Upstream},
     },
@@ -120,8 +121,32 @@ impl<'a> View<'a> {
 
     /// The last heartbeat's round trip.
     #[must_use]
-    pub const fn rtt(self) -> Option<Duration> {
-        self.core.heartbeat.rtt()
+    pub fn rtt(self) -> Option<Duration> {
+        self.core.heartbeat.trips().last()
+    }
+
+    /// The average of the last ten that took at most 5 s. `None`: there is none.
+    #[must_use]
+    pub fn rtt_average(self) -> Option<Duration> {
+        self.core.heartbeat.trips().average()
+    }
+
+    /// The mean deviation of those from their average. `None`: there are fewer than two.
+    #[must_use]
+    pub fn jitter(self) -> Option<Duration> {
+        self.core.heartbeat.trips().jitter()
+    }
+
+    /// Which share of the last ten took longer than 5 s, in percent. `None`: no ping was answered yet.
+    #[must_use]
+    pub fn loss_percent(self) -> Option<u8> {
+        self.core.heartbeat.trips().loss_percent()
+    }
+
+    /// How good the connection is or, while the client is absent, was. `None`: no ping was answered yet.
+    #[must_use]
+    pub fn quality(self) -> Option<Quality> {
+        self.core.heartbeat.trips().quality()
     }
 
     /// How the messages of the service must be read.

@@ -31,6 +31,7 @@ use crate::{
     },
     session::{
         plain::{self, PlainRules},
+        quality::ping_rules::PingRules,
         rules::{SessionRules, Timing},
         table::Transport,
     },
@@ -149,7 +150,8 @@ pub(super) fn event_names(config: &Config) -> Arc<EventNames> {
     let limited = config.rate_limit.iter().flat_map(|rule| &rule.events);
     let of_rooms = config.room.iter().flat_map(|rule| rule.join_on.iter().chain(&rule.leave_on));
     let configured = limited.chain(of_rooms).chain(config.mirror.iter().map(|rule| &rule.event));
-    let configured = configured.filter(|event| !event.contains('*')).map(String::as_str).chain([plain::MESSAGE]);
+    let configured = configured.filter(|event| !event.contains('*')).map(String::as_str);
+    let configured = configured.chain([plain::MESSAGE, &config.quality.ping_event]);
     let label_bytes = usize::try_from(config.metrics.event_name_bytes).unwrap_or(usize::MAX);
     Arc::new(EventNames::new(config.metrics.event_names, configured).labelling(label_bytes))
 }
@@ -188,12 +190,13 @@ pub(super) fn compile(
     let routes = faults.keep(Routes::compile(&config.socketio, &config.websocket, token_keys));
     let timing = faults.keep(Timing::compile(&config.socketio, &config.session, config.limits.idle_timeout));
     let mirror = faults.keep(mirror(config));
+    let ping = faults.keep(PingRules::compile(&config.quality, names));
     let trust_headers = faults.keep(trust_headers::compile(&config.listen.trust_headers));
     let may_hold = !config.session.hold.0.is_zero();
     let websocket = config.websocket.iter().enumerate().map(|(at, table)| table.compile(at, may_hold));
     let websocket: Vec<_> = websocket.filter_map(|route| faults.keep(route)).map(Arc::new).collect();
     let node_rules = || {
-        let (mut policies, timing, dialler, mirror) = (policies?, timing?, dialler?, mirror?);
+        let (mut policies, timing, dialler, mirror, ping) = (policies?, timing?, dialler?, mirror?, ping?);
         policies.auth = policies.auth.keeping(mirror.claims());
         let memory = memory::limits(config);
         let departure = DepartureTimes::of(&config.limits);
@@ -204,7 +207,8 @@ pub(super) fn compile(
         edge.identity_headers.extend(trust_headers?);
         edge.request_memory = session_memory;
         let session = SessionRules::new(policies, Arc::clone(names), timing)
-            .with_others(mirror, usize::try_from(config.limits.rooms_per_session).unwrap_or(usize::MAX));
+            .with_others(mirror, usize::try_from(config.limits.rooms_per_session).unwrap_or(usize::MAX))
+            .with_ping(ping);
         let session = faults.keep(session.with_max_message(config.upstream.max_message))?;
         let session = RelayRules { session_memory, ..rules(config, session, dialler) };
         Some(NodeRules { session: Arc::new(session), edge: Arc::new(edge), memory: memory.into(), departure })

@@ -114,6 +114,7 @@ const APPLIED: &[(&str, &[&str])] = &[
     ("websocket", &["*"]),
     ("rate_limit", &["*"]),
     ("session", &["*"]),
+    ("quality", &["*"]),
     ("redis", &[]),
     ("cluster", &[]),
     ("room", &["*"]),

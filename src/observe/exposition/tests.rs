@@ -6,7 +6,7 @@ use super::*;
 use crate::observe::{
     limits::LimitFigures,
     mirror::{Asked, Dropped, Sender},
-    tally::Direction,
+    tally::{Direction, QualityPing},
 };
 
 /// Names that users depend on. They break the naming rules of Prometheus.
@@ -45,6 +45,9 @@ fn exposition() -> Exposition {
     first.verdict(0, "reply");
     first.refused("origin", "origin.refused");
     first.accept_error();
+    first.graded([1, 0, 0, 0]);
+    first.quality_ping(QualityPing::Answered);
+    first.quality_ping(QualityPing::Limited);
     first.room_refused("limits.rooms_per_session");
     let gauges = Arc::new(Gauges::new());
     gauges.service.dialled(true);

@@ -354,6 +354,7 @@ fn worker_beside(
         max_namespaces: 64,
         mirror,
         rooms_per_session: 64,
+        ping: crate::session::quality::ping_rules::PingRules::default(),
     };
     let url = format!("http://{service}");
     let rules = RelayRules {
@@ -366,8 +367,7 @@ fn worker_beside(
         same_address: false,
         upgrade_without_token: true,
     };
-    let registry = Registry::new(NodeId::new([0; 6]), Vec::new());
-    Worker::new(registry, 0, shared, Arc::new(rules), Tally::new(&[1]))
+    Worker::new(Registry::new(NodeId::new([0; 6]), Vec::new()), 0, shared, Arc::new(rules), Tally::new(&[1]))
 }
 
 pub(in crate::relay) fn beginning(worker: &Worker) -> Beginning {

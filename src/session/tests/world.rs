@@ -34,6 +34,7 @@ use crate::{
         message::{Fate, Message, Note, Side},
         now::Now,
         plain::PlainRules,
+        quality::ping_rules::PingRules,
         queue::WholePacket,
         rules::SessionRules,
         snapshot::Snapshot,
@@ -98,9 +99,11 @@ fn rules(revoked: &Arc<SharedRevoked>, change: impl FnOnce(&mut Config)) -> Arc<
     };
     let mut policies = Policies::compile(&tables, &Arc::new(SharedKeys::new(Box::new(|| {}))), 1).unwrap();
     policies.auth = policies.auth.keeping(mirror.claims());
+    let names = EventNames::new(10, []);
     Arc::new(SessionRules {
         policies: policies.refusing(Arc::clone(revoked)),
-        names: Arc::new(EventNames::new(10, [])),
+        ping: PingRules::compile(&config.quality, &names).unwrap(),
+        names: Arc::new(names),
         ping_interval: config.socketio.ping_interval.0,
         ping_timeout: config.socketio.ping_timeout.0,
         connect_timeout: config.socketio.connect_timeout.0,
