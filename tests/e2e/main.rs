@@ -27,6 +27,7 @@ mod outage_told;
 mod payloads;
 mod polling;
 mod python;
+mod quality;
 mod quickstart;
 mod rate_limit;
 mod redis;

@@ -68,6 +68,7 @@ const MISTAKES: &[Mistake] = &[
     mistake("origins.allow = [\"https://app.example.com/\"]", "origins.allow"),
     mistake("socketio.ping_timeout = \"0s\"", "socketio.ping_timeout"),
     mistake("socketio.transports = [\"ws\"]", "socketio.transports"),
+    mistake("quality.ping_event = \"disconnect\"", "quality.ping_event"),
     mistake("log.level = \"verbose\"", "log.level"),
     mistake("log.level = \"info", "log.level"),
     mistake("[log]\nlevel = \"info\"\nlevel = \"warn\"", "level"),
