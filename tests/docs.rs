@@ -16,6 +16,7 @@ const PAGES: &[&str] = &[
     "docs/limits.md",
     "docs/memory.md",
     "docs/protocol.md",
+    "docs/quality.md",
     "docs/recipes.md",
     "docs/redis.md",
     SECURITY,
