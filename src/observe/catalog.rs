@@ -62,10 +62,10 @@ const METRICS: &[Metric] = &[
         let left = s.sum(|t| t.counts.left.get());
         one(s.sum(|t| t.counts.authenticated.get()).saturating_sub(left))
     }),
-    gauge("tidegate_sessions", "Open sessions, by transport, and the same by the quality of their connection.", |s| {
+    gauge("tidegate_sessions", "Open sessions, by transport and by the quality of their connection.", |s| {
         let polling = s.balance(Tally::polling_now);
-        let by_transport = [("websocket", s.open().saturating_sub(polling)), ("polling", polling)];
-        Some(split("transport", by_transport)?.into_iter().chain(s.by_quality()).collect())
+        let websocket = s.open().saturating_sub(polling);
+        Some(s.by_quality("websocket", false, websocket).chain(s.by_quality("polling", true, polling)).collect())
     }),
     counter("tidegate_quality_pings_total", "Pings by which clients measure their connection, by result.", |s| {
         split(
@@ -423,12 +423,14 @@ impl Scrape<'_> {
         open_sessions(self.tallies)
     }
 
-    fn by_quality(&self) -> Samples {
-        let sample = |quality: &'static str, count: u64| Sample::of(count as f64).with("quality", quality);
-        let graded: [u64; QUALITIES.len()] = std::array::from_fn(|at| self.sum(|tally| tally.graded_now()[at]));
-        let unknown = self.open().saturating_sub(graded.iter().sum());
-        let known = QUALITIES.into_iter().zip(graded).map(|(quality, count)| sample(quality, count));
-        known.chain([sample("unknown", unknown)]).collect()
+    /// The sessions over one transport, of which there are so many.
+    fn by_quality(&self, transport: &'static str, polls: bool, all: u64) -> impl Iterator<Item = Sample<f64>> {
+        let graded: [u64; QUALITIES.len()] = std::array::from_fn(|at| self.sum(|tally| tally.graded_now(polls)[at]));
+        let unknown = ("unknown", all.saturating_sub(graded.iter().sum()));
+        let sample = move |(quality, count): (&'static str, u64)| {
+            Sample::of(count as f64).with("transport", transport).with("quality", quality)
+        };
+        QUALITIES.into_iter().zip(graded).chain([unknown]).map(sample)
     }
 
     fn by_result(&self, ok: fn(&Tally) -> &Counter, failed: fn(&Tally) -> &Counter) -> Option<Samples> {

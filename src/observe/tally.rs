@@ -64,8 +64,8 @@ pub(super) struct Counts {
     upstream_open: AtomicI64,
     polling: AtomicI64,
     away: AtomicU64,
-    /// Sessions by the quality of their connection, the best first.
-    graded: [AtomicU64; QUALITIES.len()],
+    /// As [`Graded`].
+    graded: [[AtomicU64; QUALITIES.len()]; 2],
     /// By [`QualityPing`].
     pub(super) quality_pings: [Counter; QualityPing::NAMES.len()],
     pub(super) resumes_ok: Counter,
@@ -129,6 +129,17 @@ impl Delivered {
 
 /// The grades of a connection, the best first.
 pub(super) const QUALITIES: [&str; 4] = ["excellent", "good", "fair", "poor"];
+
+/// Sessions by the quality of their connection, the best first: those over WebSocket, and those that poll.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Graded([[u64; QUALITIES.len()]; 2]);
+
+impl Graded {
+    /// Counts one more, of the grade with this number.
+    pub fn count(&mut self, polls: bool, grade: usize) {
+        self.0[usize::from(polls)][grade] += 1;
+    }
+}
 
 /// What became of a ping by which a client measures its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -257,9 +268,10 @@ impl Tally {
         self.counts.away.store(sessions, Relaxed);
     }
 
-    /// So many sessions have a connection of each quality, the best first.
-    pub fn graded(&self, sessions: [u64; QUALITIES.len()]) {
-        self.counts.graded.iter().zip(sessions).for_each(|(count, sessions)| count.store(sessions, Relaxed));
+    /// How many sessions have a connection of each quality.
+    pub fn graded(&self, Graded(sessions): Graded) {
+        let counts = self.counts.graded.iter().flatten().zip(sessions.into_iter().flatten());
+        counts.for_each(|(count, sessions)| count.store(sessions, Relaxed));
     }
 
     /// A client has measured its connection.
@@ -381,9 +393,9 @@ impl Tally {
         self.counts.rooms.load(Relaxed)
     }
 
-    /// How many sessions have a connection of each quality.
-    pub(super) fn graded_now(&self) -> [u64; QUALITIES.len()] {
-        self.counts.graded.each_ref().map(|count| count.load(Relaxed))
+    /// How many sessions that poll, or do not, have a connection of each quality.
+    pub(super) fn graded_now(&self, polls: bool) -> [u64; QUALITIES.len()] {
+        self.counts.graded[usize::from(polls)].each_ref().map(|count| count.load(Relaxed))
     }
 
     /// How many clients are absent.

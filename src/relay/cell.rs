@@ -256,6 +256,12 @@ impl SessionCell {
         self.client_absent.get()
     }
 
+    /// Whether the client is there, and polls.
+    #[must_use]
+    pub fn polls(&self) -> bool {
+        self.transport.get() == Some(Transport::Polling)
+    }
+
     /// The client went over from polling to a websocket.
     pub fn upgraded(&self) {
         self.transport.set(Some(Transport::Websocket));

@@ -20,7 +20,7 @@ use crate::{
         journal,
         memory::Memory,
         refusals::Refused,
-        tally::{Held, Tally},
+        tally::{Graded, Held, Tally},
     },
     policy::{
         auth::AuthError,
@@ -45,7 +45,6 @@ use crate::{
         Session,
         ended::{Ended, Shortage},
         now::Now,
-        quality::Quality,
         question::Answer,
         table::Transport,
     },
@@ -418,7 +417,7 @@ impl Worker {
         let mut held = Held::default();
         let mut absent = 0;
         let mut flowing = Flowing::default();
-        let mut graded = [0; Quality::ALL.len()];
+        let mut graded = Graded::default();
         for cell in self.sessions.borrow().iter() {
             if has_jumped {
                 // Its token may have expired by the wall clock.
@@ -432,7 +431,7 @@ impl Worker {
             }
             absent += u64::from(cell.is_client_absent());
             if let Some(quality) = cell.quality.get() {
-                graded[quality as usize] += 1;
+                graded.count(cell.polls(), quality as usize);
             }
             if let Some(since) = cell.flows_since.get() {
                 flowing.add(since);

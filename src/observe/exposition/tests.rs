@@ -6,7 +6,7 @@ use super::*;
 use crate::observe::{
     limits::LimitFigures,
     mirror::{Asked, Dropped, Sender},
-    tally::{Direction, QualityPing},
+    tally::{Direction, Graded, QualityPing},
 };
 
 /// Names that users depend on. They break the naming rules of Prometheus.
@@ -39,13 +39,15 @@ fn exposition() -> Exposition {
         tally.http(200);
     }
     let first = &tallies[0];
+    let mut graded = Graded::default();
+    graded.count(false, 0);
     first.ended("client_closed");
     first.left_authenticated();
     first.error("rate_limit");
     first.verdict(0, "reply");
     first.refused("origin", "origin.refused");
     first.accept_error();
-    first.graded([1, 0, 0, 0]);
+    first.graded(graded);
     first.quality_ping(QualityPing::Answered);
     first.quality_ping(QualityPing::Limited);
     first.room_refused("limits.rooms_per_session");

@@ -221,7 +221,7 @@ async fn a_connection_that_no_session_takes_is_closed_and_counted() {
     let page = Exposition::new(vec![Arc::clone(&worker.tally)], names, Arc::default(), None).render();
     let ended = r#"websocket_disconnections_total{reason="client_lost"} 1"#;
     assert!(page.lines().any(|line| line == ended), "{page}");
-    assert!(page.contains(r#"tidegate_sessions{transport="polling"} 0"#), "{page}");
+    assert!(page.contains(r#"tidegate_sessions{transport="polling",quality="unknown"} 0"#), "{page}");
 }
 
 #[test]
