@@ -1,0 +1,209 @@
+// The hooks.
+
+import { useCallback, useEffect, useMemo, useState, useSyncExternalStore } from "react";
+import { ConnectionQualityMonitor, measure, type QualityMetrics } from "../monitor.js";
+import { OfflineQueue, type QueueEvents, type QueueOptions, type QueueStorage } from "../queue.js";
+import { linkOf, listen, type Connection, type Link } from "../link.js";
+import type { ConnectionStatus } from "../view.js";
+import {
+  argsOf,
+  INITIAL,
+  SocketStore,
+  Store,
+  WebSocketStore,
+  type ConnectionOptions,
+  type ConnectionState,
+  type ConnectionStore,
+  type Message,
+  type Send,
+  type StockSocket,
+  type WebSocketOptions,
+} from "./connection.js";
+
+/** What `useSocket` and `useWebSocket` return. */
+export interface ConnectionHandle extends ConnectionState {
+  /** Sends a message now, or queues it. `false`: neither. */
+  send: Send;
+  /** Sends a message now and resolves with the answer. */
+  ask: <Answer = any>(message: Message, timeout?: number) => Promise<Answer>;
+  connect: () => void;
+  disconnect: () => void;
+  clearQueue: () => void;
+}
+
+const initial = () => INITIAL;
+
+function useConnection<Options extends ConnectionOptions>(store: ConnectionStore<Options>, options: Options, key: unknown): ConnectionHandle {
+  // Before the next one, which reads them.
+  useEffect(() => {
+    store.options = options;
+  });
+  useEffect(() => store.mount(), [store, key]);
+  const state = useSyncExternalStore(store.subscribe, store.get, initial);
+  return useMemo(() => {
+    const { send, ask, connect, disconnect, clearQueue } = store;
+    return { ...state, send, ask, connect, disconnect, clearQueue };
+  }, [store, state]);
+}
+
+/** A plain WebSocket to a route of Tidegate, which connects again by itself. */
+export function useWebSocket(options: WebSocketOptions): ConnectionHandle {
+  const [store] = useState(() => new WebSocketStore());
+  return useConnection(store, options, options.url + " " + options.token + options.autoConnect);
+}
+
+/** A stock socket of socket.io-client, which the page has made and keeps. */
+export function useSocket(socket: StockSocket, options: ConnectionOptions = {}): ConnectionHandle {
+  return useConnection(useMemo(() => new SocketStore(socket), [socket]), options, 0);
+}
+
+/** A function that sends: of `useSocket` or `useWebSocket`, or of the page. */
+export type AnySend = Send | ((message: Message) => unknown);
+
+/** The link of a function that sends. One of the page is asked for a promise of the answer. */
+function useLink(send: AnySend | undefined, connected: boolean, socket?: Connection | null): Link {
+  const [own] = useState(() => {
+    const watchers = new Set<() => void>();
+    return {
+      connected: false,
+      send: undefined as AnySend | undefined,
+      watchers,
+      async ask(type: string, args: readonly unknown[]) {
+        const answer = this.send?.({ type, ...(args[0] as object) });
+        if (answer === false) throw new Error("not sent");
+        return answer;
+      },
+      async ping(type: string) {
+        const answer = this.send?.({ type, pingId: Date.now() });
+        // Without a promise nothing says when the answer comes.
+        if (!(answer instanceof Promise)) throw new Error("no answer");
+        return answer;
+      },
+      watch(listener: () => void) {
+        watchers.add(listener);
+        return () => void watchers.delete(listener);
+      },
+    };
+  });
+  useEffect(() => {
+    own.send = send;
+    if (own.connected === connected) return;
+    own.connected = connected;
+    own.watchers.forEach((watcher) => watcher());
+  });
+  const given = socket ?? (send as Send | undefined)?.link;
+  return useMemo(() => (given ? linkOf(given) : own), [given, own]);
+}
+
+/** Of `useConnectionQuality`: `send` of one of the hooks with its `status`, or a `socket`. */
+export interface ConnectionQualityOptions {
+  status?: ConnectionStatus | undefined;
+  send?: AnySend | undefined;
+  /** Instead of `send`: a socket of socket.io-client, or a `WebSocket`. */
+  socket?: Connection | null | undefined;
+  /** Milliseconds between two checks; 10,000. */
+  checkInterval?: number | undefined;
+  /** How many checks the average is of; 10. */
+  samples?: number | undefined;
+  /** Milliseconds until a check counts as lost; 5,000. */
+  timeout?: number | undefined;
+}
+
+/** What `useConnectionQuality` returns: what was measured, by itself and as `metrics`. */
+export interface ConnectionQualityHandle extends QualityMetrics {
+  metrics: QualityMetrics;
+  startMonitoring: () => void;
+  stopMonitoring: () => void;
+  isMonitoring: boolean;
+  /** Checks once, now. */
+  checkNow: () => void;
+}
+
+const UNMEASURED = { metrics: measure([], false, null), isMonitoring: false };
+const unmeasured = () => UNMEASURED;
+
+/** Measures the quality of a connection while the component is mounted. */
+export function useConnectionQuality(options: ConnectionQualityOptions): ConnectionQualityHandle {
+  const { status, send, socket, checkInterval: interval, samples, timeout } = options;
+  const link = useLink(send, status === "connected", socket);
+  const [store] = useState(() => new Store(UNMEASURED));
+  const monitor = useMemo(
+    () => new ConnectionQualityMonitor(link, { interval, samples, timeout }),
+    [link, interval, samples, timeout],
+  );
+  const startMonitoring = useCallback(() => {
+    monitor.start();
+    store.set({ metrics: monitor.metrics, isMonitoring: true });
+  }, [monitor, store]);
+  const stopMonitoring = useCallback(() => {
+    monitor.stop();
+    store.set({ isMonitoring: false });
+  }, [monitor, store]);
+  useEffect(() => {
+    const show = () => store.set({ metrics: monitor.metrics });
+    monitor.addEventListener("change", show);
+    startMonitoring();
+    return () => {
+      stopMonitoring();
+      monitor.removeEventListener("change", show);
+    };
+  }, [monitor, store, startMonitoring, stopMonitoring]);
+  const state = useSyncExternalStore(store.subscribe, store.get, unmeasured);
+  return useMemo(
+    () => ({ ...state.metrics, ...state, startMonitoring, stopMonitoring, checkNow: () => void monitor.check() }),
+    [state, startMonitoring, stopMonitoring, monitor],
+  );
+}
+
+/** Of `useOfflineQueue`. */
+export interface OfflineQueueOptions extends Omit<QueueOptions, "storage"> {
+  /** Keep the messages beyond the page; `true`. */
+  persistToStorage?: boolean;
+  /** Where, if not in `localStorage`. */
+  storage?: "local" | "indexeddb" | QueueStorage;
+  /** Is called with each event of the queue but `change`. */
+  onEvent?: (event: QueueEvents[Exclude<keyof QueueEvents, "change">]) => void;
+}
+
+/** What `useOfflineQueue` returns. */
+export interface OfflineQueueHandle {
+  /** Queues a message. Resolves with its answer. */
+  queueMessage: <Answer = any>(message: Message) => Promise<Answer>;
+  /** Sends what waits, if there is a connection. It is done by itself when one comes. */
+  processQueue: () => Promise<void>;
+  clearQueue: () => void;
+  queueSize: number;
+  /** Whether messages wait. */
+  isPending: boolean;
+}
+
+const none = () => 0;
+
+/** Messages that outlive the connection and the page, until they are acknowledged. The options are read once. */
+export function useOfflineQueue(send: AnySend, isConnected: boolean, options: OfflineQueueOptions = {}): OfflineQueueHandle {
+  const link = useLink(send, isConnected);
+  const [{ persistToStorage = true, storage = "local", onEvent: _, ...others }] = useState(options);
+  const { onEvent } = options;
+  // Closed, because React may make more of them than it keeps.
+  const queue = useMemo(
+    () => new OfflineQueue(link, { ...others, storage: persistToStorage ? storage : "memory", closed: true }),
+    [link],
+  );
+  useEffect(() => {
+    queue.open();
+    return () => queue.close();
+  }, [queue]);
+  useEffect(() => (onEvent ? listen(queue, ["dropped", "failed", "delivered", "storageerror"], onEvent) : undefined), [queue, onEvent]);
+  const [subscribe, size] = useMemo(() => [(listener: () => void) => listen(queue, ["change"], listener), () => queue.size], [queue]);
+  const queueSize = useSyncExternalStore(subscribe, size, none);
+  return useMemo(
+    () => ({
+      queueMessage: (message) => queue.send(message.type, ...argsOf(message)),
+      processQueue: () => queue.process(),
+      clearQueue: () => queue.clear(),
+      queueSize,
+      isPending: queueSize > 0,
+    }),
+    [queue, queueSize],
+  );
+}
