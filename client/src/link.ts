@@ -32,9 +32,8 @@ export interface Link {
 /** Anything that the queue and the monitor work over. */
 export type Connection = SocketIoLike | WebSocketLike | Link;
 
-/** An object, and no array. */
-export const isObject = (value: unknown): value is Record<string, any> =>
-  value !== null && typeof value === "object" && !Array.isArray(value);
+/** An object with members: no array, and no binary data. */
+export const isObject = (value: unknown): value is Record<string, any> => ({}).toString.call(value) === "[object Object]";
 
 /** Listens to these events. Returns how to stop. */
 export function listen(target: any, types: string[], listener: (event: any) => void): () => void {

@@ -2,7 +2,7 @@
 
 import { isObject, linkOf, type Connection, type Link } from "./link.js";
 import type { QueueLocks, QueueStorage } from "./storage.js";
-export type { QueueLocks, QueueStorage };
+export type { QueueStorage };
 
 /** A message that waits. */
 export interface QueuedMessage {
@@ -35,8 +35,6 @@ export interface QueueOptions {
   idField?: string | false;
   /** Begin closed, until `open`. */
   closed?: boolean;
-  /** Instead of the browser's Web Locks. */
-  locks?: QueueLocks;
 }
 
 /** Why a message was not delivered. */
@@ -75,7 +73,7 @@ interface Settle {
 
 /** JSON turns binary data, a Map or a Set into `{}` without a word. */
 const storable = (_: string, value: unknown) => {
-  if (value && typeof value === "object" && !/ (Object|Array)\]/.test({}.toString.call(value))) throw new TypeError("cannot be stored");
+  if (value && typeof value === "object" && !/ (Object|Array)\]/.test({}.toString.call(value))) throw TypeError("cannot be stored");
   return value;
 };
 
@@ -99,6 +97,7 @@ export class OfflineQueue extends EventTarget {
   #key = "";
   #ready: Promise<unknown> = Promise.resolve();
   #draining: Promise<void> | undefined;
+  #flight: Promise<unknown> | undefined;
   #head: QueuedMessage | undefined;
   /** Of this message, which was the first to be sent: connections lost with it in flight, and acks that this one did not bring in time. */
   #lost = 0;
@@ -140,7 +139,7 @@ export class OfflineQueue extends EventTarget {
       this.#wake?.();
       this.#after(async () => {
         // A message in flight is another tab's to send only when it is known what became of it.
-        await this.#draining;
+        await this.#flight;
         await this.#storing;
         if (this.#key) this.#messages = [];
         this.#key = "";
@@ -191,50 +190,48 @@ export class OfflineQueue extends EventTarget {
   }
 
   async #drain(): Promise<void> {
-    const { ttl = Infinity, maxRetries = 3, ackTimeout = 20_000 } = this.#options;
     const end = this.#end;
     try {
       for (;;) {
-        await (this.#end === end && this.#ready);
+        await this.#ready;
         const message = this.#messages[0];
         if (!message || !end || this.#end !== end || !this.#link.connected) return;
-        if (this.#head !== message) {
-          this.#head = message;
-          this.#lost = this.#late = 0;
-        }
-        if (Date.now() - message.at > ttl) {
-          this.#settle(message, "expired");
-          continue;
-        }
-        const losses = this.#losses;
-        const answer: any = await this.#link.ask(message.event, message.args, ackTimeout * 2 ** this.#late).catch(() => this);
-        // It may have been forgotten meanwhile.
-        if (!this.#messages.includes(message)) continue;
-        if (answer?.rateLimited === true) {
-          await this.#pause(1);
-        } else if (answer !== this && answer?.retriable !== true) {
-          this.#settle(message, undefined, answer);
-        } else {
-          if (answer === this && losses === this.#losses) {
-            this.#late++;
-          } else {
-            // The late acks of a connection that ended were its fault, and count as one loss.
-            this.#lost++;
-            this.#late = 0;
-          }
-          const repeats = this.#lost + this.#late;
-          if (repeats > maxRetries) this.#settle(message, "retries");
-          else await this.#pause(repeats - 1);
-        }
+        const turn = await (this.#flight = this.#deliver(message));
+        if (turn) await this.#pause(turn);
       }
     } finally {
       this.#draining = undefined;
     }
   }
 
+  /** Sends a message and waits for its ack. The number of the repeat, if there is to be one. */
+  async #deliver(message: QueuedMessage): Promise<number | void> {
+    const { ttl = Infinity, maxRetries = 3, ackTimeout = 20_000 } = this.#options;
+    if (this.#head !== message) {
+      this.#head = message;
+      this.#lost = this.#late = 0;
+    }
+    if (Date.now() - message.at > ttl) return this.#settle(message, "expired");
+    const losses = this.#losses;
+    const answer: any = await this.#link.ask(message.event, message.args, ackTimeout * 2 ** this.#late).catch(() => this);
+    // It may have been forgotten meanwhile.
+    if (!this.#messages.includes(message)) return;
+    if (answer?.rateLimited === true) return 2;
+    if (answer !== this && answer?.retriable !== true) return this.#settle(message, undefined, answer);
+    if (answer === this && losses === this.#losses) {
+      this.#late++;
+    } else {
+      // The late acks of a connection that ended were its fault, and count as one loss.
+      this.#lost++;
+      this.#late = 0;
+    }
+    const repeats = this.#lost + this.#late;
+    return repeats > maxRetries ? this.#settle(message, "retries") : repeats;
+  }
+
   /** Growing, with chance in it, and over at once when a connection comes. */
   #pause(turn: number): Promise<void> {
-    const full = Math.min((this.#options.backoff ?? 1000) * 2 ** turn, 30_000);
+    const full = Math.min((this.#options.backoff ?? 1000) * 2 ** --turn, 30_000);
     return new Promise((resolve) => {
       const timer = setTimeout(() => this.#wake?.(), full * (0.5 + Math.random() / 2));
       this.#wake = () => {
@@ -277,14 +274,14 @@ export class OfflineQueue extends EventTarget {
   }
 
   async #load(held: Promise<void>): Promise<void> {
-    const { storage: kind = "local", locks } = this.#options;
+    const { storage: kind = "local" } = this.#options;
     if (kind === "memory") return;
     const more = () => import("./storage.js");
     const storage = (this.#storage ??= kind === "local" ? localStorage : kind === "indexeddb" ? (await more()).indexedDbStorage() : kind);
     const key = (this.#key = this.#prefix + newId());
     this.#known = new Set([key]);
     this.#store();
-    this.#locks ??= locks ?? (navigator.locks as QueueLocks | undefined) ?? (await more()).leases(storage);
+    this.#locks ??= (navigator.locks as QueueLocks | undefined) ?? (await more()).leases(storage);
     await new Promise<void>((resolve, reject) => {
       this.#locks!.request(key, {}, async () => (resolve(), held)).catch(reject);
     });
@@ -314,6 +311,8 @@ export class OfflineQueue extends EventTarget {
         await this.#storing;
         // Only now: a crash before leaves a message twice, with one id.
         await storage.removeItem(key);
+        // There was no room for both, perhaps.
+        this.#store();
         this.process();
         return lock;
       };

@@ -21,18 +21,18 @@ export function view(variant: Variant, status: ConnectionStatus, metrics?: Quali
   const word = known ? tone[0]!.toUpperCase() + tone.slice(1) : WORDS[status];
   const number = (value: number | null | undefined) => (value == null || tone === "offline" ? "" : value + " ms");
   const latency = number(known?.latency);
-  const span = (name: string, ...children: (Tree | string)[]): Tree => ["span", { class: "tidegate-" + name }, ...children];
-  const bars = span("bars", ...[1, 2, 3, 4].map((bar): Tree => ["i", { class: bar <= GRADES.indexOf(tone) ? "tidegate-lit" : "" }]));
+  const span = (name: string, ...children: (Tree | string)[]): Tree => ["span", { class: "tg-" + name }, ...children];
+  const bars = span("bars", ...[1, 2, 3, 4].map((bar): Tree => ["i", { class: bar > GRADES.indexOf(tone) ? "tg-off" : "" }]));
   const hides = variant === "badge" && latency;
   // Heard when the grade changes, and not with each latency.
   const label: Tree = [
     "span",
-    { class: "tidegate-label" + (hides ? " tidegate-hidden" : ""), "aria-live": "polite", "aria-atomic": "true" },
+    { class: "tg-label" + (hides ? " tg-hidden" : ""), "aria-live": "polite", "aria-atomic": "true" },
     span("hidden", "Connection: "),
     word,
   ];
   const head = [variant === "badge" ? span("dot") : bars, label, span("value", latency)];
-  const root = { class: `tidegate-quality tidegate-${variant} ${className}`.trim(), "data-tone": tone, title: hides ? word : "" };
+  const root = { class: `tidegate-quality tg-${variant} ${className}`.trim(), "data-tone": tone, title: hides ? word : "" };
   if (variant !== "card") return ["span", root, ...head];
   const rows: [string, string][] = [
     ["Average", number(known?.avgLatency)],
@@ -43,7 +43,7 @@ export function view(variant: Variant, status: ConnectionStatus, metrics?: Quali
   return [
     "div",
     root,
-    ["div", { class: "tidegate-head" }, ...head],
+    ["div", { class: "tg-head" }, ...head],
     ["dl", {}, ...rows.map(([name, value]): Tree => ["div", {}, ["dt", {}, name], ["dd", {}, value || "–"]])],
   ];
 }

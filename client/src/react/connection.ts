@@ -1,7 +1,7 @@
 // What stands behind the hooks: a connection, its queue and what is known of both, for `useSyncExternalStore`.
 
 import { OfflineQueue } from "../queue.js";
-import { linkOf, listen, type Link, type SocketIoLike } from "../link.js";
+import { isObject, linkOf, listen, type Link, type SocketIoLike } from "../link.js";
 import type { QueueOptions } from "../index.js";
 import type { ConnectionStatus } from "../view.js";
 
@@ -65,34 +65,32 @@ export const INITIAL: ConnectionState = {
   queueSize: 0,
 };
 
-/** Values that a component looks at. */
-export class Store<State> {
-  #listeners = new Set<() => void>();
-  constructor(public state: State) {}
-  readonly get = () => this.state;
-  readonly subscribe = (listener: () => void) => {
-    this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
+/** Listeners, and how to call them. */
+export function hub() {
+  const listeners = new Set<() => void>();
+  return {
+    watch(listener: () => void) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    call: () => listeners.forEach((listener) => listener()),
   };
-  set(change: Partial<State>): void {
-    this.state = { ...this.state, ...change };
-    this.#listeners.forEach((listener) => listener());
-  }
 }
 
-/** One connection, over whatever. */
-export abstract class ConnectionStore<Options extends ConnectionOptions> extends Store<ConnectionState> {
+/** One connection, over whatever, and its queue. */
+export abstract class ConnectionStore<Options extends ConnectionOptions> {
+  state = INITIAL;
   options!: Options;
   protected queue: OfflineQueue | undefined;
-  protected abstract readonly link: Link;
+  #hub = hub();
+  readonly subscribe = this.#hub.watch;
+  readonly get = () => this.state;
+
+  abstract readonly link: Link;
   /** Sends at once. */
   protected abstract post(message: Message): void;
   abstract connect: () => void;
   abstract disconnect: () => void;
-
-  constructor() {
-    super(INITIAL);
-  }
 
   readonly send: Send = Object.defineProperty(
     (message: Message): boolean => {
@@ -106,111 +104,103 @@ export abstract class ConnectionStore<Options extends ConnectionOptions> extends
     { get: () => this.link },
   ) as Send;
 
-  /** Sends a message now, and resolves with the answer. */
-  readonly ask = (message: Message, timeout = 20_000): Promise<any> =>
-    this.link.connected ? this.link.ask(message.type, argsOf(message), timeout) : Promise.reject(new Error("not connected"));
+  /** Sends a message now, and resolves with the answer. A service's handler expects that somebody waits for it. */
+  readonly request = async (message: Message, timeout = 20_000): Promise<any> => this.link.ask(message.type, argsOf(message), timeout);
 
   readonly clearQueue = () => this.queue?.clear();
 
   /** Begins; returns how to end. A component that is mounted twice begins twice. */
   mount(): () => void {
     if (this.options.enableOfflineQueue ?? true) {
-      if (!this.queue) {
-        const queue = (this.queue = new OfflineQueue(this.link, { ...this.options.queue, closed: true }));
-        queue.addEventListener("change", () => this.set({ queueSize: queue.size }));
-      }
-      this.queue.open();
+      const queue = (this.queue ??= new OfflineQueue(this.link, { ...this.options.queue, closed: true }));
+      queue.open();
+      const unlisten = listen(queue, ["change"], () => this.set({ queueSize: queue.size }));
+      return () => {
+        queue.close();
+        unlisten();
+      };
     }
-    return () => this.queue?.close();
+    return () => {};
   }
 
-  protected status(status: ConnectionStatus, change?: Partial<ConnectionState>): void {
-    this.set({ status, isConnected: status === "connected", ...change });
+  protected set(change: Partial<ConnectionState>): void {
+    const state = { ...this.state, ...change };
+    this.state = { ...state, isConnected: state.status === "connected" };
+    this.#hub.call();
+  }
+
+  protected hear(lastMessage: any): void {
+    this.set({ lastMessage });
+    this.options.onMessage?.(lastMessage);
   }
 }
 
 /** The arguments of a message. */
 export const argsOf = ({ type: _, ...members }: Message): unknown[] => {
   const { args, ...others } = members;
-  return Array.isArray(args) && !Object.keys(others).length ? args : [members];
+  return Array.isArray(args) && !Object.keys(others)[0] ? args : [members];
 };
 
-/** The message of these arguments, as the bridge makes it. */
-const messageOf = (type: string, args: unknown[]): Message => {
-  const [only] = args;
-  return args.length === 1 && only && typeof only === "object" && !Array.isArray(only) ? { ...only, type } : { type, args };
-};
-
-let asked = 0;
-
-/** A plain WebSocket that comes again. */
-export class WebSocketStore extends ConnectionStore<WebSocketOptions> {
+/** A plain WebSocket that comes again. It is its own link: the same one over all its sockets. */
+export class WebSocketStore extends ConnectionStore<WebSocketOptions> implements Link {
+  readonly link = this;
   #socket: WebSocket | undefined;
   #over: Link | undefined;
-  #watchers = new Set<() => void>();
+  #watchers = hub();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  readonly link: Link = (() => {
-    const over = () => this.#over;
-    return {
-      get connected() {
-        return !!over()?.connected;
-      },
-      ask: (event, args, timeout) => this.#over!.ask(event, args, timeout),
-      ping: (event, timeout) => this.#over!.ping(event, timeout),
-      watch: (listener) => {
-        this.#watchers.add(listener);
-        return () => void this.#watchers.delete(listener);
-      },
-    } satisfies Link;
-  })();
+  get connected() {
+    return !!this.#over?.connected;
+  }
+  readonly watch = this.#watchers.watch;
+  // A promise is rejected where there is no socket.
+  ask = async (...args: Parameters<Link["ask"]>) => this.#over!.ask(...args);
+  ping = async (...args: Parameters<Link["ping"]>) => this.#over!.ping(...args);
 
   protected post(message: Message): void {
-    // A service's handler expects to have somebody to answer to.
-    this.#socket!.send(JSON.stringify(message.type === "ack" ? message : { ackId: "p" + ++asked, ...message }));
+    // With an id of the page's own it is a question of the page, or its answer to one of the service.
+    if ("ackId" in message) this.#socket!.send(JSON.stringify(message));
+    else this.request(message).catch(() => {});
   }
 
   readonly connect = (): void => {
     if (this.#socket) return;
     clearTimeout(this.#timer);
     const { url, token } = this.options;
-    this.status(this.state.reconnectAttempts ? "reconnecting" : "connecting");
+    this.set({ status: this.state.reconnectAttempts ? "reconnecting" : "connecting" });
     const socket = new WebSocket(token ? url + (url.includes("?") ? "&" : "?") + "token=" + encodeURIComponent(token) : url);
     this.#socket = socket;
     this.#over = linkOf(socket);
-    const current = (work: (event: any) => void) => (event: any) => void (socket === this.#socket && work(event));
-    socket.onopen = current((event) => {
-      this.status("connected", { reconnectAttempts: 0 });
-      this.#watchers.forEach((watcher) => watcher());
+    const on = (type: string, work: (event: any) => void) => listen(socket, [type], (event) => socket === this.#socket && work(event));
+    on("open", (event) => {
+      this.set({ status: "connected", reconnectAttempts: 0 });
+      this.#watchers.call();
       this.options.onOpen?.(event);
     });
-    socket.onmessage = current(({ data }) => {
-      let message = data;
+    on("message", ({ data }) => {
       try {
-        message = JSON.parse(data);
+        data = JSON.parse(data);
       } catch {
         // As it came.
       }
-      if (/_pong$/.test(message?.type)) return;
-      this.set({ lastMessage: message });
-      this.options.onMessage?.(message);
+      if (!/_pong$/.test(data?.type)) this.hear(data);
     });
-    socket.onerror = current((event) => this.options.onError?.(event));
-    socket.onclose = current((event) => {
+    on("error", (event) => this.options.onError?.(event));
+    on("close", (event) => {
       this.#drop();
       const { reconnect = true, reconnectInterval = 3_000, maxReconnectAttempts = 5 } = this.options;
-      const attempts = this.state.reconnectAttempts;
-      if (reconnect && attempts < maxReconnectAttempts) {
-        this.status("reconnecting", { reconnectAttempts: attempts + 1 });
+      const reconnectAttempts = this.state.reconnectAttempts + 1;
+      if (reconnect && reconnectAttempts <= maxReconnectAttempts) {
+        this.set({ status: "reconnecting", reconnectAttempts });
         this.#timer = setTimeout(this.connect, reconnectInterval);
-      } else this.status(reconnect ? "error" : "disconnected");
+      } else this.set({ status: reconnect ? "error" : "disconnected" });
       this.options.onClose?.(event);
     });
   };
 
   #drop(): void {
-    this.#socket = undefined;
-    this.#watchers.forEach((watcher) => watcher());
+    this.#socket = this.#over = undefined;
+    this.#watchers.call();
   }
 
   readonly disconnect = (): void => {
@@ -218,13 +208,13 @@ export class WebSocketStore extends ConnectionStore<WebSocketOptions> {
     const socket = this.#socket;
     this.#drop();
     socket?.close(1000);
-    this.status("disconnected", { reconnectAttempts: 0 });
+    this.set({ status: "disconnected", reconnectAttempts: 0 });
   };
 
   override mount(): () => void {
     const end = super.mount();
     const unlisten = listen(globalThis, ["online"], () => {
-      if (this.state.status !== "reconnecting" && this.state.status !== "error") return;
+      if (!/reconnecting|error/.test(this.state.status)) return;
       this.set({ reconnectAttempts: 0 });
       this.connect();
     });
@@ -249,7 +239,7 @@ export interface StockSocket extends SocketIoLike {
 
 /** A socket of socket.io-client, which the page has made and keeps. */
 export class SocketStore extends ConnectionStore<ConnectionOptions> {
-  protected readonly link: Link;
+  readonly link: Link;
 
   constructor(private socket: StockSocket) {
     super();
@@ -257,7 +247,10 @@ export class SocketStore extends ConnectionStore<ConnectionOptions> {
   }
 
   protected post(message: Message): void {
-    this.socket.emit(message.type, ...argsOf(message));
+    this.request(message).then(
+      (answer) => this.hear({ type: "ack", args: [answer] }),
+      () => {},
+    );
   }
 
   readonly connect = () => void this.socket.connect();
@@ -266,37 +259,37 @@ export class SocketStore extends ConnectionStore<ConnectionOptions> {
   override mount(): () => void {
     const { socket } = this;
     const end = super.mount();
-    let had = socket.connected;
-    const unconnected = () => (socket.active === false ? "disconnected" : had ? "reconnecting" : "connecting");
+    let had = false;
+    const show = (refused?: boolean) => {
+      const { connected, active } = socket;
+      had ||= connected;
+      const lost = had ? "reconnecting" : "connecting";
+      this.set({ status: connected ? "connected" : active !== false ? lost : refused ? "error" : "disconnected" });
+      if (connected) this.set({ reconnectAttempts: 0 });
+    };
+    const on = (target: unknown, type: string, work: (argument: any) => void) => listen(target, [type], work);
+    // The message as the bridge makes it.
+    const any = (type: string, ...args: any[]) => this.hear(args.length === 1 && isObject(args[0]) ? { ...args[0], type } : { type, args });
     const ends = [
-      listen(socket, ["connect"], () => {
-        had = true;
-        this.status("connected", { reconnectAttempts: 0 });
+      on(socket, "connect", () => {
+        show();
         this.options.onOpen?.();
       }),
-      listen(socket, ["disconnect"], (reason) => {
-        this.status(unconnected());
+      on(socket, "disconnect", (reason) => {
+        show();
         this.options.onClose?.(reason);
       }),
-      listen(socket, ["connect_error"], (error) => {
-        // A socket that is not active any more was refused.
-        this.status(socket.active === false ? "error" : unconnected());
+      on(socket, "connect_error", (error) => {
+        show(true);
         this.options.onError?.(error);
       }),
-      listen(socket.io, ["reconnect_attempt"], (attempt) => this.set({ reconnectAttempts: attempt })),
+      on(socket.io, "reconnect_attempt", (reconnectAttempts) => this.set({ reconnectAttempts })),
+      () => socket.offAny(any),
+      end,
     ];
-    const any = (event: string, ...args: any[]) => {
-      const lastMessage = messageOf(event, args);
-      this.set({ lastMessage });
-      this.options.onMessage?.(lastMessage);
-    };
     socket.onAny(any);
     if ((this.options.autoConnect ?? true) && !socket.active) socket.connect();
-    this.status(socket.connected ? "connected" : unconnected());
-    return () => {
-      socket.offAny(any);
-      ends.forEach((each) => each());
-      end();
-    };
+    show();
+    return () => ends.forEach((each) => each());
   }
 }

@@ -1,15 +1,15 @@
 // The hooks.
 
-import { useCallback, useEffect, useMemo, useState, useSyncExternalStore } from "react";
+import { useEffect, useMemo, useState, useSyncExternalStore } from "react";
 import { ConnectionQualityMonitor, measure, type QualityMetrics } from "../monitor.js";
 import { OfflineQueue, type QueueEvents, type QueueOptions, type QueueStorage } from "../queue.js";
-import { linkOf, listen, type Connection, type Link } from "../link.js";
+import { listen, type Connection, type Link } from "../link.js";
 import type { ConnectionStatus } from "../view.js";
 import {
   argsOf,
+  hub,
   INITIAL,
   SocketStore,
-  Store,
   WebSocketStore,
   type ConnectionOptions,
   type ConnectionState,
@@ -41,7 +41,7 @@ function useConnection<Options extends ConnectionOptions>(store: ConnectionStore
   useEffect(() => store.mount(), [store, key]);
   const state = useSyncExternalStore(store.subscribe, store.get, initial);
   return useMemo(() => {
-    const { send, ask, connect, disconnect, clearQueue } = store;
+    const { send, request: ask, connect, disconnect, clearQueue } = store;
     return { ...state, send, ask, connect, disconnect, clearQueue };
   }, [store, state]);
 }
@@ -60,45 +60,35 @@ export function useSocket(socket: StockSocket, options: ConnectionOptions = {}):
 /** A function that sends: of `useSocket` or `useWebSocket`, or of the page. */
 export type AnySend = Send | ((message: Message) => unknown);
 
-/** The link of a function that sends. One of the page is asked for a promise of the answer. */
-function useLink(send: AnySend | undefined, connected: boolean, socket?: Connection | null): Link {
-  const [own] = useState(() => {
-    const watchers = new Set<() => void>();
-    return {
-      connected: false,
-      send: undefined as AnySend | undefined,
-      watchers,
-      async ask(type: string, args: readonly unknown[]) {
-        const answer = this.send?.({ type, ...(args[0] as object) });
-        if (answer === false) throw new Error("not sent");
-        return answer;
-      },
-      async ping(type: string) {
-        const answer = this.send?.({ type, pingId: Date.now() });
-        // Without a promise nothing says when the answer comes.
-        if (!(answer instanceof Promise)) throw new Error("no answer");
-        return answer;
-      },
-      watch(listener: () => void) {
-        watchers.add(listener);
-        return () => void watchers.delete(listener);
-      },
-    };
-  });
+/** The link of a function that sends. One of the page is taken at its word: what it returns is the answer. */
+function useLink(send: AnySend, connected: boolean): Link {
+  const [own] = useState(() => ({
+    ...hub(),
+    connected,
+    send,
+    async ask(type: string, args: readonly unknown[]) {
+      const answer = own.send({ type, ...(args[0] as object) });
+      if (answer === false) throw answer;
+      return answer;
+    },
+    ping: () => Promise.reject(),
+  }));
   useEffect(() => {
     own.send = send;
-    if (own.connected === connected) return;
     own.connected = connected;
-    own.watchers.forEach((watcher) => watcher());
-  });
-  const given = socket ?? (send as Send | undefined)?.link;
-  return useMemo(() => (given ? linkOf(given) : own), [given, own]);
+    own.call();
+  }, [send, connected]);
+  return (send as Send).link ?? own;
 }
 
-/** Of `useConnectionQuality`: `send` of one of the hooks with its `status`, or a `socket`. */
+/** There is nothing to measure. */
+const NOTHING = { connected: false, watch: hub().watch, ask: undefined } as unknown as Link;
+
+/** Of `useConnectionQuality`: `send` of one of the hooks, or a `socket`. */
 export interface ConnectionQualityOptions {
+  /** Need not be said: `send` knows it. */
   status?: ConnectionStatus | undefined;
-  send?: AnySend | undefined;
+  send?: Send | undefined;
   /** Instead of `send`: a socket of socket.io-client, or a `WebSocket`. */
   socket?: Connection | null | undefined;
   /** Milliseconds between two checks; 10,000. */
@@ -119,39 +109,38 @@ export interface ConnectionQualityHandle extends QualityMetrics {
   checkNow: () => void;
 }
 
-const UNMEASURED = { metrics: measure([], false, null), isMonitoring: false };
+const UNMEASURED = measure([], false, null);
 const unmeasured = () => UNMEASURED;
 
 /** Measures the quality of a connection while the component is mounted. */
 export function useConnectionQuality(options: ConnectionQualityOptions): ConnectionQualityHandle {
-  const { status, send, socket, checkInterval: interval, samples, timeout } = options;
-  const link = useLink(send, status === "connected", socket);
-  const [store] = useState(() => new Store(UNMEASURED));
-  const monitor = useMemo(
-    () => new ConnectionQualityMonitor(link, { interval, samples, timeout }),
-    [link, interval, samples, timeout],
-  );
-  const startMonitoring = useCallback(() => {
-    monitor.start();
-    store.set({ metrics: monitor.metrics, isMonitoring: true });
-  }, [monitor, store]);
-  const stopMonitoring = useCallback(() => {
-    monitor.stop();
-    store.set({ isMonitoring: false });
-  }, [monitor, store]);
-  useEffect(() => {
-    const show = () => store.set({ metrics: monitor.metrics });
-    monitor.addEventListener("change", show);
-    startMonitoring();
-    return () => {
-      stopMonitoring();
-      monitor.removeEventListener("change", show);
+  const { send, socket, checkInterval: interval, samples, timeout } = options;
+  const connection = socket ?? send?.link ?? NOTHING;
+  const [isMonitoring, setMonitoring] = useState(false);
+  const { monitor, startMonitoring, stopMonitoring, ...source } = useMemo(() => {
+    const monitor = new ConnectionQualityMonitor(connection, { interval, samples, timeout });
+    return {
+      monitor,
+      startMonitoring() {
+        monitor.start();
+        setMonitoring(true);
+      },
+      stopMonitoring() {
+        monitor.stop();
+        setMonitoring(false);
+      },
+      subscribe: (listener: () => void) => listen(monitor, ["change"], listener),
+      get: () => monitor.metrics,
     };
-  }, [monitor, store, startMonitoring, stopMonitoring]);
-  const state = useSyncExternalStore(store.subscribe, store.get, unmeasured);
+  }, [connection, interval, samples, timeout]);
+  useEffect(() => {
+    startMonitoring();
+    return stopMonitoring;
+  }, [monitor]);
+  const metrics = useSyncExternalStore(source.subscribe, source.get, unmeasured);
   return useMemo(
-    () => ({ ...state.metrics, ...state, startMonitoring, stopMonitoring, checkNow: () => void monitor.check() }),
-    [state, startMonitoring, stopMonitoring, monitor],
+    () => ({ ...metrics, metrics, isMonitoring, startMonitoring, stopMonitoring, checkNow: () => void monitor.check() }),
+    [metrics, isMonitoring, monitor],
   );
 }
 
