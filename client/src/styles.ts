@@ -3,12 +3,12 @@
 export const css: string = `.tidegate-quality{\
 --tone:var(--tidegate-waiting,light-dark(#5b6472,#9aa4b2));\
 --soft:color-mix(in srgb,currentColor 16%,transparent);\
-display:inline-flex;align-items:center;gap:.5em;\
+display:inline-flex;vertical-align:middle;align-items:center;gap:.5em;\
 font:500 .8125rem/1.4 var(--tidegate-font,system-ui,sans-serif);font-variant-numeric:tabular-nums}\
 [data-tone=excellent],[data-tone=good]{--tone:var(--tidegate-good,light-dark(#15803d,#4ade80))}\
 [data-tone=fair]{--tone:var(--tidegate-fair,light-dark(#a16207,#facc15))}\
 [data-tone=poor]{--tone:var(--tidegate-poor,light-dark(#c2410c,#fb923c))}\
-[data-tone=offline]{--tone:var(--tidegate-offline,light-dark(#b91c1c,#f87171))}\
+[data-tone=offline]{--tone:var(--tidegate-offline,light-dark(#b91c1c,#f87171));--soft:color-mix(in srgb,var(--tone) 40%,transparent)}\
 .tg-badge{padding:.25em .75em .25em .625em;border-radius:9em;background:color-mix(in srgb,var(--tone) 12%,transparent)}\
 .tg-dot,.tg-bars i{background:var(--tone);forced-color-adjust:none}\
 .tg-dot{width:.5rem;height:.5rem;border-radius:9em}\
@@ -25,5 +25,5 @@ font:500 .8125rem/1.4 var(--tidegate-font,system-ui,sans-serif);font-variant-num
 .tg-head .tg-value,.tg-card dd{margin:0 0 0 auto}\
 .tg-card dl{display:grid;gap:.375rem;margin:.875rem 0 0;padding-top:.75rem;border-top:1px solid var(--soft)}\
 .tg-hidden{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}\
-@media(prefers-reduced-motion:no-preference){[data-tone=waiting]>.tg-dot,[data-tone=waiting] .tg-bars{animation:tg 1.6s infinite}\
+@media(prefers-reduced-motion:no-preference){[data-tone=waiting] :is(.tg-dot,.tg-bars){animation:tg 1.6s infinite}\
 @keyframes tg{50%{opacity:.35}}}`;

@@ -19,8 +19,9 @@ export function view(variant: Variant, status: ConnectionStatus, metrics?: Quali
   const known = status === "connected" && metrics?.lastChecked ? metrics : undefined;
   const tone = known?.quality ?? (status === "disconnected" || status === "error" ? "offline" : "waiting");
   const word = known ? tone[0]!.toUpperCase() + tone.slice(1) : WORDS[status];
-  const number = (value: number | null | undefined) => (value == null || tone === "offline" ? "" : value + " ms");
+  const number = (value: number | null | undefined) => (value == null ? "" : value + " ms");
   const latency = number(known?.latency);
+  const average = number(known?.avgLatency);
   const span = (name: string, ...children: (Tree | string)[]): Tree => ["span", { class: "tg-" + name }, ...children];
   const bars = span("bars", ...[1, 2, 3, 4].map((bar): Tree => ["i", { class: bar > GRADES.indexOf(tone) ? "tg-off" : "" }]));
   const hides = variant === "badge" && latency;
@@ -35,9 +36,9 @@ export function view(variant: Variant, status: ConnectionStatus, metrics?: Quali
   const root = { class: `tidegate-quality tg-${variant} ${className}`.trim(), "data-tone": tone, title: hides ? word : "" };
   if (variant !== "card") return ["span", root, ...head];
   const rows: [string, string][] = [
-    ["Average", number(known?.avgLatency)],
+    ["Average", average],
     ["Packet loss", known ? known.packetLoss + " %" : ""],
-    ["Stability", known ? (known.isStable ? "Stable" : "Unstable") : ""],
+    ["Stability", average && (known?.isStable ? "Stable" : "Unstable")],
     ["Last check", metrics?.lastChecked?.toLocaleTimeString() ?? ""],
   ];
   return [
