@@ -18,7 +18,7 @@ font:500 .8125rem/1.4 var(--tidegate-font,system-ui,sans-serif);font-variant-num
 .tg-bars i+i{height:55%}.tg-bars i+i+i{height:78%}.tg-bars i+i+i+i{height:100%}\
 .tg-bars .tg-off{background:var(--soft)}\
 .tg-value:empty{display:none}\
-.tg-indicator .tg-value,.tg-card dt{opacity:.7;font-weight:400}\
+.tg-indicator .tg-value,.tg-card dt{opacity:.7}\
 .tg-card{display:block;min-width:15rem;padding:1rem 1.125rem;border-radius:.875rem;border:1px solid var(--soft);background:var(--tidegate-surface,none)}\
 .tg-head,.tg-card dl div{display:flex;align-items:center;gap:.625rem}\
 .tg-head{font-size:.9375rem;font-weight:600}\

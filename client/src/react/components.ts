@@ -26,7 +26,7 @@ const draw = ([tag, { class: className, ...attributes }, ...children]: Tree): Re
   createElement(tag, { className, ...attributes }, ...children.map((child) => (typeof child === "string" ? child : draw(child))));
 
 // React 19 puts one of them into the head of the page; React 18 leaves it here.
-const style = createElement("style", { href: "tidegate-quality", precedence: "low" } as object, css);
+const style = createElement("style", { href: "tidegate-quality", precedence: "a" } as object, css);
 
 const show = (variant: Variant, { status, metrics, className }: ConnectionQualityProps): ReactElement =>
   createElement(Fragment, null, style, draw(view(variant, status, metrics, className)));

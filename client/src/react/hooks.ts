@@ -49,7 +49,7 @@ function useConnection<Options extends ConnectionOptions>(store: ConnectionStore
 /** A plain WebSocket to a route of Tidegate, which connects again by itself. */
 export function useWebSocket(options: WebSocketOptions): ConnectionHandle {
   const [store] = useState(() => new WebSocketStore());
-  return useConnection(store, options, options.url + " " + options.token + options.autoConnect);
+  return useConnection(store, options, options.url + options.token + options.autoConnect);
 }
 
 /** A stock socket of socket.io-client, which the page has made and keeps. */
