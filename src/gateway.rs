@@ -1,6 +1,7 @@
 //! The edge towards clients: listeners, HTTP, and the endpoints.
 
 mod admission;
+mod client_script;
 mod cors;
 pub mod drain;
 pub mod edge;

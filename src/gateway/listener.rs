@@ -48,6 +48,9 @@ pub struct ListenTable {
     /// Headers by which other proxies tell who the client is. Those that a client sends are removed, with underscores in
     /// place of hyphens as well, whoever it is. `Forwarded`, `X-Real-IP` and every `X-Forwarded-…` always are.
     pub trust_headers: Vec<String>,
+    /// Serve the script of badge, card and offline queue at `/.tidegate/client.js`, for pages that load it from here. A
+    /// GET of this path does not reach the service then.
+    pub client_script: bool,
     /// Worker threads; a connection stays on its thread. `0`: one per processor.
     pub workers: usize,
 }
@@ -58,6 +61,7 @@ impl Default for ListenTable {
             address: SocketAddr::from(([0, 0, 0, 0], 8443)),
             trusted_proxies: Vec::new(),
             trust_headers: trust_headers::known(),
+            client_script: false,
             workers: 0,
         }
     }

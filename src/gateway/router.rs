@@ -5,7 +5,7 @@ mod websocket_paths;
 use http::{HeaderMap, Method, header, request::Parts};
 
 use self::websocket_paths::{Ambiguous, WebsocketPaths, is_path};
-use super::{head_guard::head::mentions_websocket, path::Readings, websocket::table::WebsocketTable};
+use super::{client_script, head_guard::head::mentions_websocket, path::Readings, websocket::table::WebsocketTable};
 pub use crate::wire::query::Query;
 use crate::{
     fault::{Fault, Faults},
@@ -27,6 +27,7 @@ pub struct Routes {
     transports: Vec<Transport>,
     websocket: WebsocketPaths,
     token_keys: Vec<String>,
+    client_script: bool,
 }
 
 /// Where a request goes.
@@ -36,6 +37,8 @@ pub enum Route {
     Engineio(EngineRoute),
     /// It asks for a WebSocket.
     Websocket(WebsocketRoute),
+    /// It fetches the client script.
+    ClientScript,
     /// To the service, as ordinary HTTP.
     Forward,
     /// An Engine.IO request that gets Engine.IO's own error.
@@ -106,7 +109,33 @@ impl Routes {
             faults.keep(added.map_err(|message| Fault::new(format!("websocket[{at}].path"), message)));
         }
         let transports = socketio.transports.clone();
-        faults.finish(Some(Self { socketio: path.to_owned(), transports, websocket: paths, token_keys }))
+        faults.finish(Some(Self {
+            socketio: path.to_owned(),
+            transports,
+            websocket: paths,
+            token_keys,
+            client_script: false,
+        }))
+    }
+
+    /// The same routes, and that of the client script if it `is_served`.
+    ///
+    /// # Errors
+    /// Another route takes its path.
+    pub fn with_client_script(self, is_served: bool) -> Result<Self, Vec<Fault>> {
+        let path = client_script::PATH;
+        let taken_by = if path.starts_with(&self.socketio) {
+            Some("socketio.path".to_owned())
+        } else {
+            self.websocket.taking(path).map(|at| format!("websocket[{at}].path"))
+        };
+        match taken_by {
+            Some(key) if is_served => {
+                let message = format!("is true and serves {path:?}, which {key} takes; give that another path");
+                Err(vec![Fault::new("listen.client_script", message)])
+            }
+            _ => Ok(Self { client_script: is_served, ..self }),
+        }
     }
 
     /// The route of this request.
@@ -131,7 +160,8 @@ impl Routes {
             return Route::Ambiguous;
         }
         if !asks_for_websocket(&request.headers) {
-            return Route::Forward;
+            let is_script = self.client_script && fetches && path == client_script::PATH;
+            return if is_script { Route::ClientScript } else { Route::Forward };
         }
         match self.websocket.find(&readings) {
             Err(Ambiguous) => Route::Ambiguous,

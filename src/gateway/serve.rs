@@ -19,7 +19,7 @@ use tokio::{net::TcpStream, sync::watch, task::spawn_local, time::timeout};
 use crate::{
     gateway::{
         admission::Admission,
-        cors,
+        client_script, cors,
         drain::Stage,
         edge::{Edge, EdgeRules, refuse},
         engineio::{self, request::EngineRequest},
@@ -307,6 +307,7 @@ impl Server {
                 let moves_on = self.stage.borrow().is_leaving() && version != Version::HTTP_2;
                 if moves_on { reply::closing(answer) } else { answer }
             }
+            Route::ClientScript => client_script::answer(&parts.headers),
             Route::Refused(error) => reply::closing(engineio::request::refused(error)),
             Route::Engineio(route) => {
                 let request = EngineRequest { parts, body, peer, refused: refused.clone() };
@@ -359,8 +360,9 @@ impl Server {
         }
         let peer = Peer::of(client.socket, &parts.headers, &rules.trusted_proxies, client.tls)
             .with_certificate(client.certificate.clone());
+        // No foreign page opens a session, or gets the script that would.
         let opens = match route {
-            Route::Engineio(_) => true,
+            Route::Engineio(_) | Route::ClientScript => true,
             Route::Websocket(route) => route != WebsocketRoute::Unknown,
             Route::Forward | Route::Refused(_) | Route::Ambiguous => false,
         };

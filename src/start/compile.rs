@@ -187,7 +187,8 @@ pub(super) fn compile(
     let policies = policies.map(|policies| policies.refusing(Arc::clone(revoked)));
     let sources = policies.as_ref().map(|policies| &policies.token_sources);
     let token_keys = sources.into_iter().flat_map(TokenSources::query_keys).map(str::to_owned).collect();
-    let routes = faults.keep(Routes::compile(&config.socketio, &config.websocket, token_keys));
+    let routes = Routes::compile(&config.socketio, &config.websocket, token_keys);
+    let routes = faults.keep(routes.and_then(|routes| routes.with_client_script(config.listen.client_script)));
     let timing = faults.keep(Timing::compile(&config.socketio, &config.session, config.limits.idle_timeout));
     let mirror = faults.keep(mirror(config));
     let ping = faults.keep(PingRules::compile(&config.quality, names));

@@ -139,3 +139,25 @@ async fn what_is_forwarded_keeps_the_services_own_answer() {
     assert_eq!((reply.status, leave(&reply)), (200, [None; 4]));
     assert_eq!(script.status, 200, "the client's script is the service's");
 }
+
+#[tokio::test]
+async fn the_client_script_is_there_for_pages_that_may_connect() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with(ALLOW).with("listen.client_script = true").await;
+    let url = format!("{}/.tidegate/client.js", gate.url());
+
+    let own = http::request("GET", &url, &[], "").await;
+    let page = http::request("GET", &url, &[("origin", SCHOOL)], "").await;
+    let known = http::request("GET", &url, &[("if-none-match", own.header("etag").unwrap())], "").await;
+    let head = http::request("HEAD", &url, &[], "").await;
+    let foreign = http::request("GET", &url, &[("origin", "https://evil.example")], "").await;
+
+    assert_eq!((own.status, own.header("content-type")), (200, Some("text/javascript; charset=utf-8")));
+    assert_eq!(own.header("x-content-type-options"), Some("nosniff"));
+    assert!(own.text().contains("tidegate-quality-badge"));
+    assert_eq!((page.status, page.text(), page.header("access-control-allow-origin")), (200, own.text(), Some(SCHOOL)));
+    assert_eq!((known.status, known.text()), (304, ""));
+    assert_eq!((head.status, head.text(), head.header("etag")), (200, "", own.header("etag")));
+    assert_eq!(head.header("content-length"), Some(&*own.text().len().to_string()));
+    assert_eq!(foreign.status, 403);
+}

@@ -70,7 +70,7 @@ fn tls_is_not_added_removed_or_ordered_while_a_node_runs() {
 
 /// The keys of tables in which some wait for a start, that a reload puts into effect. All keys of the other tables are.
 const APPLIED: &[(&str, &[&str])] = &[
-    ("listen", &["trusted_proxies", "trust_headers"]),
+    ("listen", &["trusted_proxies", "trust_headers", "client_script"]),
     (
         "tls",
         &[

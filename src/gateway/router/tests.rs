@@ -249,3 +249,39 @@ fn a_path_without_an_effect_is_told() {
         assert!(told.starts_with("websocket[1].path is ") && told.contains(message), "{path}: {told}");
     }
 }
+
+#[test]
+fn the_client_script_is_served_where_it_is_asked_for() {
+    let told = |socketio: &str, websocket: &str, is_served| {
+        let socketio = SocketioTable { path: socketio.to_owned(), ..SocketioTable::default() };
+        let routes = Routes::compile(&socketio, &[table("/other", None), table(websocket, None)], Vec::new()).unwrap();
+        routes.with_client_script(is_served).map_err(|faults| faults[0].to_string())
+    };
+    for (method, target, upgrade, is_served, expected) in [
+        ("GET", "/.tidegate/client.js", None, true, Route::ClientScript),
+        ("HEAD", "/.tidegate/client.js?v=2", None, true, Route::ClientScript),
+        ("GET", "/.tidegate/client.js", None, false, Route::Forward),
+        ("POST", "/.tidegate/client.js", None, true, Route::Forward),
+        ("GET", "/.tidegate/client.js/", None, true, Route::Forward),
+        ("GET", "/.tidegate/%63lient.js", None, true, Route::Forward),
+        ("GET", "/.tidegate/client.js", Some("websocket"), true, Route::Websocket(WebsocketRoute::Plain(1))),
+    ] {
+        let mut request = Request::builder().method(method).uri(target);
+        if let Some(upgrade) = upgrade {
+            request = request.header("upgrade", upgrade);
+        }
+        let routes = told("/socket.io/", "/*", is_served).unwrap();
+        assert_eq!(routes.route(&request.body(()).unwrap().into_parts().0), expected, "{method} {target}");
+    }
+    for (socketio, websocket, taken_by) in [
+        ("/.tidegate/", "/ws", "socketio.path"),
+        ("/socket.io/", "/.tidegate/*", "websocket[1].path"),
+        ("/socket.io/", "/.tidegate/client.js", "websocket[1].path"),
+    ] {
+        let message = told(socketio, websocket, true).unwrap_err();
+        let expected = "listen.client_script is true and serves \"/.tidegate/client.js\", which ";
+        assert_eq!(message, format!("{expected}{taken_by} takes; give that another path"));
+        told(socketio, websocket, false).unwrap();
+    }
+    told("/socket.io/", "/.tidegate/ws", true).unwrap();
+}

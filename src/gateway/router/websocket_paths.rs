@@ -54,6 +54,15 @@ impl WebsocketPaths {
         if earlier { Err(format!("is {path:?} a second time")) } else { Ok(()) }
     }
 
+    /// The number of a route that is there for this path, rather than for all there are.
+    pub(super) fn taking(&self, path: &str) -> Option<usize> {
+        let takes = |route: &RoutePath| match route.is_beginning {
+            true => route.written != "/" && path.starts_with(&route.written),
+            false => route.written == path,
+        };
+        self.0.iter().position(takes)
+    }
+
     /// The number of the route that this path has to every reader. `None`: it has none to any of them.
     pub(super) fn find(&self, readings: &Readings<'_>) -> Result<Option<usize>, Ambiguous> {
         if readings.climbs() {
