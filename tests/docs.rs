@@ -11,6 +11,7 @@ mod log;
 const PAGES: &[&str] = &[
     "docs/architecture.md",
     "docs/availability.md",
+    "docs/client.md",
     "docs/compatibility.md",
     "docs/log.md",
     "docs/limits.md",
@@ -36,7 +37,7 @@ const THREATS: usize = 105;
 const ROOTS: &[&str] = &["src", "tests/e2e", "tests"];
 /// A word with a slash is a path of this tree where it begins so.
 const FOLDERS: &[&str] =
-    &["src/", "tests/", "docs/", "examples/", "benches/", "config/", "scripts/", "fuzz/targets/", "fuzz/corpus/"];
+    &["src/", "tests/", "docs/", "examples/", "benches/", "config/", "scripts/", "client/", "fuzz/targets/", "fuzz/corpus/"];
 
 fn read(path: &str) -> Option<String> {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).ok()

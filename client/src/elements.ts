@@ -69,8 +69,20 @@ export class QualityElement extends Base {
   }
 
   connectedCallback(): void {
+    // Set before the script was loaded, they hide what the class has.
+    for (const name of ["socket", "metrics"] as const) {
+      const own = Object.getOwnPropertyDescriptor(this, name);
+      if (!own) continue;
+      delete (this as any)[name];
+      this[name] = own.value;
+    }
+    if (!this.#end) this.#begin();
+    this.#draw();
+  }
+
+  #begin(): void {
     const socket = this.#socket;
-    if (socket && !this.#end) {
+    if (socket) {
       const monitor = new ConnectionQualityMonitor(socket, { interval: +(this.getAttribute("interval") ?? 10_000) });
       const show = () => this.#draw();
       const ends = [listen(monitor, ["change"], show), listen(socket, ["connect_error", "disconnect", "error", "close"], show)];
@@ -81,7 +93,6 @@ export class QualityElement extends Base {
         ends.forEach((end) => end());
       };
     }
-    this.#draw();
   }
 
   disconnectedCallback(): void {

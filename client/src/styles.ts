@@ -19,7 +19,7 @@ font:500 .8125rem/1.4 var(--tidegate-font,system-ui,sans-serif);font-variant-num
 .tg-bars .tg-off{background:var(--soft)}\
 .tg-value:empty{display:none}\
 .tg-indicator .tg-value,.tg-card dt{opacity:.7}\
-.tg-card{display:block;min-width:15rem;padding:1rem 1.125rem;border-radius:.875rem;border:1px solid var(--soft);background:var(--tidegate-surface,none)}\
+.tg-card{display:block;min-width:13rem;padding:1rem;border-radius:.875rem;border:1px solid var(--soft);background:var(--tidegate-surface,none)}\
 .tg-head,.tg-card dl div{display:flex;align-items:center;gap:.625rem}\
 .tg-head{font-size:.9375rem;font-weight:600}\
 .tg-head .tg-value,.tg-card dd{margin:0 0 0 auto}\

@@ -59,3 +59,12 @@ test("over a WebSocket the status is its state", async () => {
   socket.close();
   expect([badge.status, tone(badge)]).toEqual(["disconnected", "offline"]);
 });
+
+test("what a page has set before the script came is taken", () => {
+  const card = document.createElement("tidegate-quality-card");
+  const metrics = { quality: "good", latency: 120, avgLatency: 120, packetLoss: 0, isStable: true, lastChecked: new Date() } as const;
+  Object.defineProperty(card, "metrics", { value: metrics, configurable: true, writable: true });
+  card.setAttribute("status", "connected");
+  document.body.append(card);
+  expect([tone(card), Object.keys(card)]).toEqual(["good", []]);
+});
