@@ -36,8 +36,18 @@ const THREATS: usize = 105;
 /// Where the files of a module path lie.
 const ROOTS: &[&str] = &["src", "tests/e2e", "tests"];
 /// A word with a slash is a path of this tree where it begins so.
-const FOLDERS: &[&str] =
-    &["src/", "tests/", "docs/", "examples/", "benches/", "config/", "scripts/", "client/", "fuzz/targets/", "fuzz/corpus/"];
+const FOLDERS: &[&str] = &[
+    "src/",
+    "tests/",
+    "docs/",
+    "examples/",
+    "benches/",
+    "config/",
+    "scripts/",
+    "client/",
+    "fuzz/targets/",
+    "fuzz/corpus/",
+];
 
 fn read(path: &str) -> Option<String> {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).ok()
