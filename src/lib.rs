@@ -131,6 +131,7 @@
 //!   * `head_guard`: judges each request head before hyper reads it.
 //!   * `http2`: the same for HTTP/2, and a bound for frames that carry nothing.
 //!   * `path`: what a path can mean to those who read it.
+//!   * `client_script`: what pages load from the gate itself.
 //!   * `router`: which endpoint a request is for.
 //!   * `forward`: ordinary HTTP, passed to the service.
 //!   * `edge`: what endpoints need of their worker.
