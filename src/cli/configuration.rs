@@ -1,10 +1,16 @@
 //! Finds and loads the configuration: the file that is named, else that of the system.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
 
 use super::failure::{Failure, SYSTEM_CONFIG};
 use crate::{
-    config::load::{Loaded, Sources},
+    config::{
+        Config,
+        load::{Loaded, Sources},
+    },
     start,
 };
 
@@ -39,4 +45,14 @@ pub(super) fn load(file: FileArgs, beside: Sources) -> Result<(Loaded, Sources),
         Ok(loaded) => Ok((loaded, sources)),
         Err(error) => Err(Failure::of_config(error, &sources)),
     }
+}
+
+/// Where the node of this configuration answers its operator on this machine.
+pub(super) fn operator_address(config: &Config) -> SocketAddr {
+    let mut address = config.admin.address;
+    if address.ip().is_unspecified() {
+        let is_v4 = address.is_ipv4();
+        address.set_ip(if is_v4 { IpAddr::from(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    address
 }

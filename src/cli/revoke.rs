@@ -1,9 +1,6 @@
 //! `tidegate revoke`: revokes a token, a user or a socket at the operator's address of a running node.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
@@ -15,7 +12,7 @@ use serde_json::json;
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
-    configuration::{FileArgs, load},
+    configuration::{FileArgs, load, operator_address},
     failure::{Failure, RevokeError},
     output::print,
 };
@@ -102,12 +99,7 @@ fn operator(config: &Config) -> Result<(SocketAddr, Secret), RevokeError> {
         return Err(RevokeError::Off);
     }
     let token = config.admin.token.as_ref().map(SecretSource::read).ok_or(RevokeError::NoToken)?;
-    let mut address = config.admin.address;
-    if address.ip().is_unspecified() {
-        let is_v4 = address.is_ipv4();
-        address.set_ip(if is_v4 { IpAddr::from(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() });
-    }
-    Ok((address, token?))
+    Ok((operator_address(config), token?))
 }
 
 async fn post(address: SocketAddr, token: &Secret, body: String) -> Result<Done, RevokeError> {
