@@ -8,6 +8,7 @@ mod output;
 mod revoke;
 mod run;
 mod token;
+mod top;
 
 use std::{
     fmt::Write as _,
@@ -38,6 +39,7 @@ enum Command {
     Check(check::Args),
     Token(token::Args),
     Revoke(revoke::Args),
+    Top(top::Args),
     Completions(completions::Args),
 }
 
@@ -53,6 +55,7 @@ pub fn main() -> Exit {
         Command::Check(args) => check::check(args),
         Command::Token(args) => token::token(args),
         Command::Revoke(args) => revoke::revoke(args),
+        Command::Top(args) => top::top(args),
         Command::Completions(args) => completions::completions(&args, Cli::command()),
     };
     match done {

@@ -158,7 +158,7 @@
 //!   * `key_task`, `reload`, `control`: the keys of an issuer, the configuration read again, the control thread.
 //! * [`cli`] is the command line.
 //!   * `failure`, `output`, `configuration`: exit codes, what is printed, which file is read.
-//!   * `run`, `check`, `token`, `revoke`, `completions`: one subcommand each.
+//!   * `run`, `check`, `token`, `revoke`, `top`, `completions`: one subcommand each.
 //!
 //! # The way of one frame
 //!

@@ -26,6 +26,11 @@ pub(super) struct FileArgs {
 }
 
 impl FileArgs {
+    /// For a subcommand that takes its file by an option alone.
+    pub(super) const fn of(config: Option<PathBuf>) -> Self {
+        Self { file: None, config }
+    }
+
     /// The file that is named, if one is.
     fn named(self) -> Result<Option<PathBuf>, Failure> {
         match (self.file, self.config) {

@@ -14,6 +14,9 @@ use crate::{
 /// Read where no file is named, if it exists.
 pub(super) const SYSTEM_CONFIG: &str = "/etc/tidegate/tidegate.toml";
 
+/// Holds the operator's token where no file is named.
+pub(super) const TOKEN_VARIABLE: &str = "TIDEGATE_ADMIN_TOKEN";
+
 /// What the program exits with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -61,6 +64,8 @@ pub(super) enum Failure {
     Token(#[from] TokenError),
     #[error(transparent)]
     Revoke(#[from] RevokeError),
+    #[error(transparent)]
+    Top(#[from] TopError),
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
 }
@@ -80,7 +85,8 @@ impl Failure {
             Self::Revoke(
                 RevokeError::Off | RevokeError::NoToken | RevokeError::Token(_) | RevokeError::TokenText(_),
             ) => Exit::Configuration,
-            Self::Start(_) | Self::Revoke(_) | Self::Output(_) => Exit::Failed,
+            Self::Top(TopError::Url(_) | TopError::Secret(_) | TopError::TokenText(_)) => Exit::Configuration,
+            Self::Start(_) | Self::Revoke(_) | Self::Top(_) | Self::Output(_) => Exit::Failed,
         }
     }
 }
@@ -163,4 +169,102 @@ pub(super) enum RevokeError {
     /// There is no runtime.
     #[error("cannot start: {0}")]
     Runtime(#[from] io::Error),
+}
+
+/// Why there is nothing to show.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TopError {
+    /// It cannot be asked there.
+    #[error(
+        "{0:?} is no URL of a node; write http:// or https://, the host and the port of admin.address, for example http://127.0.0.1:9464"
+    )]
+    Url(String),
+    /// The token cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The token cannot stand in a header.
+    #[error("the token has characters that cannot be sent: {0}")]
+    TokenText(#[from] http::header::InvalidHeaderValue),
+    /// Nobody listens there, or nobody who can be trusted.
+    #[error("no node can be reached at {url}: {why}; name that of admin.address, where the node runs")]
+    Unreached {
+        /// Where it should be.
+        url: String,
+        /// Why not.
+        why: String,
+    },
+    /// No answer came in time.
+    #[error("the node at {0} does not answer")]
+    Slow(String),
+    /// The connection broke.
+    #[error("the connection to {url} broke: {why}")]
+    Broken {
+        /// Of the node.
+        url: String,
+        /// Why.
+        why: String,
+    },
+    /// It wants a token.
+    #[error(
+        "the node at {url} wants the token of its admin.token; name a file with it, --token-file FILE, or set {TOKEN_VARIABLE}"
+    )]
+    NoToken {
+        /// Of the node.
+        url: String,
+    },
+    /// It wants another one.
+    #[error("the node at {url} wants another token than this one; it must be that of its admin.token")]
+    Token {
+        /// Of the node.
+        url: String,
+    },
+    /// The page is not known there.
+    #[error("the node at {url} has no /status; it is older than this program, or something else")]
+    Older {
+        /// Where.
+        url: String,
+    },
+    /// It refuses, and says why.
+    #[error("the node at {url} answers {status}: {message}")]
+    Refused {
+        /// Of the node.
+        url: String,
+        /// What it answers.
+        status: StatusCode,
+        /// And why.
+        message: String,
+    },
+    /// That is no node.
+    #[error(
+        "what listens at {url} is no node: it answers {status} and something else than a status; name the URL of admin.address"
+    )]
+    Foreign {
+        /// Where.
+        url: String,
+        /// What it answers.
+        status: StatusCode,
+    },
+    /// The request cannot be made.
+    #[error("the request cannot be made: {0}")]
+    Request(#[from] http::Error),
+    /// Nobody can be trusted.
+    #[error("the trust anchors of this machine cannot be read, which https needs: {0}")]
+    Roots(io::Error),
+    /// There is no runtime.
+    #[error("cannot start: {0}")]
+    Runtime(io::Error),
+    /// There is no terminal.
+    #[error("cannot use this terminal: {0}; --once needs none")]
+    Terminal(#[from] io::Error),
+}
+
+impl TopError {
+    /// For a line in which the URL stands already.
+    pub(super) fn brief(&self) -> String {
+        match self {
+            Self::Unreached { why, .. } | Self::Broken { why, .. } => why.clone(),
+            Self::Slow(_) => "no answer".to_owned(),
+            other => other.to_string(),
+        }
+    }
 }

@@ -42,6 +42,7 @@ mod smuggling;
 mod stock_client;
 mod tls;
 mod token_reasons;
+mod top;
 mod transports;
 mod upgrade;
 mod upgrade_ends;

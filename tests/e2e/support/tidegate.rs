@@ -34,7 +34,7 @@ use super::{
     way::Way,
 };
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
 
 /// A running gate.
 #[derive(Debug)]
