@@ -23,6 +23,7 @@ const PAGES: &[&str] = &[
     SECURITY,
     "docs/tls.md",
     TOKENS,
+    "docs/top.md",
     "README.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
