@@ -14,6 +14,7 @@
 //!     and refused.
 //!   * `json`: whether a text is JSON, one field or place in it without a parser, whether a member is repeated, and which event
 //!     a message names.
+//!   * `bridge`: JSON messages that stand for Socket.IO packets of one namespace, and back.
 //!   * `query`: the query of a URL.
 //!   * `redis_adapter`: what the Redis adapter of Socket.IO publishes.
 //! * [`fault`]: a mistake in the configuration, with the key that it belongs to.

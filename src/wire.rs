@@ -1,5 +1,6 @@
 //! Protocols: bytes to values and back. No I/O, no clock, no allocation on the way in.
 
+pub mod bridge;
 pub mod engineio;
 pub mod json;
 pub mod query;

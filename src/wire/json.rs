@@ -175,7 +175,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes over one value and all that is in it.
-    fn skip_value(&mut self) -> Option<()> {
+    pub(in crate::wire) fn skip_value(&mut self) -> Option<()> {
         let mut nesting = Nesting::default();
         loop {
             if self.skip_scalar_or_enter(&mut nesting)? {

@@ -40,6 +40,11 @@ impl<'a> Query<'a> {
         self.0.iter().filter(move |pair| pair.key == key).map(|pair| pair.value)
     }
 
+    /// Every pair that is not empty, decoded.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, Cow<'a, str>)> {
+        self.0.iter().filter(|pair| !pair.raw.is_empty()).map(|pair| (&*pair.key, decode(pair.value)))
+    }
+
     /// The value of the first pair with this key, decoded.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Cow<'a, str>> {

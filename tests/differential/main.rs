@@ -6,6 +6,7 @@
 //! its nodes do, and they what we publish.
 #![allow(clippy::unwrap_used, reason = "what is not there fails the test")]
 
+mod bridge;
 mod broadcasts;
 mod json;
 mod oracle;

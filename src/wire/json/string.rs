@@ -42,6 +42,11 @@ impl<'a> StringToken<'a> {
         self.quoted.len()
     }
 
+    /// As it was written, with its quotes.
+    pub(in crate::wire) const fn written(self) -> &'a [u8] {
+        self.quoted
+    }
+
     /// The text of the string. `None`: it is not UTF-8, or an escape is half a surrogate pair.
     ///
     /// Allocates only if there are escapes.

@@ -22,7 +22,7 @@ pub const ACK_ID_MAX: u64 = (1 << 53) - 1;
 pub(super) const EVENT_NUMBER_MAX: u64 = (1 << 53) - 1;
 
 /// Digits of [`ACK_ID_MAX`].
-pub(super) const ACK_ID_DIGITS_MAX: usize = 16;
+pub(in crate::wire) const ACK_ID_DIGITS_MAX: usize = 16;
 
 /// How much of a text message is enough to read the head of nearly every packet, in bytes: `42`, `255-`, a namespace, a
 /// comma, an ack id of 16 digits, `["`, an event name of 128 characters that are all escapes (`\u0061`), `",`. A message whose

@@ -96,6 +96,13 @@ pub fn refused_namespace(connect: &[u8]) -> Option<&str> {
     std::str::from_utf8(&rest[..end]).ok()
 }
 
+/// Whether a packet can name this namespace.
+#[must_use]
+pub fn is_namespace(name: &str) -> bool {
+    let is_fit = |char: char| !char.is_control() && !matches!(char, '?' | ',');
+    name.starts_with('/') && name.len() <= NAMESPACE_BYTES_MAX && name.chars().all(is_fit)
+}
+
 struct Reader<'a> {
     text: &'a [u8],
     at: usize,
