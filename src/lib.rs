@@ -67,12 +67,13 @@
 //!   * `offset`: what a service with connection state recovery adds to events.
 //!   * `core`: what a session has whatever is spoken on its legs.
 //!   * `route_answers`: what a client of a plain route is told in the gate's own name.
-//!   * `engineio`, `socketio`, `plain`, `speech`: what is spoken on each leg.
+//!   * `engineio`, `socketio`, `plain`, `json`, `speech`: what is spoken on each leg.
 //!   * `conversation`: the parts of a Socket.IO session together.
 //!   * `elsewhere`: events from other nodes for the client, and its disconnection by other programs.
 //!   * `expiry`, `revocation`: how long a client may be in each of its namespaces, and what is revoked of it.
 //!   * `joining`, `offers`: what brings a client into a room; which events other nodes shall have.
 //!   * `connect`, `refused_dial`, `other_parser`, `client_packet`, `service_packet`: what each kind of packet does.
+//!   * `beginnings`: how a session begins, on the Socket.IO endpoint and on each kind of route.
 //!   * `claims`: whether a client gets back the session that it had.
 //!   * `continuation`: how a session becomes plain data, and goes on from it.
 //!   * `view`: a session as the log, the gauges and `/sessions` see it.

@@ -11,6 +11,7 @@ pub mod acks;
 pub mod action;
 pub mod answer;
 pub mod backoff;
+mod beginnings;
 mod claims;
 mod client_packet;
 mod connect;
@@ -30,6 +31,7 @@ pub mod heartbeat;
 pub mod hold;
 pub mod join_rate;
 mod joining;
+pub mod json;
 mod late;
 mod membership;
 pub mod message;
@@ -71,26 +73,22 @@ use self::{
     conversation::Conversation,
     core::Core,
     ended::Ended,
-    engineio::{EngineIo, Handshake},
+    engineio::EngineIo,
     event::Event,
     heartbeat::Beat,
+    json::Json,
     message::{Fate, Message, Note, Side},
     now::Now,
-    plain::{Plain, PlainRules},
     question::Answer,
     queue::WholePacket,
     rules::SessionRules,
-    socketio::SocketIo,
     speech::{ClientSpeech, ServiceSpeech},
     upstream::{Due, Stage, Upstream},
     view::View,
 };
-use crate::{
-    policy::identity::Identity,
-    wire::websocket::{
-        close::{self, CloseCode},
-        frame::OpCode,
-    },
+use crate::wire::websocket::{
+    close::{self, CloseCode},
+    frame::OpCode,
 };
 
 /// What a Close without a body says (RFC 6455 §7.1.5).
@@ -117,47 +115,6 @@ pub struct Beginning {
 }
 
 impl Session {
-    /// A session of an Engine.IO client that has yet to join a namespace.
-    #[must_use]
-    pub fn socketio(beginning: Beginning, handshake: Handshake, now: Now) -> Self {
-        let connect_by = now.instant + beginning.rules.connect_timeout;
-        let client = EngineIo::new(handshake, beginning.seed, connect_by);
-        Self {
-            core: Core::new(beginning.rules, beginning.peer, beginning.seed, now),
-            upstream: Upstream::unwanted(),
-            client: ClientSpeech::EngineIo(client),
-            service: ServiceSpeech::SocketIo(SocketIo::default()),
-        }
-    }
-
-    /// The service was dialled at the client's handshake already.
-    pub fn dialled_first(&mut self, now: Now) {
-        self.upstream.want(now.instant);
-    }
-
-    /// A session on a plain WebSocket route, whose user is known from the handshake and whose service has been dialled and
-    /// has chosen `protocol`.
-    #[must_use]
-    pub fn plain(
-        beginning: Beginning,
-        rules: Arc<PlainRules>,
-        protocol: Option<&str>,
-        identity: Identity,
-        now: Now,
-    ) -> Self {
-        let mut core = Core::new(beginning.rules, beginning.peer, beginning.seed, now);
-        core.expires = core.enter(identity, |_| false, now).expires;
-        let mut session = Self {
-            core,
-            upstream: Upstream::flowing(),
-            client: ClientSpeech::Plain,
-            service: ServiceSpeech::Plain(Plain::new(rules, protocol)),
-        };
-        // It may have been revoked while the service was dialled.
-        session.revoke(now);
-        session
-    }
-
     /// What happens to a message of one side, and what was learned from it. It is judged again whenever its fate was
     /// [`Fate::Gather`] or [`Fate::Wait`].
     #[inline]
@@ -180,6 +137,9 @@ impl Session {
             (ClientSpeech::EngineIo(client), ServiceSpeech::SocketIo(service)) => {
                 client_packet::judge(&mut Conversation { client, service, upstream, core }, message, now)
             }
+            (ClientSpeech::Json(Json { client, rules }), ServiceSpeech::SocketIo(service)) => {
+                json::judge(rules, &mut Conversation { client, service, upstream, core }, message, now)
+            }
             (_, ServiceSpeech::Plain(service)) => service.judge_client(message, core, upstream, now),
             // No constructor pairs these.
             (ClientSpeech::Plain, ServiceSpeech::SocketIo(_)) => (Fate::Drop, Note::None),
@@ -190,9 +150,10 @@ impl Session {
     fn service_message(&mut self, message: &Message<'_>, now: Now) -> (Fate, Note) {
         let Self { core, upstream, client, service } = self;
         let judged = match (client, service) {
-            (ClientSpeech::EngineIo(client), ServiceSpeech::SocketIo(service)) => {
-                service_packet::judge(&mut Conversation { client, service, upstream, core }, message, now)
-            }
+            (
+                ClientSpeech::EngineIo(client) | ClientSpeech::Json(Json { client, .. }),
+                ServiceSpeech::SocketIo(service),
+            ) => service_packet::judge(&mut Conversation { client, service, upstream, core }, message, now),
             (_, ServiceSpeech::Plain(service)) => Ok(service.judge_service(message, core, upstream, now)),
             (ClientSpeech::Plain, ServiceSpeech::SocketIo(_)) => Ok((Fate::Drop, Note::None)),
         };
@@ -267,9 +228,7 @@ impl Session {
             Some(mut talk) => talk.expire(now),
             None => self.core.expire(now),
         }
-        if let ClientSpeech::EngineIo(client) = &self.client
-            && client.connect_by().is_some_and(|at| now.instant >= at)
-        {
+        if self.client.of_socketio().and_then(EngineIo::connect_by).is_some_and(|at| now.instant >= at) {
             self.core.end(Ended::ConnectTimeout);
         }
         match self.upstream.timeout(&self.core.rules.hold, now.instant) {
@@ -312,8 +271,16 @@ impl Session {
     }
 
     fn next_action(&mut self, ready: Ready) -> Option<Action> {
-        if let Some(action) = self.core.actions.next(ready) {
-            return Some(action);
+        while let Some(action) = self.core.actions.next(ready) {
+            let action = match (&self.client, action) {
+                (ClientSpeech::Json(client), Action::Say(Side::Client, spoken)) => {
+                    client.rules.say(spoken, &mut self.core)
+                }
+                (_, action) => Some(action),
+            };
+            if action.is_some() {
+                return action;
+            }
         }
         if !ready.service || self.core.ended().is_some() {
             return None;
@@ -392,9 +359,10 @@ impl Session {
 
     const fn conversation(&mut self) -> Option<Conversation<'_>> {
         match (&mut self.client, &mut self.service) {
-            (ClientSpeech::EngineIo(client), ServiceSpeech::SocketIo(service)) => {
-                Some(Conversation { client, service, upstream: &mut self.upstream, core: &mut self.core })
-            }
+            (
+                ClientSpeech::EngineIo(client) | ClientSpeech::Json(Json { client, .. }),
+                ServiceSpeech::SocketIo(service),
+            ) => Some(Conversation { client, service, upstream: &mut self.upstream, core: &mut self.core }),
             _ => None,
         }
     }
@@ -420,11 +388,15 @@ impl Session {
 
     /// The client sent a WebSocket pong.
     fn client_pong(&mut self, now: Now) -> Note {
-        if !self.core.admits_control(Side::Client, now) || !matches!(self.client, ClientSpeech::Plain) {
+        if !self.core.admits_control(Side::Client, now) || matches!(self.client, ClientSpeech::EngineIo(_)) {
             return Note::None;
         }
         let interval = self.core.rules.ping_interval;
-        self.core.heartbeat.answered(now.instant, interval).map_or(Note::None, Note::RoundTrip)
+        let Some(rtt) = self.core.heartbeat.answered(now.instant, interval) else { return Note::None };
+        if let Some(mut talk) = self.conversation() {
+            talk.echoed(now);
+        }
+        Note::RoundTrip(rtt)
     }
 
     /// A side is lost. Where that is the service, the session may go on without it for a while.
@@ -462,6 +434,11 @@ impl Session {
     /// Looks after an end, if there is one, and after a service that is back.
     #[inline]
     fn conclude(&mut self, now: Now) {
+        if let ClientSpeech::Json(Json { client, .. }) = &self.client
+            && matches!(&self.service, ServiceSpeech::SocketIo(service) if service.namespaces.is_empty())
+        {
+            self.core.end(if client.connect_by().is_some() { Ended::ConnectRefused } else { Ended::Disconnected });
+        }
         if self.core.ended().is_some() {
             self.keep_for_client(now);
             return self.leave_rooms_at_end();

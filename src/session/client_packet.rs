@@ -110,7 +110,10 @@ fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> (Fate
     if talk.client.attachments.awaited > 0 {
         return talk.core.malformed("attachment_missing");
     }
-    let Some((namespace, Membership::Joined)) = talk.service.namespaces.find(head.namespace) else {
+    let is_in = |membership| membership == Membership::Joined || talk.client.is_bridged;
+    let Some((namespace, _)) =
+        talk.service.namespaces.find(head.namespace).filter(|(_, membership)| is_in(*membership))
+    else {
         return outside(talk, &head, message, now);
     };
     let mut answers = None;

@@ -252,9 +252,16 @@ fn join(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: No
     if kept > talk.core.rules.max_connect.saturating_mul(CONNECTS_KEPT_MAX) {
         return refuse(talk, head.namespace, TOO_BIG, now);
     }
-    talk.service.namespaces.connecting(head.namespace, json);
+    let asked = (head.namespace, json);
+    ask(talk, asked, identity, now);
+    (Fate::Drop, Note::None)
+}
+
+/// Asks the service for a namespace in which the client is this user, with the JSON of a CONNECT.
+pub(super) fn ask(talk: &mut Conversation<'_>, (namespace, json): (&str, &[u8]), identity: Identity, now: Now) {
+    talk.service.namespaces.connecting(namespace, json);
     talk.client.pending = None;
-    let knows_recovery = head.namespace != "/" || Recovery::read(json, false).is_some();
+    let knows_recovery = namespace != "/" || Recovery::read(json, false).is_some();
     if !knows_recovery && talk.client.resume.as_ref().is_some_and(|resume| resume.has_joined_root) {
         // It has been given a `pid` for its namespace, and does not know what that is.
         talk.client.resume = None;
@@ -264,15 +271,14 @@ fn join(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: No
         talk.upstream.want(now.instant);
         talk.core.actions.push(Action::Dial { again: false });
     } else if talk.upstream.is_open() {
-        if talk.service.parting.may_ask(head.namespace) {
+        if talk.service.parting.may_ask(namespace) {
             let mut text = Vec::new();
-            encode::connect(head.namespace, json, None, &mut text);
+            encode::connect(namespace, json, None, &mut text);
             talk.core.say(Side::Service, text);
         }
         talk.ask_held(now);
     }
-    talk.enter(head.namespace, identity, now);
-    (Fate::Drop, Note::None)
+    talk.enter(namespace, identity, now);
 }
 
 impl From<AuthError> for Unknown {

@@ -242,6 +242,10 @@ impl Conversation<'_> {
     pub(super) fn refused(&mut self, namespace: &str) -> bool {
         let was = self.service.namespaces.find(namespace).map(|(_, membership)| membership);
         self.leave(namespace);
+        if self.client.is_bridged {
+            self.core.end(Ended::ConnectRefused);
+            return true;
+        }
         if was != Some(Membership::Joined) {
             return true;
         }

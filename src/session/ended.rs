@@ -78,8 +78,11 @@ pub enum Ended {
     QueueFull,
     /// All sessions together keep too much, or the node is short of memory, and this session keeps most.
     Overloaded(Shortage),
-    /// Another program has put the client out, and closes its connection.
+    /// The client of a bridged route is in its namespace no more: the service or another program has put it out; or another
+    /// program has put a client out, and closes its connection.
     Disconnected,
+    /// The client of a bridged route may not join its namespace, and was told why.
+    ConnectRefused,
     /// The operator drains this node.
     Drained,
     /// A defect of Tidegate; the panic is in the log.
@@ -146,6 +149,7 @@ impl Ended {
             Self::Overloaded(Shortage::SessionMemory) => "session_memory",
             Self::Overloaded(Shortage::Memory) => "overloaded",
             Self::Disconnected => "disconnected",
+            Self::ConnectRefused => "connect_refused",
             Self::Drained => "drained",
             Self::Panicked => "panic",
         }
@@ -198,6 +202,7 @@ impl Ended {
                 "json_depth" => Some("socketio.json_depth"),
                 "json_structure" | "json_grammar" => Some("socketio.json"),
                 JOIN_RATE => Some("socketio.joins"),
+                rule if rule.starts_with("bridge_") => Some("websocket.bridge"),
                 "event_unreadable" | "event_depth" | "event_field_repeated" => Some("websocket.event_field"),
                 _ => None,
             },
@@ -236,7 +241,8 @@ impl Ended {
             | Self::ServiceSlow
             | Self::AcksLost
             | Self::QueueFull
-            | Self::Disconnected => Fault::Service,
+            | Self::Disconnected
+            | Self::ConnectRefused => Fault::Service,
             Self::Drained => Fault::Operator,
             Self::Panicked => Fault::Us,
         }
@@ -255,6 +261,7 @@ impl Ended {
                 | Self::HandedOver
                 | Self::ServiceClosed(_)
                 | Self::Disconnected
+                | Self::ConnectRefused
                 | Self::Drained
                 | Self::TokenExpired
                 | Self::TokenRevoked

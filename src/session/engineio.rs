@@ -38,6 +38,9 @@ pub(super) struct EngineIo {
     /// What a CONNECT waits for.
     pub(super) pending: Option<Box<Pending>>,
     pub(super) refused_connects: u8,
+    /// The client speaks JSON, of which the gate makes packets and back: it is no official client, hears each refusal, and may
+    /// speak before it has joined.
+    pub(super) is_bridged: bool,
     connect_by: Option<Instant>,
 }
 
@@ -57,6 +60,9 @@ pub(super) struct Attachments {
 }
 
 impl Attachments {
+    /// Of a packet without any.
+    const NONE: Self = Self { awaited: 0, pass: false, room: 0, until: None };
+
     /// Those of a packet of `packet` bytes, which has at most `max` bytes with them.
     pub(super) fn of(awaited: u8, pass: bool, packet: usize, max: usize, now: Now) -> Self {
         let room = u32::try_from(max.saturating_sub(packet)).unwrap_or(u32::MAX);
@@ -117,6 +123,22 @@ impl EngineIo {
             attachments: Attachments::default(),
             pending: None,
             refused_connects: 0,
+            is_bridged: false,
+            connect_by: Some(connect_by),
+        }
+    }
+
+    /// A client that speaks JSON, and joins the namespace of its route before `connect_by`. It cannot come back.
+    pub(super) const fn bridged(sid: Sid, connect_by: Instant) -> Self {
+        Self {
+            sid,
+            resume: None,
+            token: None,
+            certified: None,
+            attachments: Attachments::NONE,
+            pending: None,
+            refused_connects: 0,
+            is_bridged: true,
             connect_by: Some(connect_by),
         }
     }
@@ -132,6 +154,7 @@ impl EngineIo {
             attachments: Attachments::default(),
             pending: None,
             refused_connects,
+            is_bridged: false,
             connect_by: None,
         }
     }

@@ -45,7 +45,7 @@ enum Form {
 pub(super) fn judge(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> Result<(Fate, Note), Ended> {
     // Only a message that is here to its end goes on, for the service may be lost in the middle; or one that is too long
     // to be stored.
-    let passes_in_parts = !message.here && message.len > STORED_MESSAGE_MAX;
+    let passes_in_parts = !message.here && message.len > STORED_MESSAGE_MAX && !talk.client.is_bridged;
     if (!message.here && !passes_in_parts) || (message.opcode == OpCode::Binary && !message.complete) {
         return Ok((Fate::Gather, Note::None));
     }
@@ -96,7 +96,10 @@ fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> Resul
     let head = head.map_err(|error| Ended::ServiceFault(error.code()))?;
     let resumable = talk.client.resume.is_some();
     let reads_whole = |talk: &Conversation<'_>| {
-        head.attachments > 0 || talk.service.reads_whole(&head, resumable) || talk.may_offer(&head)
+        head.attachments > 0
+            || talk.client.is_bridged
+            || talk.service.reads_whole(&head, resumable)
+            || talk.may_offer(&head)
     };
     if !message.complete && reads_whole(talk) {
         return Ok((Fate::Gather, Note::None));
@@ -116,7 +119,7 @@ fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> Resul
     let text = match form {
         Form::Not => return Ok((Fate::Drop, note)),
         // None of it is to be kept for a client that comes back either.
-        Form::AsItIs if head.attachments == 0 && talk.client.resume.is_none() => {
+        Form::AsItIs if head.attachments == 0 && talk.client.resume.is_none() && !talk.client.is_bridged => {
             if connects {
                 talk.tells_connected(head.namespace, now);
             }

@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
-use crate::session::{ended::Ended, engineio::EngineIo, hold::HoldRules, plain::Plain, socketio::SocketIo};
+use crate::session::{ended::Ended, engineio::EngineIo, hold::HoldRules, json::Json, plain::Plain, socketio::SocketIo};
 
 /// What is spoken with the client.
 #[derive(Debug)]
 pub(super) enum ClientSpeech {
     /// Socket.IO v5 inside Engine.IO v4.
     EngineIo(EngineIo),
+    /// JSON messages, which stand for packets of one namespace.
+    Json(Json),
     /// WebSocket messages, as they are.
     Plain,
 }
@@ -23,25 +25,28 @@ pub(super) enum ServiceSpeech {
 }
 
 impl ClientSpeech {
-    /// Since when the client is absent. `None`: it is there.
-    pub(super) fn absent_since(&self) -> Option<Instant> {
+    /// What is known of a client whose service speaks Socket.IO. `None`: it speaks what its service speaks.
+    pub(super) const fn of_socketio(&self) -> Option<&EngineIo> {
         match self {
-            Self::EngineIo(client) => client.absent_since(),
+            Self::EngineIo(client) | Self::Json(Json { client, .. }) => Some(client),
             Self::Plain => None,
         }
+    }
+
+    /// Since when the client is absent. `None`: it is there.
+    pub(super) fn absent_since(&self) -> Option<Instant> {
+        self.of_socketio().and_then(EngineIo::absent_since)
     }
 
     /// When the session has something to do about the client: until it has joined a namespace, while it owes
     /// attachments, and while it is absent.
     pub(super) fn deadlines(&self, hold: &HoldRules) -> [Option<Instant>; 3] {
-        match self {
-            Self::EngineIo(client) => [
-                client.connect_by(),
-                client.attachments.until(),
-                client.resume.as_ref().and_then(|resume| resume.deadline(hold)),
-            ],
-            Self::Plain => [None; 3],
-        }
+        let Some(client) = self.of_socketio() else { return [None; 3] };
+        [
+            client.connect_by(),
+            client.attachments.until(),
+            client.resume.as_ref().and_then(|resume| resume.deadline(hold)),
+        ]
     }
 }
 

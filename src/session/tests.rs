@@ -380,6 +380,7 @@ fn a_client_joins_and_leaves_only_so_often() {
 
 mod absence;
 mod bounds;
+mod bridged;
 mod elsewhere;
 mod held;
 mod identities;

@@ -68,30 +68,28 @@ impl<'a> View<'a> {
         self.core.peer
     }
 
-    /// What the client knows the session by. `None` on a plain WebSocket route.
+    /// What the client knows the session by; on a bridged route nobody does. `None` on another plain WebSocket route.
     #[must_use]
     pub const fn sid(self) -> Option<Sid> {
-        match self.client {
-            ClientSpeech::EngineIo(client) => Some(client.sid),
-            ClientSpeech::Plain => None,
+        match self.client.of_socketio() {
+            Some(client) => Some(client.sid),
+            None => None,
         }
     }
 
     /// What the client shows to come back. `None`: it cannot.
     #[must_use]
     pub fn pid(self) -> Option<Pid> {
-        match self.client {
-            ClientSpeech::EngineIo(client) => client.resume.as_ref().map(|resume| resume.pid),
-            ClientSpeech::Plain => None,
-        }
+        self.client.of_socketio().and_then(|client| client.resume.as_ref()).map(|resume| resume.pid)
     }
 
     /// The path of the plain WebSocket route, as it is configured. `None` on the Socket.IO endpoint.
     #[must_use]
     pub fn route(self) -> Option<&'a str> {
-        match self.service {
-            ServiceSpeech::SocketIo(_) => None,
-            ServiceSpeech::Plain(plain) => Some(&plain.rules.path),
+        match (self.client, self.service) {
+            (ClientSpeech::Json(client), _) => Some(&client.rules.path),
+            (_, ServiceSpeech::SocketIo(_)) => None,
+            (_, ServiceSpeech::Plain(plain)) => Some(&plain.rules.path),
         }
     }
 
@@ -188,10 +186,8 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn memory(self) -> usize {
         let backlog = self.upstream.backlog().map_or(0, Backlog::memory);
-        let client = match self.client {
-            ClientSpeech::EngineIo(client) => client.resume.as_ref().map_or(0, |resume| resume.memory()),
-            ClientSpeech::Plain => 0,
-        };
+        let resume = self.client.of_socketio().and_then(|client| client.resume.as_ref());
+        let client = resume.map_or(0, |resume| resume.memory());
         let service = match self.service {
             ServiceSpeech::SocketIo(service) => service.memory(),
             ServiceSpeech::Plain(service) => service.memory(),
@@ -214,10 +210,8 @@ impl<'a> View<'a> {
     /// Events for the client that it has missed for good, or may have.
     #[must_use]
     pub fn lost(self) -> u64 {
-        match self.client {
-            ClientSpeech::EngineIo(client) => client.resume.as_ref().map_or(0, |resume| resume.lost()),
-            ClientSpeech::Plain => 0,
-        }
+        let resume = self.client.of_socketio().and_then(|client| client.resume.as_ref());
+        resume.map_or(0, |resume| resume.lost())
     }
 
     /// The queue that was full in this outage or absence, `hold` or `resume`, and the event that filled it.
@@ -236,9 +230,10 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn close_of_client(self, ended: Ended) -> Close<'a> {
         let close = answer::to_client(ended, self.close_reason());
-        match self.service {
-            ServiceSpeech::SocketIo(_) => close,
-            ServiceSpeech::Plain(service) => service.rules.answers.close(ended, close),
+        match (self.client, self.service) {
+            (ClientSpeech::Json(client), _) => client.rules.close(ended, close),
+            (_, ServiceSpeech::SocketIo(_)) => close,
+            (_, ServiceSpeech::Plain(service)) => service.rules.answers.close(ended, close),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
             shared_keys::SharedKeys,
             shared_revoked::SharedRevoked,
         },
-        identity::Identity,
+        identity::{Details, Identity},
         policies::{Policies, PolicyTables},
     },
     session::{
@@ -31,11 +31,13 @@ use crate::{
         event::Event,
         hold::HoldRules,
         join_rate::JoinLimit,
+        json::{BridgeRules, Bridging, EVENT_FIELD},
         message::{Fate, Message, Note, Side},
         now::Now,
         plain::PlainRules,
         quality::ping_rules::PingRules,
         queue::WholePacket,
+        route_answers::RouteAnswers,
         rules::SessionRules,
         snapshot::Snapshot,
         view::View,
@@ -145,6 +147,36 @@ impl World {
         let session =
             Session::plain(beginning(Arc::clone(&rules)), Arc::new(route), Some("chat"), Identity::anonymous(), now);
         Self::of(session, (rules, revoked), now)
+    }
+
+    /// A client of a bridged route to this namespace, who is `ada` for a minute, and whose query has a lesson.
+    pub(in crate::session) fn bridged(namespace: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let revoked = Arc::default();
+        let (rules, now) = (rules(&revoked, change), Now::new(Instant::now(), SystemTime::now()));
+        let route = BridgeRules {
+            path: "/ws".into(),
+            namespace: namespace.into(),
+            event_field: EVENT_FIELD.into(),
+            service_path: "/socket.io/".into(),
+            answers: RouteAnswers::default(),
+        };
+        let expires = now.wall() + Duration::from_secs(60);
+        let identity = Identity::continued(Some("ada".into()), Some(expires), Details::default());
+        let connect = br#"{"lesson":"7","token":"t"}"#.to_vec().into();
+        let bridging = Bridging { rules: Arc::new(route), sid: id(7), identity, connect };
+        let session = Session::bridged(beginning(Arc::clone(&rules)), bridging, now);
+        let mut world = Self::of(session, (rules, revoked), now);
+        world.obey();
+        world
+    }
+
+    /// The same, in its namespace.
+    pub(in crate::session) fn bridge_joined(change: impl FnOnce(&mut Config)) -> Self {
+        let mut world = Self::bridged("/", change);
+        world.opens();
+        world.service(r#"40{"sid":"first"}"#);
+        world.forget_what_was_said();
+        world
     }
 
     fn of(session: Session, (rules, revoked): (Arc<SessionRules>, Arc<SharedRevoked>), now: Now) -> Self {
