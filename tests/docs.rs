@@ -11,6 +11,7 @@ mod log;
 const PAGES: &[&str] = &[
     "docs/architecture.md",
     "docs/availability.md",
+    "docs/bridge.md",
     "docs/client.md",
     "docs/compatibility.md",
     "docs/log.md",

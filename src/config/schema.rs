@@ -237,6 +237,7 @@ mod tests {
         config.websocket.push(WebsocketTable {
             path: "/ws".to_owned(),
             event_field: Some("type".to_owned()),
+            bridge: Some("/".to_owned()),
             on_upstream_loss: OnUpstreamLoss::Hold,
             replay_first: 1,
             replay_events: vec!["subscribe".to_owned()],

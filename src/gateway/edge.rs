@@ -12,6 +12,7 @@ use crate::{
         reply::{self, Body, Counts, Untold},
         router::Routes,
         sight::Sight,
+        websocket::route::PlainRoute,
     },
     observe::{journal, memory::OverloadStep, refusals::Refused},
     policy::{
@@ -22,7 +23,7 @@ use crate::{
         verdict::{Refusal, RefusalKind},
     },
     relay::{dial::Dialler, worker::Worker},
-    session::{plain::PlainRules, table::DialAt},
+    session::table::DialAt,
     wire::engineio::open::Open,
 };
 
@@ -31,8 +32,8 @@ use crate::{
 pub struct EdgeRules {
     /// Which request goes where.
     pub routes: Routes,
-    /// The plain routes, by the number that `routes` gives.
-    pub websocket: Vec<Arc<PlainRules>>,
+    /// The routes of plain WebSockets, by the number that `routes` gives.
+    pub websocket: Vec<PlainRoute>,
     /// Bounds of a request head.
     pub head: HeadRules,
     /// How many handshakes one address may make.

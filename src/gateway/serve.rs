@@ -31,7 +31,7 @@ use crate::{
         router::{Route, WebsocketRoute},
         sight::Sight,
         upgrade::{self, Client, Declined, Switch},
-        websocket,
+        websocket::{self, route::PlainRoute},
     },
     policy::{connections::Permit, verdict::Refusal},
     relay::stream::ClientStream,
@@ -399,7 +399,7 @@ impl Server {
             WebsocketRoute::Unknown => {
                 let message = "There is no WebSocket route at this path";
                 let answer = reply::closing(reply::json(StatusCode::NOT_FOUND, "no_websocket_route", message));
-                let paths: Vec<_> = rules.websocket.iter().map(|route| &*route.path).collect();
+                let paths: Vec<_> = rules.websocket.iter().map(PlainRoute::path).collect();
                 Err(reply::telling(answer, |untold| {
                     // Which paths there are is for the operator alone.
                     untold.why = match paths.is_empty() {

@@ -29,6 +29,8 @@ use crate::{
 
 /// Query keys of the client's own transport.
 const CLIENT_TRANSPORT_KEYS: [&str; 4] = ["sid", "t", "j", "b64"];
+/// Query keys of Engine.IO, all of which Tidegate writes itself for a client that does not speak it.
+pub(super) const BRIDGE_TRANSPORT_KEYS: [&str; 6] = ["EIO", "transport", "sid", "t", "j", "b64"];
 /// Headers of the handshake itself, which each leg has for itself.
 const HANDSHAKE_HEADERS: [HeaderName; 5] = [
     header::SEC_WEBSOCKET_KEY,
@@ -164,6 +166,32 @@ pub(super) fn dial_request(
     sources: &TokenSources,
     peer: &Peer,
 ) -> Result<PackedRequest, NominatedHeader> {
+    let protocols = sources.subprotocols(&parts.headers).into_iter().map(str::to_owned).collect();
+    request_for(&dial_target(&parts.uri, sources), protocols, parts, rules, peer)
+}
+
+/// The same of a bridged route: the service is asked for its Socket.IO, and for no subprotocol.
+pub(super) fn bridge_request(
+    parts: &Parts,
+    rules: &EdgeRules,
+    sources: &TokenSources,
+    peer: &Peer,
+    service_path: &str,
+) -> Result<PackedRequest, NominatedHeader> {
+    let left_out: Vec<&str> = BRIDGE_TRANSPORT_KEYS.into_iter().chain(sources.removed_query_keys()).collect();
+    let query = Query::of(&parts.uri).without(&left_out);
+    let separator = if query.is_empty() { "" } else { "&" };
+    let target = format!("{service_path}?EIO=4&transport=websocket{separator}{query}");
+    request_for(&target, Vec::new(), parts, rules, peer)
+}
+
+fn request_for(
+    target: &str,
+    protocols: Vec<String>,
+    parts: &Parts,
+    rules: &EdgeRules,
+    peer: &Peer,
+) -> Result<PackedRequest, NominatedHeader> {
     let passing = Passing::of(&parts.headers, &rules.identity_headers)?;
     let forwarded: Vec<_> = peer.forwarded().collect();
     let passes = |name: &HeaderName| {
@@ -174,8 +202,7 @@ pub(super) fn dial_request(
     };
     let said = parts.headers.iter().filter(|(name, _)| passes(name));
     let headers = said.chain(forwarded.iter().map(|(name, value)| (name, value)));
-    let protocols = sources.subprotocols(&parts.headers).into_iter().map(str::to_owned).collect();
-    Ok(PackedRequest::new(&dial_target(&parts.uri, sources), headers, protocols))
+    Ok(PackedRequest::new(target, headers, protocols))
 }
 
 /// Whatever the client comes by, the service sees a websocket.

@@ -1,5 +1,8 @@
 //! The endpoint of `[[websocket]]` routes: the handshake, then the same relay as for Socket.IO.
 
+mod bridge;
+mod caller;
+pub(crate) mod route;
 pub(super) mod table;
 
 use std::{mem, rc::Rc, sync::Arc, time::Instant};
@@ -7,6 +10,7 @@ use std::{mem, rc::Rc, sync::Arc, time::Instant};
 use http::{Response, StatusCode, request::Parts};
 
 pub use self::table::WebsocketTable;
+use self::{caller::Caller, route::PlainRoute};
 use crate::{
     gateway::{
         edge::{Edge, EdgeRules, refuse},
@@ -41,7 +45,7 @@ use crate::{
     wire::websocket::{frame::Sender, handshake},
 };
 
-/// Answers the handshake of a plain route: checks the token, connects to the service, then upgrades the client.
+/// Answers the handshake of a `[[websocket]]` route: checks the token, then goes on as the route does.
 pub(super) async fn open(
     edge: &Rc<Edge>,
     rules: Arc<EdgeRules>,
@@ -53,15 +57,34 @@ pub(super) async fn open(
     let offer = handshake::check_request(parts).map_err(|error| upgrade::refused(&error))?;
     let session_rules = edge.worker.rules();
     let (auth, sources) = (&session_rules.session.policies.auth, &session_rules.session.policies.token_sources);
-    let identity = match sources.from_request(parts) {
-        Ok(token) => identify(&edge.worker, auth, token.as_ref()).await,
-        Err(refusal) => Err(refusal),
+    let token = sources.from_request(parts).map_err(|refusal| refuse("handshake", refusal))?;
+    let identity = match (&token, &rules.websocket[route]) {
+        // The namespace may have a login of its own.
+        (None, PlainRoute::Bridge(route)) => auth.without_token(&route.namespace),
+        (token, _) => identify(&edge.worker, auth, token.as_ref()).await,
     };
     let identity = identity.map_err(|refusal| refuse("handshake", refusal))?;
     let identity = auth.unless_revoked(identity.or_certified(peer.certified_user()), edge.worker.clock.now().wall());
     let identity = identity.map_err(|refusal| refuse("handshake", refusal))?;
+    let caller = Caller { offer, token, identity, peer, permit };
+    match &rules.websocket[route] {
+        PlainRoute::Plain(route) => connect(edge, &rules, parts, caller, Arc::clone(route)).await,
+        PlainRoute::Bridge(route) => bridge::open(edge, &rules, parts, caller, Arc::clone(route)),
+    }
+}
+
+/// Connects to the service of a plain route, then upgrades the client.
+async fn connect(
+    edge: &Rc<Edge>,
+    rules: &Arc<EdgeRules>,
+    parts: &Parts,
+    caller: Caller,
+    route: Arc<PlainRules>,
+) -> Result<Switch, Declined> {
+    let Caller { offer, token: _, identity, peer, permit } = caller;
+    let (rules, session_rules) = (Arc::clone(rules), edge.worker.rules());
+    let sources = &session_rules.session.policies.token_sources;
     let mut request = upgrade::dial_request(parts, &rules, sources, &peer).map_err(upgrade::refused_header)?;
-    let route = Arc::clone(&rules.websocket[route]);
     let mut dialled = dial_service(edge, &rules, &request, &identity, &peer).await?;
     request.learn(&dialled.headers);
     let held = (route.on_upstream_loss == OnUpstreamLoss::Hold).then_some(request);

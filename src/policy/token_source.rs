@@ -7,9 +7,14 @@ use http::{
     header::{AUTHORIZATION, COOKIE, HeaderName, SEC_WEBSOCKET_PROTOCOL},
     request::Parts,
 };
-use zeroize::Zeroizing;
+use serde_json::{Map, Value};
+use zeroize::{Zeroize as _, Zeroizing};
 
-use super::{auth::refusals::TOO_LONG, token_fault::TokenFault, verdict::Refusal};
+use super::{
+    auth::refusals::TOO_LONG,
+    token_fault::TokenFault,
+    verdict::{Refusal, RefusalKind},
+};
 use crate::{
     fault::{Fault, Faults},
     wire::{
@@ -28,6 +33,18 @@ const SUBPROTOCOL_MARK: &str = "bearer";
 const SUBPROTOCOL_PREFIX: &str = "tidegate.bearer.";
 /// The scheme that may stand before a token, in upper or lower case (RFC 6750 §2.1).
 const SCHEME: &str = "bearer";
+
+/// The field of a CONNECT that a token is in, where no other is named.
+const CONNECT_FIELD: &str = "token";
+
+/// The refusal of a request with a query parameter that is given twice, where each is to become a member of an object.
+const REPEATED: Refusal = Refusal {
+    kind: RefusalKind::Malformed,
+    code: "query_repeated",
+    message: "A query parameter is given twice",
+    rule: None,
+    fault: None,
+};
 
 /// A token as it was sent: neither verified nor parsed. Never shown, and wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
@@ -212,6 +229,47 @@ impl TokenSources {
     /// unchanged: the service may read it too.
     pub fn removed_query_keys(&self) -> impl Iterator<Item = &str> {
         self.query_keys().filter(|_| !self.keeps_query)
+    }
+
+    /// What a client that speaks no Socket.IO would say in its CONNECT: the `token` of its request as the members that
+    /// `connect:FIELD` names, `token` where none does, and each of its query parameters but those in `left_out` as a member.
+    /// Where tokens are verified, none of those members comes from the query.
+    ///
+    /// # Errors
+    /// `query_repeated`: a parameter is given twice.
+    pub fn connect_json(
+        &self,
+        request: &Parts,
+        token: Option<&Token>,
+        left_out: &[&str],
+    ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        let fields = self.list.iter().filter_map(|source| match source {
+            TokenSource::Connect(field) => Some(&**field),
+            _ => None,
+        });
+        let mut fields: Vec<&str> = fields.collect();
+        if fields.is_empty() {
+            fields.push(CONNECT_FIELD);
+        }
+        let is_of_token =
+            |name: &str| self.verified && (fields.contains(&name) || self.query_keys().any(|key| key == name));
+        let query = Query::of(&request.uri);
+        let mut members = Map::new();
+        for (name, value) in query.pairs().filter(|(name, _)| !left_out.contains(name) && !is_of_token(name)) {
+            if members.insert(name.to_owned(), value.into()).is_some() {
+                return Err(REPEATED);
+            }
+        }
+        if let Some(token) = token {
+            members.extend(fields.into_iter().map(|field| (field.to_owned(), token.as_str().into())));
+        }
+        let json = serde_json::to_vec(&members).map(Zeroizing::new).unwrap_or_default();
+        members.values_mut().for_each(|value| {
+            if let Value::String(text) = value {
+                text.zeroize();
+            }
+        });
+        Ok(json)
     }
 
     /// The subprotocols a client offers, in its order, without tokens and the entries that mark them. The service may

@@ -6,7 +6,10 @@ use crate::{
     config::Config,
     event_names::EventNames,
     fault::{Fault, Faults},
-    gateway::{edge::EdgeRules, forward::Forward, head_guard::HeadRules, router::Routes, trust_headers},
+    gateway::{
+        edge::EdgeRules, forward::Forward, head_guard::HeadRules, router::Routes, trust_headers,
+        websocket::route::PlainRoute,
+    },
     jwks::KeyServer,
     mirror::rules::MirrorRules,
     observe::{
@@ -30,7 +33,7 @@ use crate::{
         service_state::ServiceState, worker::SharedState,
     },
     session::{
-        plain::{self, PlainRules},
+        plain,
         quality::ping_rules::PingRules,
         rules::{SessionRules, Timing},
         table::Transport,
@@ -194,8 +197,9 @@ pub(super) fn compile(
     let ping = faults.keep(PingRules::compile(&config.quality, names));
     let trust_headers = faults.keep(trust_headers::compile(&config.listen.trust_headers));
     let may_hold = !config.session.hold.0.is_zero();
-    let websocket = config.websocket.iter().enumerate().map(|(at, table)| table.compile(at, may_hold));
-    let websocket: Vec<_> = websocket.filter_map(|route| faults.keep(route)).map(Arc::new).collect();
+    let websocket =
+        config.websocket.iter().enumerate().map(|(at, table)| table.compile(at, may_hold, &config.socketio));
+    let websocket: Vec<_> = websocket.filter_map(|route| faults.keep(route)).collect();
     let node_rules = || {
         let (mut policies, timing, dialler, mirror, ping) = (policies?, timing?, dialler?, mirror?, ping?);
         policies.auth = policies.auth.keeping(mirror.claims());
@@ -254,7 +258,7 @@ fn edge(
     timing: &Timing,
     dialler: &Dialler,
     routes: Routes,
-    websocket: Vec<Arc<PlainRules>>,
+    websocket: Vec<PlainRoute>,
     forward: Forward,
 ) -> EdgeRules {
     let certified = config.tls.iter().flat_map(TlsTable::forward_header_names);

@@ -171,6 +171,29 @@ fn addresses_and_paths_are_told_with_their_line() {
             "6: websocket[1].path is \"/socket.io/x\", which socketio.path \"/socket.io/\" takes",
         ),
         (
+            "[[websocket]]\npath = \"/ws\"\nbridge = \"chat\"\n",
+            "5: websocket[0].bridge is \"chat\"; a namespace begins with \"/\" and has no ',', '?' or control character",
+        ),
+        (
+            "[[websocket]]\npath = \"/ws\"\nbridge = \"/chat\"\n[socketio]\nnamespaces = [\"/\"]\n",
+            "5: websocket[0].bridge is \"/chat\", which socketio.namespaces does not list; add it there, or write one that is \
+             listed",
+        ),
+        (
+            "[[websocket]]\npath = \"/ws\"\nbridge = \"/\"\non_upstream_loss = \"hold\"\n",
+            "6: websocket[0].on_upstream_loss is given beside bridge; the service of a bridged route is held as session.hold \
+             says, and asked for the namespace again by Tidegate; leave it out",
+        ),
+        (
+            "[[websocket]]\npath = \"/ws\"\nbridge = \"/\"\nrefusal = \"no\"\n",
+            "6: websocket[0].refusal is given beside bridge; messages of a bridged route are refused as Socket.IO events are, \
+             by rate_limit.exceeded; leave it out",
+        ),
+        (
+            "[[websocket]]\npath = \"/ws\"\nbridge = \"/\"\nevent_field = \"args\"\n",
+            "6: websocket[0].event_field is \"args\", which a bridged route cannot use for names; leave it out for \"type\"",
+        ),
+        (
             "[[websocket]]\npath = \"/ws\"\n[[websocket]]\npath = \"/ws\"\n",
             "6: websocket[1].path is \"/ws\" a second time",
         ),

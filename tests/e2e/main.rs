@@ -5,6 +5,7 @@ mod acme;
 mod admin;
 mod attacks;
 mod auth;
+mod bridge;
 mod chaos;
 mod cli;
 mod clients;

@@ -1,17 +1,25 @@
 //! `[[websocket]]`: the table of one plain WebSocket route, and the route it compiles to.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     fault::{Fault, Faults},
-    policy::rate_limit::{Exceeded, Instead},
+    gateway::websocket::route::PlainRoute,
+    policy::{
+        namespaces::Namespaces,
+        rate_limit::{Exceeded, Instead},
+    },
     session::{
+        json::{BridgeRules, EVENT_FIELD},
         plain::{OnUpstreamLoss, PlainRules},
         replay::ReplayRules,
         route_answers::{EXPIRED_CLOSE, LIMIT_CLOSE, RefusalText, RouteAnswers},
+        table::SocketioTable,
     },
-    wire::websocket::close_code::CloseCode,
+    wire::{socketio::peek::is_namespace, websocket::close_code::CloseCode},
 };
 
 /// One `[[websocket]]`: a plain WebSocket route.
@@ -29,6 +37,12 @@ pub struct WebsocketTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"type")]
     pub event_field: Option<String>,
+    /// The namespace of the service's Socket.IO that clients of this route reach by JSON messages,
+    /// `{"type":"EVENT","member":1}`, without `socket.io-client`: docs/bridge.md. `event_field` is `"type"` then, unless it is
+    /// given. The service is held as `[session]` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/")]
+    pub bridge: Option<String>,
     /// What happens to a client when the service is lost: `"close"` closes it with code 1012; `"hold"` keeps it, and
     /// its messages wait as `[session]` says. Use `"hold"` only if the service treats a new connection like the old
     /// one, apart from the messages that are replayed.
@@ -82,6 +96,7 @@ impl Default for WebsocketTable {
         Self {
             path: String::new(),
             event_field: None,
+            bridge: None,
             on_upstream_loss: OnUpstreamLoss::default(),
             replay_first: 0,
             replay_events: Vec::new(),
@@ -98,7 +113,52 @@ impl WebsocketTable {
     ///
     /// # Errors
     /// Each key that makes no sense beside the others, or has an invalid pattern.
-    pub fn compile(&self, at: usize, may_hold: bool) -> Result<PlainRules, Vec<Fault>> {
+    pub fn compile(&self, at: usize, may_hold: bool, socketio: &SocketioTable) -> Result<PlainRoute, Vec<Fault>> {
+        match &self.bridge {
+            Some(namespace) => self.compile_bridge(at, namespace, socketio).map(Arc::new).map(PlainRoute::Bridge),
+            None => self.compile_plain(at, may_hold).map(Arc::new).map(PlainRoute::Plain),
+        }
+    }
+
+    /// A route whose clients speak JSON with a Socket.IO service.
+    fn compile_bridge(&self, at: usize, namespace: &str, socketio: &SocketioTable) -> Result<BridgeRules, Vec<Fault>> {
+        let table = format!("websocket[{at}]");
+        let key = |key: &str| format!("{table}.{key}");
+        let mut faults = Faults::default();
+        if let Some(message) = wrong_namespace(namespace, socketio) {
+            faults.add(key("bridge"), message);
+        }
+        if let Some(field @ ("" | "ackId" | "args")) = self.event_field.as_deref() {
+            let message =
+                format!("is {field:?}, which a bridged route cannot use for names; leave it out for \"type\"");
+            faults.add(key("event_field"), message);
+        }
+        let of_session = "the service of a bridged route is held as session.hold says, and asked for the namespace again by \
+                          Tidegate; leave it out";
+        let of_limits =
+            "messages of a bridged route are refused as Socket.IO events are, by rate_limit.exceeded; leave it out";
+        let senseless = [
+            ("on_upstream_loss", self.on_upstream_loss != OnUpstreamLoss::default(), of_session),
+            ("replay_first", self.replay_first > 0, of_session),
+            ("replay_events", !self.replay_events.is_empty(), of_session),
+            ("exceeded", self.exceeded.is_some(), of_limits),
+            ("refusal", self.refusal.is_some(), of_limits),
+        ];
+        for (name, _, why) in senseless.into_iter().filter(|(_, given, _)| *given) {
+            faults.add(key(name), format!("is given beside bridge; {why}"));
+        }
+        let answers = faults.keep(Self { exceeded: None, refusal: None, ..self.clone() }.answers(&table));
+        let rules = answers.map(|answers| BridgeRules {
+            path: self.path.as_str().into(),
+            namespace: namespace.into(),
+            event_field: self.event_field.as_deref().unwrap_or(EVENT_FIELD).into(),
+            service_path: socketio.path.as_str().into(),
+            answers,
+        });
+        faults.finish(rules)
+    }
+
+    fn compile_plain(&self, at: usize, may_hold: bool) -> Result<PlainRules, Vec<Fault>> {
         let table = format!("websocket[{at}]");
         let key = |key: &str| format!("{table}.{key}");
         let mut faults = Faults::default();
@@ -165,4 +225,18 @@ impl WebsocketTable {
         let answers = answers();
         faults.finish(answers)
     }
+}
+
+/// Why a bridged route cannot lead to this namespace, as the rest of a sentence. `None`: it can.
+fn wrong_namespace(namespace: &str, socketio: &SocketioTable) -> Option<String> {
+    if !is_namespace(namespace) {
+        return Some(format!(
+            "is {namespace:?}; a namespace begins with \"/\" and has no ',', '?' or control character"
+        ));
+    }
+    // What is wrong with the list itself is told where it is compiled.
+    let allowed = Namespaces::compile("socketio.namespaces", &socketio.namespaces).ok()?;
+    (!allowed.admits(namespace)).then(|| {
+        format!("is {namespace:?}, which socketio.namespaces does not list; add it there, or write one that is listed")
+    })
 }

@@ -213,3 +213,41 @@ fn an_entry_that_is_not_a_source_is_an_error() {
         assert_eq!(TokenSources::compile(&list).unwrap_err()[0].key, "auth.token_from[1]", "{text}");
     }
 }
+
+#[test]
+fn what_a_client_without_socket_io_would_say_in_its_connect() {
+    let said = |sources: &TokenSources, uri: &str| {
+        let request = request(uri, &[]);
+        let token = sources.from_request(&request).map_err(|refusal| refusal.code)?;
+        let json = sources.connect_json(&request, token.as_ref(), &["EIO"]).map_err(|refusal| refusal.code)?;
+        Ok(String::from_utf8(json.to_vec()).unwrap())
+    };
+    let usual = sources(&["connect:token", "query:token"]);
+    let named = sources(&["connect:jwt", "connect:key", "query:t"]);
+    let alone = sources(&["query:token"]);
+    let without_key = sources(&["connect:token", "query:token"]).if_a_key(false);
+    let rows: [(&TokenSources, &str, Result<&str, &str>); 12] = [
+        (&usual, "/ws", Ok("{}")),
+        (&usual, "/ws?token=abc", Ok(r#"{"token":"abc"}"#)),
+        (
+            &usual,
+            "/ws?lesson=7&EIO=4&token=Bearer%20a%22c&a+b=%C3%A9&&x",
+            Ok(r#"{"lesson":"7","a b":"é","x":"","token":"a\"c"}"#),
+        ),
+        (&usual, "/ws?a=1&%61=2", Err("query_repeated")),
+        (&usual, "/ws?EIO=1&EIO=2", Ok("{}")),
+        (&usual, "/ws?token=a&token=a", Err("auth.invalid")),
+        (&named, "/ws?t=abc&jwt=other&token=x", Ok(r#"{"token":"x","jwt":"abc","key":"abc"}"#)),
+        (&named, "/ws?jwt=unverified&key=too", Ok("{}")),
+        (&alone, "/ws?token=abc", Ok(r#"{"token":"abc"}"#)),
+        (&alone, "/ws?token=", Ok("{}")),
+        // Nothing is a token to the gate, so the service judges what is said.
+        (&without_key, "/ws?token=abc&a=1", Ok(r#"{"token":"abc","a":"1"}"#)),
+        (&without_key, "/ws?token=a&token=b", Err("query_repeated")),
+    ];
+    for (sources, uri, expected) in rows {
+        let expected: Result<serde_json::Value, _> = expected.map(|text| serde_json::from_str(text).unwrap());
+        let said: Result<String, &str> = said(sources, uri);
+        assert_eq!(said.map(|text| serde_json::from_str::<serde_json::Value>(&text).unwrap()), expected, "{uri}");
+    }
+}

@@ -401,6 +401,8 @@ const ELSEWHERE: &[&str] = &[
     "upstream.broken",
     "service_refused",
     "service_busy",
+    "query_repeated",
+    "connect_too_big",
 ];
 
 #[test]

@@ -1,0 +1,74 @@
+//! The handshake of a bridged route: a session whose client speaks JSON, and whose service is dialled as for Socket.IO.
+
+use std::{rc::Rc, sync::Arc};
+
+use http::request::Parts;
+
+use super::caller::Caller;
+use crate::{
+    gateway::{
+        edge::{Edge, EdgeRules, refuse},
+        reply,
+        upgrade::{self, BRIDGE_TRANSPORT_KEYS, Client, Declined, Switch},
+    },
+    policy::verdict::{Refusal, RefusalKind},
+    relay::{
+        client_leg::ClientLeg, client_side::ClientSide, driver::Driver, inflow::Inflow, service_leg::ServiceLeg,
+        service_side::ServiceSide,
+    },
+    session::{
+        Beginning, Session,
+        json::{BridgeRules, Bridging},
+        message::CONNECT_TOO_BIG,
+    },
+    wire::websocket::frame::Sender,
+};
+
+/// Members of a CONNECT that ask for the session of somebody else, or for an earlier one: a plain client has none.
+const RECOVERY_KEYS: [&str; 2] = ["pid", "offset"];
+
+/// The refusal of a handshake of which more would be kept than of a CONNECT.
+const TOO_BIG: Refusal = Refusal {
+    kind: RefusalKind::Malformed,
+    code: CONNECT_TOO_BIG,
+    message: "What is said to connect is too large",
+    rule: None,
+    fault: None,
+};
+
+/// Upgrades the client. The session asks the service for the namespace.
+pub(super) fn open(
+    edge: &Rc<Edge>,
+    rules: &Arc<EdgeRules>,
+    parts: &Parts,
+    caller: Caller,
+    route: Arc<BridgeRules>,
+) -> Result<Switch, Declined> {
+    let Caller { offer, token, identity, peer, permit } = caller;
+    let session_rules = edge.worker.rules();
+    let sources = &session_rules.session.policies.token_sources;
+    let left_out: Vec<&str> = BRIDGE_TRANSPORT_KEYS.into_iter().chain(RECOVERY_KEYS).collect();
+    let connect = sources.connect_json(parts, token.as_ref(), &left_out);
+    let is_short = |connect: &[u8]| connect.len() <= session_rules.session.max_connect;
+    let connect = connect.and_then(|connect| if is_short(&connect) { Ok(connect) } else { Err(TOO_BIG) });
+    let connect = connect.map_err(|refusal| {
+        reply::telling(refuse("handshake", refusal), |untold| {
+            untold.setting = (refusal.code == CONNECT_TOO_BIG).then_some("socketio.max_connect");
+        })
+    })?;
+    let request = upgrade::bridge_request(parts, rules, sources, &peer, &route.service_path);
+    let request = request.map_err(upgrade::refused_header)?;
+    let answer = upgrade::switching_protocols(&offer, sources.selected_subprotocol(&parts.headers));
+    let (edge, rules) = (Rc::clone(edge), Arc::clone(rules));
+    let begin = Box::new(move |client: Client| {
+        let worker = &edge.worker;
+        let leg = client.into_leg(Inflow::new(Sender::Client, rules.max_payload, true));
+        let rules = Arc::clone(&worker.rules().session);
+        let beginning = Beginning { rules, peer: peer.address, seed: rand::random() };
+        let bridging = Bridging { rules: route, sid: worker.draw_id(), identity, connect };
+        let session = Session::bridged(beginning, bridging, worker.clock.now());
+        let client = ClientSide::new(ClientLeg::Websocket(leg), permit);
+        Driver::spawn(worker, session, None, client, ServiceSide::new(ServiceLeg::Absent, Some(request)));
+    });
+    Ok(Switch { answer, begin })
+}
