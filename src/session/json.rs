@@ -19,13 +19,14 @@ use crate::{
         engineio::EngineIo,
         message::{Fate, Message, Note, Side},
         now::Now,
+        quality::ping,
         queue::WholePacket,
         route_answers::RouteAnswers,
     },
     wire::{
         bridge::{self, Untranslatable},
         engineio::{id::Sid, packet::EnginePacket},
-        socketio::peek::peek_service,
+        socketio::peek::{peek_client, peek_service},
         websocket::{close::CloseCode, frame::OpCode},
     },
 };
@@ -139,7 +140,12 @@ pub(super) fn judge(rules: &BridgeRules, talk: &mut Conversation<'_>, message: &
         Ok(packet) => Zeroizing::new(packet),
         Err(fault) => return talk.core.malformed(fault.code()),
     };
-    // A message that the gate answers in JSON itself is to be told from others here: below, it is an event for the service.
+    // Below, a ping is an event like any other, and its answer a packet.
+    if let Some(name) = peek_client(&packet, true).ok().and_then(|head| head.event)
+        && talk.core.rules.ping.name(talk.core.rules.names.slot(name.as_bytes()), name.as_bytes())
+    {
+        return ping::message(talk.core, message, &rules.event_field, &rules.answers, now);
+    }
     // It did not come as it goes on, so the session says it.
     let packet = Message { here: false, ..Message::whole(OpCode::Text, &packet) };
     client_packet::judge(talk, &packet, now)
