@@ -1,10 +1,11 @@
 //! An HTTP/1 server for short answers beside the gate: one request a connection, bounded in number, size and time.
 
-use std::{collections::VecDeque, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+mod body;
+
+use std::{collections::VecDeque, convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -12,6 +13,9 @@ use tokio::{
     task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
+
+pub use self::body::Body;
+use self::body::Pace;
 
 /// How long a request head may take.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,19 +31,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 struct Patience {
     /// For a request head.
     head: Duration,
-    /// For a connection, with its one request and answer.
+    /// For a connection, with its one request and answer. Of an answer that lasts: for the next part of it.
     connection: Duration,
 }
 
-/// A status, a type, a body in one piece.
-pub type Answer = Response<Full<Bytes>>;
+/// A status, a type, a body.
+pub type Answer = Response<Body>;
 
 /// Who asks: an extension of each request.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
 /// Answers requests on `listener` until it is dropped, and with it every connection. Of more than `connections_max` at
-/// once the oldest is closed: a slow client keeps no other out.
+/// once the oldest is closed, those with a [lasting](Body::lasting) answer after all others: a slow client keeps no other
+/// out. Who answers bounds the number of answers that last.
 pub async fn serve<A, F>(listener: TcpListener, connections_max: usize, answer: A)
 where
     A: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
@@ -54,32 +59,39 @@ where
     F: Future<Output = Answer> + Send + 'static,
 {
     let mut connections = JoinSet::new();
-    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
+    let mut oldest_first: VecDeque<(AbortHandle, Arc<Pace>)> = VecDeque::new();
     loop {
         let Ok((stream, peer)) = listener.accept().await else {
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
         while connections.try_join_next().is_some() {}
-        oldest_first.retain(|connection| !connection.is_finished());
-        if oldest_first.len() >= connections_max
-            && let Some(oldest) = oldest_first.pop_front()
-        {
-            oldest.abort();
+        oldest_first.retain(|(connection, _)| !connection.is_finished());
+        if oldest_first.len() >= connections_max {
+            let short = oldest_first.iter().position(|(_, pace)| pace.last().is_none());
+            if let Some((oldest, _)) = oldest_first.remove(short.unwrap_or_default()) {
+                oldest.abort();
+            }
         }
-        oldest_first.push_back(connections.spawn(connection(stream, Peer(peer), patience, Arc::clone(&answer))));
+        let pace = Arc::default();
+        let task = connection(stream, Peer(peer), patience, Arc::clone(&pace), Arc::clone(&answer));
+        oldest_first.push_back((connections.spawn(task), pace));
     }
 }
 
-async fn connection<A, F>(stream: TcpStream, peer: Peer, patience: Patience, answer: Arc<A>)
+async fn connection<A, F>(stream: TcpStream, peer: Peer, patience: Patience, pace: Arc<Pace>, answer: Arc<A>)
 where
     A: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
     let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        let answer = answer(request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        let (answer, pace) = (answer(request), Arc::clone(&pace));
+        async move {
+            let mut answer = answer.await;
+            answer.body_mut().keep(&pace);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -88,8 +100,15 @@ where
         // One request a connection: scrapes are seconds apart, and an idle connection would hold a place.
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    // A client that goes away, or is too slow, gets no answer.
-    let _ = timeout(patience.connection, serving).await;
+    let (mut serving, mut seen) = (pin!(serving), None);
+    // A client that goes away, or is too slow, gets no answer. One that lasts goes on while its client takes parts.
+    while timeout(patience.connection, serving.as_mut()).await.is_err() {
+        let last = pace.last();
+        if last == seen {
+            break;
+        }
+        seen = last;
+    }
 }
 
 /// Text for people.
@@ -98,16 +117,21 @@ pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     with_type(status, "text/plain; charset=utf-8", body)
 }
 
-/// A body of the given type, which no browser shall keep or take for something else.
+/// A body of the given type, in one piece.
 #[must_use]
 pub fn with_type(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(Body::from(body));
     *answer.status_mut() = status;
+    describe(&mut answer, content_type);
+    answer
+}
+
+/// The type of a body, which no browser shall keep or take for something else.
+pub fn describe(answer: &mut Answer, content_type: &'static str) {
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    answer
 }
 
 #[cfg(test)]
@@ -116,6 +140,7 @@ mod tests {
 
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
+        sync::mpsc,
         task::JoinHandle,
     };
 
@@ -134,7 +159,20 @@ mod tests {
             if request.uri() == "/never" {
                 std::future::pending::<()>().await;
             }
-            text(StatusCode::OK, request.uri().to_string())
+            let (bytes, pause) = match request.uri().path() {
+                // More than sockets hold.
+                "/flood" => (16 << 20, Duration::ZERO),
+                "/lasts" => (1000, Duration::from_millis(5)),
+                "/silent" => (1000, LONG),
+                _ => return text(StatusCode::OK, request.uri().to_string()),
+            };
+            let (parts, given) = mpsc::channel(1);
+            tokio::spawn(async move {
+                while parts.send(vec![b'x'; bytes].into()).await.is_ok() {
+                    sleep(pause).await;
+                }
+            });
+            Response::new(Body::lasting(given))
         };
         (address, tokio::spawn(serve_with(patience, listener, CONNECTIONS_MAX, Arc::new(answer))))
     }
@@ -158,6 +196,35 @@ mod tests {
         client.write_all(b"GET /x HTTP/1.1\r\nHost: ws.test\r\n\r\n").await.unwrap();
         let got = heard(client).await;
         assert!(got.starts_with("HTTP/1.1 200") && got.ends_with("/x"), "{got}");
+        serving.abort();
+    }
+
+    #[tokio::test]
+    async fn an_answer_lasts_while_its_client_takes_it_and_no_longer() {
+        let (address, serving) = server(Patience { head: LONG, connection: SHORT * 5 }).await;
+        let ask = async |path: &str| {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(format!("GET {path} HTTP/1.1\r\nHost: ws.test\r\n\r\n").as_bytes()).await.unwrap();
+            client
+        };
+        let (mut taking, began) = (ask("/lasts").await, tokio::time::Instant::now());
+        let mut others = Vec::new();
+        while began.elapsed() < SHORT * 15 {
+            taking.read_exact(&mut [0; 2000]).await.expect("it lasts longer than a short answer may");
+            // They are closed before it is.
+            others.push(TcpStream::connect(address).await.unwrap());
+        }
+        assert!(others.len() > CONNECTIONS_MAX, "{}", others.len());
+        let silent = heard(ask("/silent").await).await;
+        assert!(silent.starts_with("HTTP/1.1 200") && !silent.ends_with("0\r\n\r\n"), "it is cut off: {silent}");
+        // Nothing of this one is read until it is over.
+        let unread = ask("/flood").await;
+        let closed = async {
+            while !matches!(unread.try_write(b"x"), Err(error) if error.kind() != std::io::ErrorKind::WouldBlock) {
+                sleep(SHORT).await;
+            }
+        };
+        timeout(Duration::from_secs(40), closed).await.expect("who takes nothing is cut off");
         serving.abort();
     }
 
