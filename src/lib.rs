@@ -29,7 +29,7 @@
 //!   * `mirror`: figures of what nodes tell each other.
 //!   * `prometheus`: the text format of a page of metrics.
 //!   * `catalog`: every metric, declared once: name, help, kind, and how it is read.
-//!   * `exposition`: the page of all metrics.
+//!   * `exposition`, `overview`: the page of all metrics; the figures of the status page.
 //!   * `stderr`, `line_limit`, `refusals`, `journal`: log lines, written without blocking and limited in rate.
 //!
 //! ## Decisions: no socket, no clock, no log

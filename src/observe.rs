@@ -11,6 +11,7 @@ pub mod limits;
 mod line_limit;
 pub mod memory;
 pub mod mirror;
+pub mod overview;
 mod process;
 pub mod prometheus;
 pub mod redis;

@@ -16,7 +16,7 @@ use super::{
 use crate::event_names::{EventNames, EventSlot};
 
 /// The label of everything that is not told apart.
-const OTHER: &str = "other";
+pub(super) const OTHER: &str = "other";
 
 /// One metric.
 struct Metric {

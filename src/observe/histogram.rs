@@ -66,6 +66,21 @@ impl HistogramTotal {
         }
         Some(total)
     }
+
+    /// Such a part of all took no longer, as far as buckets tell: within one, all durations are taken for equally frequent. What
+    /// is above the last bound is taken for it. `None`: there is none.
+    pub(super) fn quantile(&self, part: f64) -> Option<Duration> {
+        let all: u64 = self.buckets.iter().sum();
+        let wanted = all as f64 * part;
+        let (mut below, mut lower) = (0, Duration::ZERO);
+        for (upper, count) in self.bounds.iter().zip(&self.buckets) {
+            if *count > 0 && (below + count) as f64 >= wanted {
+                return Some(lower + (upper - lower).mul_f64((wanted - below as f64) / *count as f64));
+            }
+            (below, lower) = (below + count, upper);
+        }
+        (all > 0).then_some(lower)
+    }
 }
 
 impl From<&Histogram> for HistogramTotal {
@@ -90,6 +105,8 @@ mod tests {
         }
         let total = HistogramTotal::of([&histogram, &histogram].into_iter()).unwrap();
         assert_eq!(total.buckets, [4, 4, 2]);
+        let micros = |part| total.quantile(part).unwrap().as_micros();
+        assert_eq!([0.2, 0.4, 0.6, 0.8, 0.99].map(micros), [500, 1000, 3000, 5000, 5000]);
         assert!((total.seconds - 2.0 * 0.013_001).abs() < 1e-12);
     }
 }
