@@ -1,27 +1,33 @@
-//! The operator's address: metrics, health, sessions.
+//! The operator's address: metrics, health, sessions, and a page that shows them.
 
 mod access;
 mod answer;
+mod close;
+mod events;
 mod exposition;
 pub mod health;
+mod page;
 mod revoke;
 mod sessions;
+pub mod status;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use hyper::{
-    Method, Request, StatusCode,
-    body::Incoming,
-    header::{ALLOW, HeaderValue},
-};
+use hyper::{Method, Request, StatusCode, body::Incoming};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
 pub use self::access::OperatorToken;
-use self::{access::Access, answer::Answer, health::Health};
+use self::{
+    access::{Access, Denial},
+    answer::Answer,
+    events::Listeners,
+    health::Health,
+    status::StatusSource,
+};
 use crate::{
-    observe::Exposition,
+    observe::{Exposition, journal},
     relay::{registry::Registry, revoker::Revoker},
     side_http::{self, Peer},
     units::SecretSource,
@@ -33,18 +39,26 @@ Tidegate, the operator's address.
 /metrics              figures for Prometheus; /metrics/prometheus is the same
 /livez                200 while every worker is alive; for any method and Host
 /readyz               200 while new clients can be served, and why not; for any method and Host
-/sessions?limit=100   who is connected, page by page: &after=ID, the `next` of the page before
+/status               the node at a glance, as JSON
+/events               the same once a second, as server-sent events
+/sessions?limit=100   who is connected, page by page: &after=ID, the `next` of the page before;
+                      or &search=TEXT&sort=id|user|age|rtt|received|refused|waiting&order=asc|desc&page=N
+/config               the configuration in force, without secrets, as TOML
 /revoke               POST with the bearer token: ends the sessions of {\"jti\": ID}, {\"user\": NAME} or {\"socket\": ID}
+/close                POST with the bearer token: ends the session {\"session\": ID}
+
+A browser is shown all of it as a page.
 ";
 
 /// `[admin]`: the operator's address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminTable {
-    /// Address and port of `/metrics`, `/metrics/prometheus`, `/livez`, `/readyz`, `/sessions`, `/revoke`.
+    /// Address and port of the status page, `/metrics`, `/metrics/prometheus`, `/livez`, `/readyz`, `/status`, `/events`,
+    /// `/sessions`, `/config`, `/revoke`, `/close`.
     pub address: SocketAddr,
-    /// The bearer token for pages about users (`/sessions`). Without it they are off unless `address` is loopback. `/revoke`
-    /// changes something, and is off without it everywhere.
+    /// The bearer token for what the status page shows, users among it (`/status`, `/events`, `/sessions`, `/config`). Without
+    /// it that is off unless `address` is loopback. `/revoke` and `/close` change something, and are off without it everywhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = SecretSource::Env("TIDEGATE_ADMIN_TOKEN".to_owned()))]
     pub token: Option<SecretSource>,
@@ -62,7 +76,9 @@ pub struct Admin {
     pub exposition: Arc<Exposition>,
     /// `/livez` and `/readyz`.
     pub health: Arc<Health>,
-    /// `/sessions`.
+    /// `/status`, `/events` and `/config`.
+    pub status: StatusSource,
+    /// `/sessions` and `/close`.
     pub registry: Registry,
     /// `/revoke`. `None`: `auth.revoke` is off.
     pub revoker: Option<Revoker>,
@@ -76,6 +92,8 @@ pub struct Admin {
 struct AdminState {
     exposition: Arc<Exposition>,
     health: Arc<Health>,
+    status: StatusSource,
+    listeners: Listeners,
     registry: Registry,
     revoker: Option<Revoker>,
     access: Access,
@@ -84,15 +102,18 @@ struct AdminState {
 /// Answers on `listener` until `stop`, which also cuts off open requests.
 pub async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output = ()>) {
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
-    let Admin { exposition, health, registry, revoker, token, connections_max } = admin;
-    let state = Arc::new(AdminState { exposition, health, registry, revoker, access: Access { token, loopback } });
+    let Admin { exposition, health, status, registry, revoker, token, connections_max } = admin;
+    let (access, listeners) = (Access { token, loopback }, Listeners::new(connections_max));
+    let state = Arc::new(AdminState { exposition, health, status, listeners, registry, revoker, access });
+    let answering = Arc::clone(&state);
     let answer = move |request: Request<Incoming>| {
-        let state = Arc::clone(&state);
+        let state = Arc::clone(&answering);
         async move { state.answer(request).await }
     };
     tokio::select! {
         () = stop => {}
         () = side_http::serve(listener, connections_max, answer) => {}
+        () = events::tell(&state.listeners, &state.status) => {}
     }
 }
 
@@ -108,41 +129,58 @@ impl AdminState {
         if let Err(denial) = self.access.host(headers) {
             return denial.into();
         }
-        if uri.path() == "/revoke" {
-            return self.revoke(request).await;
+        if let "/revoke" | "/close" = uri.path() {
+            return self.change(request).await;
         }
         if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut refusal = answer::refusal(StatusCode::METHOD_NOT_ALLOWED, "method", "Use GET or HEAD.");
-            refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return refusal;
+            return answer::method("GET, HEAD", "Use GET or HEAD.");
         }
         match uri.path() {
+            "/" if page::is_wanted(headers) => page::page(),
             "/" => answer::text(StatusCode::OK, INDEX),
             "/metrics" | "/metrics/prometheus" => exposition::metrics(&self.exposition),
-            "/sessions" => match self.access.users(headers) {
-                Ok(()) => {
-                    let query = uri.query().unwrap_or_default();
-                    sessions::sessions(&self.registry, self.health.redis(), query).await
-                }
-                Err(denial) => denial.into(),
-            },
-            _ => answer::refusal(StatusCode::NOT_FOUND, "path", "There is no such page; / lists those there are."),
+            "/status" | "/sessions" | "/config" | "/events" => {
+                self.about_users(request).await.unwrap_or_else(Answer::from)
+            }
+            path => page::file(path).unwrap_or_else(|| {
+                answer::refusal(StatusCode::NOT_FOUND, "path", "There is no such page; / lists those there are.")
+            }),
         }
     }
 
-    /// The only request that changes something.
-    async fn revoke(&self, request: Request<Incoming>) -> Answer {
+    /// What operators alone may read.
+    async fn about_users(&self, request: Request<Incoming>) -> Result<Answer, Denial> {
+        let (uri, headers) = (request.uri(), request.headers());
+        if uri.path() == "/events" {
+            self.access.lasting(headers)?;
+            return Ok(events::events(&self.listeners, &self.status));
+        }
+        self.access.users(headers)?;
+        Ok(match uri.path() {
+            "/status" => status::status(&self.status),
+            "/config" => status::config(&self.status),
+            _ => sessions::sessions(&self.registry, self.health.redis(), uri.query().unwrap_or_default()).await,
+        })
+    }
+
+    /// The only requests that change something.
+    async fn change(&self, request: Request<Incoming>) -> Answer {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
         if *request.method() != Method::POST {
-            let mut refusal = answer::refusal(StatusCode::METHOD_NOT_ALLOWED, "method", "Use POST.");
-            refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-            return refusal;
+            return answer::method("POST", "Use POST.");
         }
+        let closes = request.uri().path() == "/close";
         if let Err(denial) = self.access.changes(request.headers()) {
-            revoke::denied(peer);
+            let who = peer.map(|peer| peer.ip());
+            if closes {
+                journal::nodes::close_denied(who)
+            } else {
+                journal::nodes::revocation_denied(who)
+            }
             return denial.into();
         }
         match &self.revoker {
+            _ if closes => close::close(&self.registry, request.into_body(), peer).await,
             Some(revoker) => revoke::revoke(revoker, request.into_body(), peer).await,
             None => {
                 answer::refusal(StatusCode::NOT_FOUND, "off", "Tokens are not revoked here: set auth.revoke = true.")

@@ -94,6 +94,7 @@
 //!     who is in which room.
 //!   * `rules`: the rules of sessions, with their I/O.
 //!   * `outlet`: where packets go that other nodes shall have.
+//!   * `listing`: which sessions an operator sees first.
 //!   * `responder`, `request`, `registry`: what comes to a session beside its frames, and how it finds the worker.
 //!   * `revoker`: revokes tokens on this node, and ends what is open with them.
 //!   * `parked`: requests that wait for a key.
@@ -142,7 +143,8 @@
 //!   * `serve`: one connection, from accept to its endpoint.
 //! * [`admin`] is the operator's address.
 //!   * `answer`, `access`: its answers, and who may ask.
-//!   * `exposition`, `health`, `sessions`, `revoke`: its pages.
+//!   * `exposition`, `health`, `status`, `events`, `sessions`, `revoke`, `close`: what programs ask for.
+//!   * `page`: what browsers are shown.
 //!
 //! ## The whole
 //!

@@ -18,6 +18,7 @@ pub mod driver;
 pub mod inflow;
 pub mod ledger;
 pub mod leg;
+pub mod listing;
 pub mod outlet;
 pub mod parked;
 pub mod reconnect_pacer;

@@ -17,14 +17,18 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::{oneshot, watch};
 
 pub use self::error::StartError;
 use crate::{
-    admin::{Admin, health::Health},
+    admin::{
+        Admin,
+        health::Health,
+        status::{InForce, StatusSource},
+    },
     config::{
         Config,
         error::ConfigError,
@@ -34,6 +38,7 @@ use crate::{
     observe::{
         gauges::Gauges,
         journal::{self, LogLevel},
+        overview::Overview,
         tally::Tally,
     },
     relay::{
@@ -161,8 +166,7 @@ fn launch(loaded: Loaded, source: Option<reload::Source>) -> Result<Running, Sta
     let order = order.map(|order| order.listen(bind)).transpose()?;
     shared.tell_descriptors(config);
     let tallies: Vec<_> = (0..count).map(|_| Tally::new(&config.metrics.latency_buckets_ms)).collect();
-    let health = health(config, started, &tallies, &shared.gauges);
-    health.set_certificate(order.is_none());
+    let health = health(config, started, &tallies, &shared.gauges, order.is_none());
 
     let (listeners, address) = bind_workers(config.listen.address, count)?;
     let (admin_listener, admin_address) = bind_admin(config.admin.address)?;
@@ -190,6 +194,7 @@ fn launch(loaded: Loaded, source: Option<reload::Source>) -> Result<Running, Sta
     let admin = Admin {
         exposition: Arc::new(shared.exposition(tallies.clone(), source.as_ref().map(|source| source.journal.clone()))),
         health: Arc::clone(&health),
+        status: status_source(config, started, &tallies, &shared.gauges),
         registry: registry.clone(),
         revoker: revoker.clone(),
         token: admin_token.map(Secret::into_bytes).into(),
@@ -217,11 +222,26 @@ fn launch(loaded: Loaded, source: Option<reload::Source>) -> Result<Running, Sta
     Ok(Running { address, admin: admin_address, stage, rules, workers, control, workers_done, cluster, cluster_done })
 }
 
-/// What `/readyz` asks.
-fn health(config: &Config, started: Instant, tallies: &[Arc<Tally>], gauges: &Gauges) -> Arc<Health> {
+/// What `/readyz` asks. `certified`: no certificate is ordered.
+fn health(config: &Config, started: Instant, tallies: &[Arc<Tally>], gauges: &Gauges, certified: bool) -> Arc<Health> {
     let needs_redis = config.redis.as_ref().is_some_and(|redis| redis.required);
     let health = Health::new(started, tallies.to_vec(), Arc::clone(&gauges.service));
+    health.set_certificate(certified);
     Arc::new(health.with_redis(Arc::clone(&gauges.redis), needs_redis))
+}
+
+/// What the status page shows.
+fn status_source(config: &Config, started: Instant, tallies: &[Arc<Tally>], gauges: &Arc<Gauges>) -> StatusSource {
+    // A container has the name of its pod. Elsewhere than on Linux nothing is found here.
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let in_force = InForce::default();
+    in_force.set(reload::shown(config));
+    StatusSource {
+        node: if host.trim().is_empty() { "tidegate".to_owned() } else { host.trim().to_owned() },
+        started: (started, SystemTime::now()),
+        overview: Overview::new(tallies.to_vec(), Arc::clone(gauges)),
+        in_force,
+    }
 }
 
 /// One worker per processor unless a number is configured.

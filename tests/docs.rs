@@ -22,6 +22,7 @@ const PAGES: &[&str] = &[
     "docs/recipes.md",
     "docs/redis.md",
     SECURITY,
+    "docs/status.md",
     "docs/tls.md",
     TOKENS,
     "docs/top.md",

@@ -53,6 +53,8 @@ pub(super) struct Access {
 pub(super) enum Denial {
     /// The `Host` header is a name that an attacker may control.
     Host,
+    /// A page of another site asks for what lasts.
+    Page,
     /// The token of operators is missing.
     Token,
     /// No token is configured, and the address can be reached from other machines.
@@ -91,6 +93,16 @@ impl Access {
         }
     }
 
+    /// Whether the request may have an answer that lasts. A page of another site cannot read it without the token, and
+    /// could have its visitor's browser take all places. Browsers say so themselves (Fetch Metadata); programs do not.
+    pub(super) fn lasting(&self, headers: &HeaderMap) -> Result<(), Denial> {
+        let site = headers.get("sec-fetch-site").map_or(&b"none"[..], HeaderValue::as_bytes);
+        if !matches!(site, b"same-origin" | b"none") && !self.token_presented(headers) {
+            return Err(Denial::Page);
+        }
+        self.users(headers)
+    }
+
     /// Whether the request may change something. Without a token nobody may, not even on this machine: every user and every web
     /// page can send a request from there.
     pub(super) fn changes(&self, headers: &HeaderMap) -> Result<(), Denial> {
@@ -117,6 +129,7 @@ impl From<Denial> for Answer {
                 "host",
                 "Use an IP address or localhost, or set admin.token and send it as a bearer token.",
             ),
+            Denial::Page => (StatusCode::FORBIDDEN, "page", "Only the page of this address may listen."),
             Denial::Token => {
                 (StatusCode::UNAUTHORIZED, "token", "Send the token of admin.token: `Authorization: Bearer TOKEN`.")
             }
@@ -197,6 +210,28 @@ mod tests {
         assert!(access(Some("another"), true).host(&headers).is_err());
         assert!(access(None, true).host(&headers).is_err());
         assert!(access(None, false).host(&headers).is_ok(), "a Service of Kubernetes has a name");
+    }
+
+    #[test]
+    fn a_page_of_another_site_takes_no_place_of_a_listener() {
+        for (site, expected) in [
+            (Some("same-origin"), Ok(())),
+            (Some("none"), Ok(())),
+            (None, Ok(())),
+            (Some("cross-site"), Err(Denial::Page)),
+            (Some("same-site"), Err(Denial::Page)),
+        ] {
+            let site = site.map(|site| (hyper::header::HeaderName::from_static("sec-fetch-site"), site));
+            let headers = headers(site.as_slice());
+            assert_eq!(access(None, true).lasting(&headers), expected, "{site:?}");
+            let refused = if expected.is_ok() { Denial::Token } else { Denial::Page };
+            assert_eq!(access(Some("s3cret"), true).lasting(&headers), Err(refused), "{site:?}");
+        }
+        let from_a_tool = headers(&[
+            (hyper::header::HeaderName::from_static("sec-fetch-site"), "cross-site"),
+            (AUTHORIZATION, "Bearer s3cret"),
+        ]);
+        assert_eq!(access(Some("s3cret"), true).lasting(&from_a_tool), Ok(()));
     }
 
     #[test]

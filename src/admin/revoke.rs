@@ -6,7 +6,6 @@ use std::{
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::{StatusCode, body::Incoming};
 use serde::{Deserialize, Serialize};
 
@@ -61,20 +60,11 @@ struct Done {
     reach: &'static str,
 }
 
-/// A request without the right token.
-pub(super) fn denied(peer: Option<SocketAddr>) {
-    journal::nodes::revocation_denied(peer.map(|peer| peer.ip()));
-}
-
 /// Does what the request asks for, and logs it.
 pub(super) async fn revoke(revoker: &Revoker, body: Incoming, peer: Option<SocketAddr>) -> Answer {
-    let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let message = format!("It may have {BODY_BYTES_MAX} bytes.");
-            return answer::refusal(StatusCode::PAYLOAD_TOO_LARGE, "body", &message);
-        }
-        Err(_) => return answer::refusal(StatusCode::BAD_REQUEST, "body", "It is not complete."),
+    let body = match answer::body(body, BODY_BYTES_MAX).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
     };
     let now = SystemTime::now();
     let (kind, revocation) = match serde_json::from_slice(&body).map_err(|error| error.to_string()) {

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::{
     event_names::EventNames,
-    observe::{gauges::Gauges, tally::Tally},
+    observe::{gauges::Gauges, overview::Overview, tally::Tally},
     side_http::HEADER_TIMEOUT,
     wire::engineio::id::NodeId,
 };
@@ -22,7 +22,7 @@ struct Operator {
     address: SocketAddr,
     health: Arc<Health>,
     tally: Arc<Tally>,
-    _stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<()>,
 }
 
 const CONNECTIONS_MAX: usize = 8;
@@ -37,8 +37,16 @@ impl Operator {
         let names = Arc::new(EventNames::new(10, []));
         let exposition = Arc::new(Exposition::new(vec![Arc::clone(&tally)], names, Arc::new(Gauges::new()), None));
         let registry = Registry::new(NodeId::new([0; 6]), Vec::new());
+        let status = StatusSource {
+            node: "node-1".to_owned(),
+            started: (Instant::now(), std::time::SystemTime::now()),
+            overview: Overview::new(vec![Arc::clone(&tally)], Arc::default()),
+            in_force: status::InForce::default(),
+        };
+        status.in_force.set(status::Shown { toml: "[listen]\n".into(), upstream: "http://127.0.0.1:1".into() });
         let admin = Admin {
             exposition,
+            status,
             health: Arc::clone(&health),
             registry: registry.clone(),
             revoker: Some(Revoker::new(Arc::default(), registry, Arc::default())),
@@ -47,7 +55,7 @@ impl Operator {
         };
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(serve(listener, admin, async move { drop(stopped.await) }));
-        Self { address: SocketAddr::from(([127, 0, 0, 1], port)), health, tally, _stop: stop }
+        Self { address: SocketAddr::from(([127, 0, 0, 1], port)), health, tally, stop }
     }
 
     /// Sends `request` with a blank line behind it, and reads until the end.
@@ -101,7 +109,7 @@ async fn readiness_says_what_is_missing() {
 async fn sessions_are_open_on_loopback_unless_there_is_a_token() {
     let open = Operator::start("127.0.0.1:0", None).await;
     let answer = open.get("/sessions?limit=5").await;
-    assert!(answer.ends_with("{\"sessions\":[],\"next\":null}"), "{answer}");
+    assert!(answer.ends_with("{\"sessions\":[],\"next\":null,\"total\":0}"), "{answer}");
     assert_eq!(status(&open.get("/sessions?limit=5000").await), 400);
 
     let closed = Operator::start("127.0.0.1:0", Some("s3cret")).await;
@@ -109,6 +117,114 @@ async fn sessions_are_open_on_loopback_unless_there_is_a_token() {
     let request = "GET /sessions HTTP/1.1\r\nHost: gate.example\r\nAuthorization: Bearer s3cret";
     assert_eq!(status(&closed.ask(request).await), 200);
     assert_eq!(status(&closed.get("/metrics").await), 200);
+}
+
+#[tokio::test]
+async fn the_root_is_a_page_for_browsers_and_an_index_for_programs() {
+    let operator = Operator::start("127.0.0.1:0", Some("s3cret")).await;
+    let browser = format!("GET / HTTP/1.1\r\nHost: {}\r\nAccept: text/html,*/*;q=0.8", operator.address);
+    let page = operator.ask(&browser).await;
+    assert!(page.contains("content-type: text/html; charset=utf-8\r\n") && page.contains("<!doctype html>"), "{page}");
+    for header in ["content-security-policy: default-src 'none';", "x-content-type-options: nosniff", "vary: accept"] {
+        assert!(page.to_lowercase().contains(header), "{header}: {page}");
+    }
+    assert!(operator.get("/").await.contains("\r\n\r\nTidegate, the operator's address."));
+    for path in ["/page.js", "/charts.js", "/sessions.js", "/page.css", "/uplot.js", "/uplot.css"] {
+        assert_eq!(status(&operator.get(path).await), 200, "{path} holds no figures");
+    }
+    let rebound = operator.ask("GET / HTTP/1.1\r\nHost: rebind.example\r\nAccept: text/html").await;
+    assert_eq!(status(&rebound), 421);
+}
+
+#[tokio::test]
+async fn what_the_page_shows_needs_the_token_as_sessions_do() {
+    let operator = Operator::start("127.0.0.1:0", Some("s3cret")).await;
+    let open = Operator::start("127.0.0.1:0", None).await;
+    let abroad = Operator::start("0.0.0.0:0", None).await;
+    for (path, shown) in [("/status", "\"node\":\"node-1\""), ("/config", "[listen]"), ("/sessions", "\"total\":0")] {
+        assert_eq!(status(&operator.get(path).await), 401, "{path}");
+        let right = format!("GET {path} HTTP/1.1\r\nHost: gate.example\r\nAuthorization: Bearer s3cret");
+        for answer in [operator.ask(&right).await, open.get(path).await] {
+            assert!(status(&answer) == 200 && answer.contains(shown), "{path}: {answer}");
+        }
+        assert_eq!(status(&abroad.get(path).await), 404, "{path}");
+    }
+    let at = open.address;
+    for (head, expected) in [
+        ("GET /status HTTP/1.1\r\nHost: rebind.example".to_owned(), 421),
+        (format!("GET /events HTTP/1.1\r\nHost: {at}\r\nSec-Fetch-Site: cross-site"), 403),
+        (format!("POST /status HTTP/1.1\r\nHost: {at}\r\nContent-Length: 0"), 405),
+    ] {
+        assert_eq!(status(&open.ask(&head).await), expected, "{head}");
+    }
+    assert_eq!(status(&operator.get("/events").await), 401);
+}
+
+#[tokio::test]
+async fn a_stream_tells_the_status_again_and_again_and_there_are_only_so_many() {
+    let operator = Operator::start("127.0.0.1:0", None).await;
+    let mut streams = Vec::new();
+    for _ in 0..CONNECTIONS_MAX / 2 {
+        let mut stream = TcpStream::connect(operator.address).await.unwrap();
+        stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        assert!(heard(&mut stream, "event: status").await.contains("content-type: text/event-stream"));
+        streams.push(stream);
+    }
+    let full = operator.get("/events").await;
+    assert!(status(&full) == 503 && full.contains("retry-after: 5"), "{full}");
+    // Those that are open stay, however many ask for something short.
+    for _ in 0..CONNECTIONS_MAX * 2 {
+        assert_eq!(status(&operator.get("/status").await), 200);
+    }
+    operator.tally.opened();
+    for stream in &mut streams {
+        heard(stream, "\"sessions\":{\"open\":1,").await;
+    }
+    streams.pop();
+    let joins = async {
+        while status(&operator.ask("HEAD /events HTTP/1.1\r\nHost: localhost").await) != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, joins).await.expect("who leaves makes room");
+    drop(operator.stop);
+    for mut stream in streams {
+        let ended = timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await;
+        let _ = ended.expect("it ends with the server");
+    }
+}
+
+/// What comes until `text` has come.
+async fn heard(stream: &mut TcpStream, text: &str) -> String {
+    let mut heard = Vec::new();
+    while !String::from_utf8_lossy(&heard).contains(text) {
+        let read = timeout(PATIENCE, stream.read_buf(&mut heard)).await.expect("it is told in time").unwrap();
+        assert!(read > 0, "closed before {text}: {}", String::from_utf8_lossy(&heard));
+    }
+    String::from_utf8(heard).unwrap()
+}
+
+#[tokio::test]
+async fn a_session_is_closed_with_the_token_alone() {
+    let operator = Operator::start("127.0.0.1:0", Some("s3cret")).await;
+    let post = |authorization: &str, body: &str| {
+        let length = body.len();
+        format!(
+            "POST /close HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+    };
+    for (authorization, body, expected) in [
+        ("Bearer wrong", r#"{"session":1}"#, 401),
+        ("Bearer s3cret", r#"{"session":1}"#, 404),
+        ("Bearer s3cret", r#"{"session":"1"}"#, 400),
+        ("Bearer s3cret", r#"{"session":1,"for":"1h"}"#, 400),
+        ("Bearer s3cret", "", 400),
+    ] {
+        assert_eq!(status(&operator.ask(&post(authorization, body)).await), expected, "{authorization} {body}");
+    }
+    assert_eq!(status(&operator.get("/close").await), 405);
+    let off = Operator::start("127.0.0.1:0", None).await;
+    assert_eq!(status(&off.ask(&post("Bearer s3cret", r#"{"session":1}"#)).await), 403, "not even on loopback");
 }
 
 #[tokio::test]

@@ -68,6 +68,7 @@ pub struct SessionCell {
     upgraded: Cell<bool>,
     drain_at: Cell<Option<Instant>>,
     revoked: Cell<bool>,
+    closed: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -116,6 +117,7 @@ impl SessionCell {
             upgraded: Cell::default(),
             drain_at: Cell::default(),
             revoked: Cell::default(),
+            closed: Cell::default(),
             waker: RefCell::default(),
         }
     }
@@ -278,6 +280,18 @@ impl SessionCell {
     #[must_use]
     pub fn takes_revocation(&self) -> bool {
         self.revoked.take()
+    }
+
+    /// The operator ends the session.
+    pub fn close(&self) {
+        self.closed.set(true);
+        self.wake();
+    }
+
+    /// Whether the operator has ended the session since this was asked last.
+    #[must_use]
+    pub fn takes_close(&self) -> bool {
+        self.closed.take()
     }
 
     /// From then on the session ends because this node is drained.

@@ -1,8 +1,11 @@
 //! The workers of this node: every session is reached through the worker that its sid or `pid` names.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use serde::Serialize;
@@ -10,7 +13,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     policy::{auth::revoked::Revocation, sid_owner::Requester},
-    relay::{request::Incoming, room_command::RoomCommand},
+    relay::{
+        listing::{Found, Query, Scan},
+        request::Incoming,
+        room_command::RoomCommand,
+    },
     wire::engineio::{
         error::EngineError,
         id::{Home, NodeId, Pid, Sid},
@@ -100,14 +107,26 @@ pub enum Target {
 /// What a worker is asked to do.
 #[derive(Debug)]
 pub enum WorkerCommand {
-    /// Say which sessions there are.
-    List {
-        /// Only ids above this.
-        after: u64,
-        /// At most so many.
-        limit: usize,
+    /// Look at some more sessions for a list.
+    Scan {
+        /// What was found so far.
+        scan: Scan,
+        /// Where it goes back to.
+        answer: oneshot::Sender<Scan>,
+    },
+    /// Say what is known of these sessions.
+    Show {
+        /// Also those of other workers.
+        ids: Arc<[u64]>,
         /// Where the answer goes.
         answer: oneshot::Sender<Vec<SessionView>>,
+    },
+    /// The operator ends the session of this number.
+    Close {
+        /// The number, perhaps of another worker.
+        id: u64,
+        /// Where the answer goes: what is known of the session that ends.
+        answer: oneshot::Sender<Option<SessionView>>,
     },
     /// Put this into the mailbox of a session.
     Deliver {
@@ -182,6 +201,13 @@ impl WorkerHandle {
     /// A command that takes no room. Where the worker is gone, its sessions are.
     fn command(&self, command: WorkerCommand) {
         let _ = self.commands.send(command);
+    }
+
+    /// A command that is answered. Where the worker is gone, the answer is an error.
+    fn ask<A>(&self, command: impl FnOnce(oneshot::Sender<A>) -> WorkerCommand) -> oneshot::Receiver<A> {
+        let (answer, answered) = oneshot::channel();
+        self.command(command(answer));
+        answered
     }
 
     fn deliver(&self, to: Target, from: Option<Requester>, incoming: Incoming) -> Result<(), Undelivered> {
@@ -262,11 +288,7 @@ impl Registry {
 
     /// What is revoked was changed: every worker ends the sessions that this is about.
     pub async fn revoked(&self) -> RevokedHere {
-        let ask = |worker: &WorkerHandle| {
-            let (answer, met) = oneshot::channel();
-            worker.command(WorkerCommand::Revoked { answer });
-            met
-        };
+        let ask = |worker: &WorkerHandle| worker.ask(|answer| WorkerCommand::Revoked { answer });
         let answers: Vec<_> = self.workers.iter().map(ask).collect();
         let mut all = RevokedHere::default();
         for met in answers {
@@ -285,22 +307,50 @@ impl Registry {
         }
     }
 
-    /// At most `limit` sessions with an id above `after`, ascending by id.
-    pub async fn sessions(&self, after: u64, limit: usize) -> Vec<SessionView> {
-        let mut answers = Vec::with_capacity(self.workers.len());
-        for worker in &self.workers {
-            let (answer, listed) = oneshot::channel();
-            worker.command(WorkerCommand::List { after, limit, answer });
-            answers.push(listed);
+    /// The sessions that are asked for, in order, and how many match in all.
+    pub async fn list(&self, query: Query) -> (Vec<SessionView>, usize) {
+        let query = Arc::new(query);
+        let mut scans: Vec<_> = self.workers.iter().map(|worker| (worker, Scan::new(Arc::clone(&query)))).collect();
+        let mut found = Found::default();
+        while !scans.is_empty() {
+            let ask = |(worker, scan): (_, Scan)| {
+                (worker, WorkerHandle::ask(worker, |answer| WorkerCommand::Scan { scan, answer }))
+            };
+            let asked: Vec<_> = scans.drain(..).map(ask).collect();
+            for (worker, answer) in asked {
+                // A worker that is gone has no sessions.
+                match answer.await {
+                    Ok(scan) if scan.is_done() => found.add(scan),
+                    Ok(scan) => scans.push((worker, scan)),
+                    Err(_) => {}
+                }
+            }
         }
-        let mut sessions = Vec::new();
-        for listed in answers {
-            // A worker that is gone has no sessions.
-            sessions.extend(listed.await.unwrap_or_default());
+        let total = found.total;
+        (self.show(found.ids(&query).into()).await, total)
+    }
+
+    /// What is known of these sessions, in this order. Some may have ended meanwhile.
+    async fn show(&self, ids: Arc<[u64]>) -> Vec<SessionView> {
+        let ask = |worker: &WorkerHandle| worker.ask(|answer| WorkerCommand::Show { ids: Arc::clone(&ids), answer });
+        let answers: Vec<_> = self.workers.iter().map(ask).collect();
+        let mut sessions = HashMap::with_capacity(ids.len());
+        for shown in answers {
+            let shown = shown.await.unwrap_or_default();
+            sessions.extend(shown.into_iter().map(|session: SessionView| (session.id, session)));
         }
-        sessions.sort_unstable_by_key(|session: &SessionView| session.id);
-        sessions.truncate(limit);
-        sessions
+        ids.iter().filter_map(|id| sessions.remove(id)).collect()
+    }
+
+    /// The operator ends the session of this number. `None`: there is none, or it has ended.
+    pub async fn close(&self, id: u64) -> Option<SessionView> {
+        let ask = |worker: &WorkerHandle| worker.ask(|answer| WorkerCommand::Close { id, answer });
+        let answers: Vec<_> = self.workers.iter().map(ask).collect();
+        let mut closed = None;
+        for answer in answers {
+            closed = closed.or(answer.await.unwrap_or_default());
+        }
+        closed
     }
 }
 

@@ -1,5 +1,6 @@
 //! One thread's sessions: its buffers, its counters, one sweep over all deadlines.
 
+mod listing;
 mod memory;
 mod rooms;
 
@@ -33,7 +34,7 @@ use crate::{
         directory::{Directory, Found},
         outlet::{NoOutlet, Outlet},
         parked::{Parked, ParkedRequest},
-        registry::{Registry, RevokedHere, SessionView, Target, Undelivered, WorkerCommand},
+        registry::{Registry, RevokedHere, Target, Undelivered, WorkerCommand},
         request::{Incoming, Transfer},
         responder::{Rejection, Responder},
         rooms::Rooms,
@@ -271,10 +272,10 @@ impl Worker {
     /// Does what was asked for through the registry.
     pub fn run(&self, command: WorkerCommand) {
         match command {
-            WorkerCommand::List { after, limit, answer } => {
-                // The side that asked may have gone.
-                let _ = answer.send(self.list(after, limit));
-            }
+            // The side that asked may have gone, here and below.
+            WorkerCommand::Scan { scan, answer } => _ = answer.send(self.scan(scan)),
+            WorkerCommand::Show { ids, answer } => _ = answer.send(self.show(&ids)),
+            WorkerCommand::Close { id, answer } => _ = answer.send(self.close(id)),
             WorkerCommand::Deliver { to, from, incoming } => {
                 let since = self.clock.now().instant;
                 self.receive(to, from, incoming, since);
@@ -286,10 +287,7 @@ impl Worker {
                 self.shed_dearest(usize::try_from(share).unwrap_or(usize::MAX), Shortage::Memory, max);
             }
             WorkerCommand::Rooms(command) => self.rooms.command(command, self.clock.now().instant),
-            WorkerCommand::Revoked { answer } => {
-                // The side that asked may have gone.
-                let _ = answer.send(self.revoked());
-            }
+            WorkerCommand::Revoked { answer } => _ = answer.send(self.revoked()),
             WorkerCommand::ForgetSid(sid) => self.sessions.borrow_mut().forget_sid(sid),
             WorkerCommand::KeysChanged => {
                 for responder in self.keys_awaited.take() {
@@ -441,13 +439,6 @@ impl Worker {
         self.tally.held(held);
         self.tally.away(absent);
         self.tally.graded(graded);
-    }
-
-    /// At most `limit` sessions with an id above `after`, ascending.
-    #[must_use]
-    pub fn list(&self, after: u64, limit: usize) -> Vec<SessionView> {
-        let now = self.clock.now().instant;
-        self.sessions.borrow().above(after).take(limit).map(|cell| cell.view(now)).collect()
     }
 }
 

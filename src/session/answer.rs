@@ -60,6 +60,7 @@ pub const fn to_client(ended: Ended, reason: &str) -> Close<'_> {
         // As a service that closes after a DISCONNECT.
         Ended::Disconnected => Close { code: None, reason: "" },
         Ended::ConnectRefused => Close::new(CloseCode::POLICY, ended.cause()),
+        Ended::ClosedByOperator => Close::new(CloseCode::POLICY, "closed by the operator"),
         Ended::Drained => Close::new(CloseCode::GOING_AWAY, "draining"),
         Ended::Panicked => Close::new(CloseCode::INTERNAL, "internal error"),
     }

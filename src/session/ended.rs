@@ -12,7 +12,7 @@ pub enum Fault {
     Client,
     /// The service closed, broke a rule, or could not be reached.
     Service,
-    /// The operator drains this node.
+    /// The operator drains this node, or has closed the session.
     Operator,
     /// A defect of Tidegate.
     Us,
@@ -83,6 +83,8 @@ pub enum Ended {
     Disconnected,
     /// The client of a bridged route may not join its namespace, and was told why.
     ConnectRefused,
+    /// The operator has closed this session.
+    ClosedByOperator,
     /// The operator drains this node.
     Drained,
     /// A defect of Tidegate; the panic is in the log.
@@ -150,6 +152,7 @@ impl Ended {
             Self::Overloaded(Shortage::Memory) => "overloaded",
             Self::Disconnected => "disconnected",
             Self::ConnectRefused => "connect_refused",
+            Self::ClosedByOperator => "operator",
             Self::Drained => "drained",
             Self::Panicked => "panic",
         }
@@ -243,7 +246,7 @@ impl Ended {
             | Self::QueueFull
             | Self::Disconnected
             | Self::ConnectRefused => Fault::Service,
-            Self::Drained => Fault::Operator,
+            Self::ClosedByOperator | Self::Drained => Fault::Operator,
             Self::Panicked => Fault::Us,
         }
     }
@@ -262,6 +265,7 @@ impl Ended {
                 | Self::ServiceClosed(_)
                 | Self::Disconnected
                 | Self::ConnectRefused
+                | Self::ClosedByOperator
                 | Self::Drained
                 | Self::TokenExpired
                 | Self::TokenRevoked

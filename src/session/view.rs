@@ -62,6 +62,18 @@ impl<'a> View<'a> {
         users.filter_map(|(_, identity)| identity.user()).map(str::to_owned).collect()
     }
 
+    /// Whether it is so of the name of a user or of a namespace that is joined.
+    #[must_use]
+    pub fn is_known_by(self, is_so: impl Fn(&str) -> bool) -> bool {
+        let name = |identity: &'a Identity| identity.user();
+        if self.identity().and_then(name).is_some_and(&is_so) {
+            return true;
+        }
+        let ServiceSpeech::SocketIo(service) = self.service else { return false };
+        service.namespaces.names().any(&is_so)
+            || (self.core.users.are_several() && self.users().iter().any(|user| is_so(user)))
+    }
+
     /// The client's address.
     #[must_use]
     pub const fn peer(self) -> IpAddr {

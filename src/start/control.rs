@@ -85,6 +85,7 @@ impl Control {
         } = self;
         let admin_listener = tokio::net::TcpListener::from_std(admin_listener)?;
         let (registry, token, revoker) = (admin.registry.clone(), admin.token.clone(), admin.revoker.clone());
+        let in_force = admin.status.in_force.clone();
         let (_stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(admin::serve(admin_listener, admin, async {
             let _ = stopped.await;
@@ -117,7 +118,7 @@ impl Control {
                 departure::follow(signals, times, tokio::time::sleep, sessions, tell, enter).await;
             });
             let watch = Watch::start(source.sources.file.as_deref())?;
-            let node = Node { shared, current, health, registry, token };
+            let node = Node { shared, current, health, registry, token, in_force };
             tokio::spawn(Reload::new(loaded, source, node, keys, files).on_changes(watch));
         }
         let _ = done.await;

@@ -11,12 +11,17 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    admin::{OperatorToken, health::Health},
+    admin::{
+        OperatorToken,
+        health::Health,
+        status::{InForce, Shown},
+    },
     config::{
         Config,
         changes::Changes,
         error::ConfigError,
         load::{Loaded, Sources},
+        schema,
         watch::{FilesWatch, Trigger, Watch},
     },
     fault::Fault,
@@ -46,6 +51,8 @@ pub(super) struct Node {
     pub(super) health: Arc<Health>,
     pub(super) registry: Registry,
     pub(super) token: OperatorToken,
+    /// What operators are shown of the configuration.
+    pub(super) in_force: InForce,
 }
 
 /// Reads the configuration again.
@@ -163,6 +170,7 @@ impl Reload {
             journal::line(LogLevel::Warn, &mistake.to_string());
         }
         (self.loaded, self.in_force, self.files, self.stale) = (loaded, changes.in_force, files, Stale::default());
+        self.node.in_force.set(shown(&self.in_force));
         self.node.shared.gauges.certificates_reloaded(true);
         self.node.shared.gauges.reloaded(true);
         Ok(())
@@ -332,6 +340,11 @@ fn taken_addresses(in_force: &Config, new: &Config) -> Vec<Fault> {
         Fault::new(key, message)
     };
     refused.map(fault).collect()
+}
+
+/// What operators are shown of a configuration: as `check --print` prints it.
+pub(super) fn shown(config: &Config) -> Shown {
+    Shown { toml: schema::effective(config).into(), upstream: config.upstream.url.as_str().into() }
 }
 
 /// Logs what works and may not be meant.

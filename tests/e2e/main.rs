@@ -40,6 +40,7 @@ mod session_lines;
 mod shared_limits;
 mod sid;
 mod smuggling;
+mod status;
 mod stock_client;
 mod tls;
 mod token_reasons;

@@ -11,8 +11,8 @@ const BETWEEN_LOOKS_MS = 25;
 const PATIENCE_MS = 40_000;
 
 export class Page {
-  /** A page of this size, in a browser of its own; `dark` is its colour scheme. */
-  static async open(url, { width = 1280, height = 800, dark = false } = {}) {
+  /** A page of this size, in a browser of its own; `dark` is its colour scheme, `before` a script that runs before its own. */
+  static async open(url, { width = 1280, height = 800, dark = false, before = "" } = {}) {
     const page = new Page();
     page.profile = mkdtempSync(join(tmpdir(), "tidegate-chromium-"));
     page.browser = spawn("chromium", [
@@ -37,13 +37,19 @@ export class Page {
     page.socket.on("message", (data) => page.#heard(JSON.parse(data)));
     const { targetId } = await page.#ask("Target.createTarget", { url: "about:blank" });
     ({ sessionId: page.session } = await page.#ask("Target.attachToTarget", { targetId, flatten: true }));
-    await page.#ask("Emulation.setDeviceMetricsOverride", { width, height, deviceScaleFactor: 1, mobile: width < 600 });
-    const features = [{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }];
-    await page.#ask("Emulation.setEmulatedMedia", { features });
+    await page.look({ width, height, dark });
     for (const domain of ["Runtime", "Log", "Page"]) await page.#ask(`${domain}.enable`);
+    await page.#ask("Page.addScriptToEvaluateOnNewDocument", { source: before });
     await page.#ask("Page.navigate", { url });
     await page.until("document.readyState === 'complete'");
     return page;
+  }
+
+  /** The size and the colour scheme from now on. */
+  async look({ width, height, dark }) {
+    await this.#ask("Emulation.setDeviceMetricsOverride", { width, height, deviceScaleFactor: 1, mobile: width < 600 });
+    const features = [{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }];
+    await this.#ask("Emulation.setEmulatedMedia", { features });
   }
 
   /** The value of an expression in the page. */

@@ -60,6 +60,17 @@ pub fn revoked(revoked: &Revoked<'_>) {
     info!(peer = peer.map(tracing::field::display), kind, hash, until, sessions, reach, "the operator revoked");
 }
 
+/// A line for a session that the operator ends. `id` and `sid_hash` are those of its own lines, which name its user.
+pub fn closed(peer: Option<IpAddr>, id: u64, sid_hash: Option<&str>) {
+    info!(peer = peer.map(tracing::field::display), id, sid_hash, "the operator closed a session");
+}
+
+/// A line for a session that somebody wanted to end without the right token. Limited like a refused handshake.
+pub fn close_denied(peer: Option<IpAddr>) {
+    let who = peer.map_or_else(|| "somebody".to_owned(), |peer| peer.to_string());
+    repeated_warning("close", &format_args!("{who} asked /close without the token of admin.token: nothing was closed"));
+}
+
 /// A line for a revocation that was asked for without the right token. Limited like a refused handshake.
 pub fn revocation_denied(peer: Option<IpAddr>) {
     let who = peer.map_or_else(|| "somebody".to_owned(), |peer| peer.to_string());

@@ -23,6 +23,10 @@ impl Driver {
             turn.acts();
             turn.session.event(Event::Revoked, turn.now);
         }
+        if self.cell.takes_close() {
+            turn.acts();
+            turn.session.event(Event::Lost(Ended::ClosedByOperator), turn.now);
+        }
         let now = turn.now.instant;
         let (drains, shortage) = (self.cell.drains(now), self.cell.shortage.get());
         if now < self.cell.deadline.get() && !drains && shortage.is_none() {

@@ -69,7 +69,7 @@ impl Party {
     }
 
     fn newest(&self) -> Rc<SessionCell> {
-        let id = self.worker.list(0, usize::MAX).last().unwrap().id;
+        let id = self.worker.ids().pop().unwrap();
         self.worker.session(id).unwrap()
     }
 

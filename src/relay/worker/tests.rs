@@ -1,9 +1,12 @@
-//! Which sessions end where all together keep too much.
+//! Which sessions end where all together keep too much, and how they are listed.
 
 use super::*;
 use crate::{
     policy::identity::Identity,
-    relay::tests::world::{beginning, worker},
+    relay::{
+        listing::{Found as Listed, Query, Scan, Search, Sort},
+        tests::world::{beginning, worker},
+    },
 };
 
 /// Sessions that keep so many bytes each.
@@ -54,4 +57,29 @@ fn as_many_end_as_must_the_dearest_first() {
     let cells = keeping(&worker, &[200_000, 900_000, 300_000, 800_000]);
     worker.run(WorkerCommand::Shed { bytes: 1_000_000 });
     assert_eq!(ended(&cells), [false, true, false, true]);
+}
+
+#[test]
+fn a_long_list_is_made_in_slices_and_others_have_their_turn_in_between() {
+    let worker = worker(([127, 0, 0, 1], 1).into(), 100);
+    let cells = keeping(&worker, &[0; 600]);
+    for (at, packets) in [(10, 5), (300, 9), (599, 7)] {
+        cells[at].packets.set((packets, 0));
+    }
+    let query =
+        |sort| Arc::new(Query { sort, descending: true, search: Search::default(), after: 0, skip: 1, limit: 2 });
+    for (sort, expected) in [(Sort::Received, [599, 10]), (Sort::Id, [598, 597])] {
+        let (mut scan, mut slices) = (Scan::new(query(sort)), 0);
+        while !scan.is_done() {
+            scan = worker.scan(scan);
+            slices += 1;
+        }
+        let mut listed = Listed::default();
+        listed.add(scan);
+        assert_eq!((slices, listed.total), (3, 600), "{sort:?}");
+        assert_eq!(listed.ids(&query(sort)), expected.map(|at: usize| cells[at].id), "{sort:?}");
+    }
+    let shown = worker.show(&[cells[3].id, 0]);
+    assert_eq!(shown.iter().map(|session| session.id).collect::<Vec<_>>(), [cells[3].id], "others are not here");
+    cells.iter().for_each(|cell| worker.forget(cell));
 }
