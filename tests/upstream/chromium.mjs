@@ -1,7 +1,8 @@
 // Chromium without a screen, driven over its DevTools protocol: a page is opened, pressed, read and pictured.
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -9,6 +10,9 @@ import WebSocket from "ws";
 
 const BETWEEN_LOOKS_MS = 25;
 const PATIENCE_MS = 40_000;
+
+/** Of the last question to a browser. */
+let lastId = 0;
 
 export class Page {
   /** A page of this size, in a browser of its own; `dark` is its colour scheme, `before` a script that runs before its own. */
@@ -32,16 +36,7 @@ export class Page {
     });
     page.socket = new WebSocket(devtools);
     await new Promise((opened, failed) => page.socket.once("open", opened).once("error", failed));
-    page.answers = new Map();
-    page.complaints = [];
-    page.socket.on("message", (data) => page.#heard(JSON.parse(data)));
-    const { targetId } = await page.#ask("Target.createTarget", { url: "about:blank" });
-    ({ sessionId: page.session } = await page.#ask("Target.attachToTarget", { targetId, flatten: true }));
-    await page.look({ width, height, dark });
-    for (const domain of ["Runtime", "Log", "Page"]) await page.#ask(`${domain}.enable`);
-    await page.#ask("Page.addScriptToEvaluateOnNewDocument", { source: before });
-    await page.#ask("Page.navigate", { url });
-    await page.until("document.readyState === 'complete'");
+    await page.#begin(url, { width, height, dark, before });
     return page;
   }
 
@@ -50,6 +45,40 @@ export class Page {
     await this.#ask("Emulation.setDeviceMetricsOverride", { width, height, deviceScaleFactor: 1, mobile: width < 600 });
     const features = [{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }];
     await this.#ask("Emulation.setEmulatedMedia", { features });
+  }
+
+  /** Another page of the same browser, with the same storage and locks. */
+  async tab(url) {
+    const tab = new Page();
+    tab.socket = this.socket;
+    await tab.#begin(url, { width: 1280, height: 800, dark: false });
+    return tab;
+  }
+
+  async #begin(url, { width, height, dark, before = "" }) {
+    this.answers = new Map();
+    this.complaints = [];
+    this.socket.on("message", (data) => this.#heard(JSON.parse(data)));
+    const { targetId } = await this.#ask("Target.createTarget", { url: "about:blank" });
+    ({ sessionId: this.session } = await this.#ask("Target.attachToTarget", { targetId, flatten: true }));
+    await this.look({ width, height, dark });
+    // Else a page behind another one is hidden, and pauses.
+    await this.#ask("Emulation.setFocusEmulationEnabled", { enabled: true });
+    for (const domain of ["Runtime", "Log", "Page", "Network"]) await this.#ask(`${domain}.enable`);
+    await this.#ask("Page.addScriptToEvaluateOnNewDocument", { source: before });
+    await this.#ask("Page.navigate", { url });
+    await this.until("document.readyState === 'complete'");
+  }
+
+  /** Whether the browser believes that it has a network. */
+  async online(is) {
+    await this.#ask("Network.emulateNetworkConditions", { offline: !is, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
+  }
+
+  /** Its process dies without a word. */
+  crash() {
+    // It is never answered.
+    this.#ask("Page.crash").catch(() => {});
   }
 
   /** The value of an expression in the page. */
@@ -69,6 +98,13 @@ export class Page {
     }
   }
 
+  /** Loads the page again. */
+  async reload() {
+    await this.read("window.before = true");
+    await this.#ask("Page.reload");
+    await this.until("!window.before && document.readyState === 'complete'");
+  }
+
   /** Presses a button as soon as it can be pressed. */
   async press(id) {
     await this.until(`document.getElementById("${id}").disabled === false`);
@@ -77,6 +113,13 @@ export class Page {
 
   text(id) {
     return this.read(`document.getElementById("${id}").textContent`);
+  }
+
+  /** What axe-core finds in the page as it is now, with what to do about it. */
+  async violations() {
+    await this.read(`${readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8")}; 0`);
+    return this.read(`axe.run().then(({ violations }) => violations.flatMap(({ id, nodes }) =>
+      nodes.map(({ target, failureSummary }) => [id, ...target, failureSummary].join(" "))))`);
   }
 
   /** A PNG of what is in sight, or of the whole page. */
@@ -97,15 +140,16 @@ export class Page {
   }
 
   #ask(method, params = {}) {
-    const id = this.answers.size + 1;
+    const id = (lastId += 1);
     this.socket.send(JSON.stringify({ id, method, params, sessionId: this.session }));
     return new Promise((answered, failed) => this.answers.set(id, { answered, failed }));
   }
 
-  #heard({ id, result, error, method, params }) {
+  #heard({ id, result, error, method, params, sessionId }) {
     const waits = this.answers.get(id);
     if (error) waits?.failed(new Error(error.message));
     else waits?.answered(result);
+    if (sessionId !== this.session) return;
     if (method === "Runtime.exceptionThrown") this.complaints.push(params.exceptionDetails.exception?.description);
     if (method === "Runtime.consoleAPICalled" && params.type === "error") this.complaints.push(JSON.stringify(params.args));
     if (method === "Log.entryAdded" && params.entry.level === "error") this.complaints.push(`${params.entry.text} ${params.entry.url ?? ""}`);
