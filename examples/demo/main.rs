@@ -1,91 +1,131 @@
 //! Tidegate in front of a Socket.IO service, in one process: `cargo run --release --example demo`.
 //!
-//! The first build takes up to ten minutes on two cores: it compiles 240 crates, among them the C code of aws-lc.
-//! The demo needs no network, no Node, no Redis, no configuration. The service and its page do not know of the gate.
+//! The first build takes up to ten minutes on two cores: it compiles 260 crates, among them the C code of aws-lc.
+//! The demo needs no network, no Node, no Redis, no configuration. The service does not know of the gate.
 
+mod life;
+mod line;
+mod log;
+mod pages;
 mod service;
+mod stage;
 mod token;
+mod tutor;
 
 use std::{
     error::Error,
     io::{self, ErrorKind},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
+    time::Duration,
 };
 
 use tidegate::{
     Config,
     admin::AdminTable,
     gateway::listener::ListenTable,
-    observe::journal::{LogFormat, LogLevel, LogTable},
     policy::{auth::AuthTable, connections::LimitsTable},
     relay::dial::UpstreamTable,
+    session::table::SocketioTable,
     units::{Period, SecretSource},
 };
+use tracing_subscriber::{Layer, filter::filter_fn, layer::SubscriberExt};
 
-use crate::{service::LEARNER, token::Secret};
+use crate::{
+    life::Life,
+    line::Line,
+    log::LogBook,
+    pages::{LEARNER, Pages},
+    stage::Stage,
+    token::Secret,
+};
 
-/// The port of the service in the README. Its clients connect to it, so the gate listens there.
+/// The port of the service in the README. Its clients connect to it, so the line to the gate begins there.
 const PORT: u16 = 4003;
 const ADMIN_PORT: u16 = 9464;
+/// There are descriptors for as many everywhere.
+const CONNECTIONS: u32 = 200;
+/// Short, so that a change of the line is soon in the gate's own measurement.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let secret = Secret::random()?;
     let token = secret.token_for(LEARNER)?;
     let secret_file = secret.to_file()?;
-    let service = service::start(secret)?;
-    let gate = config(service, secret_file.path())?;
+    let (life, line, log) = (Life::new(), Line::default(), LogBook::default());
+    keep(&log)?;
+    let (front, controls, admin) = (listener(PORT)?, listener(0)?, listener(ADMIN_PORT)?.local_addr()?);
+    let (page, stage) = (front.local_addr()?, controls.local_addr()?);
+    let service = service::start(Pages { secret, stage }, life.clone())?;
+    let gate = config(service, admin, secret_file.path())?;
     let running = tidegate::start::start(gate)?;
     // The file has been read, and a Ctrl-C would leave it behind.
     drop(secret_file);
-    println!("{}", welcome(running.address, running.admin, &token));
+    line.start(front, running.address)?;
+    Stage { life, line, log, admin }.start(controls)?;
+    println!("{}", welcome(page, admin, &token));
     running.wait();
     Ok(())
 }
 
 /// What a `tidegate.toml` would contain.
-fn config(service: SocketAddr, secret: &Path) -> io::Result<Config> {
+fn config(service: SocketAddr, admin: SocketAddr, secret: &Path) -> io::Result<Config> {
     Ok(Config {
-        listen: ListenTable { address: loopback(PORT)?, ..ListenTable::default() },
-        admin: AdminTable { address: loopback(ADMIN_PORT)?, ..AdminTable::default() },
+        listen: ListenTable { address: listener(0)?.local_addr()?, client_script: true, ..ListenTable::default() },
+        admin: AdminTable { address: admin, ..AdminTable::default() },
         upstream: UpstreamTable { url: format!("http://{service}"), ..UpstreamTable::default() },
         auth: AuthTable { secret: Some(SecretSource::File(secret.to_owned())), ..AuthTable::default() },
-        limits: LimitsTable { lame_duck: Period::OFF, shutdown_grace: Period::OFF, ..LimitsTable::default() },
-        log: LogTable { format: LogFormat::Text, level: LogLevel::Warn },
+        socketio: SocketioTable { ping_interval: Period(PING_INTERVAL), ..SocketioTable::default() },
+        limits: LimitsTable {
+            connections: CONNECTIONS,
+            lame_duck: Period::OFF,
+            shutdown_grace: Period::OFF,
+            ..LimitsTable::default()
+        },
         ..Config::default()
     })
 }
 
-/// This port on loopback, or a free one if it is taken.
-fn loopback(port: u16) -> io::Result<SocketAddr> {
+/// The gate's log goes to the page.
+fn keep(log: &LogBook) -> Result<(), Box<dyn Error>> {
+    let log = log.clone();
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).with_writer(move || log.clone());
+    let ours = filter_fn(|line| *line.level() <= tracing::Level::INFO && line.target().starts_with("tidegate"));
+    Ok(tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines.with_filter(ours)))?)
+}
+
+/// At this port on loopback, or at a free one if it is taken.
+fn listener(port: u16) -> io::Result<TcpListener> {
     match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-            println!("Port {port} is taken, so it is {} this time.", address.port());
-            Ok(address)
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            println!("Port {port} is taken, so it is {} this time.", listener.local_addr()?.port());
+            Ok(listener)
         }
-        free => free?.local_addr(),
+        bound => bound,
     }
 }
 
-fn welcome(address: SocketAddr, admin: SocketAddr, token: &str) -> String {
+fn welcome(page: SocketAddr, admin: SocketAddr, token: &str) -> String {
     format!(
         "
 Tidegate stands in front of a Socket.IO service.
 
-  page     http://{address}/
+  page     http://{page}/
   metrics  http://{admin}/metrics/prometheus
   token    {token}
            (learner {LEARNER}, good for one hour; the page has one already)
 
-Four things to try:
+The page shows four things, each by one button:
 
-  1. Open the page and press \"Kill the service\": it is down for five seconds, the client stays connected, and what it
-     sends meanwhile waits and is answered when the service is back.
-  2. Press \"Send 101 messages\": the service answers 100 of them, Tidegate the 101st.
-  3. Press \"Connect with a bad token\": the client gets the reason, and does not retry.
-  4. See what was counted:
-     curl -s http://{admin}/metrics/prometheus | grep ^websocket_
+  1. Kill the service: the client stays connected, and what it sends waits and is answered when the service is back.
+  2. Lose the network: what is written meanwhile waits in the browser, and arrives once and in order.
+  3. Send too fast: the service answers 100 messages, Tidegate the 101st.
+  4. Slow the line: the client and Tidegate both measure it.
+
+See what was counted:
+
+  curl -s http://{admin}/metrics/prometheus | grep ^websocket_
 
 To put it in front of a service of your own, see the end of the page. Ctrl-C ends it.
 "

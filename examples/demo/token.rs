@@ -11,7 +11,7 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 
 /// How long a token of the demo is valid.
-const VALID_FOR: Duration = Duration::from_secs(60 * 60);
+pub(crate) const VALID_FOR: Duration = Duration::from_secs(60 * 60);
 /// As long as the output of SHA-256, as RFC 7518 §3.2 asks for HS256.
 const SECRET_BYTES: usize = 32;
 
