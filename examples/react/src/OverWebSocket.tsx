@@ -1,0 +1,33 @@
+import { useConnectionQuality, useWebSocket } from "@tidegate/client/react";
+import { useState } from "react";
+import { Lesson, type Line } from "./Lesson";
+
+const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
+
+/** No Socket.IO in the page: a bridged route of Tidegate speaks it with the service. */
+export function OverWebSocket({ token }: { token: string }) {
+  const [lines, setLines] = useState<Line[]>([]);
+  const add = (line: Line) => setLines((before) => [...before, line]);
+
+  const connection = useWebSocket({
+    url,
+    token,
+    enableOfflineQueue: true,
+    onMessage: (message) => message.type === "tutor:message" && add({ from: "tutor", text: message.message ?? message.text }),
+  });
+  const { metrics } = useConnectionQuality({ status: connection.status, send: connection.send, checkInterval: 2000, samples: 3 });
+
+  return (
+    <Lesson
+      status={connection.status}
+      metrics={metrics}
+      lines={lines}
+      queueSize={connection.queueSize}
+      clearQueue={connection.clearQueue}
+      send={(input) => {
+        add({ from: "you", text: input });
+        connection.send({ type: "agent:tutor", input });
+      }}
+    />
+  );
+}
