@@ -8,6 +8,7 @@ mod auth;
 mod bridge;
 mod chaos;
 mod cli;
+mod client_page;
 mod clients;
 mod control_frames;
 mod cors;
