@@ -15,7 +15,7 @@ use crate::{
         registry::SessionView,
         request::Incoming,
         room_index::OwnRooms,
-        room_mail::{Letter, RoomMailbox, RoomNames},
+        room_mail::{MailEntry, RoomMailbox, RoomNames},
     },
     session::{Session, ended::Shortage, now::Now, quality::Quality, table::Transport},
     wire::engineio::id::{Pid, Sid},
@@ -171,8 +171,8 @@ impl SessionCell {
 
     /// Puts what another node wants into a mailbox of its own, which holds at most `max` bytes of events beside one of any
     /// size. False: there is no room for it.
-    pub fn post_of_room(&self, letter: Letter, max: usize) -> bool {
-        let taken = self.room_mail.borrow_mut().get_or_insert_default().post(letter, max);
+    pub fn post_of_room(&self, entry: MailEntry, max: usize) -> bool {
+        let taken = self.room_mail.borrow_mut().get_or_insert_default().post(entry, max);
         self.wake();
         taken
     }
@@ -198,7 +198,7 @@ impl SessionCell {
 
     /// What another node wants first.
     #[must_use]
-    pub fn next_room_mail(&self) -> Option<Letter> {
+    pub fn next_room_mail(&self) -> Option<MailEntry> {
         self.room_mail.borrow_mut().as_mut()?.take()
     }
 

@@ -72,14 +72,14 @@ impl RoomMail {
 
 /// What other nodes want of one session, and whether it is meant.
 #[derive(Debug, Clone)]
-pub struct Letter {
+pub struct MailEntry {
     /// What they want.
     pub mail: RoomMail,
     /// Those who are meant, where that depends on rooms that the session still has to enter or to leave. `None`: it is meant.
     pub of: Option<Rc<Selection>>,
 }
 
-impl Letter {
+impl MailEntry {
     fn bytes(&self) -> usize {
         self.mail.bytes() + self.of.as_ref().map_or(0, |of| of.bytes())
     }
@@ -104,7 +104,7 @@ impl<'a> RoomNames<'a> {
 /// What waits for one session, in order.
 #[derive(Debug, Default)]
 pub struct RoomMailbox {
-    mail: VecDeque<Letter>,
+    mail: VecDeque<MailEntry>,
     /// Of it, joins and leaves.
     changes: usize,
     events_bytes: usize,
@@ -114,15 +114,15 @@ pub struct RoomMailbox {
 impl RoomMailbox {
     /// Adds something. It takes one event of any size, and more as long as all have at most `max` bytes together. False: there
     /// is no room for this.
-    pub fn post(&mut self, letter: Letter, max: usize) -> bool {
-        let max = if let RoomMail::Deliver(_) = letter.mail { max } else { OTHERS_BYTES_MAX };
-        let (of_kind, added) = (self.of_kind(&letter.mail), letter.bytes());
+    pub fn post(&mut self, entry: MailEntry, max: usize) -> bool {
+        let max = if let RoomMail::Deliver(_) = entry.mail { max } else { OTHERS_BYTES_MAX };
+        let (of_kind, added) = (self.of_kind(&entry.mail), entry.bytes());
         if *of_kind > 0 && of_kind.saturating_add(added) > max {
             return false;
         }
         *of_kind += added;
-        self.changes += usize::from(letter.mail.rooms().is_some());
-        self.mail.push_back(letter);
+        self.changes += usize::from(entry.mail.rooms().is_some());
+        self.mail.push_back(entry);
         true
     }
 
@@ -138,7 +138,7 @@ impl RoomMailbox {
         let concerns = |of: &RoomsOf| {
             *of.namespace == *names.namespace && of.rooms.iter().any(|room| names.rooms.contains(&**room))
         };
-        self.has_changes() && self.mail.iter().filter_map(|letter| letter.mail.rooms()).any(concerns)
+        self.has_changes() && self.mail.iter().filter_map(|entry| entry.mail.rooms()).any(concerns)
     }
 
     /// The bytes of what is an event as this is, or is none.
@@ -154,14 +154,14 @@ impl RoomMailbox {
     }
 
     /// Takes what came first.
-    pub fn take(&mut self) -> Option<Letter> {
-        let letter = self.mail.pop_front()?;
-        *self.of_kind(&letter.mail) -= letter.bytes();
-        self.changes -= usize::from(letter.mail.rooms().is_some());
+    pub fn take(&mut self) -> Option<MailEntry> {
+        let entry = self.mail.pop_front()?;
+        *self.of_kind(&entry.mail) -= entry.bytes();
+        self.changes -= usize::from(entry.mail.rooms().is_some());
         if self.mail.is_empty() && self.mail.capacity() > KEPT_ENTRIES {
             self.mail = VecDeque::new();
         }
-        Some(letter)
+        Some(entry)
     }
 }
 
@@ -169,11 +169,11 @@ impl RoomMailbox {
 mod tests {
     use super::*;
 
-    const fn meant(mail: RoomMail) -> Letter {
-        Letter { mail, of: None }
+    const fn meant(mail: RoomMail) -> MailEntry {
+        MailEntry { mail, of: None }
     }
 
-    fn event(bytes: usize) -> Letter {
+    fn event(bytes: usize) -> MailEntry {
         meant(RoomMail::Deliver(Arc::new(Delivery::new("/", vec![b'x'; bytes].into(), Vec::new(), false))))
     }
 
@@ -240,7 +240,7 @@ mod tests {
         let of = Selection { rooms: vec!["x".repeat(900).into()], ..Selection::default() };
         let of = Some(Rc::new(of));
         assert!(mailbox.post(event(1), 1000));
-        assert!(!mailbox.post(Letter { of, ..event(1) }, 1000));
+        assert!(!mailbox.post(MailEntry { of, ..event(1) }, 1000));
         assert!(mailbox.post(event(1), 1000));
         while mailbox.take().is_some() {}
         assert_eq!((mailbox.events_bytes, mailbox.others_bytes), (0, 0));

@@ -18,7 +18,7 @@ use crate::{
         cell::SessionCell,
         room_command::{RoomCommand, Selection},
         room_index::{RoomBounds, RoomFull, RoomIndex},
-        room_mail::Letter,
+        room_mail::MailEntry,
     },
     session::action::RoomOf,
 };
@@ -162,8 +162,8 @@ impl Rooms {
     }
 
     /// Gives a session what another node wants of it. Where too much waits for it, this one does not get it, which is counted.
-    pub fn post(&self, cell: &SessionCell, letter: Letter, max: usize, now: Instant) {
-        let has_taken = cell.post_of_room(letter, max);
+    pub fn post(&self, cell: &SessionCell, entry: MailEntry, max: usize, now: Instant) {
+        let has_taken = cell.post_of_room(entry, max);
         if cell.has_room_changes() {
             self.unsettled.borrow_mut().insert(cell.id);
         }

@@ -7,7 +7,7 @@ use crate::{
     observe::tally::Delivered,
     relay::{
         ledger::Volume,
-        room_mail::{Letter, RoomMail},
+        room_mail::{MailEntry, RoomMail},
     },
     session::{
         delivery::Delivery,
@@ -65,7 +65,7 @@ impl Driver {
             if !self.has_room_mail() || turn.session.ended().is_some() {
                 return;
             }
-            let Some(Letter { mail, of }) = self.cell.next_room_mail() else { return };
+            let Some(MailEntry { mail, of }) = self.cell.next_room_mail() else { return };
             // By now it has entered and left whatever came before.
             if of.is_none_or(|of| self.cell.rooms.borrow().are_selected(&of)) {
                 self.take_one(&mail, turn);

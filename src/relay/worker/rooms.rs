@@ -9,7 +9,7 @@ use crate::{
     relay::{
         cell::SessionCell,
         room_command::{RoomCommand, Selection},
-        room_mail::{Letter, RoomMail, RoomNames, RoomsOf},
+        room_mail::{MailEntry, RoomMail, RoomNames, RoomsOf},
     },
     session::action::RoomOf,
 };
@@ -70,7 +70,7 @@ impl Worker {
                 // It may have ended since.
                 if let Some(cell) = self.session(*session) {
                     let of = unsettled.binary_search(session).is_ok().then(|| Rc::clone(&selection));
-                    self.rooms.post(&cell, Letter { mail: mail.clone(), of }, max, now);
+                    self.rooms.post(&cell, MailEntry { mail: mail.clone(), of }, max, now);
                 }
             }
             yield_now().await;
