@@ -23,7 +23,7 @@ use std::{
 use tidegate::{
     Config,
     admin::AdminTable,
-    gateway::listener::ListenTable,
+    gateway::{listener::ListenTable, websocket::WebsocketTable},
     policy::{auth::AuthTable, connections::LimitsTable},
     relay::dial::UpstreamTable,
     session::table::SocketioTable,
@@ -74,8 +74,19 @@ fn config(service: SocketAddr, admin: SocketAddr, secret: &Path) -> io::Result<C
         listen: ListenTable { address: listener(0)?.local_addr()?, client_script: true, ..ListenTable::default() },
         admin: AdminTable { address: admin, ..AdminTable::default() },
         upstream: UpstreamTable { url: format!("http://{service}"), ..UpstreamTable::default() },
-        auth: AuthTable { secret: Some(SecretSource::File(secret.to_owned())), ..AuthTable::default() },
+        auth: AuthTable {
+            secret: Some(SecretSource::File(secret.to_owned())),
+            // A browser sets no header on a plain WebSocket.
+            token_from: ["connect:token", "header", "query:token"].map(str::to_owned).to_vec(),
+            ..AuthTable::default()
+        },
         socketio: SocketioTable { ping_interval: Period(PING_INTERVAL), ..SocketioTable::default() },
+        // For pages without socket.io-client, as that of examples/react can be.
+        websocket: vec![WebsocketTable {
+            path: "/ws".to_owned(),
+            bridge: Some("/".to_owned()),
+            ..WebsocketTable::default()
+        }],
         limits: LimitsTable {
             connections: CONNECTIONS,
             lame_duck: Period::OFF,

@@ -16,7 +16,7 @@ use super::{
     process::ProcessFigures,
     redis::RedisSeen,
     service_record::Seen,
-    tally::{Tally, open_sessions},
+    tally::{QUALITIES, Tally, open_sessions},
 };
 
 /// How far back the latencies of acks reach.
@@ -240,13 +240,19 @@ fn sessions(tallies: &[Arc<Tally>]) -> SessionFigures {
         held: sum(tallies, |tally| tally.held_now().0),
         absent,
         by_transport: ByTransport { websocket: open.saturating_sub(polling).saturating_sub(absent), polling, absent },
-        by_quality: by_quality(open),
+        by_quality: by_quality(tallies, open),
     }
 }
 
-/// No session has a grade yet.
-const fn by_quality(open: u64) -> ByQuality {
-    ByQuality { excellent: 0, good: 0, fair: 0, poor: 0, unknown: open }
+fn by_quality(tallies: &[Arc<Tally>], open: u64) -> ByQuality {
+    let graded = tallies.iter().flat_map(|tally| [false, true].map(|polls| tally.graded_now(polls)));
+    let [excellent, good, fair, poor] = graded.fold([0; QUALITIES.len()], |mut sum, of| {
+        sum.iter_mut().zip(of).for_each(|(sum, of)| *sum += of);
+        sum
+    });
+    // A session may have been graded since the open ones were counted.
+    let unknown = open.saturating_sub(excellent + good + fair + poor);
+    ByQuality { excellent, good, fair, poor, unknown }
 }
 
 fn totals(tallies: &[Arc<Tally>]) -> Totals {

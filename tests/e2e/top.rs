@@ -204,7 +204,6 @@ async fn what_is_wrong_is_told_with_what_to_do() {
 }
 
 #[tokio::test]
-#[ignore = "the gate has no /status yet"]
 async fn a_gate_is_shown_with_its_sessions() {
     let service = Service::start().await;
     let gate = Gate::before(&service)

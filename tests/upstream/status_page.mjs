@@ -2,14 +2,12 @@
 // `node status_page.mjs play URL TOKEN GATE ADA BOB` does what an operator does, with two clients of the gate that have these
 // tokens, and prints what the page shows. It prints a line when the gate may be stopped, and another one behind that.
 
-import { readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { writeFileSync } from "node:fs";
 import { io } from "socket.io-client";
 import { Page } from "./chromium.mjs";
 import { FASTER } from "./status_haste.mjs";
 
 const [mode, url, ...args] = process.argv.slice(2);
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 const users = `[...document.querySelectorAll("#rows .who button")].map((one) => one.textContent)`;
 const live = (state) => `document.getElementById("live").dataset.state === "${state}"`;
@@ -21,12 +19,6 @@ const type = (page, id, text) => page.read(`(() => {
   field.value = ${JSON.stringify(text)};
   field.dispatchEvent(new Event("input", { bubbles: true }));
 })()`);
-
-/** What axe finds wrong with what is shown now. */
-async function violations(page) {
-  await page.read(`${axe};undefined`);
-  return page.read(`axe.run().then(({ violations }) => violations.map(({ id, nodes }) => id + ": " + nodes.map((node) => node.html + " " + node.failureSummary).join("; ")))`);
-}
 
 /** The clocks of a page that are faster than others by as much as the events of status_figures.mjs. */
 const HASTE = `
@@ -45,7 +37,7 @@ async function picture() {
   await page.until(`[...document.querySelectorAll(".spark polyline")].some((line) => (line.getAttribute("points") ?? "").split(" ").length >= 30)`);
   await page.until(`performance.now() > 305_000`);
   writeFileSync(file, await page.picture(more.includes("whole")));
-  if (more.includes("axe")) console.log(JSON.stringify(await violations(page), null, 1));
+  if (more.includes("axe")) console.log(JSON.stringify(await page.violations(), null, 1));
   const wide = await page.read("document.documentElement.scrollWidth - document.documentElement.clientWidth");
   if (wide > 0) throw new Error(`the page is ${wide} pixels too wide`);
   if (page.complaints.length > 0) throw new Error(page.complaints.join("\n"));
@@ -67,7 +59,7 @@ async function play() {
   // Without the token nothing is shown.
   await page.until(isOpen("token-dialog"));
   seen.lockedFigures = await page.read(`document.getElementById("figures").hidden`);
-  seen.violations = { locked: await violations(page) };
+  seen.violations = { locked: await page.violations() };
   const enter = async (text) => {
     await type(page, "token", text);
     await page.read(`document.getElementById("token-form").requestSubmit()`);
@@ -102,28 +94,28 @@ async function play() {
     phone: { width: 360, height: 780 }, phoneDark: { width: 360, height: 780, dark: true },
   })) {
     await page.look(look);
-    seen.violations[name] = await violations(page);
+    seen.violations[name] = await page.violations();
     seen.tooWide = Math.max(seen.tooWide ?? 0, await page.read("document.documentElement.scrollWidth - document.documentElement.clientWidth"));
   }
   await page.look({ width: 1280, height: 900 });
   await page.press("show-config");
   await page.until(isOpen("config-dialog"));
   seen.config = await page.text("config");
-  seen.violations.config = await violations(page);
+  seen.violations.config = await page.violations();
   await page.read(`document.getElementById("config-dialog").close()`);
 
   // One is closed, after a question; the tokens of the other are revoked.
   await page.read(`document.querySelector("#rows tr .end").click()`);
   await page.until(isOpen("confirm-dialog"));
   seen.question = await page.text("confirm-title");
-  seen.violations.confirm = await violations(page);
+  seen.violations.confirm = await page.violations();
   await page.press("confirm");
   seen.adaEnded = await ada.ended;
   await page.until(are("bob"));
   seen.closed = await page.text("toast");
   await page.read(`document.querySelector("#rows .who button").click()`);
   await page.until(isOpen("session-dialog"));
-  seen.violations.session = await violations(page);
+  seen.violations.session = await page.violations();
   await page.press("revoke");
   await page.until(isOpen("confirm-dialog"));
   await page.press("confirm");
