@@ -9,7 +9,7 @@ const FOLDER = new URL("../../src/admin/page/", import.meta.url);
 const TYPES = { html: "text/html; charset=utf-8", js: "text/javascript; charset=utf-8", css: "text/css; charset=utf-8" };
 const most = Number(process.argv[2] ?? 20);
 const began = Math.floor(Date.now() / 1000) - 275_400;
-const names = ["ada", "alan", "barbara", "claude", "donald", "edsger", "frances", "grace", "hedy", "john", "katherine", "leslie", "margaret", "niklaus", "radia", "tim"];
+const names = ["ada", "alan", "barbara", "emmy", "donald", "edsger", "frances", "grace", "hedy", "john", "katherine", "leslie", "margaret", "niklaus", "radia", "tim"];
 
 let seed = 7;
 const random = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
