@@ -123,6 +123,7 @@ fn welcome(page: SocketAddr, admin: SocketAddr, token: &str) -> String {
 Tidegate stands in front of a Socket.IO service.
 
   page     http://{page}/
+  status   http://{admin}/ (the operator's page)
   metrics  http://{admin}/metrics/prometheus
   token    {token}
            (learner {LEARNER}, good for one hour; the page has one already)

@@ -36,8 +36,9 @@ fn a_session_that_waits_is_small() {
     // waker and the list of all tasks (48). It aligns the sum to 128 bytes, so eight bytes more may cost 128.
     let task = size_of::<Driver>() + 32 + 24 + 48;
     assert!(task <= 640, "{task}");
-    assert!(size_of::<SessionCell>() <= 920, "{}", size_of::<SessionCell>());
-    assert!(size_of::<Session>() <= 624, "{}", size_of::<Session>());
+    // Both have the last ten round trips in them, and the pings that the client may still send.
+    assert!(size_of::<SessionCell>() <= 960, "{}", size_of::<SessionCell>());
+    assert!(size_of::<Session>() <= 656, "{}", size_of::<Session>());
     assert!(size_of::<WebSocketLeg<ServiceStream>>() <= 192, "{}", size_of::<WebSocketLeg<ServiceStream>>());
 }
 
