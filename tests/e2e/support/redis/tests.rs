@@ -64,7 +64,7 @@ async fn what_an_emitter_says_reaches_a_service_whose_adapter_has_its_key() {
     let port = redis.port().to_string();
     let variables = [("AUTH", "off"), ("REDIS_PORT", &port), ("REDIS_KEY", "mine")];
     let (service, other) = (Service::with(&variables).await, Service::with(&variables).await);
-    assert_eq!(service.servers("count", json!({})).await, 2);
+    eventually("both have subscribed", async || (service.servers("count", json!({})).await == 2).then_some(())).await;
     assert_eq!(service.servers("ports", json!({})).await, json!([other.address().port()]));
     assert_eq!(service.servers("sockets", json!({ "of": "/chat" })).await, json!([]));
     assert_eq!(service.servers("ask", json!({ "event": "question", "args": [] })).await, json!([]));
