@@ -190,12 +190,11 @@ export class OfflineQueue extends EventTarget {
   }
 
   async #drain(): Promise<void> {
-    const end = this.#end;
     try {
       for (;;) {
         await this.#ready;
         const message = this.#messages[0];
-        if (!message || !end || this.#end !== end || !this.#link.connected) return;
+        if (!message || !this.#end || !this.#link.connected) return;
         const turn = await (this.#flight = this.#deliver(message));
         if (turn) await this.#pause(turn);
       }

@@ -144,6 +144,25 @@ describe("useWebSocket", () => {
     expect(FakeWebSocket.all.length).toBe(length + 1);
     expect(live().map(({ url }) => url)).toEqual(["ws://gate/ws?token=b"]);
   });
+
+  test("another token while a message is in flight leaves nothing behind", async () => {
+    await show(<Page />);
+    await act(async () => void handle.send({ type: "say", n: 1 }));
+    await act(async () => void handle.send({ type: "say", n: 2 }));
+    await act(async () => live()[0]!.open());
+    await pass();
+    expect(live()[0]!.sent.map(({ n }) => n)).toEqual([1]);
+    await show(<Page token="new" />);
+    const [socket] = live();
+    await act(async () => socket!.open());
+    await pass(2000);
+    for (const n of [1, 2]) {
+      expect(socket!.sent.at(-1)).toMatchObject({ n });
+      await act(async () => socket!.say({ type: "ack", ackId: socket!.sent.at(-1).ackId, args: [] }));
+      await pass(2000);
+    }
+    expect(handle.queueSize).toBe(0);
+  });
 });
 
 function stock() {
