@@ -101,5 +101,5 @@ function webSocketLink(socket: WebSocketLike): Link {
 }
 
 /** The members of a message with these arguments: those of the only one, if it is an object that says none of our words. */
-const membersOf = (args: readonly unknown[]): object =>
+export const membersOf = (args: readonly unknown[]): object =>
   args.length === 1 && isObject(args[0]) && !["type", "ackId", "args"].some((word) => word in (args[0] as object)) ? args[0] : { args };

@@ -35,11 +35,11 @@ export function view(variant: Variant, status: ConnectionStatus, metrics?: Quali
   const head = [variant === "badge" ? span("dot") : bars, label, span("value", latency)];
   const root = { class: `tidegate-quality tg-${variant} ${className}`.trim(), "data-tone": tone, title: hides ? word : "" };
   if (variant !== "card") return ["span", root, ...head];
-  const rows: [string, string][] = [
+  const rows: [string, string | undefined][] = [
     ["Average", average],
-    ["Packet loss", known ? known.packetLoss + " %" : ""],
+    ["Packet loss", known && known.packetLoss + " %"],
     ["Stability", average && (known?.isStable ? "Stable" : "Unstable")],
-    ["Last check", metrics?.lastChecked?.toLocaleTimeString() ?? ""],
+    ["Last check", metrics?.lastChecked?.toLocaleTimeString()],
   ];
   return [
     "div",

@@ -163,6 +163,40 @@ describe("useWebSocket", () => {
     }
     expect(handle.queueSize).toBe(0);
   });
+
+  test("a message that its queue drops is told", async () => {
+    const onQueueEvent = vi.fn();
+    await show(<Page autoConnect={false} queue={{ maxQueueSize: 1 }} onQueueEvent={onQueueEvent} />);
+    await act(async () => void [1, 2].forEach((n) => handle.send({ type: "say", n })));
+    expect(onQueueEvent.mock.calls.map(([{ type, detail }]) => [type, detail.message.args[0].n])).toEqual([["dropped", 1]]);
+  });
+
+  test("an address that is none is an error, and the page stays", async () => {
+    const onError = vi.fn();
+    vi.stubGlobal("WebSocket", class { constructor() { throw new DOMException("no", "SyntaxError"); } });
+    await show(<Page url="no address" onError={onError} />);
+    expect(page.textContent).toBe("error");
+    expect(onError).toHaveBeenCalled();
+  });
+
+  test("who disconnects is told that the connection has closed", async () => {
+    const onClose = vi.fn();
+    await show(<Page onClose={onClose} />);
+    await act(async () => live()[0]!.open());
+    await act(async () => handle.disconnect());
+    expect(onClose).toHaveBeenCalledTimes(1);
+  });
+
+  test("who connects after the last attempt has all attempts again", async () => {
+    await show(<Page maxReconnectAttempts={1} />);
+    await act(async () => live()[0]!.close());
+    await pass(3000);
+    await act(async () => live()[0]!.close());
+    expect(handle.status).toBe("error");
+    await act(async () => handle.connect());
+    await act(async () => live()[0]!.close());
+    expect(handle.status).toBe("reconnecting");
+  });
 });
 
 function stock() {
@@ -193,6 +227,8 @@ test("useSocket follows a stock socket, and lets go of it", async () => {
   expect(handle.status).toBe("connected");
   await act(async () => socket.any.forEach((listener) => listener("tutor:message", { text: "Hello" })));
   expect(handle.lastMessage).toEqual({ type: "tutor:message", text: "Hello" });
+  await act(async () => socket.any.forEach((listener) => listener("typed", { type: 1 })));
+  expect(handle.lastMessage).toEqual({ type: "typed", args: [{ type: 1 }] });
   await act(async () => socket.any.forEach((listener) => listener("two", 1, 2)));
   expect(handle.lastMessage).toEqual({ type: "two", args: [1, 2] });
   handle.send({ type: "agent:learning", action: "start_session" });
@@ -298,6 +334,9 @@ describe("useOfflineQueue", () => {
     await show(<Page />);
     await pass();
     expect([sent, queue.queueSize]).toEqual([[{ type: "e", n: 1, _id: expect.any(String) }], 0]);
+    await act(async () => void queue.queueMessage({ type: "e", args: ["hi", 2] }));
+    await pass();
+    expect(sent.at(-1)).toEqual({ type: "e", args: ["hi", 2] });
   });
 });
 

@@ -1,7 +1,8 @@
 // What stands behind the hooks: a connection, its queue and what is known of both, for `useSyncExternalStore`.
 
-import { OfflineQueue } from "../queue.js";
-import { isObject, linkOf, listen, type Link, type SocketIoLike } from "../link.js";
+import type { QueueEvents } from "../queue.js";
+import { linkOf, listen, membersOf, OfflineQueue } from "../core.js";
+import type { Link, SocketIoLike } from "../link.js";
 import type { QueueOptions } from "../index.js";
 import type { ConnectionStatus } from "../view.js";
 
@@ -30,6 +31,22 @@ export interface ConnectionState {
   queueSize: number;
 }
 
+/** What a page may be told of a queue. */
+export type QueueEvent = QueueEvents[Exclude<keyof QueueEvents, "change">];
+
+/** Tells a page all of them. */
+export const listenToQueue = (queue: OfflineQueue, listener: (event: QueueEvent) => void) =>
+  listen(queue, ["dropped", "failed", "delivered", "storageerror"], listener);
+
+/** Closed, because React may make more of them than it keeps. */
+export const newQueue = (link: Link, options?: QueueOptions) => new OfflineQueue(link, { ...options, closed: true });
+
+/** Tells of each change of a queue or a monitor. */
+export const changesOf = (target: EventTarget) => (listener: () => void) => listen(target, ["change"], listener);
+
+/** Calls all of them. */
+const endAll = (ends: (() => void)[]) => () => ends.forEach((end) => end());
+
 /** Options of both hooks. */
 export interface ConnectionOptions {
   /** Connect when the component is mounted; `true`. */
@@ -38,6 +55,8 @@ export interface ConnectionOptions {
   enableOfflineQueue?: boolean | undefined;
   /** How it is kept. Read once. */
   queue?: QueueOptions | undefined;
+  /** Is called with each event of this queue but `change`. */
+  onQueueEvent?: ((event: QueueEvent) => void) | undefined;
   onOpen?: ((event?: any) => void) | undefined;
   onClose?: ((event?: any) => void) | undefined;
   onError?: ((error: any) => void) | undefined;
@@ -80,8 +99,8 @@ export function hub() {
 /** One connection, over whatever, and its queue. */
 export abstract class ConnectionStore<Options extends ConnectionOptions> {
   state = INITIAL;
-  options!: Options;
-  protected queue: OfflineQueue | undefined;
+  declare options: Options;
+  protected declare queue: OfflineQueue | undefined;
   #hub = hub();
   readonly subscribe = this.#hub.watch;
   readonly get = () => this.state;
@@ -94,11 +113,9 @@ export abstract class ConnectionStore<Options extends ConnectionOptions> {
 
   readonly send: Send = Object.defineProperty(
     (message: Message): boolean => {
+      const { link, queue } = this;
       // What is sent behind others in the queue waits with them.
-      if (this.link.connected && !this.queue?.size) this.post(message);
-      else if (this.queue) void this.queue.send(message.type, ...argsOf(message));
-      else return false;
-      return true;
+      return link.connected && !queue?.size ? (this.post(message), true) : !!queue?.send(message.type, ...argsOf(message));
     },
     "link",
     { get: () => this.link },
@@ -112,20 +129,20 @@ export abstract class ConnectionStore<Options extends ConnectionOptions> {
   /** Begins; returns how to end. A component that is mounted twice begins twice. */
   mount(): () => void {
     if (this.options.enableOfflineQueue ?? true) {
-      const queue = (this.queue ??= new OfflineQueue(this.link, { ...this.options.queue, closed: true }));
+      const queue = (this.queue ??= newQueue(this.link, this.options.queue));
       queue.open();
-      const unlisten = listen(queue, ["change"], () => this.set({ queueSize: queue.size }));
-      return () => {
-        queue.close();
-        unlisten();
-      };
+      return endAll([
+        () => queue.close(),
+        changesOf(queue)(() => this.set({ queueSize: queue.size })),
+        listenToQueue(queue, (event) => this.options.onQueueEvent?.(event)),
+      ]);
     }
-    return () => {};
+    return endAll([]);
   }
 
   protected set(change: Partial<ConnectionState>): void {
-    const state = { ...this.state, ...change };
-    this.state = { ...state, isConnected: state.status === "connected" };
+    this.state = { ...this.state, ...change };
+    this.state.isConnected = this.state.status === "connected";
     this.#hub.call();
   }
 
@@ -167,9 +184,16 @@ export class WebSocketStore extends ConnectionStore<WebSocketOptions> implements
     if (this.#socket) return;
     clearTimeout(this.#timer);
     const { url, token } = this.options;
-    this.set({ status: this.state.reconnectAttempts ? "reconnecting" : "connecting" });
-    const socket = new WebSocket(token ? url + (url.includes("?") ? "&" : "?") + "token=" + encodeURIComponent(token) : url);
-    this.#socket = socket;
+    // Who connects after the last attempt has all of them again.
+    if (this.state.status !== "reconnecting") this.set({ status: "connecting", reconnectAttempts: 0 });
+    let socket: WebSocket;
+    try {
+      this.#socket = socket = new WebSocket(token ? url + (url.includes("?") ? "&" : "?") + "token=" + encodeURIComponent(token) : url);
+    } catch (error) {
+      // No address, or `ws:` in a page of `https:`.
+      this.set({ status: "error" });
+      return this.options.onError?.(error);
+    }
     this.#over = linkOf(socket);
     const on = (type: string, work: (event: any) => void) => listen(socket, [type], (event) => socket === this.#socket && work(event));
     on("open", (event) => {
@@ -204,12 +228,17 @@ export class WebSocketStore extends ConnectionStore<WebSocketOptions> implements
   }
 
   readonly disconnect = (): void => {
+    listen(this.#socket, ["close"], (event) => this.options.onClose?.(event));
+    this.#leave();
+  };
+
+  #leave(): void {
     clearTimeout(this.#timer);
     const socket = this.#socket;
     this.#drop();
     socket?.close(1000);
     this.set({ status: "disconnected", reconnectAttempts: 0 });
-  };
+  }
 
   override mount(): () => void {
     const end = super.mount();
@@ -219,11 +248,7 @@ export class WebSocketStore extends ConnectionStore<WebSocketOptions> implements
       this.connect();
     });
     if (this.options.autoConnect ?? true) this.connect();
-    return () => {
-      unlisten();
-      end();
-      this.disconnect();
-    };
+    return endAll([unlisten, end, () => this.#leave()]);
   }
 }
 
@@ -239,10 +264,12 @@ export interface StockSocket extends SocketIoLike {
 
 /** A socket of socket.io-client, which the page has made and keeps. */
 export class SocketStore extends ConnectionStore<ConnectionOptions> {
-  readonly link: Link;
+  declare readonly link: Link;
+  private declare readonly socket: StockSocket;
 
-  constructor(private socket: StockSocket) {
+  constructor(socket: StockSocket) {
     super();
+    this.socket = socket;
     this.link = linkOf(socket);
   }
 
@@ -263,13 +290,14 @@ export class SocketStore extends ConnectionStore<ConnectionOptions> {
     const show = (refused?: boolean) => {
       const { connected, active } = socket;
       had ||= connected;
-      const lost = had ? "reconnecting" : "connecting";
-      this.set({ status: connected ? "connected" : active !== false ? lost : refused ? "error" : "disconnected" });
+      this.set({
+        status: connected ? "connected" : active !== false ? (had ? "reconnecting" : "connecting") : refused ? "error" : "disconnected",
+      });
       if (connected) this.set({ reconnectAttempts: 0 });
     };
     const on = (target: unknown, type: string, work: (argument: any) => void) => listen(target, [type], work);
     // The message as the bridge makes it.
-    const any = (type: string, ...args: any[]) => this.hear(args.length === 1 && isObject(args[0]) ? { ...args[0], type } : { type, args });
+    const any = (type: string, ...args: any[]) => this.hear({ ...membersOf(args), type });
     const ends = [
       on(socket, "connect", () => {
         show();
@@ -290,6 +318,6 @@ export class SocketStore extends ConnectionStore<ConnectionOptions> {
     socket.onAny(any);
     if ((this.options.autoConnect ?? true) && !socket.active) socket.connect();
     show();
-    return () => ends.forEach((each) => each());
+    return endAll(ends);
   }
 }

@@ -1,20 +1,25 @@
 // The hooks.
 
 import { useEffect, useMemo, useState, useSyncExternalStore } from "react";
-import { ConnectionQualityMonitor, measure, type QualityMetrics } from "../monitor.js";
-import { OfflineQueue, type QueueEvents, type QueueOptions, type QueueStorage } from "../queue.js";
-import { listen, type Connection, type Link } from "../link.js";
+import { ConnectionQualityMonitor, measure, membersOf } from "../core.js";
+import type { QualityMetrics } from "../monitor.js";
+import type { QueueOptions, QueueStorage } from "../queue.js";
+import type { Connection, Link } from "../link.js";
 import type { ConnectionStatus } from "../view.js";
 import {
   argsOf,
+  changesOf,
   hub,
   INITIAL,
+  listenToQueue,
+  newQueue,
   SocketStore,
   WebSocketStore,
   type ConnectionOptions,
   type ConnectionState,
   type ConnectionStore,
   type Message,
+  type QueueEvent,
   type Send,
   type StockSocket,
   type WebSocketOptions,
@@ -67,18 +72,17 @@ function useLink(send: AnySend, connected: boolean): Link {
     connected,
     send,
     async ask(type: string, args: readonly unknown[]) {
-      const answer = own.send({ type, ...(args[0] as object) });
-      if (answer === false) throw answer;
-      return answer;
+      const answer = own.send({ ...membersOf(args), type });
+      return answer === false ? Promise.reject() : answer;
     },
-    ping: () => Promise.reject(),
   }));
   useEffect(() => {
     own.send = send;
     own.connected = connected;
     own.call();
   }, [send, connected]);
-  return (send as Send).link ?? own;
+  // Only a queue gets it, which does not ping.
+  return (send as Send).link ?? (own as unknown as Link);
 }
 
 /** There is nothing to measure. */
@@ -129,7 +133,7 @@ export function useConnectionQuality(options: ConnectionQualityOptions): Connect
         monitor.stop();
         setMonitoring(false);
       },
-      subscribe: (listener: () => void) => listen(monitor, ["change"], listener),
+      subscribe: changesOf(monitor),
       get: () => monitor.metrics,
     };
   }, [connection, interval, samples, timeout]);
@@ -151,7 +155,7 @@ export interface OfflineQueueOptions extends Omit<QueueOptions, "storage"> {
   /** Where, if not in `localStorage`. */
   storage?: "local" | "indexeddb" | QueueStorage;
   /** Is called with each event of the queue but `change`. */
-  onEvent?: (event: QueueEvents[Exclude<keyof QueueEvents, "change">]) => void;
+  onEvent?: (event: QueueEvent) => void;
 }
 
 /** What `useOfflineQueue` returns. */
@@ -171,19 +175,15 @@ const none = () => 0;
 /** Messages that outlive the connection and the page, until they are acknowledged. The options are read once. */
 export function useOfflineQueue(send: AnySend, isConnected: boolean, options: OfflineQueueOptions = {}): OfflineQueueHandle {
   const link = useLink(send, isConnected);
-  const [{ persistToStorage = true, storage = "local", onEvent: _, ...others }] = useState(options);
+  const [{ persistToStorage = true, storage = "local", ...others }] = useState(options);
   const { onEvent } = options;
-  // Closed, because React may make more of them than it keeps.
-  const queue = useMemo(
-    () => new OfflineQueue(link, { ...others, storage: persistToStorage ? storage : "memory", closed: true }),
-    [link],
-  );
+  const queue = useMemo(() => newQueue(link, { ...others, storage: persistToStorage ? storage : "memory" }), [link]);
   useEffect(() => {
     queue.open();
     return () => queue.close();
   }, [queue]);
-  useEffect(() => (onEvent ? listen(queue, ["dropped", "failed", "delivered", "storageerror"], onEvent) : undefined), [queue, onEvent]);
-  const [subscribe, size] = useMemo(() => [(listener: () => void) => listen(queue, ["change"], listener), () => queue.size], [queue]);
+  useEffect(() => onEvent && listenToQueue(queue, onEvent), [queue, onEvent]);
+  const [subscribe, size] = useMemo(() => [changesOf(queue), () => queue.size], [queue]);
   const queueSize = useSyncExternalStore(subscribe, size, none);
   return useMemo(
     () => ({
