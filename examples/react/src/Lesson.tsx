@@ -1,5 +1,6 @@
+import type { QueuedMessage } from "@tidegate/client";
 import { ConnectionQualityBadge, ConnectionQualityCard, type ConnectionQualityProps } from "@tidegate/client/react";
-import { useState, useSyncExternalStore, type FormEvent } from "react";
+import { useEffect, useRef, useState, useSyncExternalStore, type FormEvent } from "react";
 
 export interface Line {
   from: "you" | "tutor" | "queue";
@@ -17,6 +18,11 @@ interface Props extends Pick<ConnectionQualityProps, "status" | "metrics"> {
   send: (input: string) => void;
 }
 
+/** What was written, of a message of the queue. */
+export function textOf({ args: [data] }: QueuedMessage): string {
+  return (data as { input?: string } | undefined)?.input ?? "a message";
+}
+
 function watchNetwork(changed: () => void) {
   for (const event of ["online", "offline"]) addEventListener(event, changed);
   return () => {
@@ -30,6 +36,10 @@ export function Lesson({ status: attempt, metrics, lines, queueSize, clearQueue,
   const hasNetwork = useSyncExternalStore(watchNetwork, () => navigator.onLine, () => true);
   const status = attempt === "reconnecting" && !hasNetwork ? "disconnected" : attempt;
   const [input, setInput] = useState("");
+  const log = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    log.current?.scrollTo({ top: log.current.scrollHeight });
+  }, [lines.length]);
   const submit = (event: FormEvent) => {
     event.preventDefault();
     if (!input.trim()) return;
@@ -45,7 +55,7 @@ export function Lesson({ status: attempt, metrics, lines, queueSize, clearQueue,
       </header>
       <main>
         <section className="chat" aria-label="Lesson">
-          <div role="log" tabIndex={0} aria-label="Messages">
+          <div ref={log} role="log" tabIndex={0} aria-label="Messages">
             {lines.length === 0 && <p className="empty">Ask the tutor something, also while you are offline.</p>}
             <ol>
               {lines.map(({ from, text, waits }, at) => (

@@ -1,8 +1,7 @@
-import type { QueuedMessage } from "@tidegate/client";
 import { useConnectionQuality, useOfflineQueue, useSocket } from "@tidegate/client/react";
-import { useMemo, useState } from "react";
+import { useEffect, useMemo, useState } from "react";
 import { io } from "socket.io-client";
-import { Lesson, type Line } from "./Lesson";
+import { Lesson, textOf, type Line } from "./Lesson";
 
 /** The stock client. Each message waits in the queue until the service has acknowledged it, also across a reload. */
 export function OverSocketIo({ token }: { token: string }) {
@@ -17,6 +16,8 @@ export function OverSocketIo({ token }: { token: string }) {
     enableOfflineQueue: false,
     onMessage: (message) => message.type === "tutor:message" && add({ from: "tutor", text: message.message ?? message.text }),
   });
+  // The hook connects the socket, and leaves it to the page to end it: when another token comes, or nobody is logged in.
+  useEffect(() => () => void socket.disconnect(), [socket]);
   const queue = useOfflineQueue(connection.send, connection.isConnected, {
     onEvent: ({ type, detail }) => {
       if (!("message" in detail)) return add({ from: "queue", text: "This browser does not store messages; they wait in memory." });
@@ -41,9 +42,4 @@ export function OverSocketIo({ token }: { token: string }) {
       }}
     />
   );
-}
-
-/** What was written, of a message of the queue. */
-function textOf({ args: [data] }: QueuedMessage): string {
-  return (data as { input?: string } | undefined)?.input ?? "a message";
 }
