@@ -187,6 +187,18 @@ describe("useWebSocket", () => {
     expect(onClose).toHaveBeenCalledTimes(1);
   });
 
+  test("a server that lets in and closes at once is given up too", async () => {
+    await show(<Page />);
+    for (let attempt = 0; attempt < 6; attempt++) {
+      expect(live().length).toBe(1);
+      await act(async () => live()[0]!.open());
+      expect(handle.reconnectAttempts).toBe(0);
+      await act(async () => live()[0]!.close());
+      await pass(3000);
+    }
+    expect([handle.status, live()]).toEqual(["error", []]);
+  });
+
   test("who connects after the last attempt has all attempts again", async () => {
     await show(<Page maxReconnectAttempts={1} />);
     await act(async () => live()[0]!.close());

@@ -165,6 +165,8 @@ export class WebSocketStore extends ConnectionStore<WebSocketOptions> implements
   #over: Link | undefined;
   #watchers = hub();
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Attempts since a connection lasted. */
+  #tries = 0;
 
   get connected() {
     return !!this.#over?.connected;
@@ -185,7 +187,7 @@ export class WebSocketStore extends ConnectionStore<WebSocketOptions> implements
     clearTimeout(this.#timer);
     const { url, token } = this.options;
     // Who connects after the last attempt has all of them again.
-    if (this.state.status !== "reconnecting") this.set({ status: "connecting", reconnectAttempts: 0 });
+    if (this.state.status !== "reconnecting") this.set({ status: "connecting", reconnectAttempts: (this.#tries = 0) });
     let socket: WebSocket;
     try {
       this.#socket = socket = new WebSocket(token ? url + (url.includes("?") ? "&" : "?") + "token=" + encodeURIComponent(token) : url);
@@ -198,6 +200,8 @@ export class WebSocketStore extends ConnectionStore<WebSocketOptions> implements
     const on = (type: string, work: (event: any) => void) => listen(socket, [type], (event) => socket === this.#socket && work(event));
     on("open", (event) => {
       this.set({ status: "connected", reconnectAttempts: 0 });
+      // Who is let in and sent away at once is not to come back for ever.
+      this.#timer = setTimeout(() => (this.#tries = 0), 3_000);
       this.#watchers.call();
       this.options.onOpen?.(event);
     });
@@ -213,9 +217,8 @@ export class WebSocketStore extends ConnectionStore<WebSocketOptions> implements
     on("close", (event) => {
       this.#drop();
       const { reconnect = true, reconnectInterval = 3_000, maxReconnectAttempts = 5 } = this.options;
-      const reconnectAttempts = this.state.reconnectAttempts + 1;
-      if (reconnect && reconnectAttempts <= maxReconnectAttempts) {
-        this.set({ status: "reconnecting", reconnectAttempts });
+      if (reconnect && this.#tries < maxReconnectAttempts) {
+        this.set({ status: "reconnecting", reconnectAttempts: ++this.#tries });
         this.#timer = setTimeout(this.connect, reconnectInterval);
       } else this.set({ status: reconnect ? "error" : "disconnected" });
       this.options.onClose?.(event);
@@ -223,6 +226,7 @@ export class WebSocketStore extends ConnectionStore<WebSocketOptions> implements
   };
 
   #drop(): void {
+    clearTimeout(this.#timer);
     this.#socket = this.#over = undefined;
     this.#watchers.call();
   }
@@ -233,7 +237,6 @@ export class WebSocketStore extends ConnectionStore<WebSocketOptions> implements
   };
 
   #leave(): void {
-    clearTimeout(this.#timer);
     const socket = this.#socket;
     this.#drop();
     socket?.close(1000);
@@ -244,7 +247,8 @@ export class WebSocketStore extends ConnectionStore<WebSocketOptions> implements
     const end = super.mount();
     const unlisten = listen(globalThis, ["online"], () => {
       if (!/reconnecting|error/.test(this.state.status)) return;
-      this.set({ reconnectAttempts: 0 });
+      // An attempt from before may hang for long.
+      this.#leave();
       this.connect();
     });
     if (this.options.autoConnect ?? true) this.connect();
@@ -280,8 +284,8 @@ export class SocketStore extends ConnectionStore<ConnectionOptions> {
     );
   }
 
-  readonly connect = () => void this.socket.connect();
-  readonly disconnect = () => void this.socket.disconnect();
+  readonly connect = () => this.socket.connect() as void;
+  readonly disconnect = () => this.socket.disconnect() as void;
 
   override mount(): () => void {
     const { socket } = this;

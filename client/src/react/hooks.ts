@@ -143,7 +143,7 @@ export function useConnectionQuality(options: ConnectionQualityOptions): Connect
   }, [monitor]);
   const metrics = useSyncExternalStore(source.subscribe, source.get, unmeasured);
   return useMemo(
-    () => ({ ...metrics, metrics, isMonitoring, startMonitoring, stopMonitoring, checkNow: () => void monitor.check() }),
+    () => ({ ...metrics, metrics, isMonitoring, startMonitoring, stopMonitoring, checkNow: () => monitor.check() as unknown as void }),
     [metrics, isMonitoring, monitor],
   );
 }
