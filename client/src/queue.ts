@@ -173,7 +173,8 @@ export class OfflineQueue extends EventTarget {
     if (storage !== "memory") JSON.stringify(args, storable);
     const promise = new Promise<Answer>((resolve, reject) => this.#promises.set(id, { resolve, reject }));
     promise.catch(() => {});
-    this.#messages.push({ id, event, args, at: Date.now() });
+    // No clock that is set back changes the order, which is that of `at` in another page.
+    this.#messages.push({ id, event, args, at: Math.max(this.#messages.at(-1)?.at || 0, Date.now()) });
     this.#changed();
     this.process();
     return promise;
@@ -181,7 +182,7 @@ export class OfflineQueue extends EventTarget {
 
   /** Forgets all messages of this tab. Their promises reject. */
   clear(): void {
-    this.#messages.slice().forEach((message) => this.#settle(message, "cleared"));
+    this.#messages.forEach((message) => this.#settle(message, "cleared"));
   }
 
   /** Sends what waits, if there is a connection. Resolves when nothing more can be sent now. */

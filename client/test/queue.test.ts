@@ -280,6 +280,24 @@ describe("ids", () => {
 });
 
 describe("storage", () => {
+  test("a clock that is set back does not change the order", async () => {
+    const before = queueOver(new FakeSocket());
+    await pass();
+    void before.send("e", { n: 1 });
+    vi.setSystemTime(Date.now() - 3_600_000);
+    void before.send("e", { n: 2 });
+    before.close();
+    await pass();
+    const socket = new FakeSocket();
+    socket.answers = () => ({});
+    const queue = queueOver(socket);
+    await pass();
+    void queue.send("e", { n: 3 });
+    socket.up();
+    await pass();
+    expect(socket.events.map(([, n]) => n)).toEqual([1, 2, 3]);
+  });
+
   test("a page that is loaded again sends what the last one left, before its own", async () => {
     const before = queueOver(new FakeSocket());
     await pass();
