@@ -9,7 +9,7 @@ export type {
   OfflineQueueHandle,
   OfflineQueueOptions,
 } from "./hooks.js";
-export type { ConnectionOptions, ConnectionState, Message, Send, StockSocket, WebSocketOptions } from "./connection.js";
+export type { ConnectionOptions, ConnectionState, Message, QueueEvent, Send, StockSocket, WebSocketOptions } from "./connection.js";
 export { ConnectionQualityBadge, ConnectionQualityCard, ConnectionQualityIndicator } from "./components.js";
 export type { ConnectionQualityIndicatorProps, ConnectionQualityProps } from "./components.js";
 export type { ConnectionQuality, QualityMetrics } from "../monitor.js";
