@@ -47,8 +47,8 @@ export function listen(target: any, types: string[], listener: (event: any) => v
 export const linkOf = (socket: Connection): Link =>
   "ask" in socket ? socket : "readyState" in socket ? webSocketLink(socket) : socketIoLink(socket);
 
-/** Of all questions over WebSockets, because a socket may have several askers. */
-let count = 0;
+/** Of all questions over WebSockets, because a socket may have several askers. A page that counts its own begins elsewhere. */
+let count = Date.now();
 
 function socketIoLink(socket: SocketIoLike): Link {
   const ask = (event: string, args: readonly unknown[], timeout: number) =>
@@ -71,8 +71,8 @@ function webSocketLink(socket: WebSocketLike): Link {
   const waiting = new Map<unknown, (answer: unknown) => void>();
   listen(socket, ["message"], ({ data }) => {
     try {
-      const message = JSON.parse(data);
-      waiting.get(/^ack$|pong$/.test(message.type) && (message.ackId ?? message.pingId))?.(message.args?.[0]);
+      const { type, ackId, pingId, args } = JSON.parse(data);
+      waiting.get({ quality_pong: pingId, ack: ackId }[type as "ack"])?.(args?.[0]);
     } catch {
       // Not for us: binary, or not JSON.
     }

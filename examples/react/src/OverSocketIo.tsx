@@ -36,7 +36,7 @@ export function OverSocketIo({ token }: { token: string }) {
       queueSize={queue.queueSize}
       clearQueue={queue.clearQueue}
       send={(input) => {
-        const id = crypto.randomUUID();
+        const id = crypto.randomUUID?.() ?? String(Math.random());
         add({ id, from: "you", text: input, waits: true });
         void queue.queueMessage({ type: "agent:tutor", input, _id: id });
       }}
