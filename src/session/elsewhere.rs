@@ -31,7 +31,8 @@ impl Conversation<'_> {
         let slot = delivery.slot(&self.core.rules.names);
         self.core.used(now);
         let Some(resume) = &self.client.resume else {
-            let holds_pid = self.service.namespaces.numbers_events(&delivery.namespace);
+            // A client that speaks JSON has not got its `pid`.
+            let holds_pid = !self.client.is_bridged && self.service.namespaces.numbers_events(&delivery.namespace);
             return self.say_delivery(delivery, holds_pid, slot);
         };
         let hold = &self.core.rules.hold;

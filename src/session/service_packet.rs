@@ -9,7 +9,7 @@ use crate::{
         message::{Fate, Message, Note, Side},
         namespaces::Answered,
         now::Now,
-        offset::offset_of,
+        offset::{offset_of, without_offset},
         queue::{PACKET_TOO_BIG, STORED_MESSAGE_MAX, WholePacket},
         rules::NAMESPACES,
     },
@@ -125,7 +125,10 @@ fn packet(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now) -> Resul
             }
             return Ok((Fate::Pass, note));
         }
-        Form::AsItIs => numbered(talk, &head, message.bytes).unwrap_or_else(|| message.bytes.to_vec()),
+        Form::AsItIs => {
+            let changed = unnumbered(talk, &head, message.bytes, now).or_else(|| numbered(talk, &head, message.bytes));
+            changed.unwrap_or_else(|| message.bytes.to_vec())
+        }
         Form::WithAckId(id) => {
             ack_id = Some(id);
             let mut changed = Vec::with_capacity(message.bytes.len() + 4);
@@ -249,6 +252,17 @@ fn numbered(talk: &Conversation<'_>, head: &PacketHead<'_>, text: &[u8]) -> Opti
         _ => return None,
     }
     Some(changed)
+}
+
+/// What an event of a service that numbers its events becomes for a client that speaks JSON, which would take the offset for an
+/// argument. The gate has kept it, and shows it when it asks the service again. `None`: it stays as it is.
+fn unnumbered(talk: &Conversation<'_>, head: &PacketHead<'_>, text: &[u8], now: Now) -> Option<Vec<u8>> {
+    let may_have_offset = talk.client.is_bridged && head.kind.is_event() && head.ack_id.is_none();
+    if !may_have_offset || !talk.service.namespaces.numbers_events(head.namespace) {
+        return None;
+    }
+    let (begin, json) = text.split_at(head.data_at);
+    without_offset(json, now.wall()).map(|(json, _)| [begin, &json].concat())
 }
 
 /// Sends a packet to the client once it has every attachment.

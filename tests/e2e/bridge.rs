@@ -116,6 +116,22 @@ async fn acks_arguments_and_bytes_pass_both_ways() {
 }
 
 #[tokio::test]
+async fn events_of_a_service_with_connection_state_recovery_come_without_their_offsets() {
+    let service = Service::with(&[("RECOVERY", "on")]).await;
+    let gate = Gate::before(&service).with(ROUTE).await;
+    let client = joined(&driver().await, &gate).await;
+    say(&client, json!({ "type": "agent:learning", "ackId": 1, "action": "start_session" })).await;
+    assert_eq!(client.next("content:adapted").await, json!([{ "level": 1 }]));
+    for args in [json!([{ "text": "hi" }]), json!([{ "bytes": { "$binary": "AQID" } }])] {
+        service.emit("ada", "said", args).await;
+    }
+    assert_eq!(client.next("said").await, json!([{ "text": "hi" }]));
+    assert_eq!(client.next("said").await, json!([{ "bytes": "AQID" }]));
+    service.emit("ada", "said", json!(["hi"])).await;
+    assert_eq!(client.next("said").await, json!([{ "args": ["hi"] }]));
+}
+
+#[tokio::test]
 async fn limits_and_rules_hold_as_for_clients_of_socket_io() {
     let service = Service::start().await;
     let limit = "rate_limit = [{ events = [\"agent:tutor\"], messages = 1, per = \"1h\" }]";

@@ -126,6 +126,50 @@ fn what_is_no_message_of_the_bridge_ends_the_session() {
 }
 
 #[test]
+fn a_client_does_not_get_the_offsets_of_a_service_that_numbers_its_events() {
+    let mut world = World::bridged("/", |config| config.session.ack_grace = Period::OFF);
+    world.opens();
+    world.service(r#"40{"sid":"first","pid":"secret"}"#);
+    world.forget_what_was_said();
+    let ms = world.now.wall().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    // A volatile event has no offset, nor has one that asks for an ack, nor one of another node.
+    world.service(r#"42["said","hi"]"#);
+    world.service(&format!(r#"42["said",{{"text":"hi"}},"{ms}-0"]"#));
+    world.service(&format!(r#"42["said","hi",1,"{ms}-1"]"#));
+    world.service(&format!(r#"451-["said",{{"b":{{"_placeholder":true,"num":0}}}},"{ms}-2"]"#));
+    world.message(Side::Service, OpCode::Binary, b"x");
+    world.service(&format!(r#"420["question","{ms}-3"]"#));
+    let delivery = Delivery::new("/", r#"["news","hi"]"#.into(), Vec::new(), false);
+    world.event(Event::Delivered(Arc::new(delivery)));
+    let expected = [
+        r#"{"type":"said","args":["hi"]}"#,
+        r#"{"type":"said","text":"hi"}"#,
+        r#"{"type":"said","args":["hi",1]}"#,
+        r#"{"type":"said","b":"eA=="}"#,
+        &format!(r#"{{"type":"question","ackId":0,"args":["{ms}-3"]}}"#),
+        r#"{"type":"news","args":["hi"]}"#,
+    ];
+    assert_eq!(world.client_got(), expected);
+    // The service is shown it when the session comes back, and repeats what was missed.
+    assert!(world.loses(Ended::ServiceLost));
+    world.passes(Duration::ZERO);
+    world.opens();
+    let asked = world.service_got();
+    assert!(asked[0].contains(r#""pid":"secret""#) && asked[0].contains(&format!(r#""offset":"{ms}-2""#)), "{asked:?}");
+    world.service(r#"40{"sid":"first","pid":"secret"}"#);
+    world.service(&format!(r#"42["missed",{{"n":1}},"{ms}-4"]"#));
+    assert_eq!(world.client_got(), [r#"{"type":"missed","n":1}"#]);
+}
+
+#[test]
+fn a_string_at_the_end_stays_where_the_service_does_not_number_its_events() {
+    let mut world = World::bridge_joined(|_| ());
+    let ms = world.now.wall().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    world.service(&format!(r#"42["said","hi","{ms}-0"]"#));
+    assert_eq!(world.client_got(), [format!(r#"{{"type":"said","args":["hi","{ms}-0"]}}"#)]);
+}
+
+#[test]
 fn a_client_that_may_not_join_hears_why_and_is_closed() {
     let mut world = World::bridged("/", |_| ());
     world.opens();
