@@ -29,8 +29,6 @@ use crate::{
 
 /// Query keys of the client's own transport.
 const CLIENT_TRANSPORT_KEYS: [&str; 4] = ["sid", "t", "j", "b64"];
-/// Query keys of Engine.IO, all of which Tidegate writes itself for a client that does not speak it.
-pub(super) const BRIDGE_TRANSPORT_KEYS: [&str; 6] = ["EIO", "transport", "sid", "t", "j", "b64"];
 /// Headers of the handshake itself, which each leg has for itself.
 const HANDSHAKE_HEADERS: [HeaderName; 5] = [
     header::SEC_WEBSOCKET_KEY,
@@ -170,15 +168,17 @@ pub(super) fn dial_request(
     request_for(&dial_target(&parts.uri, sources), protocols, parts, rules, peer)
 }
 
-/// The same of a bridged route: the service is asked for its Socket.IO, and for no subprotocol.
+/// The same of a bridged route: the service is asked for its Socket.IO, without the query parameters in `left_out`, and for no
+/// subprotocol.
 pub(super) fn bridge_request(
     parts: &Parts,
     rules: &EdgeRules,
     sources: &TokenSources,
     peer: &Peer,
     service_path: &str,
+    left_out: &[&str],
 ) -> Result<PackedRequest, NominatedHeader> {
-    let left_out: Vec<&str> = BRIDGE_TRANSPORT_KEYS.into_iter().chain(sources.removed_query_keys()).collect();
+    let left_out: Vec<&str> = left_out.iter().copied().chain(sources.removed_query_keys()).collect();
     let query = Query::of(&parts.uri).without(&left_out);
     let separator = if query.is_empty() { "" } else { "&" };
     let target = format!("{service_path}?EIO=4&transport=websocket{separator}{query}");

@@ -231,9 +231,27 @@ impl TokenSources {
         self.query_keys().filter(|_| !self.keeps_query)
     }
 
-    /// What a client that speaks no Socket.IO would say in its CONNECT: the `token` of its request as the members that
-    /// `connect:FIELD` names, `token` where none does, and each of its query parameters but those in `left_out` as a member.
-    /// Where tokens are verified, none of those members comes from the query.
+    /// The members in which the service finds the token of a client that speaks no Socket.IO: those that `connect:FIELD` names,
+    /// `token` where none does.
+    fn connect_fields(&self) -> Vec<&str> {
+        let fields = self.list.iter().filter_map(|source| match source {
+            TokenSource::Connect(field) => Some(&**field),
+            _ => None,
+        });
+        let fields: Vec<&str> = fields.collect();
+        if fields.is_empty() { vec![CONNECT_FIELD] } else { fields }
+    }
+
+    /// The query parameters that would pass for the verified token of such a client, and that nobody has verified: they have the
+    /// names of those members. One that a `query:` source names too has been verified. Where no token is, all may pass.
+    #[must_use]
+    pub fn unverified_query_keys(&self) -> Vec<&str> {
+        let is_verified = |field: &str| self.query_keys().any(|key| key == field);
+        self.connect_fields().into_iter().filter(|field| self.verified && !is_verified(field)).collect()
+    }
+
+    /// What a client that speaks no Socket.IO would say in its CONNECT: the `token` of its request as the members in which the
+    /// service finds it, and each of its query parameters as a member, but those in `left_out` and those that may be a token.
     ///
     /// # Errors
     /// `query_repeated`: a parameter is given twice.
@@ -243,16 +261,7 @@ impl TokenSources {
         token: Option<&Token>,
         left_out: &[&str],
     ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-        let fields = self.list.iter().filter_map(|source| match source {
-            TokenSource::Connect(field) => Some(&**field),
-            _ => None,
-        });
-        let mut fields: Vec<&str> = fields.collect();
-        if fields.is_empty() {
-            fields.push(CONNECT_FIELD);
-        }
-        let is_of_token =
-            |name: &str| self.verified && (fields.contains(&name) || self.query_keys().any(|key| key == name));
+        let is_of_token = |name: &str| self.query_keys().any(|key| key == name);
         let query = Query::of(&request.uri);
         let mut members = Map::new();
         for (name, value) in query.pairs().filter(|(name, _)| !left_out.contains(name) && !is_of_token(name)) {
@@ -261,7 +270,7 @@ impl TokenSources {
             }
         }
         if let Some(token) = token {
-            members.extend(fields.into_iter().map(|field| (field.to_owned(), token.as_str().into())));
+            members.extend(self.connect_fields().into_iter().map(|field| (field.to_owned(), token.as_str().into())));
         }
         let json = serde_json::to_vec(&members).map(Zeroizing::new).unwrap_or_default();
         members.values_mut().for_each(|value| {

@@ -81,6 +81,31 @@ async fn a_page_without_socket_io_gets_its_answers_from_the_service() {
 }
 
 #[tokio::test]
+async fn the_url_that_the_service_sees_has_nothing_that_passes_for_a_verified_token_or_an_earlier_session() {
+    let service = Service::start().await;
+    let driver = driver().await;
+    let token = token("ada");
+    let asked = "/socket.io/?EIO=4&transport=websocket&a=1&to%6Ben2=x";
+    let (given, with_token) = (format!("token={token}"), format!("{asked}&token={token}"));
+    for (sources, given, expected) in [
+        ("auth.token_from = [\"connect:token\", \"header\"]", "to%6Ben=forged", asked),
+        ("auth.token_from = [\"connect:token\", \"query:token\"]", &*given, asked),
+        ("auth.token_from = [\"connect:token\", \"query:token\"]\nauth.keep_query_token = true", &given, &with_token),
+    ] {
+        let gate = Gate::before(&service).with(ROUTE).with(sources).await;
+        let query = format!("a=1&pid=p&%6Fffset=o&sid=s&EIO=3&to%6Ben2=x&{given}");
+        let headers = json!({ "authorization": format!("Bearer {token}") });
+        let with = json!({ "url": url(&gate, &query), "headers": headers });
+        let client = Client::by(Arc::clone(&driver), "connect", with).await;
+        client.next("connected").await;
+        let seen = service.seen().await;
+        let last = |what: &str| seen[what].as_array().unwrap().last().unwrap().clone();
+        assert_eq!(last("upgrades")["url"], expected, "{sources}");
+        assert_eq!(last("connections")["auth"], json!({ "a": "1", "token2": "x", "token": token }), "{sources}");
+    }
+}
+
+#[tokio::test]
 async fn a_page_in_chromium_gets_its_answer_too() {
     let service = Service::start().await;
     let gate = Gate::before(&service).with(ROUTE).await;

@@ -13,8 +13,8 @@ const operations = {
   ready: () => "ready",
 
   /** Connects, says these messages as soon as the connection is open, and reports what comes. */
-  connect({ id, url, messages = [] }) {
-    const socket = new WebSocket(url);
+  connect({ id, url, headers = {}, messages = [] }) {
+    const socket = new WebSocket(url, { headers });
     clients.set(id, socket);
     const report = (event, ...args) => say({ id, event, args });
     socket.on("open", () => messages.forEach((message) => socket.send(JSON.stringify(message))));

@@ -9,7 +9,7 @@ use crate::{
     gateway::{
         edge::{Edge, EdgeRules, refuse},
         reply,
-        upgrade::{self, BRIDGE_TRANSPORT_KEYS, Client, Declined, Switch},
+        upgrade::{self, Client, Declined, Switch},
     },
     policy::verdict::{Refusal, RefusalKind},
     relay::{
@@ -23,6 +23,9 @@ use crate::{
     },
     wire::websocket::frame::Sender,
 };
+
+/// Query keys of Engine.IO, all of which Tidegate writes itself for a client that does not speak it.
+const TRANSPORT_KEYS: [&str; 6] = ["EIO", "transport", "sid", "t", "j", "b64"];
 
 /// Members of a CONNECT that ask for the session of somebody else, or for an earlier one: a plain client has none.
 const RECOVERY_KEYS: [&str; 2] = ["pid", "offset"];
@@ -47,7 +50,9 @@ pub(super) fn open(
     let Caller { offer, token, identity, peer, permit } = caller;
     let session_rules = edge.worker.rules();
     let sources = &session_rules.session.policies.token_sources;
-    let left_out: Vec<&str> = BRIDGE_TRANSPORT_KEYS.into_iter().chain(RECOVERY_KEYS).collect();
+    // Neither the CONNECT nor the URL has them: a service may look for them in either.
+    let unverified = sources.unverified_query_keys();
+    let left_out: Vec<&str> = TRANSPORT_KEYS.into_iter().chain(RECOVERY_KEYS).chain(unverified).collect();
     let connect = sources.connect_json(parts, token.as_ref(), &left_out);
     let is_short = |connect: &[u8]| connect.len() <= session_rules.session.max_connect;
     let connect = connect.and_then(|connect| if is_short(&connect) { Ok(connect) } else { Err(TOO_BIG) });
@@ -56,7 +61,7 @@ pub(super) fn open(
             untold.setting = (refusal.code == CONNECT_TOO_BIG).then_some("socketio.max_connect");
         })
     })?;
-    let request = upgrade::bridge_request(parts, rules, sources, &peer, &route.service_path);
+    let request = upgrade::bridge_request(parts, rules, sources, &peer, &route.service_path, &left_out);
     let request = request.map_err(upgrade::refused_header)?;
     let answer = upgrade::switching_protocols(&offer, sources.selected_subprotocol(&parts.headers));
     let (edge, rules) = (Rc::clone(edge), Arc::clone(rules));

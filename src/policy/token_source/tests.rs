@@ -219,7 +219,8 @@ fn what_a_client_without_socket_io_would_say_in_its_connect() {
     let said = |sources: &TokenSources, uri: &str| {
         let request = request(uri, &[]);
         let token = sources.from_request(&request).map_err(|refusal| refusal.code)?;
-        let json = sources.connect_json(&request, token.as_ref(), &["EIO"]).map_err(|refusal| refusal.code)?;
+        let left_out = [vec!["EIO"], sources.unverified_query_keys()].concat();
+        let json = sources.connect_json(&request, token.as_ref(), &left_out).map_err(|refusal| refusal.code)?;
         Ok(String::from_utf8(json.to_vec()).unwrap())
     };
     let usual = sources(&["connect:token", "query:token"]);
@@ -249,5 +250,18 @@ fn what_a_client_without_socket_io_would_say_in_its_connect() {
         let expected: Result<serde_json::Value, _> = expected.map(|text| serde_json::from_str(text).unwrap());
         let said: Result<String, &str> = said(sources, uri);
         assert_eq!(said.map(|text| serde_json::from_str::<serde_json::Value>(&text).unwrap()), expected, "{uri}");
+    }
+}
+
+#[test]
+fn a_query_parameter_passes_for_a_token_where_it_has_the_name_of_its_member_and_nobody_has_verified_it() {
+    for (list, verifies, expected) in [
+        (&["connect:token", "header"][..], true, &["token"][..]),
+        (&["header"], true, &["token"]),
+        (&["connect:jwt", "connect:key", "query:key"], true, &["jwt"]),
+        (&["connect:token", "query:token"], true, &[]),
+        (&["connect:token", "header"], false, &[]),
+    ] {
+        assert_eq!(sources(list).if_a_key(verifies).unverified_query_keys(), expected, "{list:?}, {verifies}");
     }
 }
