@@ -196,9 +196,8 @@ pub(super) fn compile(
     let mirror = faults.keep(mirror(config));
     let ping = faults.keep(PingRules::compile(&config.quality, names));
     let trust_headers = faults.keep(trust_headers::compile(&config.listen.trust_headers));
-    let may_hold = !config.session.hold.0.is_zero();
-    let websocket =
-        config.websocket.iter().enumerate().map(|(at, table)| table.compile(at, may_hold, &config.socketio));
+    let facts = (!config.session.hold.0.is_zero(), !config.quality.ping_event.is_empty());
+    let websocket = config.websocket.iter().enumerate().map(|(at, table)| table.compile(at, &config.socketio, facts));
     let websocket: Vec<_> = websocket.filter_map(|route| faults.keep(route)).collect();
     let node_rules = || {
         let (mut policies, timing, dialler, mirror, ping) = (policies?, timing?, dialler?, mirror?, ping?);

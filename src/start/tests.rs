@@ -191,7 +191,13 @@ fn addresses_and_paths_are_told_with_their_line() {
         ),
         (
             "[[websocket]]\npath = \"/ws\"\nbridge = \"/\"\nevent_field = \"args\"\n",
-            "6: websocket[0].event_field is \"args\", which a bridged route cannot use for names; leave it out for \"type\"",
+            "6: websocket[0].event_field is \"args\", which a bridged route cannot use for names, because what Tidegate says \
+             there has other members of that name; write another one, or leave it out for \"type\"",
+        ),
+        (
+            "[[websocket]]\npath = \"/ws\"\nevent_field = \"pingId\"\n",
+            "5: websocket[0].event_field is \"pingId\", of which the answer to a ping has another member; write another one, or \
+             quality.ping_event = \"\" for no answers to pings",
         ),
         (
             "[[websocket]]\npath = \"/ws\"\n[[websocket]]\npath = \"/ws\"\n",
@@ -327,4 +333,21 @@ fn a_key_that_is_missing_is_told_with_the_table_around_it() {
     };
     assert_eq!(place(&format!("{OPEN}[tls]\n")), "tidegate.toml:3");
     assert_eq!(place(OPEN), "environment variable TIDEGATE__TLS__MIN_VERSION");
+}
+
+#[test]
+fn an_event_field_is_no_other_member_of_what_the_gate_says_there() {
+    let route = |rest: &str| format!("{OPEN}[[websocket]]\npath = \"/ws\"\n{rest}");
+    let is_good = |text: &str| verified(text, &[], Sources::default());
+    for field in ["", "ackId", "args", "sid", "message", "data", "error", "rateLimited", "pingId"] {
+        let bridged = route(&format!("bridge = \"/\"\nevent_field = {field:?}\n"));
+        let why = is_good(&bridged).unwrap_err();
+        assert!(why.starts_with(&format!("tidegate.toml:6: websocket[0].event_field is {field:?}, ")), "{why}");
+        let plain = route(&format!("event_field = {field:?}\n"));
+        assert_eq!(is_good(&plain).is_err(), field == "pingId", "{field}");
+        assert_eq!(is_good(&format!("{plain}[quality]\nping_event = \"\"\n")), Ok(()), "{field}");
+    }
+    for field in ["type", "event", "message_type", "Error"] {
+        assert_eq!(is_good(&route(&format!("bridge = \"/\"\nevent_field = {field:?}\n"))), Ok(()), "{field}");
+    }
 }

@@ -15,6 +15,7 @@ use crate::{
     session::{
         json::{BridgeRules, EVENT_FIELD},
         plain::{OnUpstreamLoss, PlainRules},
+        quality::ping_rules::PING_ID,
         replay::ReplayRules,
         route_answers::{EXPIRED_CLOSE, LIMIT_CLOSE, RefusalText, RouteAnswers},
         table::SocketioTable,
@@ -108,15 +109,25 @@ impl Default for WebsocketTable {
     }
 }
 
+/// The members beside the name of what the gate itself says on a bridged route: in acks, `connected`, `connect_error`, `error` and
+/// `quality_pong`. A name there would be a second member of the same name.
+const TAKEN: [&str; 8] = ["ackId", "args", "sid", "message", "data", "error", "rateLimited", PING_ID];
+
 impl WebsocketTable {
-    /// Compiles the route; `at` is its number in the file. `may_hold` is false where `session.hold` is zero.
+    /// Compiles the route; `at` is its number in the file. `may_hold` is false where `session.hold` is zero, `answers_pings`
+    /// where `quality.ping_event` is empty.
     ///
     /// # Errors
     /// Each key that makes no sense beside the others, or has an invalid pattern.
-    pub fn compile(&self, at: usize, may_hold: bool, socketio: &SocketioTable) -> Result<PlainRoute, Vec<Fault>> {
+    pub fn compile(
+        &self,
+        at: usize,
+        socketio: &SocketioTable,
+        (may_hold, answers_pings): (bool, bool),
+    ) -> Result<PlainRoute, Vec<Fault>> {
         match &self.bridge {
             Some(namespace) => self.compile_bridge(at, namespace, socketio).map(Arc::new).map(PlainRoute::Bridge),
-            None => self.compile_plain(at, may_hold).map(Arc::new).map(PlainRoute::Plain),
+            None => self.compile_plain(at, may_hold, answers_pings).map(Arc::new).map(PlainRoute::Plain),
         }
     }
 
@@ -128,9 +139,11 @@ impl WebsocketTable {
         if let Some(message) = wrong_namespace(namespace, socketio) {
             faults.add(key("bridge"), message);
         }
-        if let Some(field @ ("" | "ackId" | "args")) = self.event_field.as_deref() {
-            let message =
-                format!("is {field:?}, which a bridged route cannot use for names; leave it out for \"type\"");
+        if let Some(field) = self.event_field.as_deref().filter(|field| field.is_empty() || TAKEN.contains(field)) {
+            let message = format!(
+                "is {field:?}, which a bridged route cannot use for names, because what Tidegate says there has other members \
+                 of that name; write another one, or leave it out for \"type\""
+            );
             faults.add(key("event_field"), message);
         }
         let of_session = "the service of a bridged route is held as session.hold says, and asked for the namespace again by \
@@ -158,7 +171,7 @@ impl WebsocketTable {
         faults.finish(rules)
     }
 
-    fn compile_plain(&self, at: usize, may_hold: bool) -> Result<PlainRules, Vec<Fault>> {
+    fn compile_plain(&self, at: usize, may_hold: bool, answers_pings: bool) -> Result<PlainRules, Vec<Fault>> {
         let table = format!("websocket[{at}]");
         let key = |key: &str| format!("{table}.{key}");
         let mut faults = Faults::default();
@@ -175,6 +188,13 @@ impl WebsocketTable {
         }
         if !self.replay_events.is_empty() && self.event_field.is_none() {
             faults.add(key("replay_events"), "needs event_field, which says where a message names its event");
+        }
+        if answers_pings && self.event_field.as_deref() == Some(PING_ID) {
+            let message = format!(
+                "is {PING_ID:?}, of which the answer to a ping has another member; write another one, or \
+                 quality.ping_event = \"\" for no answers to pings"
+            );
+            faults.add(key("event_field"), message);
         }
         let replay = faults.keep(ReplayRules::compile(&table, self.replay_first.into(), &self.replay_events));
         let answers = faults.keep(self.answers(&table));

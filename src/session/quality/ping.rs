@@ -9,7 +9,7 @@ use crate::{
         core::Core,
         message::{Fate, Message, Note, Pinged, Side},
         now::Now,
-        quality::ping_rate::PING_INTERVAL,
+        quality::{ping_rate::PING_INTERVAL, ping_rules::PING_ID},
         route_answers::RouteAnswers,
     },
     wire::{
@@ -21,9 +21,6 @@ use crate::{
         websocket::frame::OpCode,
     },
 };
-
-/// The member of a JSON message that the answer repeats.
-const ID: &str = "pingId";
 
 /// The longest text or number in it, in bytes, without the quotes of a text.
 const ID_MAX: usize = 64;
@@ -78,9 +75,9 @@ pub(in crate::session) fn message(
 
 /// The answer to a JSON message, with its `pingId` as it was written. `None`: it has none that can be repeated.
 fn pong(message: &[u8], field: &str) -> Option<Vec<u8>> {
-    let id = top_level_scalar(message, ID)?;
+    let id = top_level_scalar(message, PING_ID)?;
     let shown = id.strip_prefix('"').and_then(|id| id.strip_suffix('"')).unwrap_or(id);
-    (shown.len() <= ID_MAX).then(|| format!(r#"{{{}:"{PONG}","{ID}":{id}}}"#, Value::from(field)).into_bytes())
+    (shown.len() <= ID_MAX).then(|| format!(r#"{{{}:"{PONG}","{PING_ID}":{id}}}"#, Value::from(field)).into_bytes())
 }
 
 #[cfg(test)]

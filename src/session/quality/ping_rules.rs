@@ -9,6 +9,9 @@ use crate::{
     wire::socketio::packet::is_reserved,
 };
 
+/// The member of a ping on a plain route that its answer repeats.
+pub const PING_ID: &str = "pingId";
+
 /// `[quality]`: how good the connections of clients are, which their heartbeats tell, and how a client asks for itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
