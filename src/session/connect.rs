@@ -15,7 +15,7 @@ use crate::{
         conversation::Conversation,
         ended::{Ended, JOIN_RATE},
         engineio::PendingClaim,
-        message::{self, CONNECT_TOO_BIG, Fate, Message, Note, Side, Until},
+        message::{self, Fate, Message, Note, Side, TOO_BIG, Until},
         now::Now,
         question::{Claim, Question, Returning},
         resume::Recovery,
@@ -45,15 +45,6 @@ const TOO_MANY: Refusal = Refusal {
 
 /// All that is kept of the CONNECT packets of one session has at most so many times the size of the largest one.
 const CONNECTS_KEPT_MAX: usize = 4;
-
-/// The refusal of a CONNECT with more bytes than `socketio.max_connect`.
-const TOO_BIG: Refusal = Refusal {
-    kind: RefusalKind::Malformed,
-    code: CONNECT_TOO_BIG,
-    message: "What is said to connect is too large",
-    rule: None,
-    fault: None,
-};
 
 /// The refusal of a CONNECT where the session is in as many namespaces as `socketio.max_namespaces` allows.
 const TOO_MANY_NAMESPACES: Refusal = Refusal {

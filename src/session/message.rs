@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     event_names::EventSlot,
-    policy::verdict::Refusal,
+    policy::verdict::{Refusal, RefusalKind},
     wire::{
         json::check::JsonBounds,
         socketio::canonical::CanonicalHead,
@@ -193,7 +193,16 @@ impl Refused {
 pub const PARSER_UNSUPPORTED: &str = "parser_unsupported";
 
 /// The code of the refusal of a CONNECT for its size.
-pub const CONNECT_TOO_BIG: &str = "connect_too_big";
+const CONNECT_TOO_BIG: &str = "connect_too_big";
+
+/// The refusal of a CONNECT with more bytes than `socketio.max_connect`, and of a handshake of which more would be kept.
+pub const TOO_BIG: Refusal = Refusal {
+    kind: RefusalKind::Malformed,
+    code: CONNECT_TOO_BIG,
+    message: "What is said to connect is too large",
+    rule: None,
+    fault: None,
+};
 
 /// The code of the refusal of a CONNECT where the session is in enough namespaces.
 pub const TOO_MANY_NAMESPACES: &str = "too_many_namespaces";

@@ -11,7 +11,6 @@ use crate::{
         reply,
         upgrade::{self, Client, Declined, Switch},
     },
-    policy::verdict::{Refusal, RefusalKind},
     relay::{
         client_leg::ClientLeg, client_side::ClientSide, driver::Driver, inflow::Inflow, service_leg::ServiceLeg,
         service_side::ServiceSide,
@@ -19,7 +18,7 @@ use crate::{
     session::{
         Beginning, Session,
         json::{BridgeRules, Bridging},
-        message::CONNECT_TOO_BIG,
+        message::TOO_BIG,
     },
     wire::websocket::frame::Sender,
 };
@@ -29,15 +28,6 @@ const TRANSPORT_KEYS: [&str; 6] = ["EIO", "transport", "sid", "t", "j", "b64"];
 
 /// Members of a CONNECT that ask for the session of somebody else, or for an earlier one: a plain client has none.
 const RECOVERY_KEYS: [&str; 2] = ["pid", "offset"];
-
-/// The refusal of a handshake of which more would be kept than of a CONNECT.
-const TOO_BIG: Refusal = Refusal {
-    kind: RefusalKind::Malformed,
-    code: CONNECT_TOO_BIG,
-    message: "What is said to connect is too large",
-    rule: None,
-    fault: None,
-};
 
 /// Upgrades the client. The session asks the service for the namespace.
 pub(super) fn open(
@@ -58,7 +48,7 @@ pub(super) fn open(
     let connect = connect.and_then(|connect| if is_short(&connect) { Ok(connect) } else { Err(TOO_BIG) });
     let connect = connect.map_err(|refusal| {
         reply::telling(refuse("handshake", refusal), |untold| {
-            untold.setting = (refusal.code == CONNECT_TOO_BIG).then_some("socketio.max_connect");
+            untold.setting = (refusal.code == TOO_BIG.code).then_some("socketio.max_connect");
         })
     })?;
     let request = upgrade::bridge_request(parts, rules, sources, &peer, &route.service_path, &left_out);
