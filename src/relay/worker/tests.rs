@@ -2,11 +2,16 @@
 
 use super::*;
 use crate::{
+    observe::{
+        Exposition,
+        overview::{Moment, Overview},
+    },
     policy::identity::Identity,
     relay::{
         listing::{Found as Listed, Query, Scan, Search, Sort},
         tests::world::{beginning, worker},
     },
+    session::quality::Quality,
 };
 
 /// Sessions that keep so many bytes each.
@@ -82,4 +87,27 @@ fn a_long_list_is_made_in_slices_and_others_have_their_turn_in_between() {
     let shown = worker.show(&[cells[3].id, 0]);
     assert_eq!(shown.iter().map(|session| session.id).collect::<Vec<_>>(), [cells[3].id], "others are not here");
     cells.iter().for_each(|cell| worker.forget(cell));
+}
+
+#[test]
+fn each_grade_is_counted_under_its_own_name() {
+    let worker = worker(([127, 0, 0, 1], 1).into(), 100);
+    let grades = [Quality::Excellent, Quality::Good, Quality::Fair, Quality::Poor];
+    // One session of the first grade, two of the second, and so on.
+    for (at, grade) in grades.into_iter().enumerate() {
+        keeping(&worker, &vec![0; at + 1]).iter().for_each(|cell| cell.quality.set(Some(grade)));
+    }
+    worker.look_after_sessions(worker.clock.now());
+    let tallies = vec![Arc::clone(&worker.tally)];
+    let moment = Moment { instant: Instant::now(), wall: std::time::SystemTime::now() };
+    let figures = Overview::new(tallies.clone(), Arc::default()).figures(moment);
+    let figures = serde_json::to_value(figures).unwrap();
+    let metrics = Exposition::new(tallies, Arc::clone(&worker.rules().session.names), Arc::default(), None).render();
+    for (at, grade) in grades.into_iter().enumerate() {
+        let (name, count) = (grade.name(), at + 1);
+        assert_eq!(figures["sessions"]["by_quality"][name], count, "{name} in /status");
+        let line = format!("tidegate_sessions{{transport=\"websocket\",quality=\"{name}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
+    assert_eq!(figures["sessions"]["by_quality"]["unknown"], 0);
 }
