@@ -10,7 +10,7 @@ use super::{
 use crate::{
     relay::{
         listing::{Query, Search, Sort},
-        registry::{Registry, SessionView},
+        registry::{Page, Registry, SessionView},
     },
     wire::query,
 };
@@ -43,9 +43,15 @@ struct Listing {
 pub(super) async fn sessions(registry: &Registry, redis: Option<Condition>, query: &str) -> Answer {
     let Some(query) = parse(query) else { return answer::refusal(StatusCode::BAD_REQUEST, "query", USE) };
     let (limit, by_id) = (query.limit, query.sort == Sort::Id && !query.descending);
-    let (sessions, total) = registry.list(query).await;
-    let next = sessions.last().filter(|_| by_id && sessions.len() >= limit).map(|session| session.id);
+    let page = registry.list(query).await;
+    let next = next(&page, limit).filter(|_| by_id);
+    let Page { sessions, total, .. } = page;
     answer::json(StatusCode::OK, &Listing { sessions, next, total, redis })
+}
+
+/// Behind which session the next page begins. A page may be full although some of it have ended since.
+fn next(page: &Page, limit: usize) -> Option<u64> {
+    page.last.filter(|_| page.chosen >= limit)
 }
 
 fn parse(query: &str) -> Option<Query> {
@@ -92,6 +98,14 @@ fn search(query: &str) -> Option<Search> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_is_not_the_last_because_sessions_of_it_have_ended() {
+        let page = |chosen, last| Page { chosen, last, ..Page::default() };
+        assert_eq!(next(&page(5, Some(17)), 5), Some(17), "all of them have ended");
+        assert_eq!(next(&page(4, Some(17)), 5), None);
+        assert_eq!(next(&page(0, None), 5), None);
+    }
 
     #[test]
     fn pages_are_bounded_and_unknown_parameters_refused() {

@@ -73,6 +73,19 @@ pub struct SessionView {
     pub loss_percent: Option<u8>,
 }
 
+/// One page of sessions.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// In order. One that has ended while the page was made is missing.
+    pub sessions: Vec<SessionView>,
+    /// How many were chosen for the page, those among them that have ended since.
+    pub chosen: usize,
+    /// The last of the chosen.
+    pub last: Option<u64>,
+    /// How many match, on all pages.
+    pub total: usize,
+}
+
 /// Reaches the workers, each of which owns its sessions. A worker listens between two polls; nothing is locked.
 #[derive(Debug, Clone)]
 pub struct Registry {
@@ -308,7 +321,7 @@ impl Registry {
     }
 
     /// The sessions that are asked for, in order, and how many match in all.
-    pub async fn list(&self, query: Query) -> (Vec<SessionView>, usize) {
+    pub async fn list(&self, query: Query) -> Page {
         let query = Arc::new(query);
         let mut scans: Vec<_> = self.workers.iter().map(|worker| (worker, Scan::new(Arc::clone(&query)))).collect();
         let mut found = Found::default();
@@ -326,8 +339,9 @@ impl Registry {
                 }
             }
         }
-        let total = found.total;
-        (self.show(found.ids(&query).into()).await, total)
+        let (total, ids) = (found.total, found.ids(&query));
+        let (chosen, last) = (ids.len(), ids.last().copied());
+        Page { sessions: self.show(ids.into()).await, chosen, last, total }
     }
 
     /// What is known of these sessions, in this order. Some may have ended meanwhile.
@@ -357,7 +371,11 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relay::{request::SessionRequest, responder::Responder};
+    use crate::relay::{
+        listing::{Search, Sort, Value},
+        request::SessionRequest,
+        responder::Responder,
+    };
 
     fn payload(bytes: usize) -> Incoming {
         SessionRequest::Payload(vec![0; bytes].into(), Responder::awaited().0).into()
@@ -377,6 +395,71 @@ mod tests {
         assert_eq!(deliver(half), Err((EngineError::Overloaded, true)));
         assert!(inbox.next().await.is_some());
         assert_eq!(deliver(half), Ok(()), "there is room again");
+    }
+
+    fn view(id: u64) -> SessionView {
+        SessionView {
+            id,
+            sid_hash: None,
+            user: None,
+            users: Vec::new(),
+            peer: std::net::Ipv4Addr::LOCALHOST.into(),
+            namespaces: Vec::new(),
+            transport: "websocket",
+            service: None,
+            waiting_packets: 0,
+            upgraded: false,
+            age_seconds: 0.0,
+            packets_received: 0,
+            packets_sent: 0,
+            packets_refused: 0,
+            quality: None,
+            rtt_ms: None,
+            rtt_avg_ms: None,
+            jitter_ms: None,
+            loss_percent: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_knows_the_sessions_that_were_chosen_and_have_ended() {
+        let (handle, mut inbox) = channel();
+        let registry = Registry::new(NodeId::new([1; 6]), vec![handle]);
+        let worker = tokio::spawn(async move {
+            while let Some(command) = inbox.next().await {
+                match command {
+                    WorkerCommand::Scan { mut scan, answer } => {
+                        scan.count(900);
+                        (1..=900).for_each(|id| scan.offer(id, Value::Number(id)));
+                        scan.end();
+                        answer.send(scan).unwrap();
+                    }
+                    // Every seventh has ended since, the last that was chosen among them.
+                    WorkerCommand::Show { ids, answer } => {
+                        let open = ids.iter().filter(|id| **id % 7 > 0);
+                        answer.send(open.copied().map(view).collect()).unwrap();
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        });
+        let query = |limit| Query {
+            sort: Sort::Id,
+            descending: false,
+            search: Search::default(),
+            after: 0,
+            skip: 0,
+            limit,
+        };
+        for (limit, shown, chosen, last) in [(700, 600, 700, 700), (1000, 772, 900, 900)] {
+            let page = registry.list(query(limit)).await;
+            assert_eq!((page.chosen, page.last, page.total), (chosen, Some(last), 900), "{limit}");
+            let ids = page.sessions.iter().map(|session| session.id);
+            assert!(ids.eq((1..=last).filter(|id| id % 7 > 0)), "{limit}");
+            assert_eq!(page.sessions.len(), shown, "{limit}");
+        }
+        drop(registry);
+        worker.await.unwrap();
     }
 
     #[test]
