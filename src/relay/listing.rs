@@ -131,8 +131,10 @@ pub struct Scan {
 impl Scan {
     /// Nothing was looked at.
     #[must_use]
-    pub const fn new(query: Arc<Query>) -> Self {
-        Self { query, seen: 0, matching: 0, best: BinaryHeap::new(), done: false }
+    pub fn new(query: Arc<Query>) -> Self {
+        // Where all match, those before need not be looked at to be counted.
+        let seen = if query.is_plain() { query.after } else { 0 };
+        Self { query, seen, matching: 0, best: BinaryHeap::new(), done: false }
     }
 
     /// What is asked for.
@@ -141,10 +143,10 @@ impl Scan {
         &self.query
     }
 
-    /// Where all sessions match and come in order: only ids above the first number, at most so many as the second.
+    /// Where all sessions match and come in order: so many more are wanted.
     #[must_use]
-    pub fn plain(&self) -> Option<(u64, usize)> {
-        self.query.is_plain().then(|| (self.query.after, self.most()))
+    pub fn plain(&self) -> Option<usize> {
+        self.query.is_plain().then(|| self.most().saturating_sub(self.best.len()))
     }
 
     /// Only sessions above this are to be looked at.

@@ -27,6 +27,9 @@ use crate::{
 /// So many bytes may be on their way to the sessions of one worker. A worker takes them off between two polls.
 const WORKER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// So many sessions are asked for at once: a worker shows them in one turn.
+const SHOWN_AT_ONCE: usize = 256;
+
 /// One session, as `/sessions` shows it.
 #[derive(Debug, Clone, Serialize)]
 pub struct SessionView {
@@ -341,17 +344,20 @@ impl Registry {
         }
         let (total, ids) = (found.total, found.ids(&query));
         let (chosen, last) = (ids.len(), ids.last().copied());
-        Page { sessions: self.show(ids.into()).await, chosen, last, total }
+        Page { sessions: self.show(&ids).await, chosen, last, total }
     }
 
     /// What is known of these sessions, in this order. Some may have ended meanwhile.
-    async fn show(&self, ids: Arc<[u64]>) -> Vec<SessionView> {
-        let ask = |worker: &WorkerHandle| worker.ask(|answer| WorkerCommand::Show { ids: Arc::clone(&ids), answer });
-        let answers: Vec<_> = self.workers.iter().map(ask).collect();
+    async fn show(&self, ids: &[u64]) -> Vec<SessionView> {
         let mut sessions = HashMap::with_capacity(ids.len());
-        for shown in answers {
-            let shown = shown.await.unwrap_or_default();
-            sessions.extend(shown.into_iter().map(|session: SessionView| (session.id, session)));
+        for some in ids.chunks(SHOWN_AT_ONCE).map(Arc::<[u64]>::from) {
+            let ask =
+                |worker: &WorkerHandle| worker.ask(|answer| WorkerCommand::Show { ids: Arc::clone(&some), answer });
+            let answers: Vec<_> = self.workers.iter().map(ask).collect();
+            for shown in answers {
+                let shown = shown.await.unwrap_or_default();
+                sessions.extend(shown.into_iter().map(|session: SessionView| (session.id, session)));
+            }
         }
         ids.iter().filter_map(|id| sessions.remove(id)).collect()
     }
@@ -436,6 +442,7 @@ mod tests {
                     }
                     // Every seventh has ended since, the last that was chosen among them.
                     WorkerCommand::Show { ids, answer } => {
+                        assert!(ids.len() <= SHOWN_AT_ONCE, "{} in one turn", ids.len());
                         let open = ids.iter().filter(|id| **id % 7 > 0);
                         answer.send(open.copied().map(view).collect()).unwrap();
                     }
@@ -443,14 +450,8 @@ mod tests {
                 }
             }
         });
-        let query = |limit| Query {
-            sort: Sort::Id,
-            descending: false,
-            search: Search::default(),
-            after: 0,
-            skip: 0,
-            limit,
-        };
+        let query =
+            |limit| Query { sort: Sort::Id, descending: false, search: Search::default(), after: 0, skip: 0, limit };
         for (limit, shown, chosen, last) in [(700, 600, 700, 700), (1000, 772, 900, 900)] {
             let page = registry.list(query(limit)).await;
             assert_eq!((page.chosen, page.last, page.total), (chosen, Some(last), 900), "{limit}");

@@ -15,10 +15,17 @@ impl Worker {
     #[must_use]
     pub(super) fn scan(&self, mut scan: Scan) -> Scan {
         let sessions = self.sessions.borrow();
-        if let Some((after, most)) = scan.plain() {
-            scan.count(sessions.len());
-            sessions.above(after).take(most).for_each(|cell| scan.offer(cell.id, Value::Number(cell.id)));
-            scan.end();
+        if let Some(wanted) = scan.plain() {
+            let mut left = wanted.min(SLICE);
+            for cell in sessions.above(scan.seen()).take(left) {
+                left -= 1;
+                scan.saw(cell.id);
+                scan.offer(cell.id, Value::Number(cell.id));
+            }
+            if left > 0 || scan.plain() == Some(0) {
+                scan.count(sessions.len());
+                scan.end();
+            }
             return scan;
         }
         let (mut left, mut peer) = (SLICE, String::new());

@@ -84,6 +84,27 @@ fn a_long_list_is_made_in_slices_and_others_have_their_turn_in_between() {
         assert_eq!((slices, listed.total), (3, 600), "{sort:?}");
         assert_eq!(listed.ids(&query(sort)), expected.map(|at: usize| cells[at].id), "{sort:?}");
     }
+    for (after, skip, limit, expected, in_slices) in [
+        (0, 0, 100, Some((0, 99)), 1),
+        (0, 256, 256, Some((256, 511)), 2),
+        (0, 500, 50, Some((500, 549)), 3),
+        (0, 550, 100, Some((550, 599)), 3),
+        (cells[499].id, 0, 300, Some((500, 599)), 1),
+        (0, 600, 100, None, 3),
+    ] {
+        let query = Arc::new(Query { descending: false, after, skip, limit, ..Query::clone(&query(Sort::Id)) });
+        let (mut scan, mut slices) = (Scan::new(Arc::clone(&query)), 0);
+        while !scan.is_done() {
+            scan = worker.scan(scan);
+            slices += 1;
+        }
+        let mut listed = Listed::default();
+        listed.add(scan);
+        assert_eq!((slices, listed.total), (in_slices, 600), "{query:?}");
+        let ids = listed.ids(&query);
+        let ends = ids.first().zip(ids.last()).map(|(first, last)| (*first, *last));
+        assert_eq!(ends, expected.map(|(first, last): (usize, usize)| (cells[first].id, cells[last].id)), "{query:?}");
+    }
     let shown = worker.show(&[cells[3].id, 0]);
     assert_eq!(shown.iter().map(|session| session.id).collect::<Vec<_>>(), [cells[3].id], "others are not here");
     cells.iter().for_each(|cell| worker.forget(cell));
