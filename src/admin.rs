@@ -113,7 +113,7 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output
     tokio::select! {
         () = stop => {}
         () = side_http::serve(listener, connections_max, answer) => {}
-        () = events::tell(&state.listeners, &state.status) => {}
+        () = events::tell(&state.listeners, &state.status, &state.access.token) => {}
     }
 }
 
@@ -152,8 +152,10 @@ impl AdminState {
     async fn about_users(&self, request: Request<Incoming>) -> Result<Answer, Denial> {
         let (uri, headers) = (request.uri(), request.headers());
         if uri.path() == "/events" {
+            // Before the token is looked at: one that replaces it meanwhile ends this stream too.
+            let generation = self.access.token.generation();
             self.access.lasting(headers)?;
-            return Ok(events::events(&self.listeners, &self.status));
+            return Ok(events::events(&self.listeners, &self.status, generation));
         }
         self.access.users(headers)?;
         Ok(match uri.path() {

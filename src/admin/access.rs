@@ -16,27 +16,43 @@ use super::answer::{self, Answer};
 
 /// The bearer token of operators, which a reload replaces. `None` inside: none is configured.
 #[derive(Clone, Default)]
-pub struct OperatorToken(Arc<RwLock<Option<Zeroizing<Vec<u8>>>>>);
+pub struct OperatorToken(Arc<RwLock<InForce>>);
+
+#[derive(Default)]
+struct InForce {
+    token: Option<Zeroizing<Vec<u8>>>,
+    /// How often it was replaced by another one.
+    generation: u64,
+}
 
 impl OperatorToken {
-    /// Puts this token in force.
+    /// Puts this token in force. Another one than before is a new generation.
     pub fn set(&self, token: Option<Zeroizing<Vec<u8>>>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = token;
+        let mut in_force = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if in_force.token != token {
+            in_force.generation += 1;
+        }
+        in_force.token = token;
+    }
+
+    /// What was admitted with an earlier generation is not to go on.
+    pub(super) fn generation(&self) -> u64 {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).generation
     }
 
     fn is_set(&self) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).token.is_some()
     }
 
     fn is(&self, presented: &[u8]) -> bool {
-        let token = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        token.as_ref().is_some_and(|token| bool::from(token.as_slice().ct_eq(presented)))
+        let in_force = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        in_force.token.as_ref().is_some_and(|token| bool::from(token.as_slice().ct_eq(presented)))
     }
 }
 
 impl From<Option<Zeroizing<Vec<u8>>>> for OperatorToken {
     fn from(token: Option<Zeroizing<Vec<u8>>>) -> Self {
-        Self(Arc::new(RwLock::new(token)))
+        Self(Arc::new(RwLock::new(InForce { token, generation: 0 })))
     }
 }
 
@@ -194,6 +210,17 @@ mod tests {
             let admitted = access(None, true).host(&headers(&[(HOST, host)])).is_ok();
             assert_eq!(admitted, known, "{host}");
         }
+    }
+
+    #[test]
+    fn another_token_is_a_new_generation_and_the_same_again_is_none() {
+        let token = |token: &str| Some(Zeroizing::new(token.as_bytes().to_vec()));
+        let in_force = OperatorToken::from(token("first"));
+        let generations = [token("first"), token("other"), token("other"), None, None, token("first")].map(|token| {
+            in_force.set(token);
+            in_force.generation()
+        });
+        assert_eq!(generations, [0, 1, 1, 2, 2, 3]);
     }
 
     #[test]

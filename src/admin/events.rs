@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{
+    access::OperatorToken,
     answer::{self, Answer, Body},
     status::StatusSource,
 };
@@ -29,8 +30,15 @@ const BEHIND_MAX: usize = 2;
 /// Everyone who listens.
 #[derive(Debug)]
 pub(super) struct Listeners {
-    streams: Mutex<Vec<mpsc::Sender<Bytes>>>,
+    streams: Mutex<Vec<Stream>>,
     max: usize,
+}
+
+#[derive(Debug)]
+struct Stream {
+    parts: mpsc::Sender<Bytes>,
+    /// Of the token in force when it was admitted.
+    generation: u64,
 }
 
 impl Listeners {
@@ -39,42 +47,42 @@ impl Listeners {
         Self { streams: Mutex::default(), max: STREAMS_MAX.min(connections_max / 2).max(1) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<mpsc::Sender<Bytes>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Stream>> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One more, who hears `first` at once. `None`: there are as many as there may be.
-    fn join(&self, first: Bytes) -> Option<mpsc::Receiver<Bytes>> {
+    fn join(&self, generation: u64, first: Bytes) -> Option<mpsc::Receiver<Bytes>> {
         let mut streams = self.lock();
-        streams.retain(|stream| !stream.is_closed());
+        streams.retain(|stream| !stream.parts.is_closed());
         if streams.len() >= self.max {
             return None;
         }
-        let (stream, heard) = mpsc::channel(BEHIND_MAX);
+        let (parts, heard) = mpsc::channel(BEHIND_MAX);
         // It is empty.
-        let _ = stream.try_send(first);
-        streams.push(stream);
+        let _ = parts.try_send(first);
+        streams.push(Stream { parts, generation });
         Some(heard)
     }
 
-    /// Tells everyone; made only if anyone listens.
-    fn tell(&self, make: impl FnOnce() -> Bytes) {
+    /// Tells everyone of this generation, and ends the streams of others; made only if anyone listens.
+    fn tell(&self, generation: u64, make: impl FnOnce() -> Bytes) {
         let mut streams = self.lock();
-        streams.retain(|stream| !stream.is_closed());
+        streams.retain(|stream| stream.generation == generation && !stream.parts.is_closed());
         if streams.is_empty() {
             return;
         }
         let event = make();
         for stream in &*streams {
             // Who is behind misses this one.
-            let _ = stream.try_send(event.clone());
+            let _ = stream.parts.try_send(event.clone());
         }
     }
 }
 
-/// A new stream.
-pub(super) fn events(listeners: &Listeners, source: &StatusSource) -> Answer {
-    let Some(heard) = listeners.join(event(source)) else {
+/// A new stream. `generation`: of the token that has admitted it.
+pub(super) fn events(listeners: &Listeners, source: &StatusSource, generation: u64) -> Answer {
+    let Some(heard) = listeners.join(generation, event(source)) else {
         let message = format!("{} streams are open, which is the most; close a page.", listeners.max);
         let mut full = answer::refusal(StatusCode::SERVICE_UNAVAILABLE, "streams", &message);
         full.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
@@ -87,8 +95,8 @@ pub(super) fn events(listeners: &Listeners, source: &StatusSource) -> Answer {
     stream
 }
 
-/// Tells the status every second, as long as this is polled.
-pub(super) async fn tell(listeners: &Listeners, source: &StatusSource) {
+/// Tells the status every second, as long as this is polled. Whom a token has admitted that is no longer in force hears no more.
+pub(super) async fn tell(listeners: &Listeners, source: &StatusSource, token: &OperatorToken) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for tick in 0_u32.. {
@@ -96,7 +104,7 @@ pub(super) async fn tell(listeners: &Listeners, source: &StatusSource) {
         if tick % MARK_EVERY == 0 {
             source.overview.mark(Instant::now());
         }
-        listeners.tell(|| event(source));
+        listeners.tell(token.generation(), || event(source));
     }
 }
 
@@ -113,26 +121,26 @@ mod tests {
     #[test]
     fn listeners_are_bounded_and_one_that_has_left_makes_room() {
         let listeners = Listeners::new(5);
-        let join = || listeners.join(Bytes::from_static(b"first"));
+        let join = || listeners.join(0, Bytes::from_static(b"first"));
         let (mut one, two) = (join().unwrap(), join().unwrap());
         assert!(join().is_none());
         drop(two);
         let three = join().unwrap();
-        listeners.tell(|| Bytes::from_static(b"second"));
+        listeners.tell(0, || Bytes::from_static(b"second"));
         assert_eq!((one.try_recv().unwrap(), one.try_recv().unwrap()), ("first".into(), "second".into()));
         drop((one, three));
-        listeners.tell(|| unreachable!("nobody listens"));
+        listeners.tell(0, || unreachable!("nobody listens"));
     }
 
     #[test]
     fn who_is_slow_misses_events_and_holds_nobody_up() {
         let listeners = Listeners::new(64);
-        let mut slow = listeners.join(Bytes::from_static(b"0")).unwrap();
+        let mut slow = listeners.join(0, Bytes::from_static(b"0")).unwrap();
         for event in ["1", "2", "3"] {
-            listeners.tell(|| event.into());
+            listeners.tell(0, || event.into());
         }
         assert_eq!((slow.try_recv().unwrap(), slow.try_recv().unwrap()), ("0".into(), "1".into()));
-        listeners.tell(|| "4".into());
+        listeners.tell(0, || "4".into());
         assert_eq!(slow.try_recv().unwrap(), "4");
     }
 }

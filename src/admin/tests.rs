@@ -22,6 +22,7 @@ struct Operator {
     address: SocketAddr,
     health: Arc<Health>,
     tally: Arc<Tally>,
+    token: OperatorToken,
     stop: oneshot::Sender<()>,
 }
 
@@ -44,18 +45,19 @@ impl Operator {
             in_force: status::InForce::default(),
         };
         status.in_force.set(status::Shown { toml: "[listen]\n".into(), upstream: "http://127.0.0.1:1".into() });
+        let token = OperatorToken::from(token.map(|token| Zeroizing::new(token.into())));
         let admin = Admin {
             exposition,
             status,
             health: Arc::clone(&health),
             registry: registry.clone(),
             revoker: Some(Revoker::new(Arc::default(), registry, Arc::default())),
-            token: token.map(|token| Zeroizing::new(token.into())).into(),
+            token: token.clone(),
             connections_max: CONNECTIONS_MAX,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(serve(listener, admin, async move { drop(stopped.await) }));
-        Self { address: SocketAddr::from(([127, 0, 0, 1], port)), health, tally, stop }
+        Self { address: SocketAddr::from(([127, 0, 0, 1], port)), health, tally, token, stop }
     }
 
     /// Sends `request` with a blank line behind it, and reads until the end.
@@ -192,6 +194,29 @@ async fn a_stream_tells_the_status_again_and_again_and_there_are_only_so_many() 
         let ended = timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await;
         let _ = ended.expect("it ends with the server");
     }
+}
+
+#[tokio::test]
+async fn another_token_ends_the_streams_that_the_one_before_has_opened() {
+    let operator = Operator::start("127.0.0.1:0", Some("first")).await;
+    let listen = async |token: &str| {
+        let mut stream = TcpStream::connect(operator.address).await.unwrap();
+        let head = format!("GET /events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        heard(&mut stream, "event: status").await;
+        stream
+    };
+    let set = |token: &str| operator.token.set(Some(Zeroizing::new(token.into())));
+    let mut of_first = listen("first").await;
+    set("first");
+    operator.tally.opened();
+    heard(&mut of_first, "\"sessions\":{\"open\":1,").await;
+    set("second");
+    let mut of_second = listen("second").await;
+    let ended = timeout(PATIENCE, of_first.read_to_end(&mut Vec::new())).await;
+    ended.expect("its token is no longer in force").unwrap();
+    operator.tally.opened();
+    heard(&mut of_second, "\"sessions\":{\"open\":2,").await;
 }
 
 /// What comes until `text` has come.
