@@ -151,14 +151,11 @@ impl AdminState {
     /// What operators alone may read.
     async fn about_users(&self, request: Request<Incoming>) -> Result<Answer, Denial> {
         let (uri, headers) = (request.uri(), request.headers());
-        if uri.path() == "/events" {
-            // Before the token is looked at: one that replaces it meanwhile ends this stream too.
-            let generation = self.access.token.generation();
-            self.access.lasting(headers)?;
-            return Ok(events::events(&self.listeners, &self.status, generation));
-        }
+        // Before the token is looked at: one that replaces it meanwhile ends a stream too.
+        let generation = self.access.token.generation();
         self.access.users(headers)?;
         Ok(match uri.path() {
+            "/events" => events::events(&self.listeners, &self.status, generation),
             "/status" => status::status(&self.status),
             "/config" => status::config(&self.status),
             _ => sessions::sessions(&self.registry, self.health.redis(), uri.query().unwrap_or_default()).await,

@@ -69,7 +69,7 @@ pub(super) struct Access {
 pub(super) enum Denial {
     /// The `Host` header is a name that an attacker may control.
     Host,
-    /// A page of another site asks for what lasts.
+    /// A page of another site asks.
     Page,
     /// The token of operators is missing.
     Token,
@@ -99,24 +99,20 @@ impl Access {
         if known || self.token_presented(headers) { Ok(()) } else { Err(Denial::Host) }
     }
 
-    /// Whether the request may read about users.
+    /// Whether the request may read about users. A page of another site cannot read the answer without the token, but its
+    /// visitor's browser would ask: for lists that the workers make, and for streams until all places are taken. Browsers say
+    /// so themselves (Fetch Metadata); programs do not.
     pub(super) fn users(&self, headers: &HeaderMap) -> Result<(), Denial> {
+        let site = headers.get("sec-fetch-site").map_or(&b"none"[..], HeaderValue::as_bytes);
+        if !matches!(site, b"same-origin" | b"none") && !self.token_presented(headers) {
+            return Err(Denial::Page);
+        }
         match self.token.is_set() {
             true if self.token_presented(headers) => Ok(()),
             true => Err(Denial::Token),
             false if self.loopback => Ok(()),
             false => Err(Denial::Off),
         }
-    }
-
-    /// Whether the request may have an answer that lasts. A page of another site cannot read it without the token, and
-    /// could have its visitor's browser take all places. Browsers say so themselves (Fetch Metadata); programs do not.
-    pub(super) fn lasting(&self, headers: &HeaderMap) -> Result<(), Denial> {
-        let site = headers.get("sec-fetch-site").map_or(&b"none"[..], HeaderValue::as_bytes);
-        if !matches!(site, b"same-origin" | b"none") && !self.token_presented(headers) {
-            return Err(Denial::Page);
-        }
-        self.users(headers)
     }
 
     /// Whether the request may change something. Without a token nobody may, not even on this machine: every user and every web
@@ -145,7 +141,7 @@ impl From<Denial> for Answer {
                 "host",
                 "Use an IP address or localhost, or set admin.token and send it as a bearer token.",
             ),
-            Denial::Page => (StatusCode::FORBIDDEN, "page", "Only the page of this address may listen."),
+            Denial::Page => (StatusCode::FORBIDDEN, "page", "Of web pages, only that of this address may ask."),
             Denial::Token => {
                 (StatusCode::UNAUTHORIZED, "token", "Send the token of admin.token: `Authorization: Bearer TOKEN`.")
             }
@@ -240,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_another_site_takes_no_place_of_a_listener() {
+    fn a_page_of_another_site_has_the_node_do_nothing() {
         for (site, expected) in [
             (Some("same-origin"), Ok(())),
             (Some("none"), Ok(())),
@@ -250,15 +246,15 @@ mod tests {
         ] {
             let site = site.map(|site| (hyper::header::HeaderName::from_static("sec-fetch-site"), site));
             let headers = headers(site.as_slice());
-            assert_eq!(access(None, true).lasting(&headers), expected, "{site:?}");
+            assert_eq!(access(None, true).users(&headers), expected, "{site:?}");
             let refused = if expected.is_ok() { Denial::Token } else { Denial::Page };
-            assert_eq!(access(Some("s3cret"), true).lasting(&headers), Err(refused), "{site:?}");
+            assert_eq!(access(Some("s3cret"), true).users(&headers), Err(refused), "{site:?}");
         }
         let from_a_tool = headers(&[
             (hyper::header::HeaderName::from_static("sec-fetch-site"), "cross-site"),
             (AUTHORIZATION, "Bearer s3cret"),
         ]);
-        assert_eq!(access(Some("s3cret"), true).lasting(&from_a_tool), Ok(()));
+        assert_eq!(access(Some("s3cret"), true).users(&from_a_tool), Ok(()));
     }
 
     #[test]

@@ -152,9 +152,17 @@ async fn what_the_page_shows_needs_the_token_as_sessions_do() {
         assert_eq!(status(&abroad.get(path).await), 404, "{path}");
     }
     let at = open.address;
+    for path in ["/status", "/config", "/sessions?sort=user", "/events"] {
+        for site in ["cross-site", "same-site"] {
+            let head =
+                format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nSec-Fetch-Site: {site}\r\nSec-Fetch-Mode: no-cors");
+            assert_eq!(status(&open.ask(&head).await), 403, "{head}");
+        }
+    }
     for (head, expected) in [
         ("GET /status HTTP/1.1\r\nHost: rebind.example".to_owned(), 421),
-        (format!("GET /events HTTP/1.1\r\nHost: {at}\r\nSec-Fetch-Site: cross-site"), 403),
+        (format!("GET /sessions?sort=user HTTP/1.1\r\nHost: {at}\r\nSec-Fetch-Site: same-origin"), 200),
+        (format!("GET /config HTTP/1.1\r\nHost: {at}\r\nSec-Fetch-Site: none"), 200),
         (format!("POST /status HTTP/1.1\r\nHost: {at}\r\nContent-Length: 0"), 405),
     ] {
         assert_eq!(status(&open.ask(&head).await), expected, "{head}");
