@@ -1,6 +1,7 @@
 //! An HTTP/1 server for short answers beside the gate: one request a connection, bounded in number, size and time.
 
 mod body;
+mod outlet;
 
 use std::{collections::VecDeque, convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -15,7 +16,7 @@ use tokio::{
 };
 
 pub use self::body::Body;
-use self::body::Pace;
+use self::{body::Pace, outlet::Outlet};
 
 /// How long a request head may take.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -99,7 +100,7 @@ where
         .max_buf_size(HEADER_BYTES_MAX)
         // One request a connection: scrapes are seconds apart, and an idle connection would hold a place.
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Outlet::new(stream, Arc::clone(&pace))), service);
     let (mut serving, mut seen) = (pin!(serving), None);
     // A client that goes away, or is too slow, gets no answer. One that lasts goes on while its client takes parts.
     while timeout(patience.connection, serving.as_mut()).await.is_err() {
@@ -136,7 +137,10 @@ pub fn describe(answer: &mut Answer, content_type: &'static str) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
+    use std::{
+        net::SocketAddr,
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    };
 
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -151,6 +155,9 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(100);
     const CONNECTIONS_MAX: usize = 16;
 
+    /// Bytes of the flood that were given to a connection.
+    static FLOODED: AtomicUsize = AtomicUsize::new(0);
+
     /// A server that says which URI it was asked for, and never answers to `/never`.
     async fn server(patience: Patience) -> (SocketAddr, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -160,8 +167,7 @@ mod tests {
                 std::future::pending::<()>().await;
             }
             let (bytes, pause) = match request.uri().path() {
-                // More than sockets hold.
-                "/flood" => (16 << 20, Duration::ZERO),
+                "/flood" => (1000, Duration::ZERO),
                 "/lasts" => (1000, Duration::from_millis(5)),
                 "/silent" => (1000, LONG),
                 _ => return text(StatusCode::OK, request.uri().to_string()),
@@ -169,6 +175,9 @@ mod tests {
             let (parts, given) = mpsc::channel(1);
             tokio::spawn(async move {
                 while parts.send(vec![b'x'; bytes].into()).await.is_ok() {
+                    if pause.is_zero() {
+                        FLOODED.fetch_add(bytes, Relaxed);
+                    }
                     sleep(pause).await;
                 }
             });
@@ -225,6 +234,8 @@ mod tests {
             }
         };
         timeout(Duration::from_secs(40), closed).await.expect("who takes nothing is cut off");
+        let flooded = FLOODED.load(Relaxed);
+        assert!(flooded < 512 * 1024, "{flooded} bytes waited for who takes nothing");
         serving.abort();
     }
 
