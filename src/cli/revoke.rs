@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use tokio::{net::TcpStream, time::timeout};
 use super::{
     configuration::{FileArgs, load, operator_address},
     failure::{Failure, RevokeError},
-    output::print,
+    output::{clean_message, print},
 };
 use crate::{
     config::{Config, load::Sources},
@@ -23,6 +23,8 @@ use crate::{
 
 /// How long the node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Its answer has some hundred bytes.
+const BODY_MAX_BYTES: usize = 64 * 1024;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -117,12 +119,17 @@ async fn post(address: SocketAddr, token: &Secret, body: String) -> Result<Done,
     tokio::spawn(connection);
     let answer = sender.send_request(request).await?;
     let status = answer.status();
-    let body = answer.into_body().collect().await?.to_bytes();
+    let body = Limited::new(answer.into_body(), BODY_MAX_BYTES).collect().await;
+    let body = body.map_err(|error| match error.downcast::<hyper::Error>() {
+        Ok(broken) => RevokeError::Broken(*broken),
+        Err(_) => RevokeError::Foreign { address, status },
+    })?;
+    let body = body.to_bytes();
     if status == StatusCode::OK {
         return serde_json::from_slice(&body).map_err(|_| RevokeError::Foreign { address, status });
     }
     match serde_json::from_slice::<Refused>(&body) {
-        Ok(Refused { message }) => Err(RevokeError::Refused { address, status, message }),
+        Ok(Refused { message }) => Err(RevokeError::Refused { address, status, message: clean_message(&message) }),
         Err(_) => Err(RevokeError::Foreign { address, status }),
     }
 }
@@ -135,6 +142,7 @@ fn told(kind: &str, name: &str, done: &Done) -> String {
         "later" => "the other nodes follow once Redis is there again",
         _ => "there is no [redis], so no other node hears of it",
     };
+    let until = clean_message(until);
     format!("revoked {kind} {name} until {until}: it met {sessions} at this node; {others}")
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::text::clean;
+use super::super::output::clean;
 
 /// `/status`.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{
-    super::failure::TopError,
+    super::{failure::TopError, output::clean_message},
     answers::{Sessions, Status},
     model::Reading,
     query::Query,
@@ -104,18 +104,18 @@ impl Node {
             return serde_json::from_slice(&body).map_err(foreign);
         }
         let Refused { message } = serde_json::from_slice(&body).map_err(foreign)?;
-        Err(self.refused(target, status, message))
+        Err(self.refused(target, status, &message))
     }
 
     /// Says what to do where that is known.
-    fn refused(&self, target: &str, status: StatusCode, message: String) -> TopError {
+    fn refused(&self, target: &str, status: StatusCode, message: &str) -> TopError {
         let url = self.url.clone();
         match (status, target) {
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) if self.bearer.is_some() => TopError::Token { url },
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => TopError::NoToken { url },
             // The page is there but off, or the node is older than this program.
             (StatusCode::NOT_FOUND, "/status") if !message.contains("admin.token") => TopError::Older { url },
-            _ => TopError::Refused { url, status, message },
+            _ => TopError::Refused { url, status, message: clean_message(message) },
         }
     }
 
@@ -184,7 +184,7 @@ mod tests {
     async fn refusals_say_what_to_do() {
         let told = |token: Option<&Secret>, status, target: &str, message: &str| {
             let node = Node::new("http://127.0.0.1:9464", token).unwrap();
-            node.refused(target, status, message.to_owned()).to_string()
+            node.refused(target, status, message).to_string()
         };
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "s3cret").unwrap();
@@ -199,5 +199,8 @@ mod tests {
         assert!(off.ends_with("404 Not Found: Shown only with a token: set admin.token."), "{off}");
         let older = told(None, StatusCode::NOT_FOUND, "/status", "There is no such page.");
         assert!(older.contains("older"), "{older}");
+        let hostile =
+            told(None, StatusCode::BAD_GATEWAY, "/status", &format!("\u{1b}]0;x\u{7}{}", "y".repeat(100_000)));
+        assert!(hostile.len() < 2000 && !hostile.contains(char::is_control), "{hostile:?}");
     }
 }
