@@ -27,7 +27,7 @@ const LATENCY_WINDOW: Duration = Duration::from_secs(60);
 pub struct Overview {
     tallies: Vec<Arc<Tally>>,
     gauges: Arc<Gauges>,
-    /// The latencies so far at earlier moments, the oldest first.
+    /// The latencies so far at earlier moments, the oldest first. Buckets that are missing were empty.
     marks: Mutex<VecDeque<(Instant, Vec<u64>)>>,
 }
 
@@ -167,9 +167,10 @@ impl Overview {
 
     /// Remembers the latencies so far. To be called a few times a minute.
     pub fn mark(&self, now: Instant) {
-        let Some(total) = self.latencies() else { return };
+        // Before the first ack there are no buckets, which are as good as empty ones.
+        let buckets = self.latencies().map(|total| total.buckets).unwrap_or_default();
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        marks.push_back((now, total.buckets));
+        marks.push_back((now, buckets));
         // The oldest is as old as the window, or a little older.
         while marks.get(1).is_some_and(|(at, _)| now.saturating_duration_since(*at) >= LATENCY_WINDOW) {
             marks.pop_front();
@@ -336,6 +337,21 @@ mod tests {
         }
         assert_eq!(p50(), None);
         assert_eq!(overview.marks.lock().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn the_first_acks_count_for_a_minute_too() {
+        let tally = Tally::new(&[10, 20, 40]);
+        let overview = Overview::new(vec![Arc::clone(&tally)], Arc::default());
+        let (start, p50) = (Instant::now(), || figures(&overview)["latency_ms"]["p50"].as_f64());
+        overview.mark(start);
+        tally.latency(EventSlot::OTHER, Duration::from_millis(30));
+        for seconds in [10, 20, 60] {
+            assert_eq!(p50(), Some(30.0), "before the mark at {seconds} s");
+            overview.mark(start + Duration::from_secs(seconds));
+        }
+        overview.mark(start + Duration::from_secs(70));
+        assert_eq!(p50(), None, "it was before the mark at 10 s");
     }
 
     #[test]
