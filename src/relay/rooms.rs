@@ -121,6 +121,12 @@ impl Rooms {
         self.index.borrow().select(selection)
     }
 
+    /// Can the index say of every session whether it is meant?
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.unsettled.borrow().is_empty()
+    }
+
     /// Sessions of which the index cannot say whether they are meant, ascending: `changes` says whether a session has such rooms
     /// to enter or to leave, and `None` where it has no rooms to enter or to leave at all.
     pub fn unsettled(&self, changes: impl Fn(u64) -> Option<bool>) -> Vec<u64> {

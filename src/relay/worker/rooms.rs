@@ -44,6 +44,9 @@ impl Worker {
     /// Sessions that have rooms of this selection still to enter or to leave: a session does so in its own turn, behind what came
     /// before. What a program says next to a room is for those whom it has put there.
     fn unsettled(&self, selection: &Selection) -> Vec<u64> {
+        if self.rooms.is_settled() {
+            return Vec::new();
+        }
         let names = RoomNames::of(selection);
         self.rooms.unsettled(|session| {
             let cell = self.session(session).filter(|cell| cell.has_room_changes())?;
