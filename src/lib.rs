@@ -80,7 +80,7 @@
 //!
 //! ## I/O
 //!
-//! * [`side_http`]: an HTTP/1 server for short answers, beside the gate; `body` is one that may last.
+//! * [`side_http`]: an HTTP/1 server for short answers, beside the gate; `body` is one that may last, `outlet` its connection.
 //! * [`relay`] moves the bytes of a session, on the thread that accepted it.
 //!   * `stream`, `scratch`, `batch`, `broken_rule`, `inflow`, `clock`: sockets, lent buffers, received bytes, a rule that they
 //!     break, the frames in them, the time.

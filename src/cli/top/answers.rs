@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::output::clean;
+use crate::cli::output::clean;
 
 /// `/status`.
 #[derive(Debug, Clone, Default, PartialEq)]
