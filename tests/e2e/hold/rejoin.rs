@@ -49,6 +49,7 @@ async fn namespaces_that_are_left_or_asked_for_meanwhile_are_what_the_service_he
         connections.map(|connection| connection["namespace"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(namespaces(service.seen().await), ["/"]);
+    held(&gate, 0).await;
 
     service.kill().await;
     held(&gate, 1).await;
