@@ -1,0 +1,63 @@
+{{/* What the schema cannot say. Each message names the value and what to write. */}}
+{{- define "tidegate.validate" -}}
+{{- $v := .Values }}
+{{- if eq $v.mode "sidecar" }}
+{{- if not $v.app.image }}
+{{- fail "app.image is empty: set it to the image of your service, for example --set app.image=registry.example.com/chat:1.4.0, or set mode=gateway for a service that runs elsewhere" }}
+{{- end }}
+{{- if or (has (int $v.app.port) (list 8443 9464)) }}
+{{- fail (printf "app.port is %d, which is Tidegate's own port in this pod: let your service listen on another one" (int $v.app.port)) }}
+{{- end }}
+{{- if and $v.nativeSidecar (semverCompare "<1.29.0-0" .Capabilities.KubeVersion.Version) }}
+{{- fail (printf "nativeSidecar is true, and this cluster (%s) is older than Kubernetes 1.29, which has native sidecars: set nativeSidecar=false" .Capabilities.KubeVersion.Version) }}
+{{- end }}
+{{- if and $v.monitoring.serviceMonitor.enabled $v.nativeSidecar }}
+{{- fail "monitoring.serviceMonitor.enabled: Prometheus does not see the ports of native sidecars through a ServiceMonitor: set monitoring.podMonitor.enabled=true instead" }}
+{{- end }}
+{{- else }}
+{{- if and (not $v.upstream.url) (not $v.upstream.service.name) }}
+{{- fail "mode is gateway, and nothing says where the service is: set upstream.service.name and upstream.service.port, or upstream.url" }}
+{{- end }}
+{{- if and $v.upstream.url $v.upstream.service.name }}
+{{- fail "upstream.url and upstream.service.name are both set: keep one of them" }}
+{{- end }}
+{{- end }}
+{{- if and (not $v.auth.secretName) (not $v.existingConfigMap) (not (regexMatch `(?m)^\s*(auth\s*\.\s*)?(secret|public_key|jwks_url|required)\s*=` $v.config)) }}
+{{- fail "nothing says who may connect: set auth.secretName to a Secret with the key of your tokens, or write [auth] with jwks_url or public_key in config (or with required = false, to let everybody in)" }}
+{{- end }}
+{{- if and $v.redis.url $v.redis.urlSecret.name }}
+{{- fail "redis.url and redis.urlSecret.name are both set: keep one of them" }}
+{{- end }}
+{{- if and $v.redis.passwordSecret.name (not $v.redis.url) }}
+{{- fail "redis.passwordSecret.name is set without redis.url: set redis.url too, or use redis.urlSecret for a URL with the password in it" }}
+{{- end }}
+{{- if contains "@" $v.redis.url }}
+{{- fail "redis.url has a user or a password in it, which everybody sees who sees the pod: use redis.urlSecret" }}
+{{- end }}
+{{- with $v.tls }}
+{{- if and .acme.enabled (or .secretName .certManager.enabled) }}
+{{- fail "tls.acme.enabled, and a certificate from a Secret or from cert-manager: keep one of them" }}
+{{- end }}
+{{- if and .certManager.enabled (or (not .certManager.issuerRef.name) (not .certManager.dnsNames)) }}
+{{- fail "tls.certManager needs issuerRef.name and dnsNames" }}
+{{- end }}
+{{- if .acme.enabled }}
+{{- if not .acme.domains }}
+{{- fail "tls.acme.domains is empty: name the domains of the certificate" }}
+{{- end }}
+{{- if eq .acme.cache "redis" }}
+{{- if or (not (include "tidegate.hasRedis" $)) (not $v.cluster.secret.name) }}
+{{- fail "tls.acme.cache is redis: set redis.url or redis.urlSecret, and cluster.secret.name" }}
+{{- end }}
+{{- else if include "tidegate.severalPods" $ }}
+{{- fail "tls.acme with several pods: each would order a certificate of its own, and answer challenges of the others wrongly: set tls.acme.cache=redis, or use tls.certManager" }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and $v.ingress.enabled (not $v.ingress.host) }}
+{{- fail "ingress.host is empty: set it to the name by which clients know the service" }}
+{{- end }}
+{{- if and $v.upstream.podSelector $v.upstream.url (eq $v.mode "gateway") }}
+{{- fail "upstream.podSelector needs upstream.service: a policy cannot be made for what is somewhere else (upstream.url)" }}
+{{- end }}
+{{- end }}
