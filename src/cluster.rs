@@ -25,6 +25,7 @@ pub mod queue;
 pub mod revocation;
 pub mod rules;
 pub mod seal;
+mod secret_url;
 mod serving;
 mod standing;
 mod stream;

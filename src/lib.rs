@@ -114,7 +114,8 @@
 //!   * `fetch`: one GET with bounds.
 //! * [`cluster`] knows other nodes, through Redis.
 //!   * `table`: `[redis]` and `[cluster]`.
-//!   * `address`, `rules`, `advice`: where Redis is, all rules of the connection, what the log says of an error.
+//!   * `address`, `secret_url`: where Redis is, also by a URL that is a secret.
+//!   * `rules`, `advice`: all rules of the connection, what the log says of an error.
 //!   * `envelope`, `queue`, `frame`: what travels between nodes, how much of it waits, and how it is one piece of bytes.
 //!   * `connection`, `open`, `link`: a connection, how it is opened, how its users see it.
 //!   * `backend`, `publisher`, `pushes`: how messages are published, those that wait, those that come.

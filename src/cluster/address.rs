@@ -48,7 +48,8 @@ impl Address {
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         if url.contains('@') {
             return Err("has a user or a password in it, which everybody sees who sees the configuration; write redis.username = \
-                        \"NAME\" and redis.password = { env = \"REDIS_PASSWORD\" }, and leave all up to the @ out of the URL"
+                        \"NAME\" and redis.password = { env = \"REDIS_PASSWORD\" }, and leave all up to the @ out of the URL; or \
+                        redis.url_from = { env = \"REDIS_URL\" } in place of all three"
                 .to_owned());
         }
         let wrong = |why: &str| format!("is {url:?}: {why}");

@@ -10,6 +10,7 @@ use redis::{
 use crate::{
     cluster::{
         address::{Address, Host, Place},
+        secret_url::SecretUrl,
         table::{BackendKind, ClusterTable, RedisTable},
     },
     fault::{Fault, Faults},
@@ -46,6 +47,8 @@ struct Login {
     key: &'static str,
     username: Option<String>,
     password: Option<SecretSource>,
+    /// `None`: user and password are keys of their own.
+    url: Option<SecretSource>,
 }
 
 /// What a connection needs of secrets and files, read at this moment.
@@ -63,11 +66,10 @@ impl RedisRules {
     /// What is wrong with them.
     pub fn compile(redis: &RedisTable, cluster: &ClusterTable, service: &str) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();
-        let address = faults.keep(Address::parse(&redis.url).map_err(|why| Fault::new("redis.url", why)));
+        let (address, login) = place_and_login(redis, &mut faults);
         let table = redis.sentinel.clone().unwrap_or_default();
-        let login = Login { key: "redis.password", username: redis.username.clone(), password: redis.password.clone() };
-        let sentinel = Login { key: "redis.sentinel.password", username: table.username, password: table.password };
-        faults.keep(login.check("redis.username"));
+        let (username, password) = (table.username, table.password);
+        let sentinel = Login { key: "redis.sentinel.password", username, password, url: None };
         faults.keep(sentinel.check("redis.sentinel.username"));
         if let Some(address) = &address {
             let is_sentinel = matches!(address.place, Place::Sentinel { .. });
@@ -142,6 +144,26 @@ impl RedisRules {
     }
 }
 
+/// Where Redis is, and who signs in there. What is read of secrets is forgotten.
+fn place_and_login(redis: &RedisTable, faults: &mut Faults) -> (Option<Address>, Login) {
+    let (username, password, url) = (redis.username.clone(), redis.password.clone(), redis.url_from.clone());
+    let login = Login { key: "redis.password", username, password, url };
+    let Some(source) = &login.url else {
+        faults.keep(login.check("redis.username"));
+        return (faults.keep(Address::parse(&redis.url).map_err(|why| Fault::new("redis.url", why))), login);
+    };
+    for (key, is_given) in [
+        ("redis.url", redis.url != RedisTable::default().url),
+        ("redis.username", login.username.is_some()),
+        ("redis.password", login.password.is_some()),
+    ] {
+        if is_given {
+            faults.add(key, "is given, and redis.url_from says it too; leave out one of them");
+        }
+    }
+    (faults.keep(SecretUrl::read(source)).map(|url| url.address), login)
+}
+
 impl Login {
     /// Can it be used? The password is read, and forgotten.
     fn check(&self, username: &str) -> Result<(), Fault> {
@@ -153,6 +175,9 @@ impl Login {
     }
 
     fn read(&self) -> Result<RedisConnectionInfo, Fault> {
+        if let Some(source) = &self.url {
+            return SecretUrl::read(source).map(|url| url.login);
+        }
         let mut settings = RedisConnectionInfo::default();
         if let Some(user) = &self.username {
             settings = settings.set_username(user);
@@ -212,6 +237,28 @@ mod tests {
         assert_eq!(password().as_deref(), Some("second"));
         fs::remove_file(&file).unwrap();
         assert!(rules.credentials().unwrap_err().to_string().starts_with("redis.password"));
+    }
+
+    #[test]
+    fn a_url_that_is_a_secret_says_where_redis_is_and_its_password_is_read_again() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("url");
+        fs::write(&file, "redis://ada:first@cache:7/3\n").unwrap();
+        let table = RedisTable { url_from: Some(SecretSource::File(file.clone())), ..RedisTable::default() };
+        let rules = compile(&table).unwrap();
+        assert_eq!(rules.place(), "cache:7");
+        let login = || rules.credentials().unwrap().redis;
+        assert_eq!((login().username(), login().password(), login().db()), (Some("ada"), Some("first"), 3));
+        fs::write(&file, "redis://ada:second@elsewhere:8/4\n").unwrap();
+        assert_eq!((login().password(), login().db()), (Some("second"), 3), "another place waits for a start");
+        for (table, key) in [
+            (RedisTable { url: "redis://other".to_owned(), ..table.clone() }, "redis.url is given"),
+            (RedisTable { username: Some("ada".to_owned()), ..table.clone() }, "redis.username is given"),
+            (RedisTable { password: Some(SecretSource::File(file)), ..table.clone() }, "redis.password is given"),
+        ] {
+            let said = refusal(&table);
+            assert!(said.starts_with(key) && !said.contains('\n'), "{said}");
+        }
     }
 
     #[test]

@@ -15,6 +15,11 @@ pub struct RedisTable {
     /// asks Sentinel for the master of that name, `redis+cluster://host:port,host:port` is a Redis Cluster. With `rediss` in
     /// place of `redis` it is encrypted. User and password are keys of their own.
     pub url: String,
+    /// The same with user and password in it, as `redis://user:password@host:port`, which makes it a secret: `{ env = "NAME" }` or
+    /// `{ file = "PATH" }`. In place of `url`, `username` and `password`. Another password in it is used at the next connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = SecretSource::File("/run/secrets/redis-url".into()))]
+    pub url_from: Option<SecretSource>,
     /// The user of the ACL. Without it, `default`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"tidegate")]
@@ -89,6 +94,7 @@ impl Default for RedisTable {
     fn default() -> Self {
         Self {
             url: "redis://127.0.0.1:6379".to_owned(),
+            url_from: None,
             username: None,
             password: None,
             key: "socket.io".to_owned(),

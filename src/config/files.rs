@@ -65,6 +65,7 @@ impl Config {
         files.add("auth.public_key", self.auth.public_key.clone());
         if let Some(redis) = &self.redis {
             let (tls, sentinel) = (redis.tls.as_ref(), redis.sentinel.as_ref());
+            files.secret("redis.url_from", redis.url_from.as_ref());
             files.secret("redis.password", redis.password.as_ref());
             files.add("redis.tls.ca", tls.and_then(|tls| tls.ca.clone()));
             files.add("redis.tls.certificate", tls.and_then(|tls| tls.certificate.clone()));
