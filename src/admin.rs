@@ -123,7 +123,7 @@ impl AdminState {
         // Balancers ask in many ways, and what they are told is no secret.
         match uri.path() {
             "/livez" => return health::livez(&self.health),
-            "/readyz" => return health::readyz(&self.health),
+            "/readyz" => return health::readyz(&self.health, uri.query()),
             _ => {}
         }
         if let Err(denial) = self.access.host(headers) {

@@ -12,10 +12,13 @@ use hyper::StatusCode;
 use serde::Serialize;
 
 use super::answer::{self, Answer};
-use crate::observe::{
-    redis::{RedisGauges, RedisSeen},
-    service_record::{Seen, ServiceRecord},
-    tally::Tally,
+use crate::{
+    observe::{
+        redis::{RedisGauges, RedisSeen},
+        service_record::{Seen, ServiceRecord},
+        tally::Tally,
+    },
+    wire::query::Query,
 };
 
 /// A worker without a tick for this time is stuck.
@@ -55,6 +58,18 @@ pub(super) struct Condition {
     /// Since when, as HTTP writes dates.
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<String>,
+}
+
+impl Readiness {
+    fn of(conditions: Vec<Condition>) -> Self {
+        Self { ready: conditions.iter().all(|condition| condition.ok || !condition.required), conditions }
+    }
+
+    /// This condition is told, and does not count.
+    fn leave_out(&mut self, name: &str) {
+        self.conditions.iter_mut().filter(|condition| condition.name == name).for_each(|one| one.required = false);
+        *self = Self::of(std::mem::take(&mut self.conditions));
+    }
 }
 
 impl Condition {
@@ -151,7 +166,7 @@ impl Health {
         ];
         conditions.extend(self.redis());
         conditions.push(Condition::upstream(self.service.seen()));
-        Readiness { ready: conditions.iter().all(|condition| condition.ok || !condition.required), conditions }
+        Readiness::of(conditions)
     }
 }
 
@@ -166,9 +181,13 @@ pub(super) fn livez(health: &Health) -> Answer {
     answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("stuck for more than {age} s: worker {workers}\n"))
 }
 
-/// `/readyz`: send no new clients unless this is 200.
-pub(super) fn readyz(health: &Health) -> Answer {
-    let readiness = health.readiness();
+/// `/readyz`: send no new clients unless this is 200. With `?without=certificate` a node is ready while its certificate is
+/// ordered: where the authority reaches it only through the balancer that asks, it would never get one.
+pub(super) fn readyz(health: &Health, query: Option<&str>) -> Answer {
+    let mut readiness = health.readiness();
+    if query.is_some_and(|query| Query::new(query).get("without").as_deref() == Some("certificate")) {
+        readiness.leave_out("certificate");
+    }
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     answer::json(status, &readiness)
 }
@@ -202,6 +221,21 @@ mod tests {
         health.set_certificate(true);
         health.set_draining("the node leaves");
         assert!(!health.readiness().ready);
+    }
+
+    #[test]
+    fn a_certificate_that_is_being_ordered_is_left_out_where_that_is_asked_and_nothing_else_is() {
+        let health = Health::new(Instant::now(), vec![Tally::new(&[])], Arc::default());
+        health.set_listening(true);
+        health.set_keys(true, "");
+        health.set_certificate(false);
+        let ready = |query| readyz(&health, query).status() == StatusCode::OK;
+        assert!(!ready(None) && !ready(Some("without=keys")) && ready(Some("without=certificate")));
+        health.set_keys(false, "too old");
+        assert!(!ready(Some("without=keys")) && !ready(Some("without=certificate")));
+        health.set_keys(true, "");
+        health.set_draining("the node leaves");
+        assert!(!ready(Some("without=draining")) && !ready(Some("without=certificate")));
     }
 
     #[test]
