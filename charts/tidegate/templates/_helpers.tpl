@@ -21,6 +21,12 @@ app.kubernetes.io/name: {{ include "tidegate.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* Of the pod of `helm test`, which no Service selects. */}}
+{{- define "tidegate.testLabels" -}}
+app.kubernetes.io/name: {{ include "tidegate.name" . }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
 {{- define "tidegate.labels" -}}
 {{ include "tidegate.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -118,11 +124,12 @@ labels:
 {{- end }}
 
 {{/* What the chart sets of the configuration. The file does not have to repeat it, and cannot contradict it. */}}
-{{- define "tidegate.env" -}}
+{{- define "tidegate.ownEnv" -}}
+{{- $every := ternary "[::]" "0.0.0.0" .Values.ipv6 -}}
 - name: TIDEGATE__LISTEN__ADDRESS
-  value: 0.0.0.0:8443
+  value: {{ printf "%s:8443" $every | quote }}
 - name: TIDEGATE__ADMIN__ADDRESS
-  value: 0.0.0.0:9464
+  value: {{ printf "%s:9464" $every | quote }}
 - name: TIDEGATE__UPSTREAM__URL
   value: {{ include "tidegate.upstreamUrl" . | quote }}
 - name: TIDEGATE__LIMITS__LAME_DUCK
@@ -188,9 +195,6 @@ labels:
 {{- if .Values.cluster.secret.name }}
 - name: TIDEGATE__CLUSTER__SECRET__FILE
   value: {{ printf "/etc/tidegate/cluster/%s" .Values.cluster.secret.key | quote }}
-{{- end }}
-{{- with .Values.extraEnv }}
-{{ toYaml . }}
 {{- end }}
 {{- end }}
 
@@ -284,7 +288,10 @@ args: ["run", "/etc/tidegate/config/tidegate.toml"]
 restartPolicy: Always
 {{- end }}
 env:
-  {{- include "tidegate.env" . | nindent 2 }}
+  {{- include "tidegate.ownEnv" . | nindent 2 }}
+  {{- with .Values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 ports:
   - name: tidegate
     containerPort: 8443
@@ -306,7 +313,12 @@ livenessProbe:
   failureThreshold: 6
 readinessProbe:
   httpGet:
+    {{- if .Values.tls.acme.enabled }}
+    # The authority reaches a pod through the Service, which has only ready ones.
+    path: /readyz?without=certificate
+    {{- else }}
     path: /readyz
+    {{- end }}
     port: tidegate-admin
   periodSeconds: 2
   timeoutSeconds: 2

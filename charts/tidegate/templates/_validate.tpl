@@ -25,6 +25,18 @@
 {{- if and (not $v.auth.secretName) (not $v.existingConfigMap) (not (regexMatch `(?m)^\s*(auth\s*\.\s*)?(secret|public_key|jwks_url|required)\s*=` $v.config)) }}
 {{- fail "nothing says who may connect: set auth.secretName to a Secret with the key of your tokens, or write [auth] with jwks_url or public_key in config (or with required = false, to let everybody in)" }}
 {{- end }}
+{{- range $own := include "tidegate.ownEnv" . | fromYamlArray }}
+{{- range $v.extraEnv }}
+{{- if eq .name $own.name }}
+{{- fail (printf "extraEnv has %s, which this chart sets by other values: leave it out" .name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $v.app.env }}
+{{- if and $v.app.listenEnv (eq .name $v.app.listenEnv) }}
+{{- fail (printf "app.env has %s, which app.listenEnv sets to 127.0.0.1: leave one of them out" .name) }}
+{{- end }}
+{{- end }}
 {{- if and $v.redis.url $v.redis.urlSecret.name }}
 {{- fail "redis.url and redis.urlSecret.name are both set: keep one of them" }}
 {{- end }}
