@@ -83,6 +83,16 @@ labels:
 {{- default (ternary 443 80 (eq (include "tidegate.scheme" .) "https")) .Values.service.port | int }}
 {{- end }}
 
+{{/* What `helm test` opens. With TLS, a name of the certificate where it is known. */}}
+{{- define "tidegate.testUrl" -}}
+{{- $service := printf "%s://%s.%s:%s" (include "tidegate.scheme" .) (include "tidegate.fullname" .) .Release.Namespace (include "tidegate.servicePort" .) }}
+{{- $name := "" }}
+{{- with .Values.tls }}
+{{- if .acme.enabled }}{{ $name = first .acme.domains }}{{ else if .certManager.enabled }}{{ $name = first .certManager.dnsNames | trimPrefix "*." }}{{ end }}
+{{- end }}
+{{- default (ternary (printf "https://%s" $name) $service (ne $name "")) .Values.test.url }}
+{{- end }}
+
 {{/* "true" where several pods may run at a time, beside those of a rollout. */}}
 {{- define "tidegate.severalPods" -}}
 {{- if .Values.autoscaling.enabled }}true{{ else if gt (int .Values.replicas) 1 }}true{{ end }}
