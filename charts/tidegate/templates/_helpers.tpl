@@ -339,6 +339,8 @@ lifecycle:
     exec:
       command: ["/tidegate", "drain"]
 {{- end }}
+# `kubectl describe pod` shows why it does not start.
+terminationMessagePolicy: FallbackToLogsOnError
 securityContext:
   {{- toYaml .Values.securityContext | nindent 2 }}
 resources:
