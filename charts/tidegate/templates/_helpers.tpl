@@ -237,6 +237,27 @@ secrets:
 - name: tidegate-config
   configMap:
     name: {{ include "tidegate.configMapName" . }}
+{{- include "tidegate.filesVolumes" . }}
+{{- if include "tidegate.acmeClaim" . }}
+- name: tidegate-acme
+  persistentVolumeClaim:
+    claimName: {{ default (printf "%s-acme" (include "tidegate.fullname" .)) .Values.tls.acme.persistence.existingClaim | quote }}
+{{- else if include "tidegate.acmeVolume" . }}
+{{ include "tidegate.acmeEmptyDir" . }}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "tidegate.acmeEmptyDir" -}}
+- name: tidegate-acme
+  emptyDir:
+    sizeLimit: {{ .Values.tls.acme.persistence.size }}
+{{- end }}
+
+{{/* Secrets and certificates. */}}
+{{- define "tidegate.filesVolumes" }}
 {{- range (include "tidegate.secrets" . | fromYaml).secrets }}
 - name: {{ .volume }}
   secret:
@@ -249,18 +270,6 @@ secrets:
 - name: tidegate-tls
   secret:
     secretName: {{ include "tidegate.tlsSecretName" . | quote }}
-{{- end }}
-{{- if include "tidegate.acmeClaim" . }}
-- name: tidegate-acme
-  persistentVolumeClaim:
-    claimName: {{ default (printf "%s-acme" (include "tidegate.fullname" .)) .Values.tls.acme.persistence.existingClaim | quote }}
-{{- else if include "tidegate.acmeVolume" . }}
-- name: tidegate-acme
-  emptyDir:
-    sizeLimit: {{ .Values.tls.acme.persistence.size }}
-{{- end }}
-{{- with .Values.extraVolumes }}
-{{ toYaml . }}
 {{- end }}
 {{- end }}
 
