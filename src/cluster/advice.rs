@@ -33,13 +33,28 @@ impl Told {
     pub(super) fn of_open(error: &OpenError, rules: &RedisRules) -> Self {
         match error {
             OpenError::Settings(fault) => Self::new("settings", fault.to_string()),
-            OpenError::TimedOut => Self::new("timeout", timeout(rules)),
+            OpenError::TimedOut => Self::new("timeout", timeout(rules)).by_keys(rules),
             OpenError::Redis(error) => Self::of(error, rules),
         }
     }
 
     /// An error of a connection or a command.
     pub(super) fn of(error: &RedisError, rules: &RedisRules) -> Self {
+        Self::of_keys_apart(error, rules).by_keys(rules)
+    }
+
+    /// The same in the words of the keys that are set.
+    fn by_keys(self, rules: &RedisRules) -> Self {
+        if !rules.is_url_secret() {
+            return self;
+        }
+        let sentence =
+            self.sentence.replace("redis.username and redis.password", "user and password of redis.url_from");
+        let sentence = sentence.replace("redis.username", "redis.url_from").replace("redis.url ", "redis.url_from ");
+        Self { sentence, ..self }
+    }
+
+    fn of_keys_apart(error: &RedisError, rules: &RedisRules) -> Self {
         if let Some(told) = of_tls(error).or_else(|| of_io(error, rules)) {
             return told;
         }

@@ -120,6 +120,11 @@ impl RedisRules {
         self.address.to_string()
     }
 
+    /// Whether user and password stand in the URL, which is a secret then.
+    pub(super) const fn is_url_secret(&self) -> bool {
+        self.login.url.is_some()
+    }
+
     /// Reads passwords and files again.
     pub(super) fn credentials(&self) -> Result<Credentials, Fault> {
         let tls = self.tls.as_ref().map(|files| files.read(SystemTime::now()).map(certificates)).transpose()?;

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use super::{connects, gap, gate, is_back, is_down, is_up, readiness};
-use crate::support::{Redis, eventually, http};
+use crate::support::{Gate, Redis, eventually, http};
 
 #[tokio::test]
 async fn a_redis_that_is_absent_at_the_start_is_waited_for_and_found() {
@@ -105,6 +105,24 @@ async fn a_wrong_password_is_told_without_it_and_a_right_one_is_read_without_a_r
 }
 
 #[tokio::test]
+async fn a_url_that_is_a_secret_is_never_told_and_another_password_in_it_is_taken_without_a_restart() {
+    let redis = Redis::setup().acl("gate", "correct-horse", "+@all ~* &*").start().await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("url");
+    let with = |password: &str| redis.url().replace("://", &format!("://gate:{password}@"));
+    fs::write(&file, with("battery-staple")).unwrap();
+    let gate = Gate::before_url("http://127.0.0.1:9")
+        .with(&format!("redis.url_from = {{ file = {file:?} }}\ncluster.name = \"app\""))
+        .await;
+    gate.log().wait(&["WARN", "does not accept user and password of redis.url_from"]).await;
+    is_down(&gate).await;
+    fs::write(&file, with("correct-horse")).unwrap();
+    is_up(&gate).await;
+    let log = gate.logged().await;
+    assert!(log.containing("battery-staple").is_empty() && log.containing("correct-horse").is_empty());
+}
+
+#[tokio::test]
 async fn a_missing_password_is_told_as_one() {
     let redis = Redis::setup().password("correct-horse").start().await;
     let gate = gate(&redis.url()).await;
@@ -135,7 +153,7 @@ async fn a_user_without_the_right_to_publish_hears_others_and_is_told() {
 #[tokio::test]
 async fn host_port_and_password_come_from_the_environment() {
     let redis = Redis::setup().password("correct-horse").start().await;
-    let gate = crate::support::Gate::before_url("http://127.0.0.1:9")
+    let gate = Gate::before_url("http://127.0.0.1:9")
         .variable("TIDEGATE__REDIS__URL", &redis.url())
         .variable("TIDEGATE__REDIS__PASSWORD", "{ env = \"REDIS_PASSWORD\" }")
         .variable("REDIS_PASSWORD", "correct-horse")
