@@ -1,18 +1,16 @@
 {{- define "tidegate.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- default .Chart.Name .Values.nameOverride }}
 {{- end }}
 
-{{/* The name of most resources. 52 characters leave room for what is put behind it. */}}
+{{/* The name of most resources. 52 characters leave room for what is put behind it; two long names stay apart. */}}
 {{- define "tidegate.fullname" -}}
-{{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
-{{- else }}
 {{- $name := include "tidegate.name" . }}
-{{- if contains $name .Release.Name }}
-{{- .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- $own := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) }}
+{{- $full := default $own .Values.fullnameOverride }}
+{{- if gt (len $full) 52 }}
+{{- printf "%s-%s" (trunc 43 $full | trimSuffix "-") (sha256sum $full | trunc 8) }}
 {{- else }}
-{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" }}
-{{- end }}
+{{- $full }}
 {{- end }}
 {{- end }}
 
@@ -27,24 +25,27 @@ app.kubernetes.io/name: {{ include "tidegate.name" . }}-test
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{- define "tidegate.labels" -}}
+{{- define "tidegate.ownLabels" -}}
 {{ include "tidegate.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
 {{- end }}
 
-{{/* Name, namespace and labels of a resource. Call it with (list . "suffix"), or with an empty suffix. */}}
+{{- define "tidegate.labels" -}}
+{{- mergeOverwrite (include "tidegate.ownLabels" . | fromYaml) .Values.commonLabels | toYaml }}
+{{- end }}
+
+{{/* Name, namespace and labels of a resource. Call it with (list . "suffix" further-labels); the suffix may be empty. */}}
 {{- define "tidegate.metadata" -}}
 {{- $root := index . 0 }}
-{{- $suffix := index . 1 -}}
+{{- $suffix := index . 1 }}
+{{- $further := dict }}
+{{- if gt (len .) 2 }}{{ $further = index . 2 }}{{ end -}}
 name: {{ include "tidegate.fullname" $root }}{{ with $suffix }}-{{ . }}{{ end }}
 namespace: {{ $root.Release.Namespace }}
 labels:
-  {{- include "tidegate.labels" $root | nindent 2 }}
+  {{- mergeOverwrite (include "tidegate.labels" $root | fromYaml) $further | toYaml | nindent 2 }}
 {{- end }}
 
 {{- define "tidegate.serviceAccountName" -}}

@@ -1,6 +1,15 @@
 {{/* What the schema cannot say. Each message names the value and what to write. */}}
 {{- define "tidegate.validate" -}}
 {{- $v := .Values }}
+{{- $name := include "tidegate.fullname" . }}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) }}
+{{- fail (printf "%q, made from the name of the release, cannot be the name of a Service, which has letters, digits and hyphens and begins with a letter: set fullnameOverride" $name) }}
+{{- end }}
+{{- range $key := keys (include "tidegate.ownLabels" . | fromYaml) }}
+{{- if or (hasKey $v.podLabels $key) (hasKey $v.commonLabels $key) }}
+{{- fail (printf "podLabels or commonLabels has %s, which this chart sets: leave it out, or set nameOverride" $key) }}
+{{- end }}
+{{- end }}
 {{- if eq $v.mode "sidecar" }}
 {{- if not $v.app.image }}
 {{- fail "app.image is empty: set it to the image of your service, for example --set app.image=registry.example.com/chat:1.4.0, or set mode=gateway for a service that runs elsewhere" }}
