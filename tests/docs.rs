@@ -9,6 +9,7 @@ mod log;
 
 /// The pages that name code.
 const PAGES: &[&str] = &[
+    "docs/alerts.md",
     "docs/architecture.md",
     "docs/availability.md",
     "docs/bridge.md",
@@ -49,6 +50,7 @@ const FOLDERS: &[&str] = &[
     "benches/",
     "config/",
     "scripts/",
+    "charts/",
     "client/",
     "fuzz/targets/",
     "fuzz/corpus/",

@@ -1,10 +1,11 @@
 //! The page as a whole, and the rules for its names.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
 use crate::observe::{
     limits::LimitFigures,
+    memory::OverloadStep,
     mirror::{Asked, Dropped, Sender},
     tally::{Direction, Graded, QualityPing},
 };
@@ -47,6 +48,7 @@ fn exposition() -> Exposition {
     first.verdict(0, "reply");
     first.refused("origin", "origin.refused");
     first.accept_error();
+    first.tls_handshake("full");
     first.graded(graded);
     first.quality_ping(QualityPing::Answered);
     first.quality_ping(QualityPing::Limited);
@@ -56,6 +58,8 @@ fn exposition() -> Exposition {
     gauges.service.dialled(true);
     gauges.service.is_there(Instant::now());
     gauges.jwks_fetched(false);
+    gauges.certificates_read(&[("ws.example.com".to_owned(), SystemTime::UNIX_EPOCH + Duration::from_hours(24))]);
+    gauges.memory.sampled(70, 100, OverloadStep::None);
     gauges.acme.in_use();
     gauges.revocation.in_use();
     gauges.revocation.revoked(3, 1, 2);
