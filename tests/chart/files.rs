@@ -1,0 +1,82 @@
+//! Files that the chart carries, and that it renders the same each time.
+
+use std::{process::Command, sync::LazyLock};
+
+use serde_json::{Value, json};
+
+use crate::{
+    helm::{Release, chart_file, ci_values, for_all, repository},
+    manifests::{document, map, name, word},
+    rules::Rule,
+};
+
+static ALERTS: LazyLock<Value> = LazyLock::new(|| document(&chart_file("rules/tidegate.yaml")));
+static DASHBOARD: LazyLock<String> = LazyLock::new(|| {
+    let dashboard = chart_file("dashboards/tidegate.json");
+    serde_json::from_str::<Value>(&dashboard).expect("the dashboard is JSON");
+    dashboard
+});
+
+pub(crate) const RULES: &[Rule] = &[
+    Rule {
+        name: "alert rules are those of the file",
+        judge: |render| {
+            let other = render.of_kind("PrometheusRule").filter(|one| one["spec"] != *ALERTS);
+            other.map(|one| format!("{} has others", name(one))).collect()
+        },
+        break_it: |render| render.change("PrometheusRule", |one| one["spec"]["groups"][0] = json!({})),
+    },
+    Rule {
+        name: "the dashboard is that of the file",
+        judge: |render| {
+            let boards = render.of_kind("ConfigMap").filter(|one| name(one).ends_with("-dashboard"));
+            let is_so = |one: &&Value| {
+                one["metadata"]["labels"]["grafana_dashboard"] == "1"
+                    && map(&one["data"]).len() == 1
+                    && word(&one["data"]["tidegate.json"]).trim_end() == DASHBOARD.trim_end()
+            };
+            boards.filter(|one| !is_so(one)).map(|one| format!("{} is another", name(one))).collect()
+        },
+        break_it: |render| {
+            let has_one = render.of_kind("ConfigMap").any(|one| name(one).ends_with("-dashboard"));
+            has_one && render.change("ConfigMap", |one| one["data"]["tidegate.json"] = json!("{}"))
+        },
+    },
+];
+
+#[test]
+fn lint_finds_nothing_in_any_of_the_values_files() {
+    let said = for_all(&ci_values(), |name| (name.clone(), Release::ci(name).lint()));
+    for (name, said) in said {
+        assert!(said.is_ok(), "{name}: {}", said.unwrap_err());
+    }
+}
+
+#[test]
+fn the_defaults_render_but_for_what_only_the_operator_knows() {
+    let error = Release::new("defaults").template().expect_err("the image of the service is not known");
+    assert!(error.contains("app.image"), "{error}");
+    let release = Release::new("defaults").set("app.image", r#""registry.example.com/chat:1""#);
+    let error = release.template().expect_err("who may connect is not known");
+    assert!(error.contains("auth.secretName"), "{error}");
+    let release = release.set("auth.secretName", r#""chat-auth""#);
+    release.template().expect("two values suffice");
+    release.lint().expect("lint finds nothing in the defaults");
+}
+
+#[test]
+fn the_same_values_render_the_same() {
+    let releases: Vec<Release> = ci_values().iter().map(|name| Release::ci(name)).collect();
+    let twice = for_all(&releases, |release| (release.template(), release.template()));
+    for (release, (first, second)) in releases.iter().zip(twice) {
+        let first = first.expect("the values of ci/ render");
+        assert!(!first.contains("<no value>") && !first.contains("%!"), "{}: a value is missing", release.case);
+        assert_eq!(first, second.expect("the values of ci/ render"), "{}", release.case);
+    }
+}
+
+#[test]
+fn the_table_of_values_in_the_readme_is_that_of_values_yaml() {
+    let output = Command::new(repository("scripts/chart-readme")).arg("--check").output().expect("the script runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
