@@ -15,14 +15,14 @@
 {{- end }}
 
 {{- define "tidegate.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "tidegate.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "tidegate.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* Of the pod of `helm test`, which no Service selects. */}}
 {{- define "tidegate.testLabels" -}}
 app.kubernetes.io/name: {{ include "tidegate.name" . }}-test
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "tidegate.ownLabels" -}}
@@ -42,8 +42,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $suffix := index . 1 }}
 {{- $further := dict }}
 {{- if gt (len .) 2 }}{{ $further = index . 2 }}{{ end -}}
-name: {{ include "tidegate.fullname" $root }}{{ with $suffix }}-{{ . }}{{ end }}
-namespace: {{ $root.Release.Namespace }}
+name: {{ compact (list (include "tidegate.fullname" $root) $suffix) | join "-" | quote }}
+namespace: {{ $root.Release.Namespace | quote }}
 labels:
   {{- mergeOverwrite (include "tidegate.labels" $root | fromYaml) $further | toYaml | nindent 2 }}
 {{- end }}
@@ -237,7 +237,7 @@ secrets:
 {{- define "tidegate.volumes" -}}
 - name: tidegate-config
   configMap:
-    name: {{ include "tidegate.configMapName" . }}
+    name: {{ include "tidegate.configMapName" . | quote }}
 {{- include "tidegate.filesVolumes" . }}
 {{- if include "tidegate.acmeClaim" . }}
 - name: tidegate-acme
@@ -254,7 +254,7 @@ secrets:
 {{- define "tidegate.acmeEmptyDir" -}}
 - name: tidegate-acme
   emptyDir:
-    sizeLimit: {{ .Values.tls.acme.persistence.size }}
+    sizeLimit: {{ .Values.tls.acme.persistence.size | quote }}
 {{- end }}
 
 {{/* Secrets and certificates. */}}
