@@ -1,6 +1,6 @@
 //! Files that the chart carries, and that it renders the same each time.
 
-use std::{process::Command, sync::LazyLock};
+use std::{fs, process::Command, sync::LazyLock};
 
 use serde_json::{Value, json};
 
@@ -79,4 +79,25 @@ fn the_same_values_render_the_same() {
 fn the_table_of_values_in_the_readme_is_that_of_values_yaml() {
     let output = Command::new(repository("scripts/chart-readme")).arg("--check").output().expect("the script runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// As who keeps renders in a repository does. Kustomize refuses a key that is there twice, and two resources of one name.
+#[test]
+fn kustomize_takes_what_helm_renders() {
+    let names = ci_values();
+    let said = for_all(&names, |name| {
+        let rendered = Release::ci(name).template().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        fs::write(folder.path().join("rendered.yaml"), &rendered).expect("the file can be written");
+        fs::write(folder.path().join("kustomization.yaml"), "resources: [rendered.yaml]\n").expect("so can this one");
+        let kubectl = repository("target/kubernetes/kubectl");
+        let output = Command::new(&kubectl).arg("kustomize").arg(folder.path()).output();
+        let output = output.unwrap_or_else(|error| panic!("{}: {error}; scripts/test installs it", kubectl.display()));
+        let kinds = |text: &str| text.lines().filter(|line| line.starts_with("kind: ")).count();
+        let taken = kinds(&String::from_utf8_lossy(&output.stdout));
+        (kinds(&rendered), taken, String::from_utf8_lossy(&output.stderr).into_owned())
+    });
+    for (name, (rendered, taken, errors)) in names.iter().zip(said) {
+        assert!(rendered >= 3 && taken == rendered, "{name}: {taken} of {rendered} manifests: {errors}");
+    }
 }

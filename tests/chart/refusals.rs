@@ -221,3 +221,26 @@ fn what_would_fail_later_is_refused_now() {
         assert!(render.faults.is_empty(), "{}: {:?}", render.release.case, render.faults);
     }
 }
+
+/// YAML takes text for a number where nobody quotes it. Secrets, classes and tags may well be called so.
+#[test]
+fn text_that_looks_like_a_number_stays_text() {
+    let leaves: Vec<String> = places(&defaults(), "")
+        .into_iter()
+        .filter(|(path, value)| value.is_string() && !path.is_empty())
+        .map(|(path, _)| path)
+        .collect();
+    let release = |path: &String| {
+        let is_of_the_gateway = path.starts_with("upstream.") || path.starts_with("tls.");
+        let base = Release::ci(if is_of_the_gateway { "gateway-acme-values" } else { "sidecar-full-values" });
+        base.set("ingress.enabled", "true").set("ingress.host", r#""chat.example.com""#).set(path, r#""12345""#)
+    };
+    let releases: Vec<Release> = leaves.iter().map(release).collect();
+    // Some are words of a list, addresses or durations, and are refused.
+    let said = for_all(&releases, Release::template);
+    let taken: Vec<Release> =
+        releases.into_iter().zip(said).filter_map(|(release, said)| said.is_ok().then_some(release)).collect();
+    assert!(taken.len() > 20, "most are names");
+    let faults: Vec<String> = crate::manifests::render(&taken).into_iter().flat_map(|render| render.faults).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+}
