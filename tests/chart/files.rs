@@ -10,6 +10,30 @@ use crate::{
     rules::Rule,
 };
 
+/// Each command in the notes can be typed as it stands.
+#[test]
+fn the_notes_name_what_is_installed() {
+    let releases: Vec<Release> = ci_values().iter().map(|name| Release::ci(name)).collect();
+    for (release, notes) in releases.iter().zip(for_all(&releases, Release::notes)) {
+        let notes = notes.unwrap_or_else(|error| panic!("{}: {error}", release.case));
+        assert!(!notes.contains("<no value>") && !notes.contains("%!"), "{}: {notes}", release.case);
+        let rendered = release.template().unwrap_or_else(|error| panic!("{}: {error}", release.case));
+        let named = |kind: &str| {
+            let words = notes.split([' ', '\n', '\'']).filter_map(|word| word.strip_prefix(kind));
+            words.map(ToOwned::to_owned).collect::<Vec<_>>()
+        };
+        let names: Vec<String> = ["deployment/", "service/"].iter().flat_map(|kind| named(kind)).collect();
+        assert!(names.len() > 3, "{}: {notes}", release.case);
+        for name in names {
+            assert!(rendered.contains(&format!("\n  name: \"{name}\"\n")), "{}: there is no {name}", release.case);
+        }
+        let commands = notes.lines().map(str::trim).filter(|line| line.starts_with("kubectl "));
+        for command in commands {
+            assert!(command.starts_with("kubectl -n talk "), "{}: {command}", release.case);
+        }
+    }
+}
+
 static ALERTS: LazyLock<Value> = LazyLock::new(|| document(&chart_file("rules/tidegate.yaml")));
 static DASHBOARD: LazyLock<String> = LazyLock::new(|| {
     let dashboard = chart_file("dashboards/tidegate.json");

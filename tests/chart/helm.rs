@@ -95,6 +95,16 @@ impl Release {
         text(helm(&arguments))
     }
 
+    /// What Helm tells who has installed the chart.
+    pub(crate) fn notes(&self) -> Result<String, String> {
+        let mut arguments = ["install", &self.name, CHART, "--dry-run=client"].map(str::to_owned).to_vec();
+        arguments.push(format!("--namespace={}", self.namespace));
+        arguments.extend(self.values());
+        let said = text(helm(&arguments))?;
+        let (_, notes) = said.split_once("\nNOTES:\n").ok_or("there are no notes")?;
+        Ok(notes.to_owned())
+    }
+
     /// What `helm lint --strict` says, as an error if it finds something.
     pub(crate) fn lint(&self) -> Result<String, String> {
         let mut arguments = vec!["lint".to_owned(), "--strict".to_owned(), CHART.to_owned()];
