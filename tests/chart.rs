@@ -17,6 +17,8 @@ mod manifests;
 mod matrix;
 #[path = "chart/names.rs"]
 mod names;
+#[path = "chart/pages.rs"]
+mod pages;
 #[path = "chart/pods.rs"]
 mod pods;
 #[path = "chart/refusals.rs"]

@@ -128,9 +128,19 @@ pub(crate) const OLDEST_WITH_SIDECARS: &str = "1.29";
 pub(crate) const NEWEST: &str = "1.37";
 
 fn helm(arguments: &[String]) -> Output {
+    in_a_home_of_its_own(Command::new(HELM).args(arguments))
+}
+
+/// What a line of a shell with Helm in it prints, or complains of, in the folder of the repository.
+pub(crate) fn typed(line: &str) -> Result<String, String> {
+    let folder = repository("target/kubernetes");
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+    text(in_a_home_of_its_own(Command::new("bash").args(["-c", line]).env("PATH", path)))
+}
+
+fn in_a_home_of_its_own(command: &mut Command) -> Output {
     let home = repository("target/kubernetes/home");
-    Command::new(HELM)
-        .args(arguments)
+    command
         .current_dir(ROOT)
         .env("HELM_CONFIG_HOME", &home)
         .env("HELM_CACHE_HOME", &home)
