@@ -120,11 +120,6 @@ impl RedisRules {
         self.address.to_string()
     }
 
-    /// Whether user and password stand in the URL, which is a secret then.
-    pub(super) const fn is_url_secret(&self) -> bool {
-        self.login.url.is_some()
-    }
-
     /// Reads passwords and files again.
     pub(super) fn credentials(&self) -> Result<Credentials, Fault> {
         let tls = self.tls.as_ref().map(|files| files.read(SystemTime::now()).map(certificates)).transpose()?;
@@ -133,6 +128,11 @@ impl RedisRules {
             sentinel: self.sentinel.read()?,
             tls,
         })
+    }
+
+    /// Whether user and password stand in the URL, which is a secret then.
+    pub(super) const fn is_url_secret(&self) -> bool {
+        self.login.url.is_some()
     }
 
     /// How a host is reached.
