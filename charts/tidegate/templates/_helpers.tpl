@@ -33,7 +33,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- define "tidegate.labels" -}}
-{{- mergeOverwrite (include "tidegate.ownLabels" . | fromYaml) .Values.commonLabels | toYaml }}
+{{- mergeOverwrite (include "tidegate.ownLabels" . | fromYaml) (default dict .Values.commonLabels) | toYaml }}
 {{- end }}
 
 {{/* Name, namespace and labels of a resource. Call it with (list . "suffix" further-labels); the suffix may be empty. */}}
@@ -41,7 +41,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $root := index . 0 }}
 {{- $suffix := index . 1 }}
 {{- $further := dict }}
-{{- if gt (len .) 2 }}{{ $further = index . 2 }}{{ end -}}
+{{- if gt (len .) 2 }}{{ $further = default dict (index . 2) }}{{ end -}}
 name: {{ compact (list (include "tidegate.fullname" $root) $suffix) | join "-" | quote }}
 namespace: {{ $root.Release.Namespace | quote }}
 labels:
@@ -351,12 +351,21 @@ lifecycle:
 {{- end }}
 # `kubectl describe pod` shows why it does not start.
 terminationMessagePolicy: FallbackToLogsOnError
-securityContext:
-  {{- toYaml .Values.securityContext | nindent 2 }}
-resources:
-  {{- toYaml .Values.resources | nindent 2 }}
+{{- include "tidegate.limits" . }}
 volumeMounts:
   {{- include "tidegate.volumeMounts" . | nindent 2 }}
+{{- end }}
+
+{{/* What a container of ours may do and use. */}}
+{{- define "tidegate.limits" }}
+{{- with .Values.securityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.resources }}
+resources:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{- define "tidegate.appContainer" -}}

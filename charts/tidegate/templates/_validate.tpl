@@ -6,7 +6,7 @@
 {{- fail (printf "%q, made from the name of the release, cannot be the name of a Service, which has letters, digits and hyphens and begins with a letter: set fullnameOverride" $name) }}
 {{- end }}
 {{- range $key := keys (include "tidegate.ownLabels" . | fromYaml) }}
-{{- if or (hasKey $v.podLabels $key) (hasKey $v.commonLabels $key) }}
+{{- if or (hasKey (default dict $v.podLabels) $key) (hasKey (default dict $v.commonLabels) $key) }}
 {{- fail (printf "podLabels or commonLabels has %s, which this chart sets: leave it out, or set nameOverride" $key) }}
 {{- end }}
 {{- end }}
