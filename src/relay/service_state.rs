@@ -1,10 +1,10 @@
 //! What all sessions of the node know of the service together: whether it is away, or closed one connection for what its
 //! client sent.
 //!
-//! A service that goes away loses every connection within moments, whoever spoke last. A service that objects to a client
-//! closes the connection of that client alone, right after a packet of it, and the others go on. So after a loss the
-//! sessions that are left decide, and a dial that succeeds confirms it. What nobody can tell is an absence, for which
-//! clients wait; only a session that this happens to again and again is not believed.
+//! A service that goes away loses every connection within moments, whoever spoke last; one of several replicas loses
+//! several. A service that objects to a client closes the connection of that client alone, right after a packet of it, and
+//! the others go on. So after a loss the sessions that are left decide, and a dial that succeeds confirms it. What nobody
+//! can tell is an absence, for which clients wait; only a session that this happens to again and again is not believed.
 
 use std::{
     fmt,
@@ -27,7 +27,8 @@ const INDEPENDENT: usize = 2;
 /// ... That holds for every loss from then on for this long.
 const TOGETHER: Duration = Duration::from_secs(2);
 
-/// After the last loss of any session it takes this long until those that still have the service count, ...
+/// After the last loss of any session it takes this long until those that still have the service count; losses of several
+/// sessions that are no further apart may be those of a replica that stops, ...
 const SETTLE: Duration = Duration::from_millis(250);
 
 /// ... but no longer than this after the loss that is judged, for some lose the service all the time.
@@ -128,7 +129,7 @@ pub struct Loss {
 pub enum Verdict {
     /// The service is away, or closes connections by itself: the client waits for it.
     Absence,
-    /// There is nothing to tell it from: the client waits.
+    /// There is nothing to tell it from, or other sessions have lost the service at the same time: the client waits.
     Unexplained,
     /// The service does not want what this client sends.
     Objection,
@@ -206,8 +207,8 @@ impl ServiceState {
         if flows == Some(false) && !is_since(evidence.reached) {
             self.pacer.lost_by_all(now);
         }
-        let all_lost_it = flows == Some(false) && evidence.losses.near(loss) > 0;
-        if is_since(evidence.failed) || all_lost_it || evidence.unprovoked.near(loss) >= INDEPENDENT {
+        let all_lost_it = flows == Some(false) && evidence.losses.near(loss, TOGETHER) > 0;
+        if is_since(evidence.failed) || all_lost_it || evidence.unprovoked.near(loss, TOGETHER) >= INDEPENDENT {
             return Verdict::Absence;
         }
         let objection = if is_since(evidence.reached) { Verdict::Objection } else { Verdict::Unconfirmed };
@@ -220,6 +221,7 @@ impl ServiceState {
         let settled = evidence.last_loss_for(loss) + SETTLE;
         match flows {
             _ if now < settled => Verdict::Undecided(settled),
+            Some(_) if evidence.losses.near(loss, SETTLE) > 0 => Verdict::Unexplained,
             Some(_) => objection,
             None if now < loss.at + PATIENCE => Verdict::Undecided(now + LOOK),
             None => Verdict::Unexplained,
@@ -339,9 +341,9 @@ impl Latest {
         self.0[0] = Some((loss.session, loss.at));
     }
 
-    /// How many of them are of other sessions than this loss, and not long before it.
-    fn near(&self, loss: &Loss) -> usize {
-        let is_near = |(session, at): &&(u64, Instant)| *session != loss.session && *at + TOGETHER >= loss.at;
+    /// How many of them are of other sessions than this loss, and at most so long before it.
+    fn near(&self, loss: &Loss, before: Duration) -> usize {
+        let is_near = |(session, at): &&(u64, Instant)| *session != loss.session && *at + before >= loss.at;
         self.0.iter().flatten().filter(is_near).count()
     }
 }
