@@ -12,6 +12,7 @@ mod client_page;
 mod clients;
 mod control_frames;
 mod cors;
+mod dashboard;
 mod demo;
 mod drain;
 mod forward;

@@ -18,6 +18,7 @@ pub(crate) mod plain;
 pub(crate) mod poller;
 pub(crate) mod ports;
 pub(crate) mod process;
+pub(crate) mod prometheus;
 pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod scripted;
