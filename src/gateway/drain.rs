@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 /// Whether the node still takes clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -25,5 +27,25 @@ impl Stage {
     #[must_use]
     pub const fn is_leaving(&self) -> bool {
         matches!(self, Self::Leaving(_))
+    }
+}
+
+/// Waits until the node drains, or nobody can say so any more. Nothing of `stage` stays borrowed: whoever sets the next stage
+/// would wait for that.
+pub async fn begins(mut stage: watch::Receiver<Stage>) {
+    let _ = stage.wait_for(Stage::is_draining).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_next_stage_can_be_set_while_its_begin_is_handled() {
+        let (sender, stage) = watch::channel(Stage::Draining(Duration::from_secs(600)));
+        tokio::select! {
+            // It would not return while the stage is borrowed.
+            () = begins(stage) => drop(sender.send_replace(Stage::Draining(Duration::ZERO))),
+        }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     gateway::{
         admission::Admission,
         client_script, cors,
-        drain::Stage,
+        drain::{self, Stage},
         edge::{Edge, EdgeRules, refuse},
         engineio::{self, request::EngineRequest},
         forward::Forwarding,
@@ -153,11 +153,10 @@ impl Server {
     /// others, and every refusal.
     async fn serve_http1(self: Rc<Self>, io: ClientStream, client: Rc<Connection>, head: &HeadRules) {
         let (mut io, refused) = GuardedIo::new(io, *head);
-        let mut stage = self.stage.clone();
         let asks_for_websocket = tokio::select! {
             biased;
             asks = poll_fn(|cx| io.poll_upgrade(cx)) => asks,
-            _ = stage.wait_for(Stage::is_draining) => false,
+            () = drain::begins(self.stage.clone()) => false,
         };
         let first = if asks_for_websocket { self.open_first(&io, &client).await } else { None };
         let refusal = match first {
@@ -205,11 +204,10 @@ impl Server {
         });
         let connection = head.http1().serve_connection(TokioIo::new(io), service).with_upgrades();
         let mut connection = pin!(connection);
-        let mut stage = self.stage.clone();
         tokio::select! {
             // An error here is the client's; each refusal was counted when it was answered.
             _ = connection.as_mut() => {}
-            _ = stage.wait_for(Stage::is_draining) => {
+            () = drain::begins(self.stage.clone()) => {
                 connection.as_mut().graceful_shutdown();
                 let _ = connection.await;
             }
@@ -240,8 +238,7 @@ impl Server {
                 }
             })
         };
-        let mut stage = self.stage.clone();
-        let leave = stage.wait_for(Stage::is_draining);
+        let leave = drain::begins(self.stage.clone());
         let (connection, flooded) = http2::connection(io, head, service);
         http2::serve(connection, &activity, leave).await;
         if flooded.is_set() {

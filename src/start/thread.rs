@@ -15,7 +15,12 @@ use tokio::{
 };
 
 use crate::{
-    gateway::{drain::Stage, edge::Edge, listener, serve::Server},
+    gateway::{
+        drain::{self, Stage},
+        edge::Edge,
+        listener,
+        serve::Server,
+    },
     observe::{journal, tally::Tally},
     relay::{
         registry::{Registry, WorkerInbox},
@@ -98,13 +103,7 @@ async fn run(index: usize, args: ThreadArgs) -> u64 {
         }
     });
 
-    let draining = {
-        let mut stage = stage.clone();
-        async move {
-            // An error means that the sender is gone, and with it the process.
-            let _ = stage.wait_for(Stage::is_draining).await;
-        }
-    };
+    let draining = drain::begins(stage.clone());
     if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
         let on_connection = |stream, peer| server.accept(stream, peer);
         let on_exhausted = |error: &io::Error| {
@@ -114,11 +113,11 @@ async fn run(index: usize, args: ThreadArgs) -> u64 {
         listener::accept(listener, draining, on_connection, on_exhausted).await;
     }
     let unsent_before = tally.queue_dropped_so_far();
-    drain(&worker, &server, &mut stage).await;
+    send_away(&worker, &server, &mut stage).await;
     tally.queue_dropped_so_far() - unsent_before
 }
 
-async fn drain(worker: &Worker, server: &Server, stage: &mut watch::Receiver<Stage>) {
+async fn send_away(worker: &Worker, server: &Server, stage: &mut watch::Receiver<Stage>) {
     let mut until = Instant::now();
     stage.mark_changed();
     while !worker.is_empty() || !server.is_idle() {
