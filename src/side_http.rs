@@ -15,7 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-pub use self::body::Body;
+pub use self::body::{Body, LateAnswer, Waiting};
 use self::{body::Pace, outlet::Outlet};
 
 /// How long a request head may take.
@@ -32,7 +32,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 struct Patience {
     /// For a request head.
     head: Duration,
-    /// For a connection, with its one request and answer. Of an answer that lasts: for the next part of it.
+    /// For a connection, with its one request and answer. Of an answer that lasts: for the next part of it. One that is waited for
+    /// is not bounded.
     connection: Duration,
 }
 
@@ -44,8 +45,8 @@ pub type Answer = Response<Body>;
 pub struct Peer(pub SocketAddr);
 
 /// Answers requests on `listener` until it is dropped, and with it every connection. Of more than `connections_max` at
-/// once the oldest is closed, those with a [lasting](Body::lasting) answer after all others: a slow client keeps no other
-/// out. Who answers bounds the number of answers that last.
+/// once the oldest is closed, those with a [lasting](Body::lasting) or [late](LateAnswer) answer after all others: a slow client
+/// keeps no other out. Who answers bounds the number of answers that last.
 pub async fn serve<A, F>(listener: TcpListener, connections_max: usize, answer: A)
 where
     A: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
@@ -69,7 +70,7 @@ where
         while connections.try_join_next().is_some() {}
         oldest_first.retain(|(connection, _)| !connection.is_finished());
         if oldest_first.len() >= connections_max {
-            let short = oldest_first.iter().position(|(_, pace)| pace.last().is_none());
+            let short = oldest_first.iter().position(|(_, pace)| !pace.lasts());
             if let Some((oldest, _)) = oldest_first.remove(short.unwrap_or_default()) {
                 oldest.abort();
             }
@@ -87,6 +88,7 @@ where
 {
     let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(LateAnswer::on(&pace));
         let (answer, pace) = (answer(request), Arc::clone(&pace));
         async move {
             let mut answer = answer.await;
@@ -105,7 +107,7 @@ where
     // A client that goes away, or is too slow, gets no answer. One that lasts goes on while its client takes parts.
     while timeout(patience.connection, serving.as_mut()).await.is_err() {
         let last = pace.last();
-        if last == seen {
+        if last == seen && !pace.waits() {
             break;
         }
         seen = last;

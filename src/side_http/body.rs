@@ -3,7 +3,10 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Instant,
 };
@@ -72,17 +75,58 @@ impl hyper::body::Body for Body {
     }
 }
 
-/// When a client has last taken a part of a body that lasts.
+/// When a client has last taken a part of a body that lasts, and whether it waits for its answer.
 #[derive(Debug, Default)]
-pub(super) struct Pace(Mutex<Option<Instant>>);
+pub(super) struct Pace {
+    last: Mutex<Option<Instant>>,
+    waits: AtomicBool,
+}
 
 impl Pace {
     fn taken(&self, now: Instant) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
     /// `None`: the answer does not last, or there is none yet.
     pub(super) fn last(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The answer may take as long as it wants.
+    pub(super) fn waits(&self) -> bool {
+        self.waits.load(Relaxed)
+    }
+
+    /// The answer, or what is there of it, takes longer than that of others may.
+    pub(super) fn lasts(&self) -> bool {
+        self.waits() || self.last().is_some()
+    }
+}
+
+/// The connection of a request, whose answer may be one that is long waited for. An extension of each request.
+#[derive(Debug, Clone, Default)]
+pub struct LateAnswer(Arc<Pace>);
+
+impl LateAnswer {
+    pub(super) fn on(connection: &Arc<Pace>) -> Self {
+        Self(Arc::clone(connection))
+    }
+
+    /// As long as the value lives the connection is kept, as one with a [lasting](Body::lasting) body is. Who answers bounds
+    /// the number of them.
+    #[must_use]
+    pub fn wait(self) -> Waiting {
+        self.0.waits.store(true, Relaxed);
+        Waiting(self.0)
+    }
+}
+
+/// An answer that is waited for.
+#[derive(Debug)]
+pub struct Waiting(Arc<Pace>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waits.store(false, Relaxed);
     }
 }
