@@ -3,6 +3,7 @@
 mod access;
 mod answer;
 mod close;
+mod drained;
 mod events;
 mod exposition;
 pub mod health;
@@ -22,6 +23,7 @@ pub use self::access::OperatorToken;
 use self::{
     access::{Access, Denial},
     answer::Answer,
+    drained::Waiters,
     events::Listeners,
     health::Health,
     status::StatusSource,
@@ -29,7 +31,7 @@ use self::{
 use crate::{
     observe::{Exposition, journal},
     relay::{registry::Registry, revoker::Revoker},
-    side_http::{self, Peer},
+    side_http::{self, LateAnswer, Peer},
     units::SecretSource,
 };
 
@@ -39,6 +41,8 @@ Tidegate, the operator's address.
 /metrics              figures for Prometheus; /metrics/prometheus is the same
 /livez                200 while every worker is alive; for any method and Host
 /readyz               200 while new clients can be served, and why not; for any method and Host
+/drained              waits until the node has left and its last client is gone, then 200; 503 if nobody asks it to leave;
+                      for any method and Host
 /status               the node at a glance, as JSON
 /events               the same once a second, as server-sent events
 /sessions?limit=100   who is connected, page by page: &after=ID, the `next` of the page before;
@@ -54,8 +58,8 @@ A browser is shown all of it as a page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminTable {
-    /// Address and port of the status page, `/metrics`, `/metrics/prometheus`, `/livez`, `/readyz`, `/status`, `/events`,
-    /// `/sessions`, `/config`, `/revoke`, `/close`.
+    /// Address and port of the status page, `/metrics`, `/metrics/prometheus`, `/livez`, `/readyz`, `/drained`, `/status`,
+    /// `/events`, `/sessions`, `/config`, `/revoke`, `/close`.
     pub address: SocketAddr,
     /// The bearer token for what the status page shows, users among it (`/status`, `/events`, `/sessions`, `/config`). Without
     /// it that is off unless `address` is loopback. `/revoke` and `/close` change something, and are off without it everywhere.
@@ -74,7 +78,7 @@ impl Default for AdminTable {
 pub struct Admin {
     /// `/metrics`.
     pub exposition: Arc<Exposition>,
-    /// `/livez` and `/readyz`.
+    /// `/livez`, `/readyz` and `/drained`.
     pub health: Arc<Health>,
     /// `/status`, `/events` and `/config`.
     pub status: StatusSource,
@@ -94,6 +98,7 @@ struct AdminState {
     health: Arc<Health>,
     status: StatusSource,
     listeners: Listeners,
+    waiters: Waiters,
     registry: Registry,
     revoker: Option<Revoker>,
     access: Access,
@@ -103,8 +108,9 @@ struct AdminState {
 pub async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output = ()>) {
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
     let Admin { exposition, health, status, registry, revoker, token, connections_max } = admin;
-    let (access, listeners) = (Access { token, loopback }, Listeners::new(connections_max));
-    let state = Arc::new(AdminState { exposition, health, status, listeners, registry, revoker, access });
+    let access = Access { token, loopback };
+    let (listeners, waiters) = (Listeners::new(connections_max), Waiters::new(connections_max));
+    let state = Arc::new(AdminState { exposition, health, status, listeners, waiters, registry, revoker, access });
     let answering = Arc::clone(&state);
     let answer = move |request: Request<Incoming>| {
         let state = Arc::clone(&answering);
@@ -124,6 +130,10 @@ impl AdminState {
         match uri.path() {
             "/livez" => return health::livez(&self.health),
             "/readyz" => return health::readyz(&self.health, uri.query()),
+            "/drained" => {
+                let answer = request.extensions().get::<LateAnswer>().cloned().unwrap_or_default();
+                return drained::drained(&self.health, &self.waiters, answer).await;
+            }
             _ => {}
         }
         if let Err(denial) = self.access.host(headers) {

@@ -10,6 +10,7 @@ use std::{
 
 use hyper::StatusCode;
 use serde::Serialize;
+use tokio::sync::watch;
 
 use super::answer::{self, Answer};
 use crate::{
@@ -35,8 +36,20 @@ pub struct Health {
     listening: AtomicBool,
     /// Why the node takes no new clients for long. `None`: it stays.
     draining: Mutex<Option<String>>,
+    departure: watch::Sender<Departure>,
     certificate: AtomicBool,
     keys: Mutex<Result<(), String>>,
+}
+
+/// How far a node is with leaving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// Nobody has asked it to.
+    Stays,
+    /// In the lame duck, or draining.
+    Leaves,
+    /// No client is left.
+    Drained,
 }
 
 /// What `/readyz` answers.
@@ -105,6 +118,7 @@ impl Health {
             redis: None,
             listening: AtomicBool::new(false),
             draining: Mutex::default(),
+            departure: watch::Sender::new(Departure::Stays),
             certificate: AtomicBool::new(true),
             keys: Mutex::new(Err("not loaded yet".to_owned())),
         }
@@ -123,7 +137,24 @@ impl Health {
 
     /// The node leaves. `why` is public.
     pub fn set_draining(&self, why: &str) {
+        self.depart(Departure::Leaves, why);
+    }
+
+    /// The node has left: it has no clients, and its workers have ended. `why` it is not ready is public. Returns whether anybody
+    /// has waited for it.
+    pub fn set_drained(&self, why: &str) -> bool {
+        self.depart(Departure::Drained, why);
+        self.departure.receiver_count() > 0
+    }
+
+    fn depart(&self, departure: Departure, why: &str) {
         *self.draining.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
+        self.departure.send_replace(departure);
+    }
+
+    /// How far it is with leaving.
+    pub(super) fn departure(&self) -> watch::Receiver<Departure> {
+        self.departure.subscribe()
     }
 
     /// Whether there is a certificate, or none is needed.
@@ -205,6 +236,11 @@ mod tests {
         tallies[0].tick(9_000);
         tallies[1].tick(4_000);
         assert_eq!(health.stuck(started + Duration::from_secs(10)), [1]);
+        tallies[1].retire();
+        assert!(
+            health.stuck(started + Duration::from_secs(10)).is_empty(),
+            "one that has ended in good order is not stuck"
+        );
     }
 
     #[test]

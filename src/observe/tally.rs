@@ -367,6 +367,11 @@ impl Tally {
         self.counts.last_tick_ms.store(ms_since_start, Relaxed);
     }
 
+    /// The worker has ended in good order: from now on it counts as alive.
+    pub fn retire(&self) {
+        self.tick(u64::MAX);
+    }
+
     /// When the worker was last known to be alive, in milliseconds since the process started.
     #[must_use]
     pub fn last_tick(&self) -> u64 {

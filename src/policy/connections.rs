@@ -87,8 +87,8 @@ pub struct LimitsTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"512MB")]
     pub memory: Option<ByteSize>,
-    /// How long a node serves on after SIGTERM, new clients too, while `/readyz` is 503: as long as balancers may still send
-    /// some. Then it drains. SIGINT and a second signal skip it. At most `"5m"`; `"0s"`: it drains at once.
+    /// How long a node serves on after SIGTERM or SIGUSR1, new clients too, while `/readyz` is 503: as long as balancers may
+    /// still send some. Then it drains. SIGINT and a second signal skip it. At most `"5m"`; `"0s"`: it drains at once.
     pub lame_duck: Period,
     /// The time over which clients are disconnected then. In Kubernetes `terminationGracePeriodSeconds` must be more than
     /// `lame_duck` and `shutdown_grace` together. A second signal leaves 2 s, a third none.

@@ -114,6 +114,7 @@ async fn run(index: usize, args: ThreadArgs) -> u64 {
     }
     let unsent_before = tally.queue_dropped_so_far();
     send_away(&worker, &server, &mut stage).await;
+    tally.retire();
     tally.queue_dropped_so_far() - unsent_before
 }
 
