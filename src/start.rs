@@ -11,6 +11,7 @@ mod key_task;
 mod memory;
 mod prepare;
 mod reload;
+pub mod sign;
 mod thread;
 
 use std::{
@@ -73,7 +74,7 @@ pub struct Running {
     rules: watch::Receiver<Arc<NodeRules>>,
     workers: Vec<JoinHandle<u64>>,
     control: JoinHandle<()>,
-    workers_done: oneshot::Sender<()>,
+    workers_done: oneshot::Sender<u64>,
     cluster: Option<JoinHandle<()>>,
     cluster_done: oneshot::Sender<()>,
 }
@@ -87,14 +88,15 @@ impl Running {
         self.wait()
     }
 
-    /// Waits until the node has been drained, for example by a signal. Returns as [`drain`](Self::drain) does.
+    /// Waits until the node has been drained, for example by a signal, and need not stay. Returns as [`drain`](Self::drain) does.
     pub fn wait(self) -> u64 {
         // A panic was already reported by its thread.
         let unsent = self.workers.into_iter().filter_map(|worker| worker.join().ok()).sum();
-        let _ = self.workers_done.send(());
-        let _ = self.control.join();
+        // What the service has said last is published before anybody hears that the node is drained.
         drop(self.cluster_done);
         let _ = self.cluster.map(JoinHandle::join);
+        let _ = self.workers_done.send(unsent);
+        let _ = self.control.join();
         unsent
     }
 }
@@ -107,7 +109,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     launch(config.into(), None)
 }
 
-/// Runs a node until SIGTERM or SIGINT has drained it. SIGHUP and a changed file read the `sources` again, of which
+/// Runs a node until SIGTERM or SIGINT has drained it, or has come after SIGUSR1 did. SIGHUP and a changed file read the `sources` again, of which
 /// `loaded` is what they said first.
 ///
 /// # Errors
@@ -117,12 +119,7 @@ pub fn run(loaded: Loaded, sources: Sources) -> Result<(), StartError> {
     let source = reload::Source { sources, journal: journal.clone() };
     let running = launch(loaded, Some(source)).inspect_err(|_| journal.flush(LOG_PATIENCE))?;
     journal::line(LogLevel::Info, &format!("listening on {}, admin on {}", running.address, running.admin));
-    let unsent = running.wait();
-    if unsent > 0 {
-        let sentence =
-            format!("{unsent} packets of clients never reached the service: it was down while this node drained");
-        journal::line(LogLevel::Warn, &sentence);
-    }
+    running.wait();
     journal::line(LogLevel::Info, "stopped");
     journal.flush(LOG_PATIENCE);
     Ok(())

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     admin::{self, Admin, health::Health},
@@ -29,6 +29,7 @@ use crate::{
         key_task::KeyTask,
         memory,
         reload::{Node, Reload, Source},
+        sign::Sign,
     },
 };
 
@@ -37,6 +38,9 @@ const TIDY_EVERY: Duration = Duration::from_secs(10);
 
 /// How often the expiry of certificates is checked.
 const EXPIRY_LOOK: Duration = Duration::from_secs(3600);
+
+/// How long those who wait for the end of the drain have to be answered before the process ends.
+const LAST_ANSWERS: Duration = Duration::from_millis(50);
 
 /// The parts of the control thread.
 pub(super) struct Control {
@@ -53,14 +57,15 @@ pub(super) struct Control {
     pub(super) admin: Admin,
     pub(super) admin_listener: TcpListener,
     pub(super) source: Option<Source>,
-    pub(super) done: oneshot::Receiver<()>,
+    /// The workers have ended, and so many packets of their clients never reached the service.
+    pub(super) done: oneshot::Receiver<u64>,
 }
 
 impl Control {
-    /// Starts the control thread; it ends when the workers have.
+    /// Starts the control thread. It ends when the workers have, unless the process stays.
     pub(super) fn spawn(self) -> io::Result<JoinHandle<()>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new().name("control".to_owned()).spawn(move || {
+        std::thread::Builder::new().name(Sign::Serving.name().to_owned()).spawn(move || {
             if let Err(error) = runtime.block_on(self.live()) {
                 journal::line(LogLevel::Error, &format!("the control thread stopped: {error}"));
             }
@@ -102,46 +107,87 @@ impl Control {
             order.begin(Arc::clone(&health), shared.found.split.side)?;
         }
         let drain_began = Arc::new(OnceLock::new());
-        tokio::spawn({
+        let (stay, mut stays) = watch::channel(false);
+        let showing = tokio::spawn({
             let (health, stage, began) = (Arc::clone(&health), stage.subscribe(), Arc::clone(&drain_began));
-            show_stage(health, stage, began)
+            show_stage(health, stage, stays.clone(), began)
         });
         if let (Some(source), Some(files)) = (source, files) {
-            let (signals, rules, tallies) = (departure::signals()?, current.subscribe(), tallies.clone());
-            tokio::spawn(async move {
-                let times = || rules.borrow().departure;
-                let sessions = || open_sessions(&tallies);
-                let tell = |sentence: &str| journal::line(LogLevel::Info, sentence);
-                let enter = |next| {
-                    stage.send_replace(next);
-                };
-                departure::follow(signals, times, tokio::time::sleep, sessions, tell, enter).await;
-            });
+            tokio::spawn(obey(departure::signals()?, current.subscribe(), tallies.clone(), stage, stay));
             let watch = Watch::start(source.sources.file.as_deref())?;
-            let node = Node { shared, current, health, registry, token, in_force };
+            let node = Node { shared, current, health: Arc::clone(&health), registry, token, in_force };
             tokio::spawn(Reload::new(loaded, source, node, keys, files).on_changes(watch));
         }
-        let _ = done.await;
-        if let Some(began) = drain_began.get().map(Instant::elapsed) {
-            let left = open_sessions(&tallies);
-            let sentence = format!("drained in {:.1} s; {left} sessions were cut off", began.as_secs_f64());
-            journal::line(LogLevel::Info, &sentence);
+        let unsent = done.await.unwrap_or_default();
+        // No earlier stage is shown any more.
+        showing.abort();
+        tell_drained(drain_began.get().map(Instant::elapsed), &tallies, unsent);
+        if health.set_drained("the node is drained: it has no clients and takes none; SIGTERM ends it") {
+            tokio::time::sleep(LAST_ANSWERS).await;
+        }
+        Sign::Drained.show();
+        if *stays.borrow() {
+            journal::line(LogLevel::Info, "the process stays, without clients, until SIGTERM or SIGINT");
+            // An error means that nobody listens to signals, so nothing could end it.
+            let _ = stays.wait_for(|stays| !*stays).await;
         }
         Ok(())
     }
 }
 
-/// Shows at `/readyz` that the node leaves, and notes when it begins to drain.
-async fn show_stage(health: Arc<Health>, mut stage: watch::Receiver<Stage>, drain_began: Arc<OnceLock<Instant>>) {
+/// Enters the stages of leaving as signals ask for them.
+async fn obey(
+    signals: mpsc::Receiver<departure::Request>,
+    rules: watch::Receiver<Arc<NodeRules>>,
+    tallies: Vec<Arc<Tally>>,
+    stage: watch::Sender<Stage>,
+    stay: watch::Sender<bool>,
+) {
+    let times = || rules.borrow().departure;
+    let sessions = || open_sessions(&tallies);
+    let tell = |sentence: &str| journal::line(LogLevel::Info, sentence);
+    let enter = |next| {
+        stage.send_replace(next);
+    };
+    let stays = |stays| {
+        stay.send_replace(stays);
+    };
+    departure::follow(signals, times, tokio::time::sleep, sessions, tell, enter, stays).await;
+}
+
+/// Says how the drain went. `took`: nothing is said of its time if there was none.
+fn tell_drained(took: Option<Duration>, tallies: &[Arc<Tally>], unsent: u64) {
+    if let Some(took) = took {
+        let left = open_sessions(tallies);
+        let sentence = format!("drained in {:.1} s; {left} sessions were cut off", took.as_secs_f64());
+        journal::line(LogLevel::Info, &sentence);
+    }
+    if unsent > 0 {
+        let sentence =
+            format!("{unsent} packets of clients never reached the service: it was down while this node drained");
+        journal::line(LogLevel::Warn, &sentence);
+    }
+}
+
+/// Shows at `/readyz` and to other processes that the node leaves, and notes when it begins to drain.
+async fn show_stage(
+    health: Arc<Health>,
+    mut stage: watch::Receiver<Stage>,
+    stays: watch::Receiver<bool>,
+    drain_began: Arc<OnceLock<Instant>>,
+) {
     while stage.changed().await.is_ok() {
         match *stage.borrow_and_update() {
             Stage::Serving => {}
             Stage::Leaving(lame_duck) => {
-                health.set_draining(&format!("SIGTERM has come; new clients are served for {lame_duck:?}, then none"));
+                let signal = if *stays.borrow() { "SIGUSR1" } else { "SIGTERM" };
+                health.set_draining(&format!("{signal} has come; new clients are served for {lame_duck:?}, then none"));
+                Sign::LameDuck.show();
             }
             Stage::Draining(_) => {
                 drain_began.get_or_init(Instant::now);
                 health.set_draining("the node is draining: it takes no new clients and closes the others");
+                Sign::Draining.show();
             }
         }
     }
