@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod configuration;
+mod drain;
 mod failure;
 mod output;
 mod revoke;
@@ -36,6 +37,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Drain(drain::Args),
     Check(check::Args),
     Token(token::Args),
     Revoke(revoke::Args),
@@ -52,6 +54,7 @@ pub fn main() -> Exit {
     };
     let done = match cli.command {
         Command::Run(args) => run::run(args),
+        Command::Drain(args) => drain::drain(&args),
         Command::Check(args) => check::check(args),
         Command::Token(args) => token::token(args),
         Command::Revoke(args) => revoke::revoke(args),

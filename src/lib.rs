@@ -144,7 +144,7 @@
 //!   * `serve`: one connection, from accept to its endpoint.
 //! * [`admin`] is the operator's address.
 //!   * `answer`, `access`: its answers, and who may ask.
-//!   * `exposition`, `health`, `status`, `events`, `sessions`, `revoke`, `close`: what programs ask for.
+//!   * `exposition`, `health`, `drained`, `status`, `events`, `sessions`, `revoke`, `close`: what programs ask for.
 //!   * `page`: what browsers are shown.
 //!
 //! ## The whole
@@ -155,7 +155,7 @@
 //!   * `files`, `watch`, `changes`: which files it names, notices that they change, says which keys did.
 //! * [`start`] joins the parts.
 //!   * `memory`: the limits of memory, and what is done before one is reached.
-//!   * `departure`: which signal makes the node leave, and in which stages.
+//!   * `departure`, `sign`: which signal makes the node leave, and in which stages; how other processes see which one it is in.
 //!   * `cluster`: the thread that speaks with Redis.
 //!   * `error`, `compile`, `prepare`: why a node does not start, the configuration compiled into rules, and all that is
 //!     made of it before it takes effect.
@@ -163,7 +163,7 @@
 //!   * `key_task`, `reload`, `control`: the keys of an issuer, the configuration read again, the control thread.
 //! * [`cli`] is the command line.
 //!   * `failure`, `output`, `configuration`: exit codes, what is printed, which file is read.
-//!   * `run`, `check`, `token`, `revoke`, `top`, `completions`: one subcommand each.
+//!   * `run`, `drain`, `check`, `token`, `revoke`, `top`, `completions`: one subcommand each.
 //!
 //! # The way of one frame
 //!

@@ -61,6 +61,8 @@ pub(super) enum Failure {
     #[error(transparent)]
     Start(StartError),
     #[error(transparent)]
+    Drain(#[from] DrainError),
+    #[error(transparent)]
     Token(#[from] TokenError),
     #[error(transparent)]
     Revoke(#[from] RevokeError),
@@ -86,9 +88,55 @@ impl Failure {
                 RevokeError::Off | RevokeError::NoToken | RevokeError::Token(_) | RevokeError::TokenText(_),
             ) => Exit::Configuration,
             Self::Top(TopError::Url(_) | TopError::Secret(_) | TopError::TokenText(_)) => Exit::Configuration,
-            Self::Start(_) | Self::Revoke(_) | Self::Top(_) | Self::Output(_) => Exit::Failed,
+            Self::Drain(DrainError::Several(_) | DrainError::NoNode(_)) => Exit::Configuration,
+            Self::Start(_) | Self::Drain(_) | Self::Revoke(_) | Self::Top(_) | Self::Output(_) => Exit::Failed,
         }
     }
+}
+
+/// Why no node was drained, as far as is known.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DrainError {
+    /// The processes cannot be listed.
+    #[error("cannot see which processes run, for /proc cannot be read: {0}")]
+    Proc(io::Error),
+    /// There is none.
+    #[error(
+        "no node runs here: there is no process `tidegate run` of this program that this user may look at; name one with --pid PID, or run this where the node runs"
+    )]
+    NoneRuns,
+    /// One has to be chosen.
+    #[error("{} nodes run here; name one of them with --pid PID:{}", .0.len(), listed(.0))]
+    Several(Vec<(i32, String)>),
+    /// That is another program, or nothing.
+    #[error("process {0} is no `tidegate run`; `tidegate drain` without --pid looks for the one that runs")]
+    NoNode(i32),
+    /// The signal would end it.
+    #[error(
+        "the node of process {0} does not know SIGUSR1, and would end at once: it is older than this program, or has not started yet; end it with SIGTERM"
+    )]
+    Older(i32),
+    /// It cannot be told.
+    #[error("cannot send SIGUSR1 to process {pid}: {source}; run this as the same user, or as root")]
+    Signal {
+        /// The node.
+        pid: i32,
+        /// Why not.
+        source: nix::errno::Errno,
+    },
+    /// It does not obey.
+    #[error("process {pid} has not begun to leave within {waited:?}; look at its log, and end it with SIGTERM")]
+    Deaf {
+        /// The node.
+        pid: i32,
+        /// So long it had.
+        waited: std::time::Duration,
+    },
+}
+
+/// One line for each.
+fn listed(nodes: &[(i32, String)]) -> String {
+    nodes.iter().map(|(pid, arguments)| format!("\n  --pid {pid}  ({arguments})")).collect()
 }
 
 /// Why there is no token.

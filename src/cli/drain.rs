@@ -1,0 +1,273 @@
+//! `tidegate drain`: sends the clients of the running node elsewhere, and waits until they are gone.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::{
+    failure::{DrainError, Failure},
+    output::{clean, print},
+};
+use crate::start::sign::Sign;
+
+/// How often the node is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long a node that has just started may take until it knows the signal, and then to obey it.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What Linux adds to the path of a program whose file was replaced.
+const DELETED: &[u8] = b" (deleted)";
+/// So much of the arguments of a node is shown.
+const SHOWN_MAX: usize = 200;
+
+const EXAMPLES: &str = "\
+Examples:
+  tidegate drain
+  tidegate drain --pid 4711
+
+Asks the node that runs here, by SIGUSR1, to leave in order: it is not ready any more (/readyz is
+503) and serves on for limits.lame_duck, then closes its clients within limits.shutdown_grace. Its
+process stays, without clients, until SIGTERM; what waits for the last client may ask /drained at
+admin.address. This command returns when the last client is gone. It reads no configuration, so it
+works also while that has a mistake. In Kubernetes it is the preStop hook of a sidecar.";
+
+/// Send the clients of the running node elsewhere, and wait until they are gone
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The process of the node, where several run
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pid: Option<i32>,
+}
+
+/// A process.
+#[derive(Debug, Clone, Copy)]
+struct Process(Pid);
+
+/// What can be seen of a process.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    pid: i32,
+    /// Its file, if this user may see it.
+    program: Option<PathBuf>,
+    /// Separated and ended by NUL.
+    arguments: Vec<u8>,
+}
+
+pub(super) fn drain(args: &Args) -> Result<(), Failure> {
+    let process = match args.pid {
+        Some(pid) => named(pid)?,
+        None => only(seen().map_err(DrainError::Proc)?, &own_program())?,
+    };
+    let Some(sign) = process.knows_the_signal()? else {
+        return Ok(print(&format!("process {} has ended\n", process.0))?);
+    };
+    if sign == Sign::Drained {
+        return Ok(print(&format!("process {} is drained already\n", process.0))?);
+    }
+    match kill(process.0, Signal::SIGUSR1) {
+        Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+        Err(source) => return Err(DrainError::Signal { pid: process.0.as_raw(), source }.into()),
+    }
+    process.follow()
+}
+
+/// The process of this number, if it is a node. Its file may be another one than this program's, as after an upgrade.
+fn named(pid: i32) -> Result<Process, DrainError> {
+    match see(pid) {
+        Some(seen) if runs_a_node(&seen.arguments) => Ok(Process(Pid::from_raw(pid))),
+        _ => Err(DrainError::NoNode(pid)),
+    }
+}
+
+/// The one node of `program` among these.
+fn only(processes: Vec<Seen>, program: &Path) -> Result<Process, DrainError> {
+    let is_node = |seen: &Seen| {
+        seen.program.as_deref().is_some_and(|other| undeleted(other) == undeleted(program))
+            && runs_a_node(&seen.arguments)
+    };
+    let nodes: Vec<_> = processes.into_iter().filter(is_node).collect();
+    match &*nodes {
+        [] => Err(DrainError::NoneRuns),
+        [node] => Ok(Process(Pid::from_raw(node.pid))),
+        several => Err(DrainError::Several(several.iter().map(|node| (node.pid, shown(&node.arguments))).collect())),
+    }
+}
+
+impl Process {
+    /// Waits until the process would not be ended by the signal. Returns its stage; `None` if it has ended.
+    fn knows_the_signal(self) -> Result<Option<Sign>, DrainError> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let Ok(status) = fs::read_to_string(format!("/proc/{}/status", self.0)) else { return Ok(None) };
+            if let (true, Some(sign)) = (catches(&status, Signal::SIGUSR1), Sign::of_process(self.0)) {
+                return Ok(Some(sign));
+            }
+            if is_dead(&status) {
+                return Ok(None);
+            }
+            if Instant::now() >= until {
+                return Err(DrainError::Older(self.0.as_raw()));
+            }
+            sleep(LOOK);
+        }
+    }
+
+    /// Says what the node does until it is drained, or has ended.
+    fn follow(self) -> Result<(), Failure> {
+        let (began, mut told) = (Instant::now(), Sign::Serving);
+        loop {
+            let sign = Sign::of_process(self.0);
+            match sign {
+                Some(Sign::Serving) if began.elapsed() > PATIENCE => {
+                    return Err(DrainError::Deaf { pid: self.0.as_raw(), waited: PATIENCE }.into());
+                }
+                Some(sign) if sign == told => {}
+                sign => {
+                    print(&format!("process {} {}\n", self.0, sign.map_or("has ended", said)))?;
+                    told = sign.unwrap_or(told);
+                }
+            }
+            if matches!(sign, None | Some(Sign::Drained)) {
+                return Ok(());
+            }
+            sleep(LOOK);
+        }
+    }
+}
+
+/// What a node does, after its number.
+const fn said(sign: Sign) -> &'static str {
+    match sign {
+        Sign::Serving => "serves",
+        Sign::LameDuck => "is not ready any more, and serves on for limits.lame_duck",
+        Sign::Draining => "takes no new clients, and closes the others within limits.shutdown_grace",
+        Sign::Drained => "is drained: no client is left",
+    }
+}
+
+/// This program, by the path of its file. Empty, which no other is, if it is not known.
+fn own_program() -> PathBuf {
+    fs::read_link("/proc/self/exe").unwrap_or_default()
+}
+
+/// All processes.
+fn seen() -> io::Result<Vec<Seen>> {
+    let entries = fs::read_dir("/proc")?.flatten();
+    Ok(entries.filter_map(|entry| see(entry.file_name().to_str()?.parse().ok()?)).collect())
+}
+
+/// A process, while there is one of this number.
+fn see(pid: i32) -> Option<Seen> {
+    let folder = PathBuf::from(format!("/proc/{pid}"));
+    let arguments = fs::read(folder.join("cmdline")).ok()?;
+    Some(Seen { pid, program: fs::read_link(folder.join("exe")).ok(), arguments })
+}
+
+/// Whether these are the arguments of `tidegate run`, whatever the program is called.
+fn runs_a_node(arguments: &[u8]) -> bool {
+    arguments.split(|byte| *byte == 0).nth(1) == Some(b"run")
+}
+
+/// The path as it was before the file was replaced.
+fn undeleted(program: &Path) -> &[u8] {
+    let path = program.as_os_str().as_encoded_bytes();
+    path.strip_suffix(DELETED).unwrap_or(path)
+}
+
+/// Arguments as a person reads them.
+fn shown(arguments: &[u8]) -> String {
+    let text = String::from_utf8_lossy(arguments.strip_suffix(b"\0").unwrap_or(arguments)).replace('\0', " ");
+    clean(&text.chars().take(SHOWN_MAX).collect::<String>())
+}
+
+/// Whether a process has a handler for a signal, by its `/proc/PID/status`.
+fn catches(status: &str, signal: Signal) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (signal as u32 - 1) & 1 == 1
+}
+
+/// Whether it has ended, and its parent has not noticed.
+fn is_dead(status: &str) -> bool {
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    state.is_some_and(|state| state.trim_start().starts_with(['Z', 'X']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(pid: i32, program: &str, arguments: &str) -> Seen {
+        Seen { pid, program: Some(program.into()), arguments: arguments.replace(' ', "\0").into() }
+    }
+
+    #[test]
+    fn the_node_is_the_one_process_of_this_program_that_runs_one() {
+        let others = || {
+            vec![
+                process(1, "/pause", "/pause"),
+                process(6, "/usr/bin/node", "node run tidegate"),
+                process(7, "/tidegate", "/tidegate drain "),
+                process(8, "/tidegate", "/tidegate check run "),
+                process(9, "/tidegate", ""),
+                Seen { program: None, ..process(10, "", "/tidegate run ") },
+            ]
+        };
+        let own = Path::new("/tidegate");
+        assert!(matches!(only(others(), own), Err(DrainError::NoneRuns)));
+        for node in [
+            process(12, "/tidegate", "/tidegate run "),
+            process(12, "/tidegate", "./gate run --config a.toml "),
+            process(12, "/tidegate (deleted)", "/tidegate run "),
+        ] {
+            let found = only(others().into_iter().chain([node]).collect(), own);
+            assert_eq!(found.unwrap().0.as_raw(), 12);
+        }
+        let own_was_replaced = Path::new("/tidegate (deleted)");
+        assert_eq!(only(vec![process(12, "/tidegate", "t run")], own_was_replaced).unwrap().0.as_raw(), 12);
+    }
+
+    #[test]
+    fn of_several_nodes_each_is_listed() {
+        let nodes =
+            vec![process(12, "/tidegate", "tidegate run a.toml "), process(13, "/tidegate", "tidegate run \u{1b}[2J ")];
+        let error = only(nodes, Path::new("/tidegate")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "2 nodes run here; name one of them with --pid PID:\n  --pid 12  (tidegate run a.toml)\n  --pid 13  (tidegate run \u{fffd}[2J)"
+        );
+    }
+
+    #[test]
+    fn a_process_that_the_signal_would_end_is_known_by_its_mask() {
+        for (mask, expected) in [
+            ("0000000000000200", true),
+            ("00000001800042ea", true),
+            ("00000001800040ea", false),
+            ("0000000000000000", false),
+            ("ffffffffffffffff", true),
+            ("no mask", false),
+        ] {
+            let status = format!("Name:\ttidegate\nSigIgn:\tffffffffffffffff\nSigCgt:\t{mask}\n");
+            assert_eq!(catches(&status, Signal::SIGUSR1), expected, "{mask}");
+        }
+        assert!(!catches("", Signal::SIGUSR1));
+        let own = fs::read_to_string("/proc/self/status").unwrap();
+        assert!(!is_dead(&own) && is_dead("State:\tZ (zombie)\n"));
+    }
+
+    #[test]
+    fn another_program_is_never_sent_the_signal() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(matches!(named(own), Err(DrainError::NoNode(pid)) if pid == own), "it runs tests");
+        assert!(matches!(named(i32::MAX), Err(DrainError::NoNode(_))), "there is none of this number");
+    }
+}
