@@ -15,6 +15,7 @@ mod cors;
 mod dashboard;
 mod demo;
 mod drain;
+mod drain_command;
 mod forward;
 mod hold;
 mod hold_plain;

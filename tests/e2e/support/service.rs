@@ -98,6 +98,11 @@ impl Service {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// Waits until its process ends by itself.
     pub(crate) async fn dies(&mut self) {
         soon("the service dies", self.child.wait()).await.unwrap();

@@ -60,6 +60,7 @@ pub(crate) struct Setup {
     descriptors: Option<u32>,
     authority: Option<String>,
     data_limit: Option<u64>,
+    program: PathBuf,
     ports: [Port; 2],
 }
 
@@ -87,6 +88,7 @@ impl Gate {
             descriptors,
             authority: None,
             data_limit,
+            program: PROGRAM.into(),
             ports,
         }
     }
@@ -234,9 +236,19 @@ impl Gate {
         soon("the gate ends", self.process.wait()).await.unwrap().code()
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id().expect("it runs")
+    }
+
+    /// Whether its process is still there.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_none()
+    }
+
     /// The figure of a line `Name: value` of its `/proc/PID/status`.
     pub(crate) fn process_status(&self, name: &str) -> u64 {
-        let pid = self.process.id().expect("it runs");
+        let pid = self.pid();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
         line.split_whitespace().next().unwrap().parse().unwrap()
@@ -267,6 +279,12 @@ impl Setup {
 
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// It is run from this file instead.
+    pub(crate) fn by(mut self, program: &Path) -> Self {
+        self.program = program.to_owned();
         self
     }
 
@@ -376,13 +394,13 @@ impl Setup {
         ];
         let limits: Vec<_> = limits.into_iter().flatten().collect();
         let mut command = if limits.is_empty() {
-            tidegate(&["run", "--config"])
+            Command::new(&self.program)
         } else {
             let mut command = Command::new("prlimit");
-            command.args(limits).args([PROGRAM, "run", "--config"]);
-            command.env_remove("NEXTAUTH_SECRET");
+            command.args(limits).arg(&self.program);
             command
         };
+        command.args(["run", "--config"]).env_remove("NEXTAUTH_SECRET");
         command.arg(folder.file()).envs(self.variables.iter().cloned());
         command
     }
