@@ -15,6 +15,7 @@ const PAGES: &[&str] = &[
     "docs/bridge.md",
     "docs/client.md",
     "docs/compatibility.md",
+    "docs/install.md",
     "docs/log.md",
     "docs/kubernetes.md",
     "docs/limits.md",
@@ -292,6 +293,21 @@ fn each_fault_of_a_token_is_on_its_page() {
         let parts: Vec<_> = literal.split(['{', '}']).step_by(2).map(str::trim).collect();
         let has_row = page.lines().any(|line| line.starts_with('|') && parts.iter().all(|part| line.contains(part)));
         assert!(has_row, "{TOKENS} lacks {literal:?}");
+    }
+}
+
+/// systemd would kill a node that sends its clients away.
+#[test]
+fn the_unit_leaves_a_node_the_time_that_it_needs_to_end() {
+    let unit = read("examples/systemd/tidegate.service").expect("the unit is there");
+    let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).expect(key);
+    let limits = tidegate::Config::default().limits;
+    let needed = limits.lame_duck.0.as_secs() + limits.shutdown_grace.0.as_secs() + 5;
+    assert_eq!(value("TimeoutStopSec"), format!("{needed}s"));
+    let descriptors: u64 = value("LimitNOFILE").parse().expect("a number");
+    assert!(descriptors > 2 * u64::from(limits.connections), "two for each client");
+    for line in ["ExecStart=/usr/local/bin/tidegate run ", "ExecReload=/usr/local/bin/tidegate check "] {
+        assert!(unit.contains(&format!("{line}/etc/tidegate/tidegate.toml\n")), "{line}");
     }
 }
 
