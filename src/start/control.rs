@@ -42,6 +42,9 @@ const EXPIRY_LOOK: Duration = Duration::from_secs(3600);
 /// How long those who wait for the end of the drain have to be answered before the process ends.
 const LAST_ANSWERS: Duration = Duration::from_millis(50);
 
+/// Why a node that was drained is not ready.
+const DRAINED: &str = "the node is drained: it has no clients and takes none; SIGTERM ends it";
+
 /// The parts of the control thread.
 pub(super) struct Control {
     pub(super) loaded: Loaded,
@@ -122,7 +125,7 @@ impl Control {
         // No earlier stage is shown any more.
         showing.abort();
         tell_drained(drain_began.get().map(Instant::elapsed), &tallies, unsent);
-        if health.set_drained("the node is drained: it has no clients and takes none; SIGTERM ends it") {
+        if health.set_drained(DRAINED) {
             tokio::time::sleep(LAST_ANSWERS).await;
         }
         Sign::Drained.show();

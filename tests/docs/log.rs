@@ -19,7 +19,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("src/start/reload.rs", "reload"),
 ];
 /// Functions that log what they are given: [`ELSEWHERE`] has it, or the page has one row for all.
-const GIVEN: &[&str] = &["tell_descriptors", "warn_of", "log_mistakes", "live", "run"];
+const GIVEN: &[&str] = &["tell_descriptors", "warn_of", "log_mistakes", "obey", "run"];
 
 /// A function as it is written.
 struct Function<'a> {
