@@ -18,6 +18,7 @@ pub mod members;
 mod offers;
 mod open;
 mod pace;
+pub mod probe;
 mod publisher;
 mod publishers;
 mod pushes;

@@ -37,7 +37,7 @@ const MAIN_NAMESPACE: &str = "/";
 
 /// An adapter that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Adapter {
+pub(super) enum Adapter {
     /// `createAdapter` of `@socket.io/redis-adapter`.
     Classic,
     /// `createShardedAdapter` of `@socket.io/redis-adapter`.
@@ -132,7 +132,7 @@ impl Guard {
 }
 
 /// Which adapter is on the key. In a cluster each question goes to all nodes, and their answers are joined.
-async fn adapter(redis: &mut impl ConnectionLike, key: &str) -> RedisResult<Option<Adapter>> {
+pub(super) async fn adapter(redis: &mut impl ConnectionLike, key: &str) -> RedisResult<Option<Adapter>> {
     // All namespaces: there are few of them.
     let requests: Vec<String> = ask(redis, "CHANNELS", &channel::request_pattern(key)).await?;
     if !requests.is_empty() {

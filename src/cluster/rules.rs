@@ -120,6 +120,16 @@ impl RedisRules {
         self.address.to_string()
     }
 
+    /// The hosts that are asked: of the server, of the Sentinels, or of the cluster.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<(String, u16)> {
+        let hosts = match &self.address.place {
+            Place::Server(host) => std::slice::from_ref(host),
+            Place::Sentinel { sentinels: hosts, .. } | Place::Cluster(hosts) => hosts,
+        };
+        hosts.iter().map(|host| (host.name.clone(), host.port)).collect()
+    }
+
     /// Reads passwords and files again.
     pub(super) fn credentials(&self) -> Result<Credentials, Fault> {
         let tls = self.tls.as_ref().map(|files| files.read(SystemTime::now()).map(certificates)).transpose()?;
