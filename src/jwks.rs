@@ -1,6 +1,7 @@
 //! Fetches the key set of an issuer and keeps it fresh in `policy::auth`.
 
 mod fetch;
+pub mod probe;
 
 use std::{
     error::Error,
@@ -13,7 +14,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use self::fetch::{FetchError, Fetcher};
+use self::fetch::{FetchError, Fetched, Fetcher};
 use crate::{
     fault::Fault,
     observe::{
@@ -156,7 +157,7 @@ impl KeyServer {
                 }
             }
             match self.fetcher.fetch().await {
-                Ok(set) => self.fetched(&mut state, set),
+                Ok(Fetched { set, .. }) => self.fetched(&mut state, set),
                 Err(error) => self.failed(&mut state, &error),
             }
             changed();

@@ -1,6 +1,9 @@
 //! One GET of a key set, with bounds on time and size.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
@@ -38,6 +41,14 @@ pub(super) enum FetchError {
     KeySet(#[from] KeySetError),
 }
 
+/// A key set, and when the server says that it is.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) set: KeySet,
+    /// `None`: it does not say.
+    pub(super) date: Option<SystemTime>,
+}
+
 /// Gets the key set from one address.
 #[derive(Debug)]
 pub(super) struct Fetcher {
@@ -67,11 +78,11 @@ impl Fetcher {
         format!("{}://{host}{}", self.uri.scheme_str().unwrap_or("https"), self.uri.path())
     }
 
-    pub(super) async fn fetch(&self) -> Result<KeySet, FetchError> {
+    pub(super) async fn fetch(&self) -> Result<Fetched, FetchError> {
         timeout(FETCH_TIMEOUT, self.get()).await.unwrap_or(Err(FetchError::TimedOut))
     }
 
-    async fn get(&self) -> Result<KeySet, FetchError> {
+    async fn get(&self) -> Result<Fetched, FetchError> {
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = self.uri.clone();
         request.headers_mut().insert(header::ACCEPT, header::HeaderValue::from_static("application/json"));
@@ -79,11 +90,13 @@ impl Fetcher {
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status()));
         }
+        let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
         let body = Limited::new(response.into_body(), BODY_MAX_BYTES).collect().await;
         let document = body.map_err(|error| match error.downcast::<LengthLimitError>() {
             Ok(_) => FetchError::TooLong,
             Err(error) => FetchError::BrokeOff(error),
         })?;
-        Ok(KeySet::from_jwks(&document.to_bytes())?)
+        Ok(Fetched { set: KeySet::from_jwks(&document.to_bytes())?, date })
     }
 }
