@@ -1,6 +1,6 @@
 //! Compiles `[auth]`: reads the key, and refuses a configuration that would accept forged tokens.
 
-use std::{fs, net::IpAddr, sync::Arc, time::Duration};
+use std::{fs, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use http::Uri;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
@@ -173,22 +173,7 @@ fn keys(table: &AuthTable, algorithms: &[Algorithm], published: &Arc<SharedKeys>
         (Some(source), None, None) => {
             configured(Key::secret(shared_secret(source, table.allow_weak_secret)?.expose()), "auth.secret")
         }
-        (None, Some(path), None) => {
-            if units::is_pem(path) {
-                return Err(Fault::new("auth.public_key", "is the key itself; write it to a file, and name that file"));
-            }
-            let fault = |what: String| Fault::new("auth.public_key", format!("{} {what}", path.display()));
-            let pem = fs::read(path).map_err(|error| fault(format!("cannot be read: {error}")))?;
-            let no_key = || {
-                fault(
-                    "is not a public key in PEM form (\"-----BEGIN PUBLIC KEY-----\") of RSA with 2048 to 8192 bits, \
-                     P-256, P-384 or Ed25519; make one with \"openssl pkey -in KEY -pubout\" or \"openssl x509 -in \
-                     CERTIFICATE -pubkey -noout\""
-                        .to_owned(),
-                )
-            };
-            configured(Key::from_pem(&pem).ok_or_else(no_key)?, "auth.public_key")
-        }
+        (None, Some(path), None) => configured(public_key(path)?, "auth.public_key"),
         (None, None, Some(url)) => {
             key_server(url)?;
             let public = [AlgorithmFamily::Rsa, AlgorithmFamily::Ec, AlgorithmFamily::Ed];
@@ -200,6 +185,31 @@ fn keys(table: &AuthTable, algorithms: &[Algorithm], published: &Arc<SharedKeys>
         (Some(_), None, Some(_)) => two("auth.jwks_url", "auth.secret"),
         (None, Some(_), Some(_)) => two("auth.jwks_url", "auth.public_key"),
     }
+}
+
+/// Reads the public key that tokens are verified with.
+fn public_key(path: &Path) -> Result<Key, Fault> {
+    if units::is_pem(path) {
+        return Err(Fault::new("auth.public_key", "is the key itself; write it to a file, and name that file"));
+    }
+    let fault = |what: String| Fault::new("auth.public_key", format!("{} {what}", path.display()));
+    let pem = fs::read(path).map_err(|error| fault(format!("cannot be read: {error}")))?;
+    let no_key = || {
+        fault(
+            "is not a public key in PEM form (\"-----BEGIN PUBLIC KEY-----\") of RSA with 2048 to 8192 bits, P-256, P-384 or \
+             Ed25519; make one with \"openssl pkey -in KEY -pubout\" or \"openssl x509 -in CERTIFICATE -pubkey -noout\""
+                .to_owned(),
+        )
+    };
+    Key::from_pem(&pem).ok_or_else(no_key)
+}
+
+/// The algorithms that a public key in a file can be used for, by name.
+///
+/// # Errors
+/// There is none in it.
+pub fn public_key_algorithms(path: &Path) -> Result<Vec<String>, Fault> {
+    Ok(public_key(path)?.algorithms().iter().map(|algorithm| format!("{algorithm:?}")).collect())
 }
 
 fn is_from_an_example(secret: &[u8]) -> bool {

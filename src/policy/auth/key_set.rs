@@ -233,6 +233,17 @@ impl KeySet {
         }
     }
 
+    /// How many of the keys can verify tokens of this algorithm, by its name.
+    #[must_use]
+    pub fn usable_for(&self, algorithm: &str) -> usize {
+        let Ok(algorithm) = algorithm.parse() else { return 0 };
+        let fits = |key: &Key| usize::from(key.algorithms.contains(&algorithm));
+        match &self.keys {
+            Keys::Configured(key) => fits(key),
+            Keys::Published(keys) => keys.iter().map(|(_, key)| fits(key)).sum(),
+        }
+    }
+
     /// The key that a token was signed with, by the key ID and the algorithm in its header.
     pub(super) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Lookup {
         let fit = |key: &Arc<Key>| key.algorithms.contains(&algorithm).then(|| Lookup::Found(Arc::clone(key)));
