@@ -8,6 +8,7 @@ pub mod handshake;
 mod io;
 pub mod outgoing;
 mod resolver;
+pub mod survey;
 pub mod upstream;
 
 use std::{

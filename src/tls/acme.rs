@@ -9,6 +9,7 @@ pub mod http01;
 mod order;
 mod renewal;
 mod schedule;
+pub mod survey;
 mod table;
 
 use std::{net::SocketAddr, sync::Arc};

@@ -119,6 +119,11 @@ impl FileCache {
         Ok(Self { folder: folder.into() })
     }
 
+    /// The folder as it is, for somebody who only reads.
+    pub(super) fn unopened(folder: &Path) -> Self {
+        Self { folder: folder.into() }
+    }
+
     /// Runs on a blocking thread, because a shared volume may hang.
     fn on_disk<T: Send + 'static>(
         &self,
