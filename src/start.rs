@@ -12,6 +12,7 @@ mod memory;
 mod prepare;
 mod reload;
 pub mod sign;
+pub mod survey;
 mod thread;
 
 use std::{

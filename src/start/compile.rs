@@ -227,7 +227,7 @@ fn mirror(config: &Config) -> Result<MirrorRules, Vec<Fault>> {
     Ok(if config.redis.is_some() { rules } else { MirrorRules::default() })
 }
 
-fn dialler(config: &Config) -> Result<Dialler, Vec<Fault>> {
+pub(super) fn dialler(config: &Config) -> Result<Dialler, Vec<Fault>> {
     let tls = UpstreamTls::compile(&config.upstream, SystemTime::now())?;
     Dialler::compile(&config.upstream, tls.map(|tls| Arc::new(tls) as _))
 }

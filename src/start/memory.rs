@@ -140,8 +140,13 @@ fn group(folder: PathBuf, version_1: bool) -> Option<Limit> {
 }
 
 impl Limit {
+    /// So many are allowed.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// What counts against it now. `None`: the system does not tell.
-    fn used(&self) -> Option<u64> {
+    pub(super) fn used(&self) -> Option<u64> {
         match &self.of {
             Source::Configured | Source::Machine => {
                 let status = fs::read_to_string(STATUS).ok()?;
@@ -166,7 +171,7 @@ impl Limit {
         Some(Sample { used: self.used()?, limit: self.bytes })
     }
 
-    const fn name(&self) -> &'static str {
+    pub(super) const fn name(&self) -> &'static str {
         match self.of {
             Source::Configured => "limits.memory",
             Source::CgroupV2(_) | Source::CgroupV1(_) => "the control group",
