@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod configuration;
 mod drain;
+mod doctor;
 mod failure;
 mod output;
 mod revoke;
@@ -42,6 +43,7 @@ enum Command {
     Token(token::Args),
     Revoke(revoke::Args),
     Top(top::Args),
+    Doctor(doctor::Args),
     Completions(completions::Args),
 }
 
@@ -53,21 +55,26 @@ pub fn main() -> Exit {
         Err(misuse) => return answer_misuse(&misuse),
     };
     let done = match cli.command {
-        Command::Run(args) => run::run(args),
-        Command::Drain(args) => drain::drain(&args),
-        Command::Check(args) => check::check(args),
-        Command::Token(args) => token::token(args),
-        Command::Revoke(args) => revoke::revoke(args),
-        Command::Top(args) => top::top(args),
-        Command::Completions(args) => completions::completions(&args, Cli::command()),
+        Command::Run(args) => run::run(args).map(fine),
+        Command::Drain(args) => drain::drain(&args).map(fine),
+        Command::Check(args) => check::check(args).map(fine),
+        Command::Token(args) => token::token(args).map(fine),
+        Command::Revoke(args) => revoke::revoke(args).map(fine),
+        Command::Top(args) => top::top(args).map(fine),
+        Command::Doctor(args) => doctor::doctor(args),
+        Command::Completions(args) => completions::completions(&args, Cli::command()).map(fine),
     };
     match done {
-        Ok(()) => Exit::Fine,
+        Ok(exit) => exit,
         Err(failure) => {
             failure.to_string().lines().for_each(complain);
             failure.exit()
         }
     }
+}
+
+const fn fine((): ()) -> Exit {
+    Exit::Fine
 }
 
 /// Prints what clap answers: help and version on standard output, errors on standard error.

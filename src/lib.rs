@@ -110,8 +110,10 @@
 //!   * `resolver`: which certificate a client is shown.
 //!   * `io`, `handshake`: a client's encrypted connection, and the handshake with its bounds.
 //!   * `upstream`, `outgoing`: TLS towards the service; PEM files for a library that encrypts itself.
+//!   * `survey`: what the files say, for people.
 //! * [`jwks`] fetches the key set of an issuer.
 //!   * `fetch`: one GET with bounds.
+//!   * `probe`: the same once, to say what it came to.
 //! * [`cluster`] knows other nodes, through Redis.
 //!   * `table`: `[redis]` and `[cluster]`.
 //!   * `address`, `secret_url`: where Redis is, also by a URL that is a secret.
@@ -122,6 +124,7 @@
 //!   * `pace`, `publishers`, `stream`: how fast connections are made again; the stream, and what was read of it already.
 //!   * `serving`, `connector`: one connection until its loss, and then the next.
 //!   * `standing`, `conflict`: whether the service has a Redis adapter of its own, and who looks for it.
+//!   * `probe`: Redis tried once, to say what a node would find.
 //!   * `offers`, `dispatch`: what goes to other nodes, and what comes from them.
 //!   * `leaving`: the last messages of a node that ends.
 //!   * `members`, `limits`: which nodes are alive, and limits that count on all of them.
@@ -161,9 +164,10 @@
 //!     made of it before it takes effect.
 //!   * `acme`, `descriptors`, `thread`: the order of a certificate, how many descriptors there are, the worker threads.
 //!   * `key_task`, `reload`, `control`: the keys of an issuer, the configuration read again, the control thread.
+//!   * `survey`: single parts of a configuration, for somebody who tries them and starts no node.
 //! * [`cli`] is the command line.
 //!   * `failure`, `output`, `configuration`: exit codes, what is printed, which file is read.
-//!   * `run`, `drain`, `check`, `token`, `revoke`, `top`, `completions`: one subcommand each.
+//!   * `run`, `drain`, `check`, `token`, `revoke`, `top`, `doctor`, `completions`: one subcommand each.
 //!
 //! # The way of one frame
 //!

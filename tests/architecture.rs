@@ -134,7 +134,10 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "cli",
-        imports: &["start", "config", "policy", "fault", "units", "observe"],
+        imports: &[
+            "start", "config", "cluster", "tls", "jwks", "relay", "session", "policy", "wire", "fault", "units",
+            "observe",
+        ],
         must_not_name: &[PROMETHEUS],
     },
 ];

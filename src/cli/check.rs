@@ -64,6 +64,11 @@ pub(super) fn check(args: Args) -> Result<(), Failure> {
 
 /// What was checked, in one line.
 fn checked(loaded: &Loaded, sources: &Sources) -> String {
+    format!("ok: {}; no address was opened", read(loaded, sources))
+}
+
+/// What was read.
+pub(super) fn read(loaded: &Loaded, sources: &Sources) -> String {
     let file = sources.file.as_ref().map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
     let variables = match loaded.variables {
         1 => "1 environment variable".to_owned(),
@@ -73,5 +78,5 @@ fn checked(loaded: &Loaded, sources: &Sources) -> String {
         keys if keys.is_empty() => "no secret, key or certificate is named".to_owned(),
         keys => format!("read: {}", keys.join(", ")),
     };
-    format!("ok: {file} and {variables}; {read}; no address was opened")
+    format!("{file} and {variables}; {read}")
 }

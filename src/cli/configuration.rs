@@ -54,7 +54,11 @@ pub(super) fn load(file: FileArgs, beside: Sources) -> Result<(Loaded, Sources),
 
 /// Where the node of this configuration answers its operator on this machine.
 pub(super) fn operator_address(config: &Config) -> SocketAddr {
-    let mut address = config.admin.address;
+    here(config.admin.address)
+}
+
+/// How an address at which something listens is reached from this machine.
+pub(super) fn here(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         let is_v4 = address.is_ipv4();
         address.set_ip(if is_v4 { IpAddr::from(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() });

@@ -68,6 +68,8 @@ pub(super) enum Failure {
     Revoke(#[from] RevokeError),
     #[error(transparent)]
     Top(#[from] TopError),
+    #[error(transparent)]
+    Doctor(#[from] DoctorError),
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
 }
@@ -89,7 +91,13 @@ impl Failure {
             ) => Exit::Configuration,
             Self::Top(TopError::Url(_) | TopError::Secret(_) | TopError::TokenText(_)) => Exit::Configuration,
             Self::Drain(DrainError::Several(_) | DrainError::NoNode(_)) => Exit::Configuration,
-            Self::Start(_) | Self::Drain(_) | Self::Revoke(_) | Self::Top(_) | Self::Output(_) => Exit::Failed,
+            Self::Doctor(DoctorError::Url(_) | DoctorError::Server(_) | DoctorError::Token(_)) => Exit::Configuration,
+            Self::Doctor(DoctorError::Runtime(_))
+            | Self::Start(_)
+            | Self::Drain(_)
+            | Self::Revoke(_)
+            | Self::Top(_)
+            | Self::Output(_) => Exit::Failed,
         }
     }
 }
@@ -304,6 +312,23 @@ pub(super) enum TopError {
     /// There is no terminal.
     #[error("cannot use this terminal: {0}; --once needs none")]
     Terminal(#[from] io::Error),
+}
+
+/// Why nothing was checked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DoctorError {
+    /// No gate can be there.
+    #[error("{0:?} is no URL of a gate; write http:// or https://, the host and the port of listen.address")]
+    Url(String),
+    /// The connection cannot be made as the command line says.
+    #[error("--handshake: {0}")]
+    Server(String),
+    /// The token cannot be read.
+    #[error("--token-file: {0}")]
+    Token(String),
+    /// There is no runtime.
+    #[error("cannot start: {0}")]
+    Runtime(io::Error),
 }
 
 impl TopError {

@@ -146,7 +146,7 @@ impl Limit {
     }
 
     /// What counts against it now. `None`: the system does not tell.
-    pub(super) fn used(&self) -> Option<u64> {
+    fn used(&self) -> Option<u64> {
         match &self.of {
             Source::Configured | Source::Machine => {
                 let status = fs::read_to_string(STATUS).ok()?;
@@ -164,6 +164,14 @@ impl Limit {
                 let stat = fs::read_to_string(folder.join("memory.stat")).ok()?;
                 Some(used.saturating_sub(number(&stat, "total_inactive_file")? + number(&stat, "total_active_file")?))
             }
+        }
+    }
+
+    /// The same where it is for a group of processes: that of a container, for example.
+    pub(super) fn used_by_group(&self) -> Option<u64> {
+        match self.of {
+            Source::CgroupV1(_) | Source::CgroupV2(_) => self.used(),
+            Source::Configured | Source::Data | Source::AddressSpace | Source::Machine => None,
         }
     }
 

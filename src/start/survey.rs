@@ -66,7 +66,7 @@ pub struct MemoryLimit {
     pub name: &'static str,
     /// It allows so many bytes.
     pub bytes: u64,
-    /// So many are used. `None`: the system does not tell.
+    /// So many are used by all that it is for. `None`: it is for single processes, of which this one is not the gate.
     pub used: Option<u64>,
 }
 
@@ -75,5 +75,8 @@ pub struct MemoryLimit {
 pub fn memory(config: &Config) -> Vec<MemoryLimit> {
     let mut limits = memory::limits(config);
     limits.sort_by_key(memory::Limit::bytes);
-    limits.iter().map(|limit| MemoryLimit { name: limit.name(), bytes: limit.bytes(), used: limit.used() }).collect()
+    limits
+        .iter()
+        .map(|limit| MemoryLimit { name: limit.name(), bytes: limit.bytes(), used: limit.used_by_group() })
+        .collect()
 }

@@ -1,0 +1,180 @@
+//! Whether the service can be reached around the gate.
+
+use std::{
+    collections::BTreeSet,
+    env, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+};
+
+use futures_util::future::join_all;
+use http::uri::Authority;
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+
+use super::{finding::Finding, request::PATIENCE};
+use crate::{config::Config, relay::dial::Dialler};
+
+const CHECK: &str = "bypass";
+
+/// The addresses of this pod, as Kubernetes can be told to write them (`fieldRef`): one, or all with commas.
+const POD_ADDRESSES: [&str; 2] = ["POD_IP", "POD_IPS"];
+
+/// What became of a connection. Of several, the greatest counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Tried {
+    /// It was not sent.
+    Unsent,
+    /// Nothing came back.
+    Silent,
+    /// Nothing listens there, or a firewall says no.
+    Refused,
+    /// It was accepted.
+    Answers,
+}
+
+/// From within the pod, or on the machine of the service.
+pub(super) async fn check(config: &Config, service: &Dialler) -> Vec<Finding> {
+    let port =
+        service.authority().port_u16().unwrap_or(if config.upstream.url.starts_with("https") { 443 } else { 80 });
+    if !is_loopback(service.authority()) {
+        let why = format!(
+            "the service is at {}, beside this pod: let a NetworkPolicy admit the gate alone there, and try from another pod: \
+             tidegate doctor --bypass {}:{port}",
+            service.authority(),
+            service.authority().host()
+        );
+        return vec![Finding::skip(CHECK, why)];
+    }
+    let addresses = own_addresses();
+    if addresses.is_empty() {
+        return vec![Finding::skip(CHECK, "this pod has no address but loopback; if it has, set POD_IP to it")];
+    }
+    let listen = config.listen.address;
+    let judged = addresses.into_iter().map(async |ip| {
+        let address = SocketAddr::new(ip, port);
+        let is_gate = listen.port() == port && (listen.ip().is_unspecified() || listen.ip() == ip);
+        match is_gate {
+            true => Finding::skip(CHECK, format!("{address} is the gate's own address")),
+            false => judge_own(address, tried(address).await),
+        }
+    });
+    join_all(judged).await
+}
+
+/// From elsewhere: whoever is answered at `host:port` goes around the gate.
+pub(super) async fn check_from_elsewhere(target: &str) -> Finding {
+    let addresses: Vec<_> = match timeout(PATIENCE, lookup_host(target)).await {
+        Ok(Ok(addresses)) => addresses.collect(),
+        Ok(Err(error)) => return Finding::warn(CHECK, format!("{target} was not tried: it has no address ({error})")),
+        Err(_) => return Finding::warn(CHECK, format!("{target} was not tried: its name is not resolved")),
+    };
+    let tried = join_all(addresses.into_iter().map(tried)).await.into_iter().max();
+    judge_elsewhere(target, tried.unwrap_or(Tried::Unsent))
+}
+
+async fn tried(address: SocketAddr) -> Tried {
+    match timeout(PATIENCE, TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Tried::Answers,
+        Err(_) => Tried::Silent,
+        Ok(Err(error)) => match error.kind() {
+            // A firewall may say that there is no way.
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset | io::ErrorKind::HostUnreachable => {
+                Tried::Refused
+            }
+            io::ErrorKind::TimedOut => Tried::Silent,
+            _ => Tried::Unsent,
+        },
+    }
+}
+
+fn judge_own(address: SocketAddr, tried: Tried) -> Finding {
+    let port = address.port();
+    match tried {
+        Tried::Answers => Finding::fail(
+            CHECK,
+            format!("the service answers at {address}, so clients can go around the gate"),
+        )
+        .fix(format!(
+            "let it listen on 127.0.0.1:{port} alone, or close port {port} of the pod with a NetworkPolicy (which this \
+                 check does not see, because it does not hold within the pod: try from another one, tidegate doctor \
+                 --bypass {address})"
+        )),
+        Tried::Refused => {
+            Finding::ok(CHECK, format!("nothing answers at {address}: the service is reached through the gate alone"))
+        }
+        Tried::Silent => Finding::ok(CHECK, format!("nothing comes back from {address}: it is filtered")),
+        Tried::Unsent => Finding::skip(CHECK, format!("{address} cannot be tried from here")),
+    }
+}
+
+fn judge_elsewhere(target: &str, tried: Tried) -> Finding {
+    match tried {
+        Tried::Answers => Finding::fail(CHECK, format!("{target} answers: from here clients can go around the gate"))
+            .fix("let the service listen on 127.0.0.1 alone, or close its port with a NetworkPolicy"),
+        Tried::Refused => Finding::ok(CHECK, format!("{target} refuses the connection")),
+        Tried::Silent => Finding::ok(CHECK, format!("nothing comes back from {target}: it is filtered")),
+        Tried::Unsent => Finding::warn(CHECK, format!("{target} was not tried: this machine has no way to it")),
+    }
+}
+
+fn is_loopback(authority: &Authority) -> bool {
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// What the environment says, and the addresses from which packets to others go. No packet is sent.
+fn own_addresses() -> BTreeSet<IpAddr> {
+    let said = POD_ADDRESSES.iter().filter_map(|name| env::var(name).ok());
+    let said = said.flat_map(|list| list.split(',').filter_map(|ip| ip.trim().parse().ok()).collect::<Vec<IpAddr>>());
+    // Addresses for documentation (RFC 5737, RFC 3849): the route to them is the one to everybody.
+    let routes = [
+        (IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv4Addr::new(192, 0, 2, 1))),
+        (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
+    ];
+    let routed = routes.into_iter().filter_map(|(any, other)| {
+        let socket = UdpSocket::bind((any, 0)).ok()?;
+        socket.connect((other, 9)).ok()?;
+        let ip = socket.local_addr().ok()?.ip();
+        (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
+    });
+    said.chain(routed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::finding::Status;
+
+    #[test]
+    fn only_an_answer_is_a_way_around_the_gate() {
+        let address = SocketAddr::from(([10, 0, 0, 7], 4003));
+        for (tried, own, elsewhere) in [
+            (Tried::Answers, Status::Fail, Status::Fail),
+            (Tried::Refused, Status::Ok, Status::Ok),
+            (Tried::Silent, Status::Ok, Status::Ok),
+            (Tried::Unsent, Status::Skip, Status::Warn),
+        ] {
+            assert_eq!(judge_own(address, tried).status, own, "{tried:?}");
+            assert_eq!(judge_elsewhere("pod:4003", tried).status, elsewhere, "{tried:?}");
+        }
+        let fix = judge_own(address, Tried::Answers).fix.unwrap();
+        for part in ["127.0.0.1:4003", "NetworkPolicy", "--bypass 10.0.0.7:4003"] {
+            assert!(fix.contains(part), "{fix}");
+        }
+    }
+
+    #[test]
+    fn a_service_within_the_pod_is_on_loopback() {
+        for (authority, within) in [
+            ("127.0.0.1:80", true),
+            ("localhost:1", true),
+            ("[::1]:4003", true),
+            ("10.0.0.1:80", false),
+            ("service", false),
+        ] {
+            assert_eq!(is_loopback(&authority.parse().unwrap()), within, "{authority}");
+        }
+    }
+}
