@@ -16,6 +16,7 @@ const PAGES: &[&str] = &[
     "docs/client.md",
     "docs/compatibility.md",
     "docs/install.md",
+    "docs/doctor.md",
     "docs/log.md",
     "docs/kubernetes.md",
     "docs/limits.md",
