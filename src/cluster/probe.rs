@@ -13,12 +13,15 @@ use crate::cluster::{
     rules::RedisRules,
 };
 
+/// Of so many the shortest counts.
+const PINGS: u32 = 5;
+
 /// What was found.
 #[derive(Debug)]
 pub struct Probed {
     /// How long the connection took, with its handshakes.
     pub connected_in: Duration,
-    /// From a PING to its answer.
+    /// From a PING to its answer, the shortest of a few.
     pub ping: Duration,
     /// As the server says. `None`: it does not tell this user.
     pub version: Option<String>,
@@ -55,10 +58,7 @@ pub async fn probe(rules: &RedisRules) -> Result<Probed, String> {
     let opened = open(rules, None, RESPONSE_TIMEOUT).await;
     let mut redis = opened.map_err(|error| Told::of_open(&error, rules).sentence)?;
     let connected_in = began.elapsed();
-    let asked = Instant::now();
-    let pong: RedisResult<String> = ask(&mut redis, rules, cmd("PING")).await;
-    pong.map_err(|error| Told::of(&error, rules).sentence)?;
-    let ping = asked.elapsed();
+    let ping = ping(&mut redis, rules).await.map_err(|error| Told::of(&error, rules).sentence)?;
     let info: Option<String> = ask(&mut redis, rules, cmd("INFO").arg("server").take()).await.ok();
     let role = ask(&mut redis, rules, cmd("ROLE")).await.ok().and_then(first_of);
     let before = SystemTime::now();
@@ -80,6 +80,17 @@ pub async fn probe(rules: &RedisRules) -> Result<Probed, String> {
             Err(error) => Err(Told::of(&error, rules).sentence),
         },
     })
+}
+
+/// How far away it is: one answer may be late because this machine has other work.
+async fn ping(redis: &mut Connection, rules: &RedisRules) -> RedisResult<Duration> {
+    let mut shortest = Duration::MAX;
+    for _ in 0..PINGS {
+        let asked = Instant::now();
+        ask::<String>(redis, rules, cmd("PING")).await?;
+        shortest = shortest.min(asked.elapsed());
+    }
+    Ok(shortest)
 }
 
 /// Asks one server: of a cluster, that of our own keys.
