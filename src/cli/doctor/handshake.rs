@@ -11,7 +11,7 @@ use super::{
     websocket::Socket,
 };
 use crate::{
-    cli::failure::DoctorError,
+    cli::{failure::DoctorError, output::clean_message},
     relay::{
         dial::{Dialler, PackedRequest, UpstreamTable, UpstreamTlsTable},
         dial_error::DialError,
@@ -78,7 +78,7 @@ impl Client {
 
     pub(super) async fn check(&self) -> Vec<Finding> {
         let (polling, websocket) = tokio::join!(self.by_polling(), self.by_websocket());
-        judge_both([("polling", polling), ("websocket", websocket)], self.token.is_some())
+        judge_both(&[("polling", polling), ("websocket", websocket)], self.token.is_some())
     }
 
     fn headers(&self) -> HeaderMap {
@@ -116,12 +116,12 @@ impl Client {
         let target = format!("{target}&sid={}", open.sid);
         let said = request::send(&self.gate, &target, headers.clone(), Some(self.connect())).await?;
         if !said.status.is_success() {
-            return Err(format!("the CONNECT was answered with {}: {}", said.status, said.text()));
+            return Err(format!("the CONNECT was answered with {}", said.brief()));
         }
         for _ in 0..POLLS_MAX {
-            let heard = request::get(&self.gate, &target, headers.clone()).await?;
+            let heard = request::get(&self.gate, &target, headers.clone()).await.map_err(|why| after_connect(&why))?;
             if !heard.status.is_success() {
-                return Err(format!("a poll was answered with {}: {}", heard.status, heard.text()));
+                return Err(format!("a poll was answered with {}", heard.brief()));
             }
             if let Some(outcome) = heard.text().split(SEPARATOR).find_map(answer) {
                 let _ = request::send(&self.gate, &target, headers, Some("1".to_owned())).await;
@@ -146,7 +146,7 @@ impl Client {
         socket.opened(PATIENCE).await?;
         socket.say(self.connect()).await?;
         for _ in 0..POLLS_MAX {
-            let text = socket.text(PATIENCE).await?;
+            let text = socket.text(PATIENCE).await.map_err(|why| after_connect(&why))?;
             if text == "2" {
                 socket.say("3".to_owned()).await?;
             }
@@ -169,6 +169,11 @@ fn of_the_gate(error: &DialError) -> String {
     as_of_the_option(&error.to_string()).replace("the service", "the gate")
 }
 
+/// The gate is there: what does not come is the answer of its service.
+fn after_connect(why: &str) -> String {
+    format!("the CONNECT is not answered: {why}")
+}
+
 /// What a packet says of the CONNECT. `None`: it is another one.
 fn answer(packet: &str) -> Option<Outcome> {
     if packet.starts_with("40") {
@@ -189,11 +194,11 @@ fn not_opened(status: u16, body: &str) -> Outcome {
     match (status, message) {
         (400, "Transport unknown") => Outcome::NoTransport,
         (404, _) => Outcome::Failed("404: there is no gate at this path; add socketio.path to the URL".to_owned()),
-        _ => Outcome::Failed(format!("{status}: {message}")),
+        _ => Outcome::Failed(format!("{status}: {}", clean_message(message))),
     }
 }
 
-fn judge_both(outcomes: [(&str, Outcome); 2], with_token: bool) -> Vec<Finding> {
+fn judge_both(outcomes: &[(&str, Outcome); 2], with_token: bool) -> Vec<Finding> {
     let off = |(_, outcome): &(&str, Outcome)| *outcome == Outcome::NoTransport;
     if outcomes.iter().all(off) {
         return vec![Finding::fail(CHECK, "neither polling nor websocket is taken").fix("see socketio.transports")];
@@ -261,9 +266,9 @@ mod tests {
             let statuses = [false, true].map(|with_token| judge("polling", &outcome, with_token).status);
             assert_eq!(statuses, [without, with], "{outcome:?}");
         }
-        let neither = judge_both([("polling", Outcome::NoTransport), ("websocket", Outcome::NoTransport)], false);
+        let neither = judge_both(&[("polling", Outcome::NoTransport), ("websocket", Outcome::NoTransport)], false);
         assert_eq!((neither.len(), neither[0].status), (1, Status::Fail));
-        let one = judge_both([("polling", Outcome::NoTransport), ("websocket", Outcome::Connected)], true);
+        let one = judge_both(&[("polling", Outcome::NoTransport), ("websocket", Outcome::Connected)], true);
         assert_eq!([one[0].status, one[1].status], [Status::Skip, Status::Ok]);
     }
 

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 use super::finding::Sighting;
-use crate::relay::dial::Dialler;
+use crate::{cli::output::clean_message, relay::dial::Dialler};
 
 /// For one request, with its connection.
 pub(super) const PATIENCE: Duration = Duration::from_secs(4);
@@ -30,6 +30,12 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Status and text in one short line.
+    pub(super) fn brief(&self) -> String {
+        let text = self.text();
+        format!("{}: {}", self.status, clean_message(text.trim()))
     }
 
     /// The clock of the server, if it says the time.
