@@ -14,6 +14,7 @@ mod control_frames;
 mod cors;
 mod dashboard;
 mod demo;
+mod doctor;
 mod drain;
 mod drain_command;
 mod forward;

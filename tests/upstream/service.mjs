@@ -8,7 +8,7 @@
 // namespace that nobody gets into, PARSER is the package of a custom parser, SLASH=off has no slash at the end of its path,
 // HANDSHAKE=refuse refuses every connection, JOURNAL a file that survives it, with a
 // line "CLIENT SEQ" for each event `step`. TLS_PORT is where it can be reached over TLS too, with TLS_CERT and TLS_KEY (PEM);
-// TLS_CLIENT_CA is whose certificates it then wants.
+// TLS_CLIENT_CA is whose certificates it then wants. HOST is the address it listens on, 127.0.0.1 otherwise.
 
 import { appendFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -256,6 +256,6 @@ io.on("which port", (answer) => answer?.(httpServer.address().port));
 
 process.on("SIGTERM", () => io.close(() => process.exit(0)));
 
-httpServer.listen(Number(process.argv[2] ?? 0), "127.0.0.1", () => {
+httpServer.listen(Number(process.argv[2] ?? 0), process.env.HOST ?? "127.0.0.1", () => {
   console.log(JSON.stringify({ port: httpServer.address().port }));
 });

@@ -42,6 +42,7 @@ pub(crate) struct Gate {
     pub(crate) address: SocketAddr,
     admin: SocketAddr,
     settings: Settings,
+    variables: Vec<(String, String)>,
     folder: ConfigFolder,
     process: Child,
     log: Lines,
@@ -215,6 +216,13 @@ impl Gate {
         self.folder.file()
     }
 
+    /// Runs another subcommand beside it, `FILE` among its arguments standing for its file, with the variables of the gate.
+    pub(crate) async fn cli(&self, args: &[&str]) -> Outcome {
+        let file = self.file();
+        let args: Vec<_> = args.iter().map(|arg| if *arg == "FILE" { file.to_str().unwrap() } else { arg }).collect();
+        outcome(tidegate(&args).envs(self.variables.iter().cloned())).await
+    }
+
     /// The line of the file that begins with this, counted from 1.
     pub(crate) fn line_of(&self, beginning: &str) -> usize {
         let toml = self.settings.toml();
@@ -357,6 +365,7 @@ impl Setup {
             address: listen.address,
             admin: admin.address,
             settings: self.settings,
+            variables: self.variables,
             folder,
             process,
             log,
