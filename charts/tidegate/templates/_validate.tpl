@@ -60,7 +60,7 @@
 {{- fail "tls.acme.enabled, and a certificate from a Secret or from cert-manager: keep one of them" }}
 {{- end }}
 {{- if and .certManager.enabled (or (not .certManager.issuerRef.name) (not .certManager.dnsNames)) }}
-{{- fail "tls.certManager needs issuerRef.name and dnsNames" }}
+{{- fail "tls.certManager.enabled is true: set tls.certManager.issuerRef.name and tls.certManager.dnsNames" }}
 {{- end }}
 {{- if .acme.enabled }}
 {{- if not .acme.domains }}
@@ -80,5 +80,72 @@
 {{- end }}
 {{- if and $v.upstream.podSelector $v.upstream.url (eq $v.mode "gateway") }}
 {{- fail "upstream.podSelector needs upstream.service: a policy cannot be made for what is somewhere else (upstream.url)" }}
+{{- end }}
+{{- if and (eq $v.mode "gateway") $v.monitoring.podMonitor.enabled $v.monitoring.serviceMonitor.enabled }}
+{{- fail "monitoring.podMonitor and monitoring.serviceMonitor are both enabled: every series would be there twice, so keep one of them" }}
+{{- end }}
+{{- with $v.autoscaling }}
+{{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) }}
+{{- fail (printf "autoscaling.minReplicas is %d, and maxReplicas %d: set maxReplicas to as many or more" (int .minReplicas) (int .maxReplicas)) }}
+{{- end }}
+{{- end }}
+{{- include "tidegate.validateService" . }}
+{{- include "tidegate.validatePod" . }}
+{{- end }}
+
+{{/* Kubernetes refuses a Service with what its type does not have, when half of the release is there. */}}
+{{- define "tidegate.validateService" -}}
+{{- with .Values.service }}
+{{- if and .nodePort (eq .type "ClusterIP") }}
+{{- fail "service.nodePort is set, and a Service of type ClusterIP has no port on the nodes: set service.type=NodePort or LoadBalancer" }}
+{{- end }}
+{{- if and .externalTrafficPolicy (eq .type "ClusterIP") }}
+{{- fail "service.externalTrafficPolicy is set, and a Service of type ClusterIP gets nothing from outside: set service.type=NodePort or LoadBalancer" }}
+{{- end }}
+{{- range $key := list "loadBalancerClass" "loadBalancerSourceRanges" }}
+{{- if and (index $.Values.service $key) (ne $.Values.service.type "LoadBalancer") }}
+{{- fail (printf "service.%s is set, and service.type is %s: set service.type=LoadBalancer" $key $.Values.service.type) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What others add to the pod and what this chart makes must not have one name. */}}
+{{- define "tidegate.validatePod" -}}
+{{- $v := .Values }}
+{{- if and (eq $v.mode "sidecar") $v.app.listenEnv }}
+{{- range $probe := list "startupProbe" "livenessProbe" "readinessProbe" }}
+{{- range $how, $asked := default dict (index $v.app $probe) }}
+{{- if and (has $how (list "httpGet" "tcpSocket" "grpc")) (eq (toString $asked.port) (toString $v.app.port)) }}
+{{- fail (printf "app.%s asks port %d at the pod's address, where a service that listens on 127.0.0.1 (app.listenEnv) does not answer: ask port 8443, through Tidegate, or use exec" $probe (int $v.app.port)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $containers := list "tidegate" }}
+{{- if eq $v.mode "sidecar" }}{{ $containers = append $containers "app" }}{{ end }}
+{{- range concat (default list $v.initContainers) (default list $v.extraContainers) }}
+{{- if has .name $containers }}
+{{- fail (printf "initContainers or extraContainers has %q, and the pod has a container of that name: give it another" .name) }}
+{{- end }}
+{{- $containers = append $containers .name }}
+{{- end }}
+{{- range $v.extraVolumes }}
+{{- if hasPrefix "tidegate-" .name }}
+{{- fail (printf "extraVolumes has %q, and names that begin with tidegate- are those of this chart: give it another" .name) }}
+{{- end }}
+{{- end }}
+{{- range $v.extraVolumeMounts }}
+{{- if regexMatch "^(/etc(/tidegate(/config(/.*)?)?)?)?/?$" .mountPath }}
+{{- fail (printf "extraVolumeMounts has %s, which hides what this chart mounts: mount it somewhere else, for example at /etc/tidegate/extra" .mountPath) }}
+{{- end }}
+{{- end }}
+{{- $own := list "kubectl.kubernetes.io/default-container" }}
+{{- if $v.monitoring.scrapeAnnotations }}{{ $own = concat $own (list "prometheus.io/scrape" "prometheus.io/port" "prometheus.io/path") }}{{ end }}
+{{- if $v.restartOnConfigChange }}{{ $own = append $own "checksum/config" }}{{ end }}
+{{- range $own }}
+{{- if hasKey (default dict $v.podAnnotations) . }}
+{{- fail (printf "podAnnotations has %s, which this chart sets: leave it out" .) }}
+{{- end }}
 {{- end }}
 {{- end }}
