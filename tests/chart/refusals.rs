@@ -152,6 +152,9 @@ const LATER: &[(&str, &str)] = &[
     ("app.port", "70000"),
     ("app.port", "8443"),
     ("app.port", "9464"),
+    ("app.image", r#""-""#),
+    ("app", r#"{"listenEnv": "HOST", "readinessProbe": {"httpGet": {"port": 4003}}}"#),
+    ("app", r#"{"listenEnv": "HOST", "env": [{"name": "HOST", "value": "0.0.0.0"}]}"#),
     ("app.listenEnv", r#""1 x""#),
     ("app.env", r#"[{"value": "nameless"}]"#),
     ("leaving.lameDuck", "301"),
@@ -180,6 +183,18 @@ const LATER: &[(&str, &str)] = &[
     ("autoscaling", r#"{"enabled": true, "minReplicas": 0}"#),
     ("ingress", r#"{"enabled": true, "host": ""}"#),
     ("ingress", r#"{"enabled": true, "host": "a.example.com", "path": "foo"}"#),
+    ("autoscaling", r#"{"enabled": true, "minReplicas": 5, "maxReplicas": 2}"#),
+    ("service.nodePort", "30443"),
+    ("service.externalTrafficPolicy", r#""Local""#),
+    ("service.loadBalancerSourceRanges", r#"["192.0.2.0/24"]"#),
+    ("initContainers", r#"[{"name": "tidegate", "image": "x"}]"#),
+    ("extraContainers", r#"[{"name": "app", "image": "x"}]"#),
+    ("extraVolumes", r#"[{"name": "tidegate-config", "emptyDir": {}}]"#),
+    ("extraVolumeMounts", r#"[{"name": "x", "mountPath": "/etc/tidegate"}]"#),
+    ("podAnnotations", r#"{"kubectl.kubernetes.io/default-container": "x"}"#),
+    ("commonLabels", r#"{"app.kubernetes.io/name": "x"}"#),
+    ("tls.certManager", r#"{"enabled": true, "issuerRef": {"name": "x"}, "dnsNames": []}"#),
+    ("tls.acme", r#"{"enabled": true, "domains": []}"#),
     ("tls.acme", r#"{"enabled": true, "domains": ["*.example.com"]}"#),
     ("tls.acme", r#"{"enabled": true, "domains": ["a.example.com"], "directory": "acme"}"#),
 ];
@@ -187,6 +202,14 @@ const LATER: &[(&str, &str)] = &[
 const FINE: &[(&str, &str)] = &[
     ("replicas", "0"),
     ("app.port", "8444"),
+    ("app", r#"{"listenEnv": "HOST", "readinessProbe": {"httpGet": {"port": 8443}}}"#),
+    ("app", r#"{"listenEnv": "", "readinessProbe": {"httpGet": {"port": 4003}}}"#),
+    ("service", r#"{"type": "NodePort", "nodePort": 30443, "externalTrafficPolicy": "Local"}"#),
+    ("service", r#"{"type": "LoadBalancer", "loadBalancerSourceRanges": ["192.0.2.0/24"]}"#),
+    ("initContainers", r#"[{"name": "migrate", "image": "x"}]"#),
+    ("extraVolumes", r#"[{"name": "config", "emptyDir": {}}]"#),
+    ("commonLabels", r#"{"app.kubernetes.io/part-of": "x"}"#),
+    ("tls.certManager", r#"{"enabled": true, "issuerRef": {"name": "x"}, "dnsNames": ["*.example.com"]}"#),
     ("leaving", r#"{"lameDuck": 0, "shutdownGrace": 0, "appStop": 0}"#),
     ("leaving.lameDuck", "300"),
     ("service.sessionAffinitySeconds", "86400"),
@@ -203,18 +226,52 @@ const FINE: &[(&str, &str)] = &[
     ("global", r#"{"imageRegistry": "registry.example.com"}"#),
 ];
 
+/// In a file of values `tls:` without anything below it is null, and Helm takes the whole table away.
+#[test]
+fn a_table_that_is_taken_away_is_missed() {
+    let defaults = defaults();
+    let tables: Vec<String> = places(&defaults, "")
+        .into_iter()
+        .filter(|(path, value)| value.is_object() && !path.is_empty() && !OPEN.contains(&path.as_str()))
+        .map(|(path, _)| path)
+        .collect();
+    let said = for_all(&tables, |path| {
+        let mut changes = json!({});
+        *at(&mut changes, path) = Value::Null;
+        with(&changes)
+    });
+    for (path, said) in tables.iter().zip(said) {
+        let error = said.expect_err(&format!("{path}: null is taken"));
+        let key = path.rsplit('.').next().unwrap_or_default();
+        assert!(error.contains("missing propert") && error.contains(&format!("'{key}'")), "{path}: {error}");
+    }
+}
+
+/// A table as its keys, for other keys of it stay as they are.
+fn leaves(path: &str, value: Value) -> Vec<(String, Value)> {
+    match value {
+        Value::Object(table) if !OPEN.contains(&path) => {
+            table.into_iter().flat_map(|(key, value)| leaves(&format!("{path}.{key}"), value)).collect()
+        }
+        value => vec![(path.to_owned(), value)],
+    }
+}
+
 #[test]
 fn what_would_fail_later_is_refused_now() {
-    let release = |(path, json): &(&str, &str)| {
-        Release::new(&format!("{path} = {json}"))
+    let keys =
+        |(path, json): &(&str, &str)| leaves(path, serde_json::from_str(json).expect("values are written as JSON"));
+    let release = |row: &(&str, &str)| {
+        let needed = Release::new(&format!("{} = {}", row.0, row.1))
             .set("app.image", r#""registry.example.com/chat:1""#)
-            .set("auth.secretName", r#""chat-auth""#)
-            .set(path, json)
+            .set("auth.secretName", r#""chat-auth""#);
+        keys(row).iter().fold(needed, |release, (path, value)| release.set(path, &value.to_string()))
     };
     let late: Vec<Release> = LATER.iter().map(release).collect();
-    for ((path, json), said) in LATER.iter().zip(for_all(&late, Release::template)) {
-        let error = said.expect_err(&format!("{path} = {json}: it renders"));
-        assert!(error.contains(path) || error.contains(&pointer(path)), "{path} = {json}: {error}");
+    for (row, said) in LATER.iter().zip(for_all(&late, Release::template)) {
+        let error = said.expect_err(&format!("{row:?}: it renders"));
+        let is_named = keys(row).iter().any(|(path, _)| error.contains(path) || error.contains(&pointer(path)));
+        assert!(is_named, "{row:?}: {error}");
     }
     let fine: Vec<Release> = FINE.iter().map(release).collect();
     for render in crate::manifests::render(&fine) {
