@@ -105,6 +105,19 @@ fn the_table_of_values_in_the_readme_is_that_of_values_yaml() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+#[test]
+fn the_oldest_helm_renders_the_same_and_refuses_what_is_misspelt() {
+    let releases: Vec<Release> = ci_values().iter().map(|name| Release::ci(name)).collect();
+    let said = for_all(&releases, |release| (release.template(), release.template_by_the_oldest_helm()));
+    for (release, (newest, oldest)) in releases.iter().zip(said) {
+        assert_eq!(newest, oldest, "{}", release.case);
+        assert!(newest.is_ok(), "{}: {newest:?}", release.case);
+    }
+    let misspelt = releases[0].clone().set("leaving.shutdownGrase", "30");
+    let error = misspelt.template_by_the_oldest_helm().expect_err("the key is misspelt");
+    assert!(error.contains("shutdownGrase"), "{error}");
+}
+
 /// As who keeps renders in a repository does. Kustomize refuses a key that is there twice, and two resources of one name.
 #[test]
 fn kustomize_takes_what_helm_renders() {

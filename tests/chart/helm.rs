@@ -10,6 +10,8 @@ use std::{
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const HELM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/kubernetes/helm");
+/// The oldest that the chart supports.
+const OLDEST_HELM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/kubernetes/helm-3");
 /// Where the chart lies in the repository.
 pub(crate) const CHART: &str = "charts/tidegate";
 /// How many Helms run at once.
@@ -89,10 +91,19 @@ impl Release {
 
     /// The manifests as one text, or what Helm complains of.
     pub(crate) fn template(&self) -> Result<String, String> {
+        self.template_by(HELM)
+    }
+
+    /// The same, by the oldest Helm that the chart supports.
+    pub(crate) fn template_by_the_oldest_helm(&self) -> Result<String, String> {
+        self.template_by(OLDEST_HELM)
+    }
+
+    fn template_by(&self, program: &str) -> Result<String, String> {
         let mut arguments = vec!["template".to_owned(), self.name.clone(), CHART.to_owned()];
         arguments.extend([format!("--namespace={}", self.namespace), format!("--kube-version={}.0", self.kubernetes)]);
         arguments.extend(self.values());
-        text(helm(&arguments))
+        text(in_a_home_of_its_own(Command::new(program).args(&arguments)))
     }
 
     /// What Helm tells who has installed the chart.
@@ -140,14 +151,14 @@ pub(crate) fn typed(line: &str) -> Result<String, String> {
 
 fn in_a_home_of_its_own(command: &mut Command) -> Output {
     let home = repository("target/kubernetes/home");
-    command
+    let output = command
         .current_dir(ROOT)
         .env("HELM_CONFIG_HOME", &home)
         .env("HELM_CACHE_HOME", &home)
         .env("HELM_DATA_HOME", &home)
         .env("KUBECONFIG", "/dev/null")
-        .output()
-        .unwrap_or_else(|error| panic!("{HELM}: {error}; scripts/test installs it"))
+        .output();
+    output.unwrap_or_else(|error| panic!("{:?}: {error}; scripts/test installs it", command.get_program()))
 }
 
 fn text(output: Output) -> Result<String, String> {
