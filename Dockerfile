@@ -29,37 +29,30 @@ ARG TARGETARCH
 ARG TARGET=
 WORKDIR /build
 
-# What cargo is called with. The folder `release` has the program at the end, whatever the target.
-# `crt-static` applies to the target alone, for cargo is given one: build scripts and macros are linked as usual.
+# What cargo is called with. `crt-static` applies to the target alone, because one is named: build scripts and macros are
+# linked as usual.
 RUN set -eu; \
     case "${TARGET:-${TARGETARCH:-$(uname -m)}}" in \
-        amd64 | x86_64) target=x86_64-unknown-linux-gnu ;; \
-        arm64 | aarch64) target=aarch64-unknown-linux-gnu ;; \
-        *-*-*) target=$TARGET ;; \
-        *) echo "no target is known for ${TARGETARCH}; set --build-arg TARGET=" >&2; exit 1 ;; \
+        amd64 | x86_64) target=x86_64-unknown-linux-gnu packages="gcc-x86-64-linux-gnu libc6-dev-amd64-cross" ;; \
+        arm64 | aarch64) target=aarch64-unknown-linux-gnu packages="gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;; \
+        *-*-*) target=$TARGET packages="" ;; \
+        *) echo "no target of rustc is known for ${TARGETARCH}; name one with --build-arg TARGET=" >&2; exit 1 ;; \
     esac; \
-    host=$(rustc -vV | sed -n 's/^host: //p'); \
-    if [ "$target" != "$host" ]; then \
-        [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ] || rustup target add "$target"; \
-        gnu=${target%%-*}-linux-gnu; \
-        command -v "$gnu-gcc" >/dev/null || { \
-            apt-get update -qq; \
-            apt-get install -qq --no-install-recommends "gcc-$gnu" "libc6-dev-$(echo "${TARGETARCH:-arm64}")-cross"; \
-            rm -rf /var/lib/apt/lists/*; \
-        }; \
-        name=$(echo "$target" | tr a-z- A-Z_); \
-        printf 'export CARGO_TARGET_%s_LINKER=%s-gcc\nexport CC_%s=%s-gcc\n' \
-            "$name" "$gnu" "$(echo "$target" | tr - _)" "$gnu" >/build/env; \
-    fi; \
-    { \
-        echo "export CARGO_BUILD_TARGET=$target"; \
-        echo "export RUSTFLAGS='-C target-feature=+crt-static'"; \
-        echo "export CARGO_INCREMENTAL=0"; \
-    } >>/build/env
+    printf 'export CARGO_BUILD_TARGET=%s RUSTFLAGS="-C target-feature=+crt-static"\n' "$target" >env; \
+    [ "$target" != "$(rustc -vV | sed -n 's/^host: //p')" ] || exit 0; \
+    [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ] || rustup target add "$target"; \
+    compiler=${target%%-*}-linux-gnu-gcc; \
+    printf 'export CC_%s=%s CARGO_TARGET_%s_LINKER=%s\n' \
+        "$(echo "$target" | tr - _)" "$compiler" "$(echo "$target" | tr a-z- A-Z_)" "$compiler" >>env; \
+    command -v "$compiler" >/dev/null || { \
+        apt-get update -qq; \
+        apt-get install -qq --no-install-recommends $packages; \
+        rm -rf /var/lib/apt/lists/*; \
+    }
 
 # Dependencies, in a layer of their own: it is built again only when one of these two files changes.
 COPY Cargo.toml Cargo.lock ./
-RUN set -eu; . /build/env; \
+RUN set -eu; . ./env; \
     mkdir -p src examples/demo benches/relay; \
     for main in src/main.rs examples/demo/main.rs benches/relay/main.rs; do echo 'fn main() {}' >"$main"; done; \
     : >src/lib.rs; \
@@ -69,7 +62,7 @@ RUN set -eu; . /build/env; \
 COPY src src
 COPY client/embedded client/embedded
 # Newer than what was built from the empty files.
-RUN set -eu; . /build/env; \
+RUN set -eu; . ./env; \
     find src -name '*.rs' -exec touch {} +; \
     cargo build --locked --profile dist --bin tidegate; \
     mkdir -p /files/etc/ssl/certs /files/var/lib/tidegate/acme; \
