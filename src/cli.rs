@@ -6,6 +6,7 @@ mod configuration;
 mod drain;
 mod doctor;
 mod failure;
+mod man;
 mod output;
 mod revoke;
 mod run;
@@ -45,6 +46,7 @@ enum Command {
     Top(top::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Runs the command line of this process.
@@ -63,6 +65,7 @@ pub fn main() -> Exit {
         Command::Top(args) => top::top(args).map(fine),
         Command::Doctor(args) => doctor::doctor(args),
         Command::Completions(args) => completions::completions(&args, Cli::command()).map(fine),
+        Command::Man(args) => man::man(args, Cli::command()).map(fine),
     };
     match done {
         Ok(exit) => exit,

@@ -70,6 +70,8 @@ pub(super) enum Failure {
     Top(#[from] TopError),
     #[error(transparent)]
     Doctor(#[from] DoctorError),
+    #[error("cannot write the manual pages to {}: {source}", .folder.display())]
+    Pages { folder: PathBuf, source: io::Error },
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
 }
@@ -97,6 +99,7 @@ impl Failure {
             | Self::Drain(_)
             | Self::Revoke(_)
             | Self::Top(_)
+            | Self::Pages { .. }
             | Self::Output(_) => Exit::Failed,
         }
     }
