@@ -25,6 +25,7 @@ const PAGES: &[&str] = &[
     "docs/quality.md",
     "docs/recipes.md",
     "docs/redis.md",
+    "docs/release.md",
     SECURITY,
     "docs/sizing.md",
     "docs/status.md",
