@@ -4,6 +4,8 @@ use std::{fs, path::Path};
 
 use tidegate::config::load::Loaded;
 
+#[path = "docs/image.rs"]
+mod image;
 #[path = "docs/log.rs"]
 mod log;
 
