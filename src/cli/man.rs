@@ -19,14 +19,15 @@ pub(super) struct Args {
 }
 
 pub(super) fn man(args: Args, command: clap::Command) -> Result<(), Failure> {
+    // `tidegate help` says no more than the pages.
+    let command = command.disable_help_subcommand(true);
     let Some(folder) = args.out else {
         let mut page = Vec::new();
         clap_mangen::Man::new(command).render(&mut page)?;
         return Ok(print(&String::from_utf8_lossy(&page))?);
     };
-    // `tidegate help` says no more than the pages.
     fs::create_dir_all(&folder)
-        .and_then(|()| clap_mangen::generate_to(command.disable_help_subcommand(true), &folder))
+        .and_then(|()| clap_mangen::generate_to(command, &folder))
         .map_err(|source| Failure::Pages { folder, source })
 }
 
