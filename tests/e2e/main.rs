@@ -30,6 +30,7 @@ mod old_clients;
 mod outage;
 mod outage_told;
 mod payloads;
+mod pods;
 mod polling;
 mod python;
 mod quality;

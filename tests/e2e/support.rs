@@ -15,6 +15,7 @@ pub(crate) mod node;
 pub(crate) mod pebble;
 pub(crate) mod pki;
 pub(crate) mod plain;
+pub(crate) mod podman;
 pub(crate) mod poller;
 pub(crate) mod ports;
 pub(crate) mod process;

@@ -1,0 +1,109 @@
+// Stock clients with default options over several pods, each from an address of its own, so that a balancer that goes by the
+// address spreads them. They emit numbered events at a steady rate, and note what is acknowledged and how long they are away.
+// Driven by JSON lines as client.mjs is.
+
+import * as http from "node:http";
+import { createInterface } from "node:readline";
+import { io } from "socket.io-client";
+
+const say = (line) => console.log(JSON.stringify(line));
+
+const clients = []; // {number, user, socket, seq, acked, failed, waiting, wrong, heard, away, returns, reasons, timer}
+
+function emitStep(client) {
+  const seq = client.seq;
+  client.seq += 1;
+  client.waiting.add(seq);
+  client.socket.emit("step", { client: client.number, seq }, (answer) => {
+    if (!client.waiting.delete(seq)) client.wrong.push(`${seq} was answered twice`);
+    else if (answer.seq === seq) client.acked.push(seq);
+    else if (answer.error === "Service restarted" && answer.retriable === true) client.failed += 1;
+    else client.wrong.push(answer);
+  });
+}
+
+const operations = {
+  ready() {},
+
+  /** One client of each user, connected and on the transport that it stays on. */
+  async gather({ url, users }) {
+    const opened = users.map(({ user, token, from }) => {
+      const agent = new http.Agent({ localAddress: from });
+      const socket = io(url, { auth: { token, learnerId: user }, agent, forceNew: true });
+      const client = {
+        number: clients.length,
+        user,
+        socket,
+        seq: 0,
+        acked: [],
+        failed: 0,
+        waiting: new Set(),
+        wrong: [],
+        heard: [],
+        away: undefined,
+        returns: [],
+        reasons: [],
+      };
+      clients.push(client);
+      socket.on("disconnect", (reason) => {
+        client.reasons.push(reason);
+        client.away = performance.now();
+      });
+      socket.on("connect", () => {
+        if (client.away !== undefined) client.returns.push(Math.round(performance.now() - client.away));
+        client.away = undefined;
+      });
+      socket.on("tutor:message", (said) => client.heard.push(said));
+      return new Promise((done) => {
+        socket.once("connect", () => {
+          const { engine } = socket.io;
+          if (engine.transport.name === "websocket") done();
+          else engine.once("upgrade", done);
+        });
+      });
+    });
+    await Promise.all(opened);
+  },
+
+  /** Each emits so many events a second from now on; where it is not connected, they wait in the client. */
+  steady({ rate }) {
+    for (const client of clients) client.timer = setInterval(() => emitStep(client), 1000 / rate);
+  },
+
+  /** No event more; answers when nothing is waited for, or after so long. */
+  async end({ patience = 20_000 }) {
+    for (const client of clients) clearInterval(client.timer);
+    const until = performance.now() + patience;
+    // An event that was on its way at a disconnection is never answered: a stock client does not repeat it.
+    const waited = () => clients.some((client) => client.reasons.length === 0 && client.waiting.size > 0);
+    while (waited() && performance.now() < until) await new Promise((done) => setTimeout(done, 50));
+  },
+
+  state() {
+    return clients.map(({ number, user, socket, seq, acked, failed, waiting, wrong, heard, returns, reasons }) => ({
+      number,
+      user,
+      connected: socket.connected,
+      transport: socket.io.engine?.transport.name,
+      emitted: seq,
+      acked,
+      failed,
+      unanswered: waiting.size,
+      wrong,
+      heard,
+      returns,
+      reasons,
+    }));
+  },
+};
+
+createInterface({ input: process.stdin })
+  .on("line", async (line) => {
+    const { call, op, ...rest } = JSON.parse(line);
+    try {
+      say({ call, result: (await operations[op](rest)) ?? null });
+    } catch (error) {
+      say({ call, error: error.message });
+    }
+  })
+  .on("close", () => process.exit(0));
