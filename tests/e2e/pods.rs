@@ -5,14 +5,17 @@
 //! they fail.
 
 mod confined;
+mod crowd;
+mod gateway;
+mod leaving;
+mod nodes;
+
+use std::net::Ipv4Addr;
 
 use crate::support::{
     Value, json,
-    podman::{
-        Pods,
-        kubelet::Pod,
-        manifests::Manifests,
-    },
+    metrics::Metrics,
+    podman::{Pods, kubelet::Pod, manifests::Manifests},
     token::SECRET,
 };
 
@@ -38,14 +41,17 @@ fn values(pods: &Pods) -> Value {
 /// With the service beside the gate. Podman has no native sidecars, so it is a classic one.
 fn sidecar(pods: &Pods, more: &Value) -> Manifests {
     let mut all = values(pods);
-    merge(&mut all, &json!({
-        "mode": "sidecar", "nativeSidecar": false, "replicas": 2,
-        "app": {
-            "image": pods.images.service, "port": SERVICE, "args": ["service.mjs", SERVICE.to_string()],
-            "env": [{ "name": "NEXTAUTH_SECRET", "value": SECRET }, { "name": "JOURNAL", "value": "/dev/stdout" }],
-            "securityContext": confined(),
-        },
-    }));
+    merge(
+        &mut all,
+        &json!({
+            "mode": "sidecar", "nativeSidecar": false, "replicas": 2,
+            "app": {
+                "image": pods.images.service, "port": SERVICE, "listenEnv": "HOST", "args": ["service.mjs", SERVICE.to_string()],
+                "env": [{ "name": "NEXTAUTH_SECRET", "value": SECRET }, { "name": "JOURNAL", "value": "/dev/stdout" }],
+                "securityContext": confined(),
+            },
+        }),
+    );
     merge(&mut all, more);
     rendered(pods, &all)
 }
@@ -75,8 +81,18 @@ fn merge(all: &mut Value, more: &Value) {
 
 /// A pod of the only Deployment, ready.
 async fn replica(pods: &Pods, manifests: &Manifests, name: &str) -> Pod {
+    replica_at(pods, pods.reserve(), manifests, name).await
+}
+
+/// The same, at an address that was reserved.
+async fn replica_at(pods: &Pods, ip: Ipv4Addr, manifests: &Manifests, name: &str) -> Pod {
     let template = &manifests.only("Deployment")["spec"]["template"];
-    let pod = pods.play(manifests, name, template).await;
+    let pod = pods.play_at(ip, manifests, name, template).await;
     pods.ready(&pod).await;
     pod
+}
+
+/// A gate's figure.
+async fn figure(pod: &Pod, name: &str, labels: &[(&str, &str)]) -> f64 {
+    Metrics::scrape(&format!("http://{}/metrics", pod.address(ADMIN))).await.sum(name, labels)
 }

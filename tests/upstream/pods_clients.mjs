@@ -28,7 +28,7 @@ const operations = {
   /** One client of each user, connected and on the transport that it stays on. */
   async gather({ url, users }) {
     const opened = users.map(({ user, token, from }) => {
-      const agent = new http.Agent({ localAddress: from });
+      const agent = new http.Agent({ localAddress: from ?? undefined });
       const socket = io(url, { auth: { token, learnerId: user }, agent, forceNew: true });
       const client = {
         number: clients.length,

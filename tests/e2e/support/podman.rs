@@ -210,7 +210,9 @@ impl Pods {
         lock.lock().unwrap();
         fs::create_dir_all(podman.folder.join("runs").join(&run)).unwrap();
         let network = |args: &[&str]| {
-            podman.try_run(["network"].iter().chain(args)).unwrap_or_else(|error| panic!("podman network {args:?}: {error}"))
+            podman
+                .try_run(["network"].iter().chain(args))
+                .unwrap_or_else(|error| panic!("podman network {args:?}: {error}"))
         };
         network(&["create", "--disable-dns", &run]);
         let subnet = network(&["inspect", &run, "--format", "{{range .Subnets}}{{.Gateway}}{{end}}"]);
@@ -246,7 +248,11 @@ impl Pods {
             let name = line.split(' ').next().unwrap();
             let mut logs = self.podman.command("podman");
             let logs = logs.args(["logs", "--tail=50", name]).output().unwrap();
-            eprintln!("--- the container {line}\n{}{}---", String::from_utf8_lossy(&logs.stdout), String::from_utf8_lossy(&logs.stderr));
+            eprintln!(
+                "--- the container {line}\n{}{}---",
+                String::from_utf8_lossy(&logs.stdout),
+                String::from_utf8_lossy(&logs.stderr)
+            );
         }
     }
 }

@@ -8,7 +8,6 @@ use std::{
 
 use tokio::process::{Child, Command};
 
-use super::kubelet::Pod;
 use crate::support::{
     eventually,
     ports::Port,

@@ -143,7 +143,8 @@ impl Recipe {
         for (number, (from, to)) in self.files.iter().enumerate() {
             let to = root.join(to);
             fs::create_dir_all(to.parent().unwrap()).unwrap();
-            let stripped = self.strip && number == 0 && output(Command::new("strip").arg("-o").args([&to, from])).is_ok();
+            let stripped =
+                self.strip && number == 0 && output(Command::new("strip").arg("-o").args([&to, from])).is_ok();
             if !stripped {
                 fs::copy(from, &to).map_err(|error| format!("{}: {error}", from.display()))?;
             }
@@ -151,7 +152,9 @@ impl Recipe {
         let dockerfile = folder.path().join("Dockerfile");
         fs::write(&dockerfile, &self.dockerfile).unwrap();
         let mut build = podman.command("buildah");
-        build.args(["build", "--quiet", "--isolation=chroot", "--pull=never", "--layers", "--tag", &image, "--file"]).arg(dockerfile);
+        build
+            .args(["build", "--quiet", "--isolation=chroot", "--pull=never", "--layers", "--tag", &image, "--file"])
+            .arg(dockerfile);
         build.arg(format!("--build-context=binaries={}", root.display())).arg(podman.folder.join("empty"));
         output(&mut build)?;
         // Those of earlier builds; one that a pod still has stays.
@@ -165,7 +168,10 @@ impl Recipe {
 
 fn located(program: &str) -> Result<PathBuf, String> {
     let path = std::env::var("PATH").unwrap_or_default();
-    let found = format!("{path}:{PATH_TOO}").split(':').map(|folder| Path::new(folder).join(program)).find(|path| path.exists());
+    let found = format!("{path}:{PATH_TOO}")
+        .split(':')
+        .map(|folder| Path::new(folder).join(program))
+        .find(|path| path.exists());
     found.and_then(|found| found.canonicalize().ok()).ok_or_else(|| format!("{program} is not installed"))
 }
 

@@ -103,8 +103,12 @@ impl Pod {
 impl Pods {
     /// Starts a pod of this template (`{"metadata", "spec"}`), whose ConfigMaps and Secrets are among the manifests.
     pub(crate) async fn play(&self, manifests: &Manifests, name: &str, template: &Value) -> Pod {
+        self.play_at(self.reserve(), manifests, name, template).await
+    }
+
+    /// As `play`, with an address that was [reserved](Pods::reserve).
+    pub(crate) async fn play_at(&self, ip: Ipv4Addr, manifests: &Manifests, name: &str, template: &Value) -> Pod {
         let name = format!("{}-{name}", self.run);
-        let ip = self.reserve();
         let (labels, spec) = (template["metadata"]["labels"].clone(), template["spec"].clone());
         let pod = Pod { volumes: self.folder(&format!("{name}.volumes")), name, ip, labels, spec };
         let mut spec = template["spec"].clone();
@@ -145,6 +149,11 @@ impl Pods {
                 .await;
             }
         }
+    }
+
+    /// What a program in a container prints; that it fails is a sentence.
+    pub(crate) async fn exec(&self, pod: &Pod, container: &str, command: &[&str]) -> Result<String, String> {
+        self.podman.tries(&[&["exec", &pod.full(container)], command].concat()).await
     }
 
     /// What a container has written so far.
@@ -202,13 +211,11 @@ impl Pods {
             return Some(reply.map_or(-1, |reply| reply.status.into()));
         }
         let command = hook.get("exec")?["command"].as_array().unwrap();
-        let full = pod.full(&name_of(container));
-        let mut args = vec!["exec", &full];
-        args.extend(command.iter().map(|word| word.as_str().unwrap()));
-        match self.podman.tries(&args).await {
+        let command: Vec<_> = command.iter().map(|word| word.as_str().unwrap()).collect();
+        match self.exec(pod, &name_of(container), &command).await {
             Ok(_) => Some(0),
             Err(error) => {
-                eprintln!("the hook of {full} failed: {error}");
+                eprintln!("a hook of {} failed: {error}", pod.name);
                 Some(1)
             }
         }

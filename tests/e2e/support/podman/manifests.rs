@@ -44,7 +44,8 @@ impl Manifests {
         let object = found.unwrap_or_else(|| panic!("there is no {kind} {name}"));
         let of = |field: &str| object[field].as_object().into_iter().flatten().collect::<Vec<_>>();
         let plain = |(key, value): (&String, &Value)| (key.clone(), value.as_str().unwrap().as_bytes().to_vec());
-        let decoded = |(key, value): (&String, &Value)| (key.clone(), STANDARD.decode(value.as_str().unwrap()).unwrap());
+        let decoded =
+            |(key, value): (&String, &Value)| (key.clone(), STANDARD.decode(value.as_str().unwrap()).unwrap());
         match kind {
             "Secret" => of("data").into_iter().map(decoded).chain(of("stringData").into_iter().map(plain)).collect(),
             _ => of("data").into_iter().map(plain).collect(),
@@ -54,7 +55,8 @@ impl Manifests {
 
 /// The documents of a file.
 pub(crate) fn yaml(file: &Path) -> Vec<Value> {
-    const READ: &str = "import json, sys, yaml; print(json.dumps([d for d in yaml.safe_load_all(open(sys.argv[1])) if d]))";
+    const READ: &str =
+        "import json, sys, yaml; print(json.dumps([d for d in yaml.safe_load_all(open(sys.argv[1])) if d]))";
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bin/python");
     assert!(python.exists(), "{} is missing: scripts/test installs it", python.display());
     let json = output(Command::new(python).args(["-c", READ]).arg(file)).unwrap_or_else(|error| panic!("{error}"));

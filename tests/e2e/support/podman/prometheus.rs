@@ -124,11 +124,18 @@ impl Prometheus {
 /// A relabelling of the operator's, as Prometheus has it: its fields are in snake case.
 fn relabelling(rules: &Value) -> Value {
     let snake = |name: &str| {
-        let lower = |letter: char| if letter.is_uppercase() { format!("_{}", letter.to_lowercase()) } else { letter.to_string() };
+        let lower = |letter: char| {
+            if letter.is_uppercase() { format!("_{}", letter.to_lowercase()) } else { letter.to_string() }
+        };
         name.chars().map(lower).collect::<String>()
     };
     let one = |rule: &Value| -> Value {
-        rule.as_object().unwrap().iter().map(|(name, value)| (snake(name), value.clone())).collect::<serde_json::Map<_, _>>().into()
+        rule.as_object()
+            .unwrap()
+            .iter()
+            .map(|(name, value)| (snake(name), value.clone()))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
     };
     rules.as_array().into_iter().flatten().map(one).collect()
 }
@@ -170,7 +177,9 @@ fn windows_of_any_length_are_ten_seconds() {
 }
 
 fn form_urlencoded(text: &str) -> String {
-    text.bytes().map(|byte| if byte.is_ascii_alphanumeric() { (byte as char).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if byte.is_ascii_alphanumeric() { (byte as char).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 /// The panels of a Grafana dashboard: the title of each, and its expressions.
