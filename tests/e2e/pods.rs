@@ -9,6 +9,7 @@ mod crowd;
 mod gateway;
 mod leaving;
 mod nodes;
+mod observed;
 
 use std::net::Ipv4Addr;
 

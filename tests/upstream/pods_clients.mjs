@@ -3,6 +3,7 @@
 // Driven by JSON lines as client.mjs is.
 
 import * as http from "node:http";
+import * as https from "node:https";
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
 
@@ -26,9 +27,10 @@ const operations = {
   ready() {},
 
   /** One client of each user, connected and on the transport that it stays on. */
-  async gather({ url, users }) {
+  async gather({ url, ca, users }) {
+    const { Agent } = url.startsWith("https:") ? https : http;
     const opened = users.map(({ user, token, from }) => {
-      const agent = new http.Agent({ localAddress: from ?? undefined });
+      const agent = new Agent({ localAddress: from ?? undefined, ca });
       const socket = io(url, { auth: { token, learnerId: user }, agent, forceNew: true });
       const client = {
         number: clients.length,
@@ -65,9 +67,9 @@ const operations = {
     await Promise.all(opened);
   },
 
-  /** Each emits so many events a second from now on; where it is not connected, they wait in the client. */
-  steady({ rate }) {
-    for (const client of clients) client.timer = setInterval(() => emitStep(client), 1000 / rate);
+  /** The first `busy` of them emit so many events a second from now on; where one is not connected, they wait in the client. */
+  steady({ rate, busy }) {
+    for (const client of clients.slice(0, busy)) client.timer = setInterval(() => emitStep(client), 1000 / rate);
   },
 
   /** No event more; answers when nothing is waited for, or after so long. */
@@ -77,6 +79,28 @@ const operations = {
     // An event that was on its way at a disconnection is never answered: a stock client does not repeat it.
     const waited = () => clients.some((client) => client.reasons.length === 0 && client.waiting.size > 0);
     while (waited() && performance.now() < until) await new Promise((done) => setTimeout(done, 50));
+  },
+
+  /** Each asks for so many echoes at once; how many of all were refused by a limit. */
+  async echo({ times }) {
+    const asked = clients.flatMap(({ socket }) => Array.from({ length: times }, () => socket.emitWithAck("echo", {})));
+    return (await Promise.all(asked)).filter((answer) => answer.rateLimited).length;
+  },
+
+  /** A client that is refused: why. */
+  refused({ url, ca, token }) {
+    const socket = io(url, { auth: { token }, ca, forceNew: true });
+    return new Promise((done) => {
+      socket.once("connect_error", ({ message }) => done(message));
+    }).finally(() => socket.disconnect());
+  },
+
+  /** An ordinary request; its status. */
+  get({ url, ca }) {
+    const { get } = url.startsWith("https:") ? https : http;
+    return new Promise((done, fail) => {
+      get(url, { ca, agent: false }, (answer) => answer.resume().on("end", () => done(answer.statusCode))).on("error", fail);
+    });
   },
 
   state() {

@@ -11,33 +11,46 @@ use crate::support::{
 };
 
 /// Clients of `tests/upstream/pods_clients.mjs`.
-pub(super) struct Crowd(Arc<Driver>);
+pub(super) struct Crowd {
+    driver: Arc<Driver>,
+    /// So many of them emit; the others listen.
+    busy: usize,
+}
 
 impl Crowd {
     /// So many clients of each of these users, each with an address on loopback of its own.
     pub(super) async fn gather(url: &str, users: &[&str], each: usize) -> Self {
+        Self::trusting(None, url, users, each).await
+    }
+
+    /// As `gather`; over TLS they believe in this authority.
+    pub(super) async fn trusting(authority: Option<&str>, url: &str, users: &[&str], each: usize) -> Self {
         let driver = Driver::of("pods_clients.mjs").await;
-        let local = url.contains("//127.");
+        let local = ["//127.0.0.1:", "//localhost:"].iter().any(|host| url.contains(host));
         let one = |number: usize| {
             let user = users[number % users.len()];
             let from = local.then(|| format!("127.0.{}.{}", 1 + number / 250, 1 + number % 250));
             json!({ "user": user, "token": token(user), "from": from })
         };
         let users: Value = (0..users.len() * each).map(one).collect();
-        driver.call("gather", json!({ "url": url, "users": users })).await.unwrap();
-        Self(driver)
+        driver.call("gather", json!({ "url": url, "ca": authority, "users": users })).await.unwrap();
+        Self { driver, busy: 0 }
     }
 
-    /// Each emits so many numbered events a second from now on.
-    pub(super) async fn steady(&self, rate: u32) {
-        self.0.call("steady", json!({ "rate": rate })).await.unwrap();
+    /// So many of them emit so many numbered events a second each from now on.
+    pub(super) async fn steady(&mut self, busy: usize, rate: u32) {
+        self.busy = busy;
+        self.driver.call("steady", json!({ "busy": busy, "rate": rate })).await.unwrap();
         self.goes_on().await;
     }
 
-    /// Waits until every client has got more acks.
+    /// Waits until every client that emits has got more acks.
     pub(super) async fn goes_on(&self) {
         const MORE: usize = 5;
-        let acked = async || self.states().await.iter().map(|one| numbers(&one["acked"]).len()).collect::<Vec<_>>();
+        let acked = async || {
+            let states = self.states().await;
+            states[..self.busy].iter().map(|one| numbers(&one["acked"]).len()).collect::<Vec<_>>()
+        };
         let before = acked().await;
         eventually("every client gets acks", async || {
             let now = acked().await;
@@ -46,14 +59,19 @@ impl Crowd {
         .await;
     }
 
+    /// Does `op` of `pods_clients.mjs`.
+    pub(super) async fn call(&self, op: &str, with: Value) -> Value {
+        self.driver.call(op, with).await.unwrap()
+    }
+
     /// No event more; what became of each client.
     pub(super) async fn end(&self) -> Vec<Value> {
-        self.0.call("end", json!({})).await.unwrap();
+        self.driver.call("end", json!({})).await.unwrap();
         self.states().await
     }
 
     pub(super) async fn states(&self) -> Vec<Value> {
-        self.0.call("state", json!({})).await.unwrap().as_array().unwrap().clone()
+        self.driver.call("state", json!({})).await.unwrap().as_array().unwrap().clone()
     }
 }
 

@@ -30,10 +30,10 @@ async fn clients_of_a_pod_that_leaves_are_back_on_another_within_five_seconds_an
     let balancer =
         Balancer::start([127, 0, 0, 1].into(), Affinity::Client, &endpoints, ready, &pods.folder("balancer"));
     balancer.listens().await;
-    let crowd = Crowd::gather(&balancer.url(), &["ada", "bob"], CLIENTS_IN_ALL / 2).await;
+    let mut crowd = Crowd::gather(&balancer.url(), &["ada", "bob"], CLIENTS_IN_ALL / 2).await;
     let of_a = super::figure(&a, "websocket_connections_total", &[]).await as usize;
     assert!(of_a > 0 && of_a < CLIENTS_IN_ALL, "both pods have clients: {of_a} of {CLIENTS_IN_ALL} are on one");
-    crowd.steady(RATE).await;
+    crowd.steady(CLIENTS_IN_ALL, RATE).await;
 
     let c = replica_at(&pods, ips[2], &manifests, "c").await;
     let left = pods.delete(&a).await;

@@ -1,8 +1,8 @@
-//! Sidecar mode: two pods with Redis and Prometheus beside them.
+//! Sidecar mode: two pods with Redis beside them.
 
 use tokio::net::TcpStream;
 
-use super::{ADMIN, CLIENTS, SERVICE, crowd::Crowd, figure, replica, sidecar};
+use super::{ADMIN, CLIENTS, SERVICE, crowd::Crowd, figure, merge, replica, sidecar};
 use crate::support::{
     Value, eventually, http, json,
     podman::{
@@ -18,7 +18,7 @@ const REDIS: u16 = 6379;
 const CLIENTS_IN_ALL: usize = 8;
 
 /// What a learner is told goes to all clients of the learner.
-const CONFIG: &str = r#"
+pub(super) const CONFIG: &str = r#"
 [origins]
 allow = ["self"]
 [[room]]
@@ -28,34 +28,28 @@ event = "tutor:message"
 room = "user:{claims.sub}"
 "#;
 
-/// Two pods of the chart, and what they need.
-struct Deployed {
-    pods: Pods,
-    replicas: [Pod; 2],
-    balancer: Balancer,
-    manifests: Manifests,
+/// Two pods of the chart, with their Redis, behind a balancer.
+pub(super) struct Deployed {
+    pub(super) replicas: [Pod; 2],
+    pub(super) redis: Pod,
+    pub(super) balancer: Balancer,
+    pub(super) manifests: Manifests,
 }
 
 impl Deployed {
-    /// None: no container can run here.
-    async fn start() -> Option<Self> {
-        let pods = Pods::start().await?;
+    /// With these values, and these Secrets beside.
+    pub(super) async fn start(pods: &Pods, values: &Value, secrets: &[Value]) -> Self {
         let template = json!({ "metadata": {}, "spec": { "containers": [{
             "name": "redis", "image": pods.images.redis, "args": ["--save", "", "--appendonly", "no", "--protected-mode", "no"],
             "securityContext": super::confined(),
         }] } });
         let redis = pods.play(&Manifests(vec![]), "redis", &template).await;
         eventually("Redis listens", async || TcpStream::connect(redis.address(REDIS)).await.ok()).await;
-        let enabled = json!({ "enabled": true });
-        let manifests = sidecar(
-            &pods,
-            &json!({
-                "config": CONFIG,
-                "redis": { "url": format!("redis://{}", redis.address(REDIS)) },
-                "monitoring": { "podMonitor": enabled, "rules": enabled, "dashboard": enabled },
-            }),
-        );
-        let replicas = [replica(&pods, &manifests, "a").await, replica(&pods, &manifests, "b").await];
+        let mut all = json!({ "config": CONFIG, "redis": { "url": format!("redis://{}", redis.address(REDIS)) } });
+        merge(&mut all, values);
+        let mut manifests = sidecar(pods, &all);
+        manifests.0.extend_from_slice(secrets);
+        let replicas = [replica(pods, &manifests, "a").await, replica(pods, &manifests, "b").await];
         for replica in &replicas {
             eventually("the node is connected to Redis", async || {
                 (figure(replica, "tidegate_redis_up", &[]).await == 1.0).then_some(())
@@ -67,7 +61,7 @@ impl Deployed {
         let balancer =
             Balancer::start([127, 0, 0, 1].into(), Affinity::Client, &endpoints, ready, &pods.folder("balancer"));
         balancer.listens().await;
-        Some(Self { pods, replicas, balancer, manifests })
+        Self { replicas, redis, balancer, manifests }
     }
 
     /// What the service in a pod says to a user: nobody reaches it but through its gate.
@@ -81,17 +75,18 @@ impl Deployed {
 #[tokio::test]
 async fn events_reach_clients_on_both_pods_and_nobody_reaches_the_service_around_the_gate() {
     const EVENTS: u64 = 20;
-    let Some(deployed) = Deployed::start().await else { return };
+    let Some(pods) = Pods::start().await else { return };
+    let deployed = Deployed::start(&pods, &json!({}), &[]).await;
     for replica in &deployed.replicas {
         TcpStream::connect(replica.address(CLIENTS)).await.expect("the gate's port answers");
         let around = TcpStream::connect(replica.address(SERVICE)).await.expect_err("the service's port does not");
         assert_eq!(around.kind(), std::io::ErrorKind::ConnectionRefused);
     }
-    let crowd = Crowd::gather(&deployed.balancer.url(), &["ada"], CLIENTS_IN_ALL).await;
+    let mut crowd = Crowd::gather(&deployed.balancer.url(), &["ada"], CLIENTS_IN_ALL).await;
     for replica in &deployed.replicas {
         assert!(figure(replica, "websocket_connections_total", &[]).await > 0.0, "both pods have clients");
     }
-    crowd.steady(10).await;
+    crowd.steady(CLIENTS_IN_ALL, 10).await;
 
     for number in 0..EVENTS {
         deployed.says((number % 2) as usize, "ada", &json!({ "number": number })).await;
