@@ -16,6 +16,7 @@ use crate::support::{
 };
 
 const CLIENTS_IN_ALL: usize = 8;
+const DAY: Duration = Duration::from_secs(86_400);
 /// Panels of what is not set up here: there is no ACME server, and no issuer whose keys are fetched.
 const WITHOUT_DATA: [&str; 2] = ["Orders of certificates", "Age of the key set"];
 
@@ -40,10 +41,11 @@ shared = true
 "#;
 
 #[tokio::test]
-async fn every_panel_has_data_and_alerts_fire_while_the_service_or_redis_is_stopped_and_clear_after() {
+async fn every_panel_has_data_and_alerts_fire_while_something_is_wrong_and_clear_after() {
     let Some(pods) = Pods::start().await else { return };
     let pki = Pki::new();
-    let pair = pki.issue(&Request::server(&["localhost"]));
+    // For a day.
+    let pair = pki.issue(&Request::server(&["localhost"]).ending_in(DAY));
     let secret = |name: &str, data| json!({ "kind": "Secret", "metadata": { "name": name }, "stringData": data });
     let secrets = [
         secret("tutor-tls", json!({ "tls.crt": pair.certificate, "tls.key": pair.private_key })),
@@ -66,7 +68,14 @@ async fn every_panel_has_data_and_alerts_fire_while_the_service_or_redis_is_stop
     crowd.steady(CLIENTS_IN_ALL, 5).await;
     shows_everything(&crowd, &url, &authority, &prometheus, &deployed).await;
 
-    assert_eq!(prometheus.firing().await, [""; 0], "nothing is wrong");
+    let ends = ["TidegateCertificateEnds", "TidegateCertificateExpiring"];
+    eventually("what fires is the certificate's end", async || (prometheus.firing().await == ends).then_some(())).await;
+    let pair = pki.issue(&Request::server(&["localhost"]).ending_in(90 * DAY));
+    for replica in &deployed.replicas {
+        let files = [("tls.crt", &pair.certificate), ("tls.key", &pair.private_key)];
+        replica.update("tidegate-tls", &files.map(|(name, content)| (name.to_owned(), content.clone().into_bytes())));
+    }
+    nothing_fires(&prometheus).await;
     outage(&pods, &deployed, &prometheus).await;
     redis_away(&pods, &deployed, &prometheus).await;
 
@@ -134,5 +143,9 @@ async fn redis_away(pods: &Pods, deployed: &Deployed, prometheus: &Prometheus) {
     prometheus.fires("TidegateRedisDown", true).await;
     pods.start_again(&deployed.redis, "redis").await;
     prometheus.fires("TidegateRedisDown", false).await;
-    eventually("no alert fires any more", async || prometheus.firing().await.is_empty().then_some(())).await;
+    nothing_fires(prometheus).await;
+}
+
+async fn nothing_fires(prometheus: &Prometheus) {
+    eventually("no alert fires", async || prometheus.firing().await.is_empty().then_some(())).await;
 }

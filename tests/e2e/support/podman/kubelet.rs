@@ -234,7 +234,9 @@ impl Pod {
         } else if volume.get("emptyDir").is_some() {
             None
         } else {
-            return volume.clone();
+            let mut volume = volume.clone();
+            volume["name"] = self.named(name).into();
+            return volume;
         };
         fs::create_dir_all(&folder).unwrap();
         // A kubelet gives it to the group, with the bit that new files belong to it too.
@@ -244,12 +246,17 @@ impl Pod {
         if let Some(entries) = entries {
             write_version(&folder, &entries, mode_of(volume), group_of(&self.spec));
         }
-        json!({ "name": format!("{}-{name}", self.name), "hostPath": { "path": folder, "type": "Directory" } })
+        json!({ "name": self.named(name), "hostPath": { "path": folder, "type": "Directory" } })
+    }
+
+    /// Podman has one name space of volumes for all pods.
+    fn named(&self, volume: &str) -> String {
+        format!("{}-{volume}", self.name)
     }
 
     fn adapt(&self, manifests: &Manifests, container: &mut Value) {
         for mount in container["volumeMounts"].as_array_mut().into_iter().flatten() {
-            mount["name"] = format!("{}-{}", self.name, mount["name"].as_str().unwrap()).into();
+            mount["name"] = self.named(mount["name"].as_str().unwrap()).into();
         }
         for variable in container["env"].as_array_mut().into_iter().flatten() {
             if let Some(from) = variable.get("valueFrom") {
