@@ -19,7 +19,7 @@ function emitStep(client) {
     if (!client.waiting.delete(seq)) client.wrong.push(`${seq} was answered twice`);
     else if (answer.seq === seq) client.acked.push(seq);
     else if (answer.error === "Service restarted" && answer.retriable === true) client.failed += 1;
-    else client.wrong.push(answer);
+    else client.wrong.push({ seq, at: new Date().toISOString(), answer });
   });
 }
 

@@ -178,6 +178,16 @@ impl Pods {
         self.podman.run(&["start", &pod.full(container)]).await;
     }
 
+    /// A container stands still, its sockets open. A pod whose only container stopped would lose its network, too.
+    pub(crate) async fn pause(&self, pod: &Pod, container: &str) {
+        self.podman.run(&["pause", &pod.full(container)]).await;
+    }
+
+    /// It goes on after `pause`.
+    pub(crate) async fn resume(&self, pod: &Pod, container: &str) {
+        self.podman.run(&["unpause", &pod.full(container)]).await;
+    }
+
     /// Ends the pod as a kubelet does, within `terminationGracePeriodSeconds`: the hooks of all containers at once; each container
     /// gets SIGTERM when its hook has ended, a sidecar only when the others have ended too.
     pub(crate) async fn delete(&self, pod: &Pod) -> Left {
