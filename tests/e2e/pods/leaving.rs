@@ -27,8 +27,7 @@ async fn clients_of_a_pod_that_leaves_are_back_on_another_within_five_seconds_an
     let b = replica_at(&pods, ips[1], &manifests, "b").await;
     let ready = Some(("/readyz", ADMIN));
     let endpoints = ips.map(|ip| (ip, CLIENTS));
-    let balancer =
-        Balancer::start([127, 0, 0, 1].into(), Affinity::Client, &endpoints, ready, &pods.folder("balancer"));
+    let balancer = Balancer::start(&pods, [127, 0, 0, 1].into(), Affinity::Client, &endpoints, ready);
     balancer.listens().await;
     let mut crowd = Crowd::gather(&balancer.url(), &["ada", "bob"], CLIENTS_IN_ALL / 2).await;
     let of_a = super::figure(&a, "websocket_connections_total", &[]).await as usize;

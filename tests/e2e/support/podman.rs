@@ -51,6 +51,10 @@ impl Podman {
             }
         }
         let podman = Self { folder: home().join(boot) };
+        fs::create_dir_all(podman.folder.join("empty")).unwrap();
+        for program in ["podman", "buildah", "runc"] {
+            output(podman.command(program).arg("--version"))?;
+        }
         fs::create_dir_all(podman.folder.join("runs")).unwrap();
         if !podman.folder.join("works").exists() {
             podman.probe()?;
@@ -99,8 +103,6 @@ impl Podman {
         );
         fs::write(self.folder.join("containers.conf"), containers).unwrap();
         fs::write(self.folder.join("storage.conf"), storage).unwrap();
-        // `kube play` takes a folder with an image's name for the image's source: it runs where there is none.
-        fs::create_dir_all(self.folder.join("empty")).unwrap();
     }
 
     fn command(&self, program: &str) -> Command {
@@ -108,6 +110,7 @@ impl Podman {
         command.env("CONTAINERS_CONF", self.folder.join("containers.conf"));
         command.env("CONTAINERS_STORAGE_CONF", self.folder.join("storage.conf"));
         command.env("PATH", format!("{}:{PATH_TOO}", env::var("PATH").unwrap_or_default()));
+        // `kube play` takes a folder with an image's name for the image's source: it runs where there is none.
         command.current_dir(self.folder.join("empty"));
         command
     }
@@ -136,7 +139,9 @@ impl Podman {
             let _ = self.try_run(["pod", "rm", "--force", "--time=0"].into_iter().chain(pods.split_whitespace()));
         }
         let _ = self.try_run(["network", "rm", "--force", run]);
-        let _ = fs::remove_dir_all(self.folder.join("runs").join(run));
+        let folder = self.folder.join("runs").join(run);
+        balancer::end(&folder.join(balancer::FOLDER));
+        let _ = fs::remove_dir_all(folder);
     }
 
     /// What earlier runs have left that were killed: nobody holds their locks.

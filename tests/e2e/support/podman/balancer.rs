@@ -2,17 +2,33 @@
 
 use std::{
     fmt::Write as _,
+    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
 };
 
 use tokio::process::{Child, Command};
 
+use super::Pods;
 use crate::support::{
     eventually,
     ports::Port,
     process::{self, Lines},
 };
+
+/// Of its files, in that of the run.
+pub(super) const FOLDER: &str = "balancer";
+const PID: &str = "pid";
+
+/// Ends the balancer of a run that was killed.
+pub(super) fn end(folder: &Path) {
+    let Ok(pid) = fs::read_to_string(folder.join(PID)) else { return };
+    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    // The number may be another process's by now.
+    if String::from_utf8_lossy(&command).contains(&*folder.to_string_lossy()) {
+        let _ = std::process::Command::new("kill").arg(pid).status();
+    }
+}
 
 /// A running balancer; it ends with the value.
 #[derive(Debug)]
@@ -35,12 +51,13 @@ pub(crate) enum Affinity {
 impl Balancer {
     /// Listens on this address of the host. A pod is ready where `ready` answers 200, or without it where its port accepts.
     pub(crate) fn start(
+        of: &Pods,
         host: Ipv4Addr,
         affinity: Affinity,
         pods: &[(Ipv4Addr, u16)],
         ready: Option<(&str, u16)>,
-        folder: &Path,
     ) -> Self {
+        let folder = of.folder(FOLDER);
         let port = Port::reserve();
         let address = SocketAddr::from((IpAddr::from(host), port.address.port()));
         let (balance, check) = match affinity {
@@ -60,9 +77,10 @@ impl Balancer {
             writeln!(config, " server pod-{number} {ip}:{port} check {checked} inter 100ms fall 1 rise 1").unwrap();
         }
         let file = folder.join("haproxy.cfg");
-        std::fs::write(&file, config).unwrap();
+        fs::write(&file, config).unwrap();
         // In the foreground, without workers of its own, so that it ends with us.
         let mut child = process::spawn(Command::new("haproxy").arg("-db").arg("-f").arg(&file));
+        fs::write(folder.join(PID), child.id().expect("it runs").to_string()).unwrap();
         let log = Lines::of(child.stderr.take().expect("it is piped").into_owned_fd());
         Self { address, log, _port: port, _child: child }
     }

@@ -65,10 +65,6 @@ impl Pod {
         (self.ip, port).into()
     }
 
-    pub(crate) fn container(&self, name: &str) -> &Value {
-        self.containers().find(|container| container["name"] == name).unwrap_or_else(|| panic!("no container {name}"))
-    }
-
     pub(crate) fn containers(&self) -> impl Iterator<Item = &Value> {
         self.spec["containers"].as_array().unwrap().iter()
     }
