@@ -45,7 +45,7 @@ impl Deployed {
         }] } });
         let redis = pods.play(&Manifests(vec![]), "redis", &template).await;
         eventually("Redis listens", async || TcpStream::connect(redis.address(REDIS)).await.ok()).await;
-        let mut all = json!({ "config": CONFIG, "redis": { "url": format!("redis://{}", redis.address(REDIS)) } });
+        let mut all = json!({ "config": format!("rate_limit = []\n{CONFIG}"), "redis": { "url": format!("redis://{}", redis.address(REDIS)) } });
         merge(&mut all, values);
         let mut manifests = sidecar(pods, &all);
         manifests.0.extend_from_slice(secrets);

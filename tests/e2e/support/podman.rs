@@ -192,7 +192,7 @@ impl Pods {
             Err(why) => {
                 let told = format!(
                     "THE TESTS WITH PODS WERE SKIPPED: no container can be run on this machine, as root, by podman and runc.\n\
-                     {why}With {WANTED}=required this is a failure.\n"
+                     {why}\nWith {WANTED}=required this is a failure.\n"
                 );
                 assert!(env::var(WANTED).as_deref() != Ok("required"), "{told}");
                 eprint!("{told}");
