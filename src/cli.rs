@@ -3,9 +3,10 @@
 mod check;
 mod completions;
 mod configuration;
-mod drain;
 mod doctor;
+mod drain;
 mod failure;
+mod inject;
 mod man;
 mod output;
 mod revoke;
@@ -45,6 +46,8 @@ enum Command {
     Revoke(revoke::Args),
     Top(top::Args),
     Doctor(doctor::Args),
+    Inject(inject::Args),
+    Uninject(inject::BackArgs),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -64,6 +67,8 @@ pub fn main() -> Exit {
         Command::Revoke(args) => revoke::revoke(args).map(fine),
         Command::Top(args) => top::top(args).map(fine),
         Command::Doctor(args) => doctor::doctor(args),
+        Command::Inject(args) => inject::inject(&args).map(fine),
+        Command::Uninject(args) => inject::uninject(&args).map(fine),
         Command::Completions(args) => completions::completions(&args, Cli::command()).map(fine),
         Command::Man(args) => man::man(args, Cli::command()).map(fine),
     };

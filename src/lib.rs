@@ -167,6 +167,7 @@
 //!   * `survey`: single parts of a configuration, for somebody who tries them and starts no node.
 //! * [`cli`] is the command line.
 //!   * `failure`, `output`, `configuration`: exit codes, what is printed, which file is read.
+//!   * `inject`: the gate in manifests of Kubernetes, in and out.
 //!   * `run`, `drain`, `check`, `token`, `revoke`, `top`, `doctor`, `completions`, `man`: one subcommand each.
 //!
 //! # The way of one frame

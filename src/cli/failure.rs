@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use http::StatusCode;
 
+use super::inject::error::InjectError;
 use crate::{
     config::{error::ConfigError, load::Sources},
     fault::Fault,
@@ -70,6 +71,8 @@ pub(super) enum Failure {
     Top(#[from] TopError),
     #[error(transparent)]
     Doctor(#[from] DoctorError),
+    #[error(transparent)]
+    Inject(#[from] InjectError),
     #[error("cannot write the manual pages to {}: {source}", .folder.display())]
     Pages { folder: PathBuf, source: io::Error },
     #[error("cannot write to standard output: {0}")]
@@ -88,6 +91,8 @@ impl Failure {
             Self::Config(_) | Self::ConfigWithoutFile(_) | Self::TwoFiles { .. } | Self::Token(_) => {
                 Exit::Configuration
             }
+            Self::Inject(InjectError::Read { .. }) => Exit::Failed,
+            Self::Inject(_) => Exit::Configuration,
             Self::Revoke(
                 RevokeError::Off | RevokeError::NoToken | RevokeError::Token(_) | RevokeError::TokenText(_),
             ) => Exit::Configuration,

@@ -44,6 +44,12 @@ impl ConfigError {
         }
     }
 
+    /// Those whose key is not one of these. `None`: no other is there.
+    pub(crate) fn without(self, is_one: impl Fn(&str) -> bool) -> Option<Self> {
+        let rest: Vec<_> = self.0.into_iter().filter(|mistake| !is_one(&mistake.fault.key)).collect();
+        if rest.is_empty() { None } else { Some(Self(rest)) }
+    }
+
     /// Those of a file in the order of its lines, then the others.
     pub(super) fn sort(&mut self) {
         let line = |mistake: &Mistake| -> Option<usize> { mistake.place.as_ref()?.rsplit_once(':')?.1.parse().ok() };

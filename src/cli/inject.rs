@@ -1,0 +1,163 @@
+//! `tidegate inject` and `tidegate uninject`: put the gate into manifests of Kubernetes, and take it out again.
+
+mod add;
+mod args;
+mod draft;
+pub(super) mod error;
+mod manifest;
+mod memory;
+mod notes;
+mod plan;
+mod remove;
+mod sidecar;
+mod write;
+mod yaml;
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+pub(super) use self::args::{Args, BackArgs};
+use self::{
+    draft::Draft,
+    error::{InjectError, Reason},
+    manifest::{Object, ObjectKind, objects},
+    notes::Notes,
+    plan::Plan,
+};
+use super::{
+    failure::Failure,
+    output::{clean, complain, print},
+};
+
+pub(super) fn inject(args: &Args) -> Result<(), Failure> {
+    let plan = Plan::of(args)?;
+    let drafts = read(&args.manifests)?;
+    let (drafts, notes) = injected(drafts, &plan)?;
+    finish(&drafts, &notes)
+}
+
+pub(super) fn uninject(args: &BackArgs) -> Result<(), Failure> {
+    let mut drafts = read(&args.manifests)?;
+    let mut notes = Notes::default();
+    let is_chosen =
+        |title: &str, _: Option<&str>| args.only.is_empty() || args.only.iter().any(|name| is_named(title, name));
+    remove::uninject(&mut drafts, &mut notes, is_chosen)?;
+    if notes.is_empty() {
+        notes.say("nothing here was injected; it is printed as it is".to_owned());
+    }
+    finish(&drafts, &notes)
+}
+
+/// The drafts with the gate, made from what they were without it.
+fn injected(mut drafts: Vec<Draft>, plan: &Plan) -> Result<(Vec<Draft>, Notes), InjectError> {
+    let mut notes = Notes::default();
+    let mut plain = drafts.clone();
+    remove::uninject(&mut plain, &mut Notes::default(), |_, _| true)?;
+    let chosen = choose(&plain, plan, &mut notes)?;
+    remove::uninject(&mut drafts, &mut Notes::default(), |title, namespace| {
+        chosen.iter().any(|workload| workload.title == title && workload.is_beside(namespace))
+    })?;
+    for workload in &chosen {
+        for at in 0..drafts.len() {
+            let is_it = |object: &Object| {
+                object.is_workload() && object.title == workload.title && object.namespace == workload.namespace
+            };
+            let found = objects(&drafts[at].tree()?).into_iter().find(is_it);
+            if let Some(object) = found {
+                add::inject(&mut drafts, at, &object, plan, &mut notes)?;
+                break;
+            }
+        }
+    }
+    Ok((drafts, notes))
+}
+
+/// The workloads that get the gate: those that are named, or the only one that may be meant.
+fn choose(drafts: &[Draft], plan: &Plan, notes: &mut Notes) -> Result<Vec<Object>, InjectError> {
+    let mut all: Vec<(Object, bool)> = Vec::new();
+    for draft in drafts {
+        let tree = draft.tree()?;
+        for object in objects(&tree) {
+            let pod_less = match (&object.owner, object.kind) {
+                (Some(owner), ObjectKind::Workload { .. } | ObjectKind::LeftAlone) => Some(format!("{owner} makes it")),
+                (None, ObjectKind::LeftAlone) => Some("it is no kind that serves clients and stays".to_owned()),
+                _ => None,
+            };
+            if let Some(why) = pod_less {
+                notes.say(format!("{}: is left alone, because {why}", object.title));
+            } else if object.is_workload() {
+                let ports = object.pod(&tree).containers;
+                let mut ports = ports.iter().flat_map(|container| &container.ports);
+                let has_port = ports.any(|port| Some(port.number) == plan.port);
+                all.push((object, has_port));
+            }
+        }
+    }
+    let titles = |all: &[(Object, bool)]| all.iter().map(|(object, _)| object.title.clone()).collect::<Vec<_>>();
+    if all.is_empty() {
+        let names: Vec<_> = drafts.iter().map(|draft| draft.name.as_str()).collect();
+        return Err(InjectError::NoWorkload(names.join(", ")));
+    }
+    if !plan.only.is_empty() {
+        if let Some(name) = plan.only.iter().find(|name| !all.iter().any(|(object, _)| is_named(&object.title, name))) {
+            return Err(InjectError::UnknownWorkload { name: name.clone(), there: titles(&all) });
+        }
+        all.retain(|(object, _)| plan.only.iter().any(|name| is_named(&object.title, name)));
+    } else if all.len() > 1 {
+        if all.iter().filter(|(_, has_port)| *has_port).count() != 1 {
+            return Err(InjectError::SeveralWorkloads(titles(&all)));
+        }
+        all.retain(|(_, has_port)| *has_port);
+    }
+    Ok(all.into_iter().map(|(object, _)| object).collect())
+}
+
+/// Whether a name of the command line means `Deployment/tutor`.
+fn is_named(title: &str, name: &str) -> bool {
+    let same_kind = |(kind, rest): (&str, &str)| {
+        title.split_once('/').is_some_and(|(own, title)| own.eq_ignore_ascii_case(kind) && title == rest)
+    };
+    title.split_once('/').is_some_and(|(_, title)| title == name) || name.split_once('/').is_some_and(same_kind)
+}
+
+/// Reads all of it before anything is changed.
+fn read(paths: &[PathBuf]) -> Result<Vec<Draft>, InjectError> {
+    let input = [PathBuf::from("-")];
+    let paths = if paths.is_empty() { &input } else { paths };
+    paths.iter().map(|path| read_one(path)).collect()
+}
+
+fn read_one(path: &Path) -> Result<Draft, InjectError> {
+    let mut bytes = Vec::new();
+    let (name, done) = if path.as_os_str() == "-" {
+        ("standard input".to_owned(), io::stdin().lock().read_to_end(&mut bytes))
+    } else {
+        (path.display().to_string(), fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)))
+    };
+    done.map_err(|source| InjectError::Read { path: PathBuf::from(&name), source })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        InjectError::At { place: format!("{name}:{line}"), reason: Reason::Encoding }
+    })?;
+    Ok(Draft { name, text })
+}
+
+fn finish(drafts: &[Draft], notes: &Notes) -> Result<(), Failure> {
+    let mut text = String::new();
+    for draft in drafts {
+        if !text.is_empty() {
+            text.push_str(if text.ends_with('\n') { "" } else { "\n" });
+            let is_json = |text: &str| text.trim_start().starts_with('{');
+            let goes_on = draft.text.starts_with("---") || is_json(&text) && is_json(&draft.text);
+            text.push_str(if goes_on { "" } else { "---\n" });
+        }
+        text.push_str(&draft.text);
+    }
+    print(&text)?;
+    notes.lines().for_each(|line| complain(&clean(line)));
+    Ok(())
+}
