@@ -83,7 +83,7 @@ fn choose(drafts: &[Draft], plan: &Plan, notes: &mut Notes) -> Result<Vec<Object
         for object in objects(&tree) {
             let pod_less = match (&object.owner, object.kind) {
                 (Some(owner), ObjectKind::Workload { .. } | ObjectKind::LeftAlone) => Some(format!("{owner} makes it")),
-                (None, ObjectKind::LeftAlone) => Some("it is no kind that serves clients and stays".to_owned()),
+                (None, ObjectKind::LeftAlone) => Some("a gate is for pods that serve clients and stay".to_owned()),
                 _ => None,
             };
             if let Some(why) = pod_less {
@@ -161,3 +161,6 @@ fn finish(drafts: &[Draft], notes: &Notes) -> Result<(), Failure> {
     notes.lines().for_each(|line| complain(&clean(line)));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

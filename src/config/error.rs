@@ -63,6 +63,13 @@ impl ConfigError {
     }
 }
 
+impl Mistake {
+    /// The key that is at fault.
+    pub(crate) fn key(&self) -> &str {
+        &self.fault.key
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, mistake) in self.0.iter().enumerate() {

@@ -21,6 +21,7 @@ mod forward;
 mod hold;
 mod hold_plain;
 mod hostile;
+mod inject;
 mod keys;
 mod load;
 mod metrics;

@@ -40,7 +40,7 @@ pub(super) enum State {
     /// Nothing does.
     Empty,
     /// A word for nothing.
-    Null(String),
+    Null,
     /// A collection.
     Collection { is_empty: bool },
     /// The text of a scalar.
@@ -112,6 +112,13 @@ impl Draft {
         InjectError::At { place: format!("{}:{line}", self.name), reason }
     }
 
+    /// Whether this is a mapping in flow style.
+    pub(super) fn is_flow(&self, map: &Path) -> Result<bool, InjectError> {
+        let tree = self.tree()?;
+        let id = self.changeable(&tree, map)?;
+        Ok(matches!(tree.node(id).kind, Kind::Mapping { flow: true, .. }))
+    }
+
     /// What stands behind a key of a mapping that may be changed.
     pub(super) fn state(&self, map: &Path, key: &str) -> Result<State, InjectError> {
         let tree = self.tree()?;
@@ -121,7 +128,7 @@ impl Draft {
         let text = &tree.text[node.start..node.tail];
         Ok(match &node.kind {
             _ if tree.is_null(value) && text.is_empty() => State::Empty,
-            _ if tree.is_null(value) => State::Null(text.to_owned()),
+            _ if tree.is_null(value) => State::Null,
             Kind::Scalar { .. } | Kind::Alias(_) => State::Scalar(text.to_owned()),
             Kind::Sequence { items, .. } => State::Collection { is_empty: items.is_empty() },
             Kind::Mapping { pairs, .. } => State::Collection { is_empty: pairs.is_empty() },
@@ -141,6 +148,9 @@ impl Draft {
         let Kind::Mapping { flow, pairs } = &tree.node(id).kind else {
             return Err(self.at(&tree, id, Reason::Type(map.shown(), "a mapping")));
         };
+        if let Some((_, present, _)) = tree.pair(id, key) {
+            return Err(self.at(&tree, present, Reason::Empty(map.key(key).shown())));
+        }
         let layout = layout(&tree, map.document);
         let edit = match pairs.last() {
             _ if *flow => {
@@ -202,31 +212,50 @@ impl Draft {
         Ok(())
     }
 
-    /// Gives a key that has no value the first entries of one. Returns the word for nothing that stood there, if one did.
+    /// Gives a key that has no entries the first ones. Returns what stood behind it, unless that was nothing.
     pub(super) fn fill(&mut self, map: &Path, key: &str, value: &Value) -> Result<Option<String>, InjectError> {
-        let state = self.state(map, key)?;
         let tree = self.tree()?;
         let id = self.changeable(&tree, map)?;
         let Some((_, key_id, value_id)) = tree.pair(id, key) else {
             return Err(self.at(&tree, id, Reason::Missing(map.key(key).shown())));
         };
-        let (edit, word) = match state {
-            State::Null(word) => {
-                let node = tree.node(value_id);
-                ((node.start..node.tail, write::flow(value, Flow::Short)), Some(word))
-            }
-            _ if matches!(tree.node(id).kind, Kind::Mapping { flow: true, .. }) => {
+        let node = tree.node(value_id);
+        let word = &tree.text[node.start..node.tail];
+        if matches!(tree.node(id).kind, Kind::Mapping { flow: true, .. }) {
+            if word.is_empty() {
                 return Err(self.at(&tree, key_id, Reason::Empty(map.key(key).shown())));
             }
-            _ => {
-                let layout = layout(&tree, map.document);
-                let deeper = if value.is_array() { layout.dash } else { layout.step };
-                let lines = write::block(value, column(tree.text, tree.node(key_id).start) + deeper, &layout);
-                (insertion(tree.text, tree.node(key_id).tail, &lines, &layout), None)
-            }
+            let (range, word) = (node.start..node.tail, word.to_owned());
+            let text = write::flow(value, Flow::Short);
+            self.apply((range, text));
+            return Ok(Some(word));
+        }
+        let layout = layout(&tree, map.document);
+        let deeper = if value.is_array() { layout.dash } else { layout.step };
+        let lines = write::block(value, column(tree.text, tree.node(key_id).start) + deeper, &layout);
+        let below = insertion(tree.text, node.tail.max(tree.node(key_id).tail), &lines, &layout);
+        let colon = behind_colon(tree.text, tree.node(key_id).tail);
+        let former = (!word.is_empty()).then(|| tree.text[colon..node.tail].to_owned());
+        let word = colon..if word.is_empty() { colon } else { node.tail };
+        self.apply(below);
+        self.apply((word, String::new()));
+        Ok(former)
+    }
+
+    /// Takes `fill` back, when all entries are gone.
+    pub(super) fn unfill(&mut self, map: &Path, key: &str, former: &str) -> Result<(), InjectError> {
+        let tree = self.tree()?;
+        let id = self.changeable(&tree, map)?;
+        let Some((_, key_id, value_id)) = tree.pair(id, key) else { return Ok(()) };
+        let node = tree.node(value_id);
+        let range = if matches!(tree.node(id).kind, Kind::Mapping { flow: true, .. }) || node.start < node.tail {
+            node.start..node.tail
+        } else {
+            let colon = behind_colon(tree.text, tree.node(key_id).tail);
+            colon..colon
         };
-        self.apply(edit);
-        Ok(word)
+        self.apply((range, former.to_owned()));
+        Ok(())
     }
 
     /// Replaces the scalar behind a key. Returns its text.
@@ -478,6 +507,11 @@ fn line_start(text: &str, offset: usize) -> usize {
 
 fn column(text: &str, offset: usize) -> usize {
     text[line_start(text, offset)..offset].chars().filter(|c| *c != '\u{feff}').count()
+}
+
+/// Behind the colon of a key that ends there.
+fn behind_colon(text: &str, key_end: usize) -> usize {
+    text[key_end..].find(':').map_or(key_end, |at| key_end + at + 1)
 }
 
 /// The dash before an item of a sequence whose dashes stand in this column.

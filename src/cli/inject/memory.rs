@@ -38,7 +38,7 @@ impl Memory {
                 // Where a reader looks for them: beside the containers.
                 draft.insert_pair(map, key, &json!([item]), first.then_some("containers"))
             }
-            State::Empty | State::Null(_) => self.fill(draft, map, key, &json!([item])),
+            state if must_be_filled(draft, map, &state)? => self.fill(draft, map, key, &json!([item])),
             _ => draft.insert_item(&map.key(key), first, item),
         }
     }
@@ -56,7 +56,7 @@ impl Memory {
                 self.0.insert(key.to_owned(), Value::Null);
                 draft.insert_pair(map, key, &json!({name: value}), None)
             }
-            State::Empty | State::Null(_) => self.fill(draft, map, key, &json!({name: value})),
+            state if must_be_filled(draft, map, &state)? => self.fill(draft, map, key, &json!({name: value})),
             _ => draft.insert_pair(&map.key(key), name, value, None),
         }
     }
@@ -89,15 +89,10 @@ impl Memory {
 
     /// Writes it into the annotations of something that was changed for this workload.
     pub(super) fn write(mut self, draft: &mut Draft, metadata: &Path, workload: &str) -> Result<(), InjectError> {
-        // What becomes of the annotations themselves has to stand in them.
-        match draft.state(metadata, ANNOTATIONS)? {
-            State::Absent => drop(self.0.insert(ANNOTATIONS.to_owned(), Value::Null)),
-            State::Null(word) => drop(self.0.insert(ANNOTATIONS.to_owned(), word.into())),
-            _ => {}
-        }
-        let memory = Value::Object(self.0.clone()).to_string();
+        // What becomes of the annotations themselves has to stand in them, so they are made first.
         self.add_pair(draft, metadata, ANNOTATIONS, (INJECTED, &json!(workload)))?;
-        self.add_pair(draft, metadata, ANNOTATIONS, (ORIGINAL, &json!(memory)))
+        let memory = Value::Object(self.0).to_string();
+        draft.insert_pair(&metadata.key(ANNOTATIONS), ORIGINAL, &json!(memory), None)
     }
 
     /// Takes it out of the annotations.
@@ -117,7 +112,7 @@ impl Memory {
         };
         match self.0.get(key) {
             Some(Value::Null) if is_empty => draft.remove_pair(map, key),
-            Some(Value::String(word)) if is_empty => draft.put_back(&map.key(key), word),
+            Some(Value::String(word)) if is_empty => draft.unfill(map, key, word),
             _ => Ok(()),
         }
     }
@@ -130,4 +125,13 @@ impl Memory {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether entries cannot be added to what is there: nothing, a word for it, or brackets where others have lines.
+fn must_be_filled(draft: &Draft, map: &Path, state: &State) -> Result<bool, InjectError> {
+    Ok(match state {
+        State::Empty | State::Null => true,
+        State::Collection { is_empty: true } => !draft.is_flow(map)?,
+        _ => false,
+    })
 }

@@ -116,7 +116,7 @@ impl Plan {
         let environment = variables(self, self.port.unwrap_or(1));
         let environment = environment.into_iter().map(|(name, value)| (name.into(), value.into()));
         let loaded = sources.load_with(environment, without_files)?;
-        without_files(&loaded)?;
+        without_files(&loaded).inspect_err(|error| self.say_of_secret(error))?;
         self.check_files(&loaded)?;
         // That address is the sidecar's own, and probes need it.
         for warning in loaded.config.warnings().into_iter().filter(|warning| warning.key != "admin.address") {
@@ -126,6 +126,14 @@ impl Plan {
         self.tls = tls.is_some();
         self.acme = tls.and_then(|tls| tls.acme.as_ref()).is_some_and(|acme| !acme.is_cached_in_redis());
         Ok(())
+    }
+
+    /// Where no key verifies tokens, a Secret may be meant to.
+    fn say_of_secret(&self, error: &ConfigError) {
+        let has_key = matches!(self.secret, Some((_, Some(_))));
+        if !has_key && error.mistakes().iter().any(|mistake| mistake.key() == "auth.required") {
+            complain("--secret NAME:KEY makes auth.secret of the key KEY of the Secret NAME");
+        }
     }
 
     /// Every secret, key and certificate must be a file that is mounted.

@@ -70,6 +70,8 @@ pub(super) fn container(plan: &Plan, port: u16) -> Value {
         "livenessProbe": {"httpGet": probe("/livez"), "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
         "readinessProbe": {"httpGet": probe("/readyz"), "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 1},
         "lifecycle": {"preStop": {"exec": {"command": ["/tidegate", "drain"]}}},
+        // `kubectl describe pod` shows why it does not start.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": false,
             "capabilities": {"drop": ["ALL"]},

@@ -273,6 +273,8 @@ impl Reader {
         let header = text.get(self.before..start).unwrap_or_default();
         match style {
             ScalarStyle::Literal | ScalarStyle::Folded if !header.contains('+') => text[..end].trim_end().len(),
+            // The event may end behind the spaces before what comes next.
+            ScalarStyle::Literal | ScalarStyle::Folded => text[..end].trim_end_matches([' ', '\t']).len(),
             _ => end,
         }
     }

@@ -1,0 +1,294 @@
+//! Manifests as people write them, and as nobody does: what is injected can be taken back, byte for byte.
+
+use std::fmt::Write as _;
+
+use clap::Parser as _;
+use proptest::prelude::*;
+
+use super::*;
+use crate::cli::{Cli, Command};
+
+/// The options of the command line.
+fn plan(options: &[&str]) -> Plan {
+    let line = ["tidegate", "inject", "--config-map", "gate", "--secret", "jwt"].iter().chain(options);
+    match Cli::try_parse_from(line).unwrap().command {
+        Command::Inject(args) => Plan::of(&args).unwrap(),
+        _ => unreachable!("the command line says inject"),
+    }
+}
+
+fn drafts(text: &str) -> Vec<Draft> {
+    vec![Draft { name: "m.yaml".to_owned(), text: text.to_owned() }]
+}
+
+fn gated(text: &str, options: &[&str]) -> Result<String, String> {
+    let done = injected(drafts(text), &plan(options)).map_err(|error| error.to_string())?;
+    Ok(done.0[0].text.clone())
+}
+
+fn back(text: &str) -> String {
+    let mut drafts = drafts(text);
+    remove::uninject(&mut drafts, &mut Notes::default(), |_, _| true).unwrap();
+    drafts[0].text.clone()
+}
+
+/// What has to hold of every manifest into which the gate goes.
+fn holds(text: &str, options: &[&str]) -> Result<(), TestCaseError> {
+    let Ok(once) = gated(text, options) else { return Ok(()) };
+    prop_assert_eq!(&back(&once), text, "back, from\n{}", once);
+    prop_assert_eq!(&gated(&once, options).unwrap(), &once, "twice");
+    let classic = [options, &["--classic"]].concat();
+    prop_assert_eq!(gated(&once, &classic), gated(text, &classic), "with other options");
+    let (before, after) = (names(text), names(&once));
+    let others = |all: &[String]| all.iter().filter(|name| *name != "tidegate").cloned().collect::<Vec<_>>();
+    prop_assert_eq!(others(&after), others(&before), "containers of\n{}", once);
+    prop_assert_eq!(after.len(), before.len() + 1, "one more container in\n{}", once);
+    Ok(())
+}
+
+/// All containers of all pods.
+fn names(text: &str) -> Vec<String> {
+    let tree = yaml::Tree::parse(text).unwrap();
+    let pods = objects(&tree).into_iter().filter(Object::is_workload).map(|object| object.pod(&tree));
+    let all = pods.flat_map(|pod| pod.init_containers.into_iter().chain(pod.containers));
+    all.map(|container| container.name).collect()
+}
+
+/// Draws from bytes, and from zeros behind them.
+struct Chance {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Chance {
+    fn below(&mut self, count: usize) -> usize {
+        self.at += 1;
+        usize::from(self.bytes.get(self.at - 1).copied().unwrap_or_default()) % count
+    }
+
+    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+        from[self.below(from.len())]
+    }
+}
+
+/// Writes a manifest with indentation, comments and styles by chance.
+struct Writer {
+    chance: Chance,
+    text: String,
+    step: usize,
+    dash: usize,
+    end: &'static str,
+}
+
+impl Writer {
+    fn line(&mut self, indent: usize, text: &str) {
+        if self.chance.below(6) == 0 {
+            let noise = self.chance.pick(&["# a comment", "", "      # - deep: one", "   "]);
+            let _ = write!(self.text, "{noise}{}", self.end);
+        }
+        let behind = if self.chance.below(5) == 0 { "  # why: this" } else { "" };
+        let _ = write!(self.text, "{}{text}{behind}{}", " ".repeat(indent), self.end);
+    }
+
+    /// A key whose value is a collection: missing, empty in some way, or with these lines.
+    fn collection(&mut self, indent: usize, key: &str, brackets: &str, some: &[&str]) {
+        match self.chance.below(6) {
+            0 => self.line(indent, &format!("{key}:")),
+            1 => self.line(indent, &format!("{key}: {brackets}")),
+            2 => self.line(indent, &format!("{key}: null")),
+            3 => {
+                let deeper = if brackets == "[]" { self.dash } else { self.step };
+                self.line(indent, &format!("{key}:"));
+                for line in some {
+                    self.line(indent + deeper, line);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn pod_spec(&mut self, indent: usize) {
+        let mut parts = [0, 1, 2, 3, 4];
+        for at in 0..parts.len() {
+            let other = self.chance.below(parts.len());
+            parts.swap(at, other);
+        }
+        for part in parts {
+            match part {
+                0 => self.collection(indent, "volumes", "[]", &["- name: data", "  emptyDir: {}"]),
+                1 => self.collection(indent, "initContainers", "[]", &["- {name: first, image: a}", "- name: second"]),
+                2 => match self.chance.below(4) {
+                    0 => self.line(indent, "terminationGracePeriodSeconds: 7"),
+                    1 => self.line(indent, "terminationGracePeriodSeconds: 7000"),
+                    _ => {}
+                },
+                3 => self.line(indent, "dnsPolicy: ClusterFirst"),
+                _ => self.containers(indent),
+            }
+        }
+    }
+
+    fn containers(&mut self, indent: usize) {
+        self.line(indent, "containers:");
+        let item = indent + self.dash;
+        let gap = self.chance.below(3);
+        let inside = item + 2 + gap;
+        for name in ["app", "other"] {
+            self.line(item, &format!("-{}name: {name}", " ".repeat(1 + gap)));
+            if name == "app" {
+                self.line(inside, "ports:");
+                self.line(inside + self.dash, "- containerPort: 4003");
+            }
+            self.collection(inside, "lifecycle", "{}", &["postStart:", "   exec: {command: [a]}"]);
+            match self.chance.below(4) {
+                0 => self.line(inside, "args: [a, 'b: c', \"d\"]"),
+                1 => {
+                    let header = self.chance.pick(&["|", "|+", ">-", "|2"]);
+                    self.line(inside, "env:");
+                    self.line(inside + self.dash, "- name: text");
+                    let _ = write!(self.text, "{}value: {header}{}", " ".repeat(inside + self.dash + 2), self.end);
+                    let lines = self.chance.pick(&["some text\n", "some\n\n\n", "# none\n\n   deeper\n"]);
+                    for line in lines.lines() {
+                        let spaces = " ".repeat(inside + self.dash + 4);
+                        let line = if line.is_empty() { String::new() } else { format!("{spaces}{line}") };
+                        let _ = write!(self.text, "{line}{}", self.end);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn workload(&mut self) {
+        let step = self.step;
+        self.line(0, "apiVersion: apps/v1");
+        self.line(0, "kind: Deployment");
+        self.line(0, "metadata:");
+        self.line(step, "name: app");
+        self.collection(step, "annotations", "{}", &["a: b"]);
+        self.line(0, "spec:");
+        self.line(step, "template:");
+        self.line(2 * step, "metadata: {labels: {app: a, tier: b}}");
+        self.line(2 * step, "spec:");
+        self.pod_spec(3 * step);
+    }
+
+    fn service(&mut self) {
+        let step = self.step;
+        self.line(0, "kind: Service");
+        self.line(0, "apiVersion: v1");
+        self.line(0, "metadata:");
+        self.collection(step, "annotations", "{}", &["a: 'b'"]);
+        self.line(step, "name: app");
+        self.line(0, "spec:");
+        self.line(step, "selector: {app: a}");
+        self.line(step, "ports:");
+        let target = self.chance.pick(&["", "targetPort: 4003", "targetPort: \"4003\"", "targetPort: null"]);
+        self.line(step + self.dash, "- port: 4003");
+        if !target.is_empty() {
+            self.line(step + self.dash + 2, target);
+        }
+    }
+}
+
+fn manifest(bytes: Vec<u8>) -> String {
+    let mut chance = Chance { bytes, at: 0 };
+    let step = 1 + chance.below(4);
+    let dash = [0, 2, step, 3][chance.below(4)];
+    let end = chance.pick(&["\n", "\n", "\r\n"]);
+    let (is_open, swapped) = (chance.below(3) == 0, chance.below(2) == 0);
+    let begin = chance.pick(&["", "---", "# first\n\n---"]);
+    let mut writer = Writer { chance, text: String::new(), step, dash, end: if end == "\n" { "\n" } else { "\r\n" } };
+    if !begin.is_empty() {
+        let _ = write!(writer.text, "{begin}{end}");
+    }
+    if swapped {
+        writer.service()
+    } else {
+        writer.workload()
+    }
+    let between = writer.chance.pick(&["---", "...\n---", "--- # next", "---\n---"]);
+    let _ = write!(writer.text, "{between}{end}");
+    if swapped {
+        writer.workload()
+    } else {
+        writer.service()
+    }
+    if is_open {
+        writer.text.truncate(writer.text.trim_end_matches(['\r', '\n']).len());
+    }
+    writer.text
+}
+
+/// What people have, from the end-to-end tests.
+const FIXTURES: [&str; 8] = [
+    include_str!("../../../tests/e2e/inject/helm.yaml"),
+    include_str!("../../../tests/e2e/inject/containers.yaml"),
+    include_str!("../../../tests/e2e/inject/init-containers.yaml"),
+    include_str!("../../../tests/e2e/inject/empty.yaml"),
+    include_str!("../../../tests/e2e/inject/odd.yaml"),
+    include_str!("../../../tests/e2e/inject/list.json"),
+    include_str!("../../../tests/e2e/inject/stream.json"),
+    include_str!("../../../tests/e2e/inject/crlf.yaml"),
+];
+
+/// What a slip of the editor puts into a manifest.
+const SLIPS: [&str; 24] = [
+    "", "", "\n", "\r\n", " ", "  ", "\t", "- ", ":", ": ", "#", "---\n", "...\n", "{", "}", "[", "]", ",", "&a ",
+    "*a", "<<: ", "|+\n", "\"", "null",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn however_it_is_indented_and_commented_it_comes_back(bytes in prop::collection::vec(any::<u8>(), 120)) {
+        let text = manifest(bytes);
+        if let Err(why) = gated(&text, &["--port", "4003"]) {
+            return Err(TestCaseError::fail(format!("{why}\n{text}")));
+        }
+        holds(&text, &["--port", "4003"])?;
+    }
+
+    #[test]
+    fn a_slip_of_the_editor_is_refused_or_comes_back(
+        at in 0..FIXTURES.len(),
+        slips in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..12, 0..SLIPS.len()), 1..4),
+    ) {
+        let mut text = FIXTURES[at].to_owned();
+        for (place, gone, slip) in slips {
+            let mut begin = place.index(text.len() + 1);
+            while !text.is_char_boundary(begin) { begin -= 1; }
+            let mut end = (begin + gone).min(text.len());
+            while !text.is_char_boundary(end) { end += 1; }
+            text.replace_range(begin..end, SLIPS[slip]);
+        }
+        holds(&text, &["--port", "4003"])?;
+    }
+
+    #[test]
+    fn any_text_is_refused_or_comes_back(text in "[-a:{}\\[\\]\", \n#&*|>?!%\tk\u{85}é]{0,60}") {
+        holds(&text, &["--port", "4003"])?;
+        holds(&format!("apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n{text}\n"), &["--port", "4003"])?;
+    }
+}
+
+#[test]
+fn a_key_without_a_value_is_not_written_twice() {
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - name: a\n    lifecycle:\n";
+    for hook in ["preStop:", "preStop: null", "preStop: ~ # none"] {
+        let refused = gated(&format!("{pod}      {hook}\n"), &["--port", "4003"]).unwrap_err();
+        let told = "m.yaml:8: spec.containers[0].lifecycle.preStop has no value; give it one, or remove it";
+        assert_eq!(refused, told, "{hook}");
+    }
+    holds(&format!("{pod}      postStart: {{exec: {{command: [a]}}}}\n"), &["--port", "4003"]).unwrap();
+    assert!(gated(pod, &["--port", "4003"]).is_ok());
+}
+
+#[test]
+fn fixtures_come_back() {
+    for text in FIXTURES {
+        assert!(gated(text, &["--port", "4003"]).is_ok(), "{text}");
+        holds(text, &["--port", "4003"]).unwrap();
+    }
+}
