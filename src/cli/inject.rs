@@ -7,6 +7,7 @@ pub(super) mod error;
 mod manifest;
 mod memory;
 mod notes;
+mod places;
 mod plan;
 mod remove;
 mod sidecar;

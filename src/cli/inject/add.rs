@@ -125,7 +125,7 @@ fn hook(
     notes: &mut Notes,
 ) -> Result<(), InjectError> {
     if pod.containers[target.at].pre_stop.is_some() {
-        notes.warn(format!(
+        notes.warn(&format!(
             "{}: container {} has a preStop hook, which stays as it is; the service may end before its clients have left, unless \
              the hook waits {} s or asks http://127.0.0.1:{}{}",
             workload.title,
@@ -180,19 +180,19 @@ fn add_config_map(draft: &mut Draft, workload: &Object, name: &str, text: &str) 
 fn warn_of_pod(pod: &Pod, workload: &Object, plan: &Plan, target: &Target, notes: &mut Notes) {
     let title = &workload.title;
     if pod.host_network {
-        notes.warn(format!(
+        notes.warn(&format!(
             "{title}: hostNetwork is true, so ports {} and {} must be free on every node that runs it",
             plan.listen_port, plan.admin_port
         ));
     }
     if plan.acme {
-        notes.warn(format!(
+        notes.warn(&format!(
             "{title}: every new pod orders a certificate, and authorities limit that; write tls.acme.cache = \"redis\", or give \
              --tls-secret"
         ));
     }
     if workload.kind == (ObjectKind::Workload { template: false }) {
-        notes.warn(format!("{title}: a Pod that runs cannot be given containers; delete it, and apply this one"));
+        notes.warn(&format!("{title}: a Pod that runs cannot be given containers; delete it, and apply this one"));
     }
     notes.say(format!(
         "{title}: port {} still answers at the address of the pod; let the service listen on 127.0.0.1, or close the port with a \
@@ -226,7 +226,7 @@ fn services(
                 continue;
             }
             if service.headless {
-                notes.warn(format!(
+                notes.warn(&format!(
                     "{}: has no address of its own, so its clients connect to port {} of the pods, past the gate; let them use port \
                      {}, or a Service with an address",
                     object.title, target.port, plan.listen_port
@@ -242,7 +242,7 @@ fn services(
     }
     if !is_found {
         let namespace = workload.namespace.as_ref().map(|name| format!(" -n {name}")).unwrap_or_default();
-        notes.warn(format!(
+        notes.warn(&format!(
             "{}: no Service for port {} is in the input, so clients do not reach the gate yet; print it too, or type, with the port \
              that the Service has:\n  kubectl patch service {}{namespace} -p '{{\"spec\":{{\"ports\":[{{\"port\":{},\"targetPort\":\"{}\"}}]}}}}'",
             workload.title, target.port, workload.name, target.port, sidecar::NAME,

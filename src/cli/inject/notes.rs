@@ -11,7 +11,7 @@ impl Notes {
     }
 
     /// What may not be meant, or has to be done by hand.
-    pub(super) fn warn(&mut self, text: String) {
+    pub(super) fn warn(&mut self, text: &str) {
         self.0.push(format!("warning: {text}"));
     }
 

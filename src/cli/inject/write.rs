@@ -78,7 +78,7 @@ pub(super) fn flow(value: &Value, style: Flow<'_>) -> String {
         Flow::Short => format!("{open}{}{close}", entries.join(", ")),
         Flow::Long { indent, unit, line_end } => {
             let between = format!(",{line_end}{indent}{unit}");
-            format!("{open}{}{line_end}{indent}{close}", format!("{}{}", &between[1..], entries.join(&between)))
+            format!("{open}{}{}{line_end}{indent}{close}", &between[1..], entries.join(&between))
         }
     }
 }
