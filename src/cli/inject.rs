@@ -9,6 +9,7 @@ mod memory;
 mod notes;
 mod places;
 mod plan;
+mod planning;
 mod remove;
 mod sidecar;
 mod write;
