@@ -8,9 +8,9 @@ use super::{read, tree};
 
 /// The value behind `key = "…"` in Cargo.toml.
 fn of_manifest(key: &str) -> String {
-    let manifest = read("Cargo.toml").unwrap();
-    let line = manifest.lines().find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix("= \"")).unwrap();
-    line.trim_end_matches('"').to_owned()
+    let manifest = read("Cargo.toml").expect("there is a manifest");
+    let value = manifest.lines().find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix("= \""));
+    value.expect("the manifest has the key").trim_end_matches('"').to_owned()
 }
 
 #[test]
