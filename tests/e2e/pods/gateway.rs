@@ -19,9 +19,7 @@ use crate::support::{
 };
 
 const CLIENTS_IN_ALL: usize = 24;
-/// The others listen. Where all clients of a pod that stops had spoken within a second, the gate could not tell the stop from an
-/// objection to what they said: docs/availability.md, "What this cannot tell".
-const BUSY: usize = 8;
+/// Each speaks ten times a second: all clients of a pod that stops have just spoken.
 const RATE: u32 = 10;
 
 /// The service's own Deployment, which knows nothing of the gate.
@@ -60,7 +58,7 @@ async fn a_rollout_of_the_services_pods_disconnects_nobody_and_loses_no_acknowle
     let gate = replica(&pods, &rendered(&pods, &all), "gate").await;
     let url = format!("http://{}", gate.address(CLIENTS));
     let mut crowd = Crowd::gather(&url, &["ada", "bob"], CLIENTS_IN_ALL / 2).await;
-    crowd.steady(BUSY, RATE).await;
+    crowd.steady(CLIENTS_IN_ALL, RATE).await;
 
     // As a Deployment does with `maxSurge: 1`: one comes, one goes.
     let mut new = vec![];
