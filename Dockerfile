@@ -19,7 +19,7 @@
 #
 # buildah 1.28 has to be told the platform that it runs on; later versions know it, as docker does.
 
-ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
+ARG RUST_IMAGE=rust:1.95-bookworm
 
 # ---- The program ----------------------------------------------------------------------------------------------------
 FROM --platform=$BUILDPLATFORM ${RUST_IMAGE} AS build
