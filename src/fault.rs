@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A message that begins with one of these reads on from the key.
-const VERBS: [&str; 5] = ["is ", "has ", "needs ", "cannot ", "does "];
+const VERBS: [&str; 6] = ["is ", "has ", "names ", "needs ", "cannot ", "does "];
 
 /// One rule of the configuration that is broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
