@@ -33,6 +33,11 @@ fn home() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("pods")
 }
 
+/// Where programs are looked for.
+fn path() -> String {
+    format!("{}:{PATH_TOO}", env::var("PATH").unwrap_or_default())
+}
+
 /// A storage with its settings; all tests of a machine's boot share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Podman {
@@ -53,7 +58,8 @@ impl Podman {
         let podman = Self { folder: home().join(boot) };
         fs::create_dir_all(podman.folder.join("empty")).unwrap();
         for program in ["podman", "buildah", "runc"] {
-            output(podman.command(program).arg("--version"))?;
+            // Before there are settings, which they would look for.
+            output(Command::new(program).arg("--version").env("PATH", path()))?;
         }
         fs::create_dir_all(podman.folder.join("runs")).unwrap();
         if !podman.folder.join("works").exists() {
@@ -109,7 +115,7 @@ impl Podman {
         let mut command = Command::new(program);
         command.env("CONTAINERS_CONF", self.folder.join("containers.conf"));
         command.env("CONTAINERS_STORAGE_CONF", self.folder.join("storage.conf"));
-        command.env("PATH", format!("{}:{PATH_TOO}", env::var("PATH").unwrap_or_default()));
+        command.env("PATH", path());
         // `kube play` takes a folder with an image's name for the image's source: it runs where there is none.
         command.current_dir(self.folder.join("empty"));
         command
