@@ -313,7 +313,8 @@ fn the_unit_leaves_a_node_the_time_that_it_needs_to_end() {
     assert_eq!(value("TimeoutStopSec"), format!("{needed}s"));
     let descriptors: u64 = value("LimitNOFILE").parse().expect("a number");
     assert!(descriptors > 2 * u64::from(limits.connections), "two for each client");
-    for line in ["ExecStart=/usr/local/bin/tidegate run ", "ExecReload=/usr/local/bin/tidegate check "] {
+    let in_its_view = "ExecReload=+/usr/bin/nsenter --target $MAINPID --mount /usr/local/bin/tidegate check ";
+    for line in ["ExecStart=/usr/local/bin/tidegate run ", in_its_view] {
         assert!(unit.contains(&format!("{line}/etc/tidegate/tidegate.toml\n")), "{line}");
     }
 }
