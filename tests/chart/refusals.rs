@@ -170,6 +170,7 @@ const LATER: &[(&str, &str)] = &[
     ("auth.secretKey", r#""""#),
     ("admin.tokenSecret", r#"{"name": "x", "key": ""}"#),
     ("image.digest", r#""abc""#),
+    ("image.repository", r#""registry.example.com/tidegate:0.1.0""#),
     ("image.tag", "1.2"),
     ("origins", r#"[""]"#),
     ("redis.url", r#""http://redis""#),
@@ -200,6 +201,7 @@ const LATER: &[(&str, &str)] = &[
 ];
 /// Values beside those, which are as they should be.
 const FINE: &[(&str, &str)] = &[
+    ("image.repository", r#""registry.example.com:5000/tidegate""#),
     ("replicas", "0"),
     ("app.port", "8444"),
     ("app", r#"{"listenEnv": "HOST", "readinessProbe": {"httpGet": {"port": 8443}}}"#),

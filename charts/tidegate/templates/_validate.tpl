@@ -10,6 +10,9 @@
 {{- fail (printf "podLabels or commonLabels has %s, which this chart sets: leave it out, or set nameOverride" $key) }}
 {{- end }}
 {{- end }}
+{{- if regexMatch "[:@][^/]*$" $v.image.repository }}
+{{- fail (printf "image.repository, %s, has a tag or a digest: put it into image.tag or image.digest" $v.image.repository) }}
+{{- end }}
 {{- if eq $v.mode "sidecar" }}
 {{- if not $v.app.image }}
 {{- fail "app.image is empty: set it to the image of your service, for example --set app.image=registry.example.com/chat:1.4.0, or set mode=gateway for a service that runs elsewhere" }}
