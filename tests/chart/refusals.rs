@@ -226,6 +226,8 @@ const FINE: &[(&str, &str)] = &[
     ("ingress", r#"{"enabled": true, "host": "*.example.com", "path": "/socket.io/"}"#),
     ("tls.acme", r#"{"enabled": true, "domains": ["a.example.com"]}"#),
     ("global", r#"{"imageRegistry": "registry.example.com"}"#),
+    // What the condition of an umbrella chart reads reaches this chart too.
+    ("enabled", "true"),
 ];
 
 /// In a file of values `tls:` without anything below it is null, and Helm takes the whole table away.
