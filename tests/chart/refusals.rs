@@ -176,6 +176,10 @@ const LATER: &[(&str, &str)] = &[
     ("redis.url", r#""http://redis""#),
     ("redis.url", r#""redis://user:password@redis""#),
     ("redis.passwordSecret.name", r#""x""#),
+    ("redis.username", r#""x""#),
+    ("redis", r#"{"username": "x", "urlSecret": {"name": "x"}}"#),
+    ("upstream.url", r#""http://chat""#),
+    ("upstream.podSelector", r#"{"app": "chat"}"#),
     ("extraEnv", r#"[{"name": "TIDEGATE__LISTEN__ADDRESS", "value": "0.0.0.0:1"}]"#),
     ("imagePullSecrets", r#"["registry"]"#),
     ("podLabels", r#"{"a": 1}"#),
@@ -198,6 +202,23 @@ const LATER: &[(&str, &str)] = &[
     ("tls.acme", r#"{"enabled": true, "domains": []}"#),
     ("tls.acme", r#"{"enabled": true, "domains": ["*.example.com"]}"#),
     ("tls.acme", r#"{"enabled": true, "domains": ["a.example.com"], "directory": "acme"}"#),
+];
+/// Values that would have no effect beside others, which look as if they had one. The first is named in the message.
+const IGNORED: &[&[(&str, &str)]] = &[
+    &[("checkBeforeUpgrade", "true"), ("existingConfigMap", r#""x""#)],
+    &[("restartOnConfigChange", "true"), ("existingConfigMap", r#""x""#)],
+    &[
+        ("upstream.allowFrom", r#"[{"podSelector": {}}]"#),
+        ("mode", r#""gateway""#),
+        ("app.image", r#""""#),
+        ("upstream.service.name", r#""svc""#),
+    ],
+    // Every series would be there twice.
+    &[
+        ("monitoring.serviceMonitor.enabled", "true"),
+        ("monitoring.podMonitor.enabled", "true"),
+        ("nativeSidecar", "false"),
+    ],
 ];
 /// Values beside those, which are as they should be.
 const FINE: &[(&str, &str)] = &[
@@ -276,6 +297,17 @@ fn what_would_fail_later_is_refused_now() {
         let error = said.expect_err(&format!("{row:?}: it renders"));
         let is_named = keys(row).iter().any(|(path, _)| error.contains(path) || error.contains(&pointer(path)));
         assert!(is_named, "{row:?}: {error}");
+    }
+    let ignored: Vec<Release> = IGNORED
+        .iter()
+        .map(|rows| {
+            let needed = release(&rows[0]);
+            rows[1..].iter().fold(needed, |release, (path, json)| release.set(path, json))
+        })
+        .collect();
+    for (rows, said) in IGNORED.iter().zip(for_all(&ignored, Release::template)) {
+        let error = said.expect_err(&format!("{rows:?}: they render"));
+        assert!(error.contains(rows[0].0.trim_end_matches(".enabled")), "{rows:?}: {error}");
     }
     let fine: Vec<Release> = FINE.iter().map(release).collect();
     for render in crate::manifests::render(&fine) {

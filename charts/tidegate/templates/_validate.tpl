@@ -23,6 +23,9 @@
 {{- if and $v.nativeSidecar (semverCompare "<1.29.0-0" .Capabilities.KubeVersion.Version) }}
 {{- fail (printf "nativeSidecar is true, and this cluster (%s) is older than Kubernetes 1.29, which has native sidecars: set nativeSidecar=false" .Capabilities.KubeVersion.Version) }}
 {{- end }}
+{{- if or $v.upstream.url $v.upstream.service.name $v.upstream.podSelector $v.upstream.allowFrom }}
+{{- fail "upstream.url, upstream.service, upstream.podSelector or upstream.allowFrom is set, and mode is sidecar, where the service is in the same pod: leave them out, or set mode=gateway" }}
+{{- end }}
 {{- if and $v.monitoring.serviceMonitor.enabled $v.nativeSidecar }}
 {{- fail "monitoring.serviceMonitor.enabled: Prometheus does not see the ports of native sidecars through a ServiceMonitor: set monitoring.podMonitor.enabled=true instead" }}
 {{- end }}
@@ -32,6 +35,16 @@
 {{- end }}
 {{- if and $v.upstream.url $v.upstream.service.name }}
 {{- fail "upstream.url and upstream.service.name are both set: keep one of them" }}
+{{- end }}
+{{- if and $v.upstream.allowFrom (not $v.upstream.podSelector) }}
+{{- fail "upstream.allowFrom is set without upstream.podSelector, so that no policy is made and everybody reaches the service: set upstream.podSelector to the labels of its pods" }}
+{{- end }}
+{{- end }}
+{{- if $v.existingConfigMap }}
+{{- range $key := list "checkBeforeUpgrade" "restartOnConfigChange" }}
+{{- if index $v $key }}
+{{- fail (printf "%s is for config, and existingConfigMap is set, of which Helm does not know what is in it: set %s=false" $key $key) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- if and (not $v.auth.secretName) (not $v.existingConfigMap) (not (regexMatch `(?m)^\s*(auth\s*\.\s*)?(secret|public_key|jwks_url|required)\s*=` $v.config)) }}
@@ -51,6 +64,9 @@
 {{- end }}
 {{- if and $v.redis.url $v.redis.urlSecret.name }}
 {{- fail "redis.url and redis.urlSecret.name are both set: keep one of them" }}
+{{- end }}
+{{- if and $v.redis.username (not $v.redis.url) }}
+{{- fail "redis.username is set without redis.url: set redis.url too, or use redis.urlSecret for a URL with the user in it" }}
 {{- end }}
 {{- if and $v.redis.passwordSecret.name (not $v.redis.url) }}
 {{- fail "redis.passwordSecret.name is set without redis.url: set redis.url too, or use redis.urlSecret for a URL with the password in it" }}
@@ -84,7 +100,7 @@
 {{- if and $v.upstream.podSelector $v.upstream.url (eq $v.mode "gateway") }}
 {{- fail "upstream.podSelector needs upstream.service: a policy cannot be made for what is somewhere else (upstream.url)" }}
 {{- end }}
-{{- if and (eq $v.mode "gateway") $v.monitoring.podMonitor.enabled $v.monitoring.serviceMonitor.enabled }}
+{{- if and $v.monitoring.podMonitor.enabled $v.monitoring.serviceMonitor.enabled }}
 {{- fail "monitoring.podMonitor and monitoring.serviceMonitor are both enabled: every series would be there twice, so keep one of them" }}
 {{- end }}
 {{- with $v.autoscaling }}
