@@ -315,6 +315,30 @@ fn what_would_fail_later_is_refused_now() {
     }
 }
 
+/// TOML has several ways to say one thing, and `config` is not the only place.
+#[test]
+fn who_may_connect_is_seen_however_it_is_said() {
+    const ALL: &[(&str, &str, bool)] = &[
+        ("config", "[auth]\nsecret = { file = \"/key\" }\n", true),
+        ("config", "[auth]\nsecret.file = \"/key\"\n", true),
+        ("config", "[auth.secret]\nfile = \"/key\"\n", true),
+        ("config", "auth = { required = false }\n", true),
+        ("config", "auth.jwks_url = \"https://id.example.com/keys\"\n", true),
+        ("extraEnv", "TIDEGATE__AUTH__JWKS_URL", true),
+        ("config", "[log]\nlevel = \"info\"\n", false),
+        ("config", "# auth = {}\n[cookie]\nsecrets = 1\n", false),
+        ("extraEnv", "TIDEGATE__LOG__LEVEL", false),
+    ];
+    let release = |(path, said, _): &(&str, &str, bool)| {
+        let value = if *path == "config" { json!(said) } else { json!([{"name": said, "value": "x"}]) };
+        Release::new(said).set("app.image", r#""registry.example.com/chat:1""#).set(path, &value.to_string())
+    };
+    let releases: Vec<Release> = ALL.iter().map(release).collect();
+    for ((_, said, is_seen), rendered) in ALL.iter().zip(for_all(&releases, Release::template)) {
+        assert_eq!(rendered.is_ok(), *is_seen, "{said}: {rendered:?}");
+    }
+}
+
 /// YAML takes text for a number where nobody quotes it. Secrets, classes and tags may well be called so.
 #[test]
 fn text_that_looks_like_a_number_stays_text() {

@@ -47,7 +47,10 @@
 {{- end }}
 {{- end }}
 {{- end }}
-{{- if and (not $v.auth.secretName) (not $v.existingConfigMap) (not (regexMatch `(?m)^\s*(auth\s*\.\s*)?(secret|public_key|jwks_url|required)\s*=` $v.config)) }}
+{{- /* As [auth], [auth.secret], auth = { … } or auth.secret.file = … in the file, or as a variable. */}}
+{{- $says := regexMatch `(?m)^\s*(\[\s*auth\s*\.\s*secret\s*\]|auth\s*=|(auth\s*\.\s*)?(secret(\s*\.\s*\w+)?|public_key|jwks_url|required)\s*=)` $v.config }}
+{{- range $v.extraEnv }}{{ if hasPrefix "TIDEGATE__AUTH__" .name }}{{ $says = true }}{{ end }}{{ end }}
+{{- if and (not $v.auth.secretName) (not $v.existingConfigMap) (not $says) }}
 {{- fail "nothing says who may connect: set auth.secretName to a Secret with the key of your tokens, or write [auth] with jwks_url or public_key in config (or with required = false, to let everybody in)" }}
 {{- end }}
 {{- range $own := include "tidegate.ownEnv" . | fromYamlArray }}
