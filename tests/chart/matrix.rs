@@ -165,7 +165,7 @@ const POD: &[Choice] = &[
             ("existingConfigMap", r#""my-config""#),
             ("fullnameOverride", r#""gate""#),
             ("leaving.lameDuck", "0"),
-            ("leaving.shutdownGrace", "120"),
+            ("leaving.shutdownGrace", "3600"),
         ],
     ),
 ];

@@ -220,6 +220,10 @@ fn scaling(render: &Render) -> Faults {
         let is_so = target["kind"] == "Deployment" && target["name"] == deployment["metadata"]["name"];
         faults.extend(unless(is_so, || format!("it scales {target}")));
         faults.extend(unless(deployment["spec"]["replicas"].is_null(), || "the Deployment sets it too".to_owned()));
+        let period = scaler["spec"]["behavior"]["scaleDown"]["policies"][0]["periodSeconds"].as_u64();
+        // What Kubernetes takes, which its schema does not say.
+        let is_so = period.is_some_and(|period| (1..=1800).contains(&period));
+        faults.extend(unless(is_so, || format!("it takes pods away each {period:?} seconds")));
     }
     faults
 }
