@@ -94,6 +94,15 @@ pub(crate) const RULES: &[Rule] = &[
         },
     },
     Rule {
+        name: "a pod that orders its certificate for itself is alone",
+        judge: rollouts,
+        break_it: |render| {
+            render.values["tls"]["acme"]["cache"] == "volume"
+                && render.values["tls"]["acme"]["enabled"] == true
+                && render.change("Deployment", |one| one["spec"]["strategy"]["type"] = json!("RollingUpdate"))
+        },
+    },
+    Rule {
         name: "secrets are files",
         judge: secrets,
         break_it: |render| {
@@ -241,6 +250,15 @@ fn mounts(render: &Render) -> Faults {
         }
     }
     faults
+}
+
+/// A second pod would be asked for the challenges of the first, or wait for its volume.
+fn rollouts(render: &Render) -> Faults {
+    let acme = &render.values["tls"]["acme"];
+    let is_alone = acme["enabled"] == true && acme["cache"] == "volume";
+    let expected = if is_alone { "Recreate" } else { "RollingUpdate" };
+    let found = &render.deployment()["spec"]["strategy"]["type"];
+    unless(*found == expected, || format!("pods are replaced by {found}, not {expected}")).into_iter().collect()
 }
 
 fn secrets(render: &Render) -> Faults {
