@@ -103,6 +103,14 @@ pub(crate) const RULES: &[Rule] = &[
         },
     },
     Rule {
+        name: "every pod runs on the nodes that are chosen",
+        judge: nodes,
+        break_it: |render| {
+            render.template()["spec"]["nodeSelector"].is_object()
+                && render.change_pod(|pod| pod["spec"]["nodeSelector"] = Value::Null)
+        },
+    },
+    Rule {
         name: "secrets are files",
         judge: secrets,
         break_it: |render| {
@@ -247,6 +255,29 @@ fn mounts(render: &Render) -> Faults {
             let is_there = render.of_kind("PersistentVolumeClaim").any(|one| one["metadata"]["name"] == *claim);
             let is_given = render.values["tls"]["acme"]["persistence"]["existingClaim"] == *claim;
             faults.extend(unless(claim.is_null() || is_there || is_given, || format!("there is no claim {claim}")));
+        }
+    }
+    faults
+}
+
+/// An image is for some nodes, and a taint is for all pods of a hook too, which would wait for ever.
+fn nodes(render: &Render) -> Faults {
+    let mut faults = Vec::new();
+    for pod in render.pods() {
+        let spec = &pod["spec"];
+        for (place, key) in [
+            ("/nodeSelector", "nodeSelector"),
+            ("/tolerations", "tolerations"),
+            ("/affinity/nodeAffinity", "affinity"),
+            ("/priorityClassName", "priorityClassName"),
+        ] {
+            let wanted = &render.values[key];
+            let wanted = if key == "affinity" { &wanted["nodeAffinity"] } else { wanted };
+            let found = spec.pointer(place).unwrap_or(&Value::Null);
+            let is_empty =
+                map(wanted).is_empty() && items(wanted).is_empty() && wanted.as_str().is_none_or(str::is_empty);
+            let is_so = found == wanted || found.is_null() && is_empty;
+            faults.extend(unless(is_so, || format!("the pod {} has {found} in {place}", name(pod))));
         }
     }
     faults

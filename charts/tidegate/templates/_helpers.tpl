@@ -356,6 +356,26 @@ volumeMounts:
   {{- include "tidegate.volumeMounts" . | nindent 2 }}
 {{- end }}
 
+{{/* Where pods of hooks run: on nodes that are chosen for the others. Rules about pods beside each other are not for them. */}}
+{{- define "tidegate.hookPlacement" }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with (default dict .Values.affinity).nodeAffinity }}
+affinity:
+  nodeAffinity:
+    {{- toYaml . | nindent 4 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- end }}
+
 {{/* What a container of ours may do and use. */}}
 {{- define "tidegate.limits" }}
 {{- with .Values.securityContext }}
