@@ -132,7 +132,8 @@ impl AdminState {
             "/readyz" => return health::readyz(&self.health, uri.query()),
             "/drained" => {
                 let answer = request.extensions().get::<LateAnswer>().cloned().unwrap_or_default();
-                return drained::drained(&self.health, &self.waiters, answer).await;
+                let from = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+                return drained::drained(&self.health, &self.waiters, from, answer).await;
             }
             _ => {}
         }

@@ -401,6 +401,41 @@ async fn where_nobody_has_asked_it_to_leave_drained_says_so_and_only_some_wait()
 }
 
 #[tokio::test]
+async fn nobody_keeps_the_hook_of_the_service_from_waiting() {
+    let operator = Operator::start("127.0.0.1:0", None).await;
+    let ask = async |from: [u8; 4]| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let mut stream = socket.connect(operator.address).await.unwrap();
+        stream.write_all(b"GET /drained HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        stream
+    };
+    let told = async |mut stream: TcpStream| {
+        let mut answer = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer
+    };
+    let (stranger, hook) = ([127, 0, 0, 2], [127, 0, 0, 3]);
+    let mut strangers = std::collections::VecDeque::new();
+    for _ in 0..CONNECTIONS_MAX / 4 {
+        strangers.push_back(ask(stranger).await);
+    }
+    let hook = ask(hook).await;
+    for leaves in [false, true] {
+        if leaves {
+            operator.health.set_draining("it leaves");
+        }
+        for _ in 0..CONNECTIONS_MAX {
+            strangers.push_back(ask(stranger).await);
+            let answer = told(strangers.pop_front().unwrap()).await;
+            assert!(status(&answer) == 503 && answer.contains("\"code\":\"waiters\""), "{answer}");
+        }
+    }
+    operator.health.set_drained("it is drained");
+    assert_eq!(status(&told(hook).await), 200);
+}
+
+#[tokio::test]
 async fn a_head_that_never_ends_is_cut_off() {
     let operator = Operator::start("127.0.0.1:0", None).await;
     let mut stream = TcpStream::connect(operator.address).await.unwrap();
