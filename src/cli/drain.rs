@@ -57,6 +57,8 @@ struct Seen {
     pid: i32,
     /// Its file, if this user may see it.
     program: Option<PathBuf>,
+    /// Its view of file systems, if this user may see it: each container has one of its own.
+    mounts: Option<PathBuf>,
     /// Separated and ended by NUL.
     arguments: Vec<u8>,
 }
@@ -64,7 +66,7 @@ struct Seen {
 pub(super) fn drain(args: &Args) -> Result<(), Failure> {
     let process = match args.pid {
         Some(pid) => named(pid)?,
-        None => only(seen().map_err(DrainError::Proc)?, &own_program())?,
+        None => only(seen().map_err(DrainError::Proc)?, &own_program(), mounts("self").as_deref())?,
     };
     let Some(sign) = process.knows_the_signal()? else {
         return Ok(print(&format!("process {} has ended\n", process.0))?);
@@ -87,8 +89,9 @@ fn named(pid: i32) -> Result<Process, DrainError> {
     }
 }
 
-/// The one node of `program` among these.
-fn only(processes: Vec<Seen>, program: &Path) -> Result<Process, DrainError> {
+/// The one node of `program` among these. Of several the one with the same `mounts`: where containers see each other's processes,
+/// the others are those of other containers.
+fn only(processes: Vec<Seen>, program: &Path, mounts: Option<&Path>) -> Result<Process, DrainError> {
     let is_node = |seen: &Seen| {
         seen.program.as_deref().is_some_and(|other| undeleted(other) == undeleted(program))
             && runs_a_node(&seen.arguments)
@@ -97,7 +100,16 @@ fn only(processes: Vec<Seen>, program: &Path) -> Result<Process, DrainError> {
     match &*nodes {
         [] => Err(DrainError::NoneRuns),
         [node] => Ok(Process(Pid::from_raw(node.pid))),
-        several => Err(DrainError::Several(several.iter().map(|node| (node.pid, shown(&node.arguments))).collect())),
+        several => {
+            let mut near = several.iter().filter(|node| mounts.is_some() && node.mounts.as_deref() == mounts);
+            match (near.next(), near.next()) {
+                (Some(node), None) => Ok(Process(Pid::from_raw(node.pid))),
+                _ => {
+                    let told = several.iter().map(|node| (node.pid, shown(&node.arguments)));
+                    Err(DrainError::Several(told.collect()))
+                }
+            }
+        }
     }
 }
 
@@ -107,7 +119,10 @@ impl Process {
         let until = Instant::now() + PATIENCE;
         loop {
             let Ok(status) = fs::read_to_string(format!("/proc/{}/status", self.0)) else { return Ok(None) };
-            if let (true, Some(sign)) = (catches(&status, Signal::SIGUSR1), Sign::of_process(self.0)) {
+            // Where that is not told (gVisor), the control thread is all that is known.
+            if catches(&status, Signal::SIGUSR1) != Some(false)
+                && let Some(sign) = Sign::of_process(self.0)
+            {
                 return Ok(Some(sign));
             }
             if is_dead(&status) {
@@ -120,11 +135,22 @@ impl Process {
         }
     }
 
+    /// Whether there is still a node of this number.
+    fn lives(self) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0));
+        status.is_ok_and(|status| !is_dead(&status)) && named(self.0.as_raw()).is_ok()
+    }
+
     /// Says what the node does until it is drained, or has ended.
     fn follow(self) -> Result<(), Failure> {
         let (began, mut told) = (Instant::now(), Sign::Serving);
         loop {
             let sign = Sign::of_process(self.0);
+            // The list of its threads may lack the one while another ends.
+            if sign.is_none() && self.lives() {
+                sleep(LOOK);
+                continue;
+            }
             match sign {
                 Some(Sign::Serving) if began.elapsed() > PATIENCE => {
                     return Err(DrainError::Deaf { pid: self.0.as_raw(), waited: PATIENCE }.into());
@@ -164,11 +190,16 @@ fn seen() -> io::Result<Vec<Seen>> {
     Ok(entries.filter_map(|entry| see(entry.file_name().to_str()?.parse().ok()?)).collect())
 }
 
+/// By which view of file systems a process sees files.
+fn mounts(pid: &str) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()
+}
+
 /// A process, while there is one of this number.
 fn see(pid: i32) -> Option<Seen> {
     let folder = PathBuf::from(format!("/proc/{pid}"));
     let arguments = fs::read(folder.join("cmdline")).ok()?;
-    Some(Seen { pid, program: fs::read_link(folder.join("exe")).ok(), arguments })
+    Some(Seen { pid, program: fs::read_link(folder.join("exe")).ok(), mounts: mounts(&pid.to_string()), arguments })
 }
 
 /// Whether these are the arguments of `tidegate run`, whatever the program is called.
@@ -188,11 +219,11 @@ fn shown(arguments: &[u8]) -> String {
     clean(&text.chars().take(SHOWN_MAX).collect::<String>())
 }
 
-/// Whether a process has a handler for a signal, by its `/proc/PID/status`.
-fn catches(status: &str, signal: Signal) -> bool {
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
-    mask >> (signal as u32 - 1) & 1 == 1
+/// Whether a process has a handler for a signal, by its `/proc/PID/status`, if that tells it.
+fn catches(status: &str, signal: Signal) -> Option<bool> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+    let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
+    Some(mask >> (signal as u32 - 1) & 1 == 1)
 }
 
 /// Whether it has ended, and its parent has not noticed.
@@ -206,7 +237,7 @@ mod tests {
     use super::*;
 
     fn process(pid: i32, program: &str, arguments: &str) -> Seen {
-        Seen { pid, program: Some(program.into()), arguments: arguments.replace(' ', "\0").into() }
+        Seen { pid, program: Some(program.into()), mounts: None, arguments: arguments.replace(' ', "\0").into() }
     }
 
     #[test]
@@ -222,24 +253,71 @@ mod tests {
             ]
         };
         let own = Path::new("/tidegate");
-        assert!(matches!(only(others(), own), Err(DrainError::NoneRuns)));
+        assert!(matches!(only(others(), own, None), Err(DrainError::NoneRuns)));
         for node in [
             process(12, "/tidegate", "/tidegate run "),
             process(12, "/tidegate", "./gate run --config a.toml "),
             process(12, "/tidegate (deleted)", "/tidegate run "),
         ] {
-            let found = only(others().into_iter().chain([node]).collect(), own);
+            let found = only(others().into_iter().chain([node]).collect(), own, None);
             assert_eq!(found.unwrap().0.as_raw(), 12);
         }
         let own_was_replaced = Path::new("/tidegate (deleted)");
-        assert_eq!(only(vec![process(12, "/tidegate", "t run")], own_was_replaced).unwrap().0.as_raw(), 12);
+        assert_eq!(only(vec![process(12, "/tidegate", "t run")], own_was_replaced, None).unwrap().0.as_raw(), 12);
+    }
+
+    #[test]
+    fn of_several_nodes_that_of_this_container_is_meant() {
+        let node = |pid, mounts: Option<&str>| Seen {
+            mounts: mounts.map(PathBuf::from),
+            ..process(pid, "/tidegate", "/tidegate run ")
+        };
+        let (own, other) = (Some("mnt:[1]"), Some("mnt:[2]"));
+        let found = |nodes: Vec<Seen>, mounts: Option<&str>| {
+            only(nodes, Path::new("/tidegate"), mounts.map(Path::new)).ok().map(|process| process.0.as_raw())
+        };
+        for (mounts, nodes, expected) in [
+            (own, vec![node(7, other), node(8, own), node(9, None)], Some(8)),
+            (own, vec![node(7, other), node(8, other)], None),
+            (own, vec![node(7, own), node(8, own), node(9, other)], None),
+            (None, vec![node(7, None), node(8, other)], None),
+            // As from a shell, where the unit of the node has a view of its own.
+            (own, vec![node(7, other)], Some(7)),
+        ] {
+            assert_eq!(found(nodes, mounts), expected);
+        }
+        assert!(mounts("self").is_some());
+        assert_eq!(see(std::process::id().try_into().unwrap()).unwrap().mounts, mounts("self"));
+    }
+
+    #[test]
+    fn a_node_without_its_thread_has_not_ended_while_its_process_lives() {
+        let folder = tempfile::TempDir::new().unwrap();
+        fs::write(folder.path().join("run"), "read line\n").unwrap();
+        let child = |script: &str| {
+            let mut command = std::process::Command::new("sh");
+            command.arg(script).current_dir(folder.path()).stdin(std::process::Stdio::piped()).spawn().unwrap()
+        };
+        let mut node = child("run");
+        let process = Process(Pid::from_raw(node.id().try_into().unwrap()));
+        while !process.lives() {
+            sleep(LOOK);
+        }
+        assert_eq!(Sign::of_process(process.0), None);
+        drop(node.stdin.take());
+        // Until somebody waits for it, it is there as a zombie.
+        while process.lives() {
+            sleep(LOOK);
+        }
+        node.wait().unwrap();
+        assert!(!process.lives() && process.follow().is_ok());
     }
 
     #[test]
     fn of_several_nodes_each_is_listed() {
         let nodes =
             vec![process(12, "/tidegate", "tidegate run a.toml "), process(13, "/tidegate", "tidegate run \u{1b}[2J ")];
-        let error = only(nodes, Path::new("/tidegate")).unwrap_err();
+        let error = only(nodes, Path::new("/tidegate"), None).unwrap_err();
         assert_eq!(
             error.to_string(),
             "2 nodes run here; name one of them with --pid PID:\n  --pid 12  (tidegate run a.toml)\n  --pid 13  (tidegate run \u{fffd}[2J)"
@@ -249,17 +327,17 @@ mod tests {
     #[test]
     fn a_process_that_the_signal_would_end_is_known_by_its_mask() {
         for (mask, expected) in [
-            ("0000000000000200", true),
-            ("00000001800042ea", true),
-            ("00000001800040ea", false),
-            ("0000000000000000", false),
-            ("ffffffffffffffff", true),
-            ("no mask", false),
+            ("0000000000000200", Some(true)),
+            ("00000001800042ea", Some(true)),
+            ("00000001800040ea", Some(false)),
+            ("0000000000000000", Some(false)),
+            ("ffffffffffffffff", Some(true)),
+            ("no mask", None),
         ] {
             let status = format!("Name:\ttidegate\nSigIgn:\tffffffffffffffff\nSigCgt:\t{mask}\n");
             assert_eq!(catches(&status, Signal::SIGUSR1), expected, "{mask}");
         }
-        assert!(!catches("", Signal::SIGUSR1));
+        assert_eq!(catches("Name:\ttidegate\n", Signal::SIGUSR1), None, "gVisor tells none");
         let own = fs::read_to_string("/proc/self/status").unwrap();
         assert!(!is_dead(&own) && is_dead("State:\tZ (zombie)\n"));
     }
