@@ -48,10 +48,9 @@ impl Told {
         if !rules.is_url_secret() {
             return self;
         }
-        let sentence =
-            self.sentence.replace("redis.username and redis.password", "user and password of redis.url_from");
-        let sentence = sentence.replace("redis.username", "redis.url_from").replace("redis.url ", "redis.url_from ");
-        Self { sentence, ..self }
+        let (sentence, key) = (self.sentence.replace("redis.url", rules.url_key()), rules.url_key());
+        let sentence = sentence.replace("redis.username and redis.password", &format!("user and password of {key}"));
+        Self { sentence: sentence.replace("redis.username", key), ..self }
     }
 
     fn of_keys_apart(error: &RedisError, rules: &RedisRules) -> Self {
@@ -236,6 +235,34 @@ mod tests {
             assert_eq!(told.kind, kind, "{told:?}");
             assert!(told.sentence.contains(part), "{told:?}");
         }
+    }
+
+    #[test]
+    fn a_secret_url_is_named_by_its_key() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "rediss://:secret@a").unwrap();
+        let table = RedisTable {
+            url_from: Some(crate::units::SecretSource::File(file.path().to_owned())),
+            ..RedisTable::default()
+        };
+        let secret = RedisRules::compile(&table, &ClusterTable::default(), "service").unwrap();
+        let wrong_name = || -> RedisError {
+            io::Error::other(rustls::Error::InvalidCertificate(CertificateError::NotValidForName)).into()
+        };
+        for (error, part) in [
+            (wrong_name(), "not for the host in KEY;"),
+            (io(io::ErrorKind::ConnectionRefused), "is KEY right"),
+            ((ErrorKind::Server(ServerErrorKind::ReadOnly), "READONLY").into(), "set KEY to the master"),
+            ((ErrorKind::MasterNameNotFoundBySentinel, "no").into(), "no Sentinel in KEY answers"),
+        ] {
+            for (rules, key) in [(&secret, "redis.url_from"), (&rules("rediss://a"), "redis.url")] {
+                let told = Told::of(&error, rules);
+                assert!(told.sentence.contains(&part.replace("KEY", key)), "{told:?}");
+            }
+        }
+        let login = make_extension_error("WRONGPASS".to_owned(), Some("invalid".to_owned()));
+        let told = Told::of(&login, &secret);
+        assert!(told.sentence.contains("does not accept user and password of redis.url_from;"), "{told:?}");
     }
 
     #[test]

@@ -18,6 +18,9 @@ use crate::{
     units::SecretSource,
 };
 
+const URL: &str = "redis.url";
+const URL_FROM: &str = "redis.url_from";
+
 /// Fewer would be gone before a node is back.
 const STREAM_LENGTH_MIN: u32 = 100;
 
@@ -74,10 +77,12 @@ impl RedisRules {
         if let Some(address) = &address {
             let is_sentinel = matches!(address.place, Place::Sentinel { .. });
             if redis.tls.is_some() && !address.tls {
-                faults.add("redis.url", "does not begin with rediss, but redis.tls is given; change one of them");
+                faults.add(url_key(redis), "does not begin with rediss, but redis.tls is given; change one of them");
             }
             if redis.sentinel.is_some() && !is_sentinel {
-                let message = "is given, but redis.url does not begin with redis+sentinel://; leave out one of them";
+                let key = url_key(redis);
+                let message =
+                    format!("is given, but {key} does not begin with redis+sentinel://; leave out one of them");
                 faults.add("redis.sentinel", message);
             }
         }
@@ -140,6 +145,12 @@ impl RedisRules {
         })
     }
 
+    /// The key that says where Redis is.
+    #[must_use]
+    pub const fn url_key(&self) -> &'static str {
+        if self.is_url_secret() { URL_FROM } else { URL }
+    }
+
     /// Whether user and password stand in the URL, which is a secret then.
     pub(super) const fn is_url_secret(&self) -> bool {
         self.login.url.is_some()
@@ -157,6 +168,11 @@ impl RedisRules {
     pub(super) fn server(&self, host: &Host, settings: RedisConnectionInfo) -> RedisResult<ConnectionInfo> {
         Ok(self.host(host).into_connection_info()?.set_redis_settings(settings))
     }
+}
+
+/// The key that says where Redis is.
+const fn url_key(redis: &RedisTable) -> &'static str {
+    if redis.url_from.is_some() { URL_FROM } else { URL }
 }
 
 /// Where Redis is, and who signs in there. What is read of secrets is forgotten.
@@ -269,10 +285,27 @@ mod tests {
         for (table, key) in [
             (RedisTable { url: "redis://other".to_owned(), ..table.clone() }, "redis.url is given"),
             (RedisTable { username: Some("ada".to_owned()), ..table.clone() }, "redis.username is given"),
-            (RedisTable { password: Some(SecretSource::File(file)), ..table.clone() }, "redis.password is given"),
+            (
+                RedisTable { password: Some(SecretSource::File(file.clone())), ..table.clone() },
+                "redis.password is given",
+            ),
         ] {
             let said = refusal(&table);
             assert!(said.starts_with(key) && !said.contains('\n'), "{said}");
+        }
+        assert_eq!((rules.url_key(), compile(&RedisTable::default()).unwrap().url_key()), (URL_FROM, URL));
+        for (table, part) in [
+            (
+                RedisTable { tls: Some(RedisTlsTable::default()), ..table.clone() },
+                "redis.url_from does not begin with rediss",
+            ),
+            (
+                RedisTable { sentinel: Some(RedisSentinelTable::default()), ..table.clone() },
+                "redis.sentinel is given, but redis.url_from does not",
+            ),
+        ] {
+            let said = refusal(&table);
+            assert!(said.starts_with(part), "{said}");
         }
     }
 

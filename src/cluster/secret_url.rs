@@ -25,8 +25,15 @@ impl SecretUrl {
     /// It is not there, or is no URL of Redis. No error shows a part of it: what stands there may be the bare password.
     pub(super) fn read(source: &SecretSource) -> Result<Self, Fault> {
         let secret = source.read().map_err(|error| Fault::new(KEY, error.to_string()))?;
-        let parsed = std::str::from_utf8(secret.expose()).ok().and_then(parse);
-        parsed.ok_or_else(|| {
+        let url = std::str::from_utf8(secret.expose()).unwrap_or_default();
+        if has_a_login_for_each_host(url) {
+            let message = format!(
+                "names {source}, whose URL has a user and password for each host; write them once, before the first host: \
+                 redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT, with %40 for an @ in the password"
+            );
+            return Err(Fault::new(KEY, message));
+        }
+        parse(url).ok_or_else(|| {
             let message = format!(
                 "names {source}, which holds no URL of Redis that can be used; let it hold redis://USER:PASSWORD@HOST:PORT, or the same \
                  that begins as redis.url may, with %40 for @ and %25 for % in user and password, and without options"
@@ -34,6 +41,12 @@ impl SecretUrl {
             Fault::new(KEY, message)
         })
     }
+}
+
+/// Whether what stands before the last `@` has hosts in it: the login of the next host is no password of the first.
+fn has_a_login_for_each_host(url: &str) -> bool {
+    let login = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map(|(login, _)| login);
+    login.and_then(|login| login.split_once('@')).is_some_and(|(_, behind)| behind.contains(','))
 }
 
 fn parse(url: &str) -> Option<SecretUrl> {
@@ -86,6 +99,7 @@ mod tests {
             ("redis://:secret@redis/2", None, Some("secret"), "redis:6379"),
             ("redis://ada:a%40b%2Fc%25@redis:7", Some("ada"), Some("a@b/c%"), "redis:7"),
             ("rediss://ada:a@b/c:d@redis:7\r\n", Some("ada"), Some("a@b/c:d"), "redis:7"),
+            ("redis://ada:a,b,c@redis:7", Some("ada"), Some("a,b,c"), "redis:7"),
             ("redis+sentinel://ada:pass@a,b/m", Some("ada"), Some("pass"), "master m of Sentinel a:26379, b:26379"),
         ] {
             let SecretUrl { address, login } = read(text).unwrap();
@@ -109,6 +123,15 @@ mod tests {
             let said = read(text).unwrap_err();
             assert!(said.starts_with("redis.url_from names the file "), "{said}");
             assert!(said.contains("redis://USER:PASSWORD@HOST:PORT") && !said.contains("hunter2"), "{said}");
+        }
+        for text in [
+            "redis+cluster://u:hunter2@a:1,v:hunter2@b:2",
+            "redis://u:hunter2@a:1,v:hunter2@b:2",
+            "redis+sentinel://:hunter2@a,:hunter2@b,:hunter2@c/m",
+        ] {
+            let said = read(text).unwrap_err();
+            assert!(said.contains("for each host; write them once, before the first host"), "{said}");
+            assert!(said.starts_with("redis.url_from names the file ") && !said.contains("hunter2"), "{said}");
         }
         assert!(read("").unwrap_err().contains("redis.url_from"));
         assert_eq!(format!("{:?}", read("redis://a:hunter2@redis").unwrap()), "[redacted]");

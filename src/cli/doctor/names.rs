@@ -39,7 +39,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
 fn hosts(config: &Config) -> Vec<(&'static str, String)> {
     let of_url = |url: &str| url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
     let redis = survey::redis(config).ok().flatten();
-    let redis = redis.iter().flat_map(|rules| rules.hosts()).map(|(host, _)| ("redis.url", host));
+    let redis = redis.iter().flat_map(|rules| rules.hosts().into_iter().map(|(host, _)| (rules.url_key(), host)));
     let acme = config.tls.as_ref().and_then(|tls| tls.acme.as_ref());
     let urls = [
         ("upstream.url", Some(&config.upstream.url)),

@@ -33,13 +33,13 @@ pub(super) async fn check(config: &Config) -> Checked {
                 after: time.after,
                 to_the_second: false,
             });
-            Checked { findings: judge(&place, &probed, !config.mirror.is_empty()), sighting }
+            Checked { findings: judge(&place, rules.url_key(), &probed, !config.mirror.is_empty()), sighting }
         }
     }
 }
 
-/// `mirrors`: whether events go to other nodes.
-fn judge(place: &str, probed: &Probed, mirrors: bool) -> Vec<Finding> {
+/// `url_key`: what says where Redis is. `mirrors`: whether events go to other nodes.
+fn judge(place: &str, url_key: &str, probed: &Probed, mirrors: bool) -> Vec<Finding> {
     let Probed { connected_in, ping, version, role, is_cluster, hears, adapter, .. } = probed;
     let version = version.as_deref().map_or_else(String::new, |version| format!(" {version}"));
     let kind = match (is_cluster, role.as_deref()) {
@@ -51,7 +51,7 @@ fn judge(place: &str, probed: &Probed, mirrors: bool) -> Vec<Finding> {
     let (connected, ping_ms) = (connected_in.as_millis(), ping.as_secs_f64() * 1000.0);
     let found = format!("{place} is Redis{version}{kind}, connected in {connected} ms, PING in {ping_ms:.1} ms");
     let mut findings = vec![if role.as_deref() == Some("slave") && !is_cluster {
-        Finding::fail(CHECK, found).fix("set redis.url to the master, or to Sentinel, which knows it")
+        Finding::fail(CHECK, found).fix(format!("set {url_key} to the master, or to Sentinel, which knows it"))
     } else if *ping > SLOW {
         Finding::warn(CHECK, found).fix("events between nodes wait as long: bring Redis nearer")
     } else {
@@ -107,10 +107,14 @@ mod tests {
             (Probed { adapter: Err("no right".to_owned()), ..good() }, false, &[Fine, Warn]),
         ];
         for (probed, mirrors, expected) in rows {
-            let found: Vec<_> = judge("r:6379", &probed, mirrors).iter().map(|finding| finding.status).collect();
+            let found: Vec<_> =
+                judge("r:6379", "redis.url_from", &probed, mirrors).iter().map(|finding| finding.status).collect();
             assert_eq!(found, expected, "{probed:?}");
         }
-        let found = judge("r:6379", &good(), true).remove(0).found;
+        let replica = Probed { role: Some("slave".to_owned()), ..good() };
+        let fix = judge("r:6379", "redis.url_from", &replica, true).remove(0).fix.unwrap();
+        assert!(fix.starts_with("set redis.url_from to the master"), "{fix}");
+        let found = judge("r:6379", "redis.url", &good(), true).remove(0).found;
         assert_eq!(found, "r:6379 is Redis 7.0.15, a master, connected in 3 ms, PING in 0.4 ms");
     }
 }
