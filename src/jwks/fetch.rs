@@ -45,7 +45,7 @@ pub(super) enum FetchError {
 #[derive(Debug)]
 pub(super) struct Fetched {
     pub(super) set: KeySet,
-    /// `None`: it does not say.
+    /// `None`: it does not say, or a cache has answered, which repeats what the server said earlier.
     pub(super) date: Option<SystemTime>,
 }
 
@@ -90,7 +90,8 @@ impl Fetcher {
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status()));
         }
-        let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok());
+        let from_cache = response.headers().contains_key(header::AGE);
+        let date = response.headers().get(header::DATE).filter(|_| !from_cache).and_then(|date| date.to_str().ok());
         let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
         let body = Limited::new(response.into_body(), BODY_MAX_BYTES).collect().await;
         let document = body.map_err(|error| match error.downcast::<LengthLimitError>() {

@@ -19,7 +19,7 @@ pub struct Probed {
     pub took: Duration,
     /// The keys, or why there are none.
     pub keys: Result<KeySet, String>,
-    /// The time by the clock of the server. `None`: it does not say.
+    /// The time by the clock of the server. `None`: it does not say, or a cache has answered.
     pub date: Option<SystemTime>,
 }
 

@@ -9,7 +9,7 @@ use std::{
 use futures_util::future::join_all;
 use http::uri::Authority;
 use tokio::{
-    net::{TcpStream, lookup_host},
+    net::{TcpStream, ToSocketAddrs, lookup_host},
     time::timeout,
 };
 
@@ -51,27 +51,41 @@ pub(super) async fn check(config: &Config, service: &Dialler) -> Vec<Finding> {
     if addresses.is_empty() {
         return vec![Finding::skip(CHECK, "this pod has no address but loopback; if it has, set POD_IP to it")];
     }
+    let runs = async {
+        let host = service.authority().host().trim_start_matches('[').trim_end_matches(']');
+        reached(&(host, port)).await.is_ok_and(|tried| tried == Tried::Answers)
+    };
+    let tried = join_all(addresses.iter().map(|ip| tried(SocketAddr::new(*ip, port))));
+    let (runs, tried) = tokio::join!(runs, tried);
     let listen = config.listen.address;
-    let judged = addresses.into_iter().map(async |ip| {
+    let judged = addresses.into_iter().zip(tried).map(|(ip, tried)| {
         let address = SocketAddr::new(ip, port);
         let is_gate = listen.port() == port && (listen.ip().is_unspecified() || listen.ip() == ip);
         match is_gate {
             true => Finding::skip(CHECK, format!("{address} is the gate's own address")),
-            false => judge_own(address, tried(address).await),
+            false => judge_own(address, tried, runs),
         }
     });
-    join_all(judged).await
+    judged.collect()
 }
 
 /// From elsewhere: whoever is answered at `host:port` goes around the gate.
 pub(super) async fn check_from_elsewhere(target: &str) -> Finding {
-    let addresses: Vec<_> = match timeout(PATIENCE, lookup_host(target)).await {
+    match reached(&target).await {
+        Ok(tried) => judge_elsewhere(target, tried),
+        Err(why) => Finding::warn(CHECK, format!("{target} was not tried: {why}")),
+    }
+}
+
+/// What became of connections to all addresses of a host, with its port. Why none was tried.
+async fn reached(host: &impl ToSocketAddrs) -> Result<Tried, String> {
+    let addresses: Vec<_> = match timeout(PATIENCE, lookup_host(host)).await {
         Ok(Ok(addresses)) => addresses.collect(),
-        Ok(Err(error)) => return Finding::warn(CHECK, format!("{target} was not tried: it has no address ({error})")),
-        Err(_) => return Finding::warn(CHECK, format!("{target} was not tried: its name is not resolved")),
+        Ok(Err(error)) => return Err(format!("it has no address ({error})")),
+        Err(_) => return Err("its name is not resolved".to_owned()),
     };
     let tried = join_all(addresses.into_iter().map(tried)).await.into_iter().max();
-    judge_elsewhere(target, tried.unwrap_or(Tried::Unsent))
+    Ok(tried.unwrap_or(Tried::Unsent))
 }
 
 async fn tried(address: SocketAddr) -> Tried {
@@ -89,18 +103,23 @@ async fn tried(address: SocketAddr) -> Tried {
     }
 }
 
-fn judge_own(address: SocketAddr, tried: Tried) -> Finding {
+/// `runs`: the service answers where the gate reaches it. Otherwise that nothing answers elsewhere says nothing.
+fn judge_own(address: SocketAddr, tried: Tried, runs: bool) -> Finding {
     let port = address.port();
     match tried {
-        Tried::Answers => Finding::fail(
+        // Not more than a warning: a NetworkPolicy may close the port, and holds for others alone.
+        Tried::Answers => Finding::warn(
             CHECK,
-            format!("the service answers at {address}, so clients can go around the gate"),
+            format!("the service answers at {address}: only a NetworkPolicy can keep clients from going around the gate"),
         )
         .fix(format!(
-            "let it listen on 127.0.0.1:{port} alone, or close port {port} of the pod with a NetworkPolicy (which this \
-                 check does not see, because it does not hold within the pod: try from another one, tidegate doctor \
-                 --bypass {address})"
+            "let it listen on 127.0.0.1:{port} alone, or close port {port} of the pod with a NetworkPolicy, which is not seen \
+             from within the pod: ask from another one, tidegate doctor --bypass {address}"
         )),
+        _ if !runs => Finding::skip(
+            CHECK,
+            format!("the service does not run: nothing answers at {address}, nor where upstream.url is"),
+        ),
         Tried::Refused => {
             Finding::ok(CHECK, format!("nothing answers at {address}: the service is reached through the gate alone"))
         }
@@ -151,18 +170,28 @@ mod tests {
     fn only_an_answer_is_a_way_around_the_gate() {
         let address = SocketAddr::from(([10, 0, 0, 7], 4003));
         for (tried, own, elsewhere) in [
-            (Tried::Answers, Status::Fail, Status::Fail),
+            (Tried::Answers, Status::Warn, Status::Fail),
             (Tried::Refused, Status::Ok, Status::Ok),
             (Tried::Silent, Status::Ok, Status::Ok),
             (Tried::Unsent, Status::Skip, Status::Warn),
         ] {
-            assert_eq!(judge_own(address, tried).status, own, "{tried:?}");
+            assert_eq!(judge_own(address, tried, true).status, own, "{tried:?}");
             assert_eq!(judge_elsewhere("pod:4003", tried).status, elsewhere, "{tried:?}");
         }
-        let fix = judge_own(address, Tried::Answers).fix.unwrap();
+        let fix = judge_own(address, Tried::Answers, true).fix.unwrap();
         for part in ["127.0.0.1:4003", "NetworkPolicy", "--bypass 10.0.0.7:4003"] {
             assert!(fix.contains(part), "{fix}");
         }
+    }
+
+    #[test]
+    fn of_a_service_that_does_not_run_nothing_is_said() {
+        let address = SocketAddr::from(([10, 0, 0, 7], 4003));
+        for tried in [Tried::Refused, Tried::Silent, Tried::Unsent] {
+            let finding = judge_own(address, tried, false);
+            assert!(finding.status == Status::Skip && finding.found.contains("does not run"), "{finding:?}");
+        }
+        assert_eq!(judge_own(address, Tried::Answers, false).status, Status::Warn);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(super) fn judge(sightings: &[Sighting], leeway: Duration) -> Finding {
     if sightings.is_empty() {
         return Finding::skip(
             CHECK,
-            "no other clock was seen: no answer with a date of auth.jwks_url, of the service or of Redis",
+            "no other clock was seen: no answer with a date of auth.jwks_url or of the service, except of a cache (Age), and none of Redis",
         );
     }
     let told: Vec<_> = sightings.iter().map(|sighting| one(sighting, leeway)).collect();

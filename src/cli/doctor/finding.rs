@@ -19,7 +19,7 @@ pub(super) enum Status {
     Ok,
     /// It works, and may not be meant, or may not work for long.
     Warn,
-    /// Something does not work, or lets clients go around the gate.
+    /// Something does not work, or clients were seen to have a way around the gate.
     Fail,
 }
 

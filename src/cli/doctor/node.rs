@@ -45,7 +45,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
         Ok(live) => live,
         Err(why) => {
             return vec![
-                Finding::warn(CHECK, format!("no gate runs here: {why} (admin.address)"))
+                Finding::warn(CHECK, format!("no gate runs here, by admin.address: {why}"))
                     .fix("start it, or run this where it runs: kubectl exec POD -c tidegate -- /tidegate doctor"),
             ];
         }

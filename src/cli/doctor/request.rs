@@ -38,8 +38,11 @@ impl Answer {
         format!("{}: {}", self.status, clean_message(text.trim()))
     }
 
-    /// The clock of the server, if it says the time.
+    /// The clock of the server, if it says the time. A cache repeats what the server said earlier.
     pub(super) fn sighting(&self, whose: &str) -> Option<Sighting> {
+        if self.headers.contains_key(header::AGE) {
+            return None;
+        }
         let date = self.headers.get(header::DATE)?.to_str().ok()?;
         let said = httpdate::parse_http_date(date).ok()?;
         Some(Sighting { whose: whose.to_owned(), before: self.before, said, after: self.after, to_the_second: true })
@@ -71,7 +74,8 @@ pub(super) async fn send(
 }
 
 async fn sent(server: &Dialler, request: Request<Full<Bytes>>) -> Result<Answer, String> {
-    let io = server.connect().await.map_err(|error| error.to_string())?;
+    // The errors of dials speak of the service, which is not what is asked by every check.
+    let io = server.connect().await.map_err(|error| error.to_string().replace("the service at ", ""))?;
     let told = |error: hyper::Error| format!("{} does not answer in HTTP: {error}", server.authority());
     let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(told)?;
     let exchange = async move {
@@ -85,4 +89,22 @@ async fn sent(server: &Dialler, request: Request<Full<Bytes>>) -> Result<Answer,
     // The connection ends with the exchange, which says how.
     let (exchanged, _) = tokio::join!(exchange, connection);
     exchanged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_that_a_cache_repeats_is_no_sight_of_a_clock() {
+        let now = SystemTime::now();
+        let sighted = |headers: &[(&'static str, &'static str)]| {
+            let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            let status = StatusCode::OK;
+            Answer { status, headers, body: Bytes::new(), before: now, after: now }.sighting("a").is_some()
+        };
+        let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert!(sighted(&[date]));
+        assert!(!sighted(&[date, ("age", "3")]) && !sighted(&[date, ("age", "0")]) && !sighted(&[]));
+    }
 }

@@ -1,7 +1,8 @@
 //! Whether the service answers as the gate needs it: a WebSocket with Engine.IO 4, and plain routes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use http::{HeaderMap, StatusCode};
 
 use super::{
@@ -20,6 +21,8 @@ use crate::{
 
 const CHECK: &str = "service";
 
+/// From the dial to the open packet: less than the whole check has, and more than a dial.
+const SHAKEN_WITHIN: Duration = Duration::from_secs(5);
 /// A server of Socket.IO 2 connects a client to the main namespace by itself, at once.
 const UNASKED_WITHIN: Duration = Duration::from_millis(300);
 /// So many plain routes are tried.
@@ -40,26 +43,30 @@ enum Shaken {
 
 pub(super) async fn check(config: &Config, service: &Dialler) -> Checked {
     let path = &config.socketio.path;
-    let (shaken, sighting) = tokio::join!(shaken(service, path), clock(service, path));
     let routes = config.websocket.iter().filter(|route| route.bridge.is_none()).map(|route| &route.path);
     let has_routes = routes.clone().next().is_some();
+    // At once, so that none of them takes the time of another.
+    let (shaken, sighting, routes) = tokio::join!(
+        shaken(service, path),
+        clock(service, path),
+        join_all(routes.take(ROUTES_MAX).map(|path| route(service, path)))
+    );
     let mut findings = vec![judge(&shaken, config, has_routes)];
-    // Where nothing listens, one line says so.
-    if !matches!(&shaken, Shaken::NotDialled(DialError::Connect { .. })) {
-        for path in routes.take(ROUTES_MAX) {
-            findings.push(route(service, path).await);
-        }
+    // Where nothing listens or nothing answers, one line says so.
+    if !matches!(&shaken, Shaken::NotDialled(DialError::Connect { .. } | DialError::Timeout { .. })) {
+        findings.extend(routes);
     }
     Checked { findings, sighting }
 }
 
 async fn shaken(service: &Dialler, path: &str) -> Shaken {
+    let until = Instant::now() + SHAKEN_WITHIN;
     let request = PackedRequest::new(&format!("{path}?EIO=4&transport=websocket"), [], Vec::new());
     let mut socket = match Socket::open(service, &request).await {
         Ok(socket) => socket,
         Err(error) => return Shaken::NotDialled(error),
     };
-    let shaken = match socket.opened(PATIENCE).await {
+    let shaken = match socket.opened(PATIENCE.min(until.saturating_duration_since(Instant::now()))).await {
         Err(why) => Shaken::NotOpened(why),
         Ok(open) => match socket.text(UNASKED_WITHIN).await {
             Ok(text) if text.starts_with("40") => Shaken::OldServer,
