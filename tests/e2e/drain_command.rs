@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -225,6 +226,26 @@ async fn of_several_nodes_one_has_to_be_named() {
     assert!(stdout.ends_with(&format!("process {pid} is drained: no client is left\n")), "{stdout}");
     assert_eq!(http::get(&a.admin_url("/drained")).await.status, 200);
     assert_eq!(http::get(&b.admin_url("/readyz")).await.status, 200, "the other serves");
+}
+
+/// As with `hostPID`: containers see each other's processes, and each has its own view of file systems.
+#[tokio::test]
+async fn of_the_nodes_of_several_containers_that_of_this_one_leaves() {
+    let (program, service) = (Program::new(), Service::start().await);
+    let container = program.file.with_file_name("container");
+    let script = format!("#!/bin/sh\nexec unshare --map-root-user --mount {} \"$@\"\n", program.file.display());
+    fs::write(&container, script).unwrap();
+    fs::set_permissions(&container, fs::Permissions::from_mode(0o755)).unwrap();
+    let own = Gate::before(&service).by(&program.file).await;
+    let other = Gate::before(&service).by(&container).await;
+    let file = fs::read_link(format!("/proc/{}/exe", other.pid())).unwrap();
+    assert_eq!(file.file_name(), program.file.file_name(), "it has become the node");
+
+    let (code, stdout, stderr) = outcome(program.drain(&[])).await;
+
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+    assert!(stdout.ends_with(&format!("process {} is drained: no client is left\n", own.pid())), "{stdout}");
+    assert_eq!(http::get(&other.admin_url("/readyz")).await.status, 200, "the other serves");
 }
 
 /// The default action of the signal is to end a process.
