@@ -293,24 +293,18 @@ mod tests {
     #[test]
     fn a_node_without_its_thread_has_not_ended_while_its_process_lives() {
         let folder = tempfile::TempDir::new().unwrap();
-        fs::write(folder.path().join("run"), "read line\n").unwrap();
-        let child = |script: &str| {
-            let mut command = std::process::Command::new("sh");
-            command.arg(script).current_dir(folder.path()).stdin(std::process::Stdio::piped()).spawn().unwrap()
-        };
-        let mut node = child("run");
+        fs::write(folder.path().join("run"), "read line\nsleep 0.3\n").unwrap();
+        let mut command = std::process::Command::new("sh");
+        let command = command.arg("run").current_dir(folder.path()).stdin(std::process::Stdio::piped());
+        let mut node = command.spawn().unwrap();
         let process = Process(Pid::from_raw(node.id().try_into().unwrap()));
-        while !process.lives() {
-            sleep(LOOK);
-        }
-        assert_eq!(Sign::of_process(process.0), None);
+        assert!(process.lives() && Sign::of_process(process.0).is_none());
         drop(node.stdin.take());
+        process.follow().unwrap();
         // Until somebody waits for it, it is there as a zombie.
-        while process.lives() {
-            sleep(LOOK);
-        }
+        assert!(!process.lives() && see(node.id().try_into().unwrap()).is_some(), "it was followed to its end");
         node.wait().unwrap();
-        assert!(!process.lives() && process.follow().is_ok());
+        assert!(!process.lives());
     }
 
     #[test]
