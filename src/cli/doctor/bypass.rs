@@ -21,6 +21,9 @@ const CHECK: &str = "bypass";
 /// The addresses of this pod, as Kubernetes can be told to write them (`fieldRef`): one, or all with commas.
 const POD_ADDRESSES: [&str; 2] = ["POD_IP", "POD_IPS"];
 
+const NAME_IT: &str =
+    "name an address of the service's pod and its port, HOST:PORT, and ask from where it can be reached";
+
 /// What became of a connection. Of several, the greatest counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Tried {
@@ -73,7 +76,8 @@ pub(super) async fn check(config: &Config, service: &Dialler) -> Vec<Finding> {
 pub(super) async fn check_from_elsewhere(target: &str) -> Finding {
     match reached(&target).await {
         Ok(tried) => judge_elsewhere(target, tried),
-        Err(why) => Finding::warn(CHECK, format!("{target} was not tried: {why}")),
+        // What could not be tried is no proof that there is no way around.
+        Err(why) => Finding::fail(CHECK, format!("{target} was not tried: {why}")).fix(NAME_IT),
     }
 }
 
@@ -134,7 +138,9 @@ fn judge_elsewhere(target: &str, tried: Tried) -> Finding {
             .fix("let the service listen on 127.0.0.1 alone, or close its port with a NetworkPolicy"),
         Tried::Refused => Finding::ok(CHECK, format!("{target} refuses the connection")),
         Tried::Silent => Finding::ok(CHECK, format!("nothing comes back from {target}: it is filtered")),
-        Tried::Unsent => Finding::warn(CHECK, format!("{target} was not tried: this machine has no way to it")),
+        Tried::Unsent => {
+            Finding::fail(CHECK, format!("{target} was not tried: this machine has no way to it")).fix(NAME_IT)
+        }
     }
 }
 
@@ -173,7 +179,7 @@ mod tests {
             (Tried::Answers, Status::Warn, Status::Fail),
             (Tried::Refused, Status::Ok, Status::Ok),
             (Tried::Silent, Status::Ok, Status::Ok),
-            (Tried::Unsent, Status::Skip, Status::Warn),
+            (Tried::Unsent, Status::Skip, Status::Fail),
         ] {
             assert_eq!(judge_own(address, tried, true).status, own, "{tried:?}");
             assert_eq!(judge_elsewhere("pod:4003", tried).status, elsewhere, "{tried:?}");
