@@ -12,13 +12,22 @@ pub struct Fault {
     pub key: String,
     /// What is wrong and how to fix it. It shows no secret.
     pub message: String,
+    /// Nothing is wrong but that a file, a folder or a variable beside the configuration cannot be read. Elsewhere it may be
+    /// there.
+    pub is_unread: bool,
 }
 
 impl Fault {
     /// `message` reads on from the key where it begins with a verb: `is "60"; a duration needs a unit`.
     #[must_use]
     pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { key: key.into(), message: message.into() }
+        Self { key: key.into(), message: message.into(), is_unread: false }
+    }
+
+    /// The same, of something beside the configuration that cannot be read.
+    #[must_use]
+    pub fn unread(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { is_unread: true, ..Self::new(key, message) }
     }
 }
 

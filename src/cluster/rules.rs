@@ -214,7 +214,7 @@ impl Login {
             settings = settings.set_username(user);
         }
         let Some(source) = &self.password else { return Ok(settings) };
-        let secret = source.read().map_err(|error| Fault::new(self.key, error.to_string()))?;
+        let secret = source.read().map_err(|error| Fault::unread(self.key, error.to_string()))?;
         let password = std::str::from_utf8(secret.expose());
         let password = password.map_err(|_| Fault::new(self.key, "is not UTF-8; use a password that is"))?;
         Ok(settings.set_password(password))

@@ -49,7 +49,7 @@ impl ClusterSecret {
     /// It cannot be read, or is too short.
     pub fn read(source: &SecretSource) -> Result<Self, Fault> {
         let fault = |message: String| Fault::new("cluster.secret", message);
-        let secret = source.read().map_err(|error| fault(error.to_string()))?;
+        let secret = source.read().map_err(|error| Fault::unread("cluster.secret", error.to_string()))?;
         let length = secret.expose().len();
         if length < SECRET_MIN_BYTES {
             let message = format!(

@@ -24,7 +24,7 @@ impl SecretUrl {
     /// # Errors
     /// It is not there, or is no URL of Redis. No error shows a part of it: what stands there may be the bare password.
     pub(super) fn read(source: &SecretSource) -> Result<Self, Fault> {
-        let secret = source.read().map_err(|error| Fault::new(KEY, error.to_string()))?;
+        let secret = source.read().map_err(|error| Fault::unread(KEY, error.to_string()))?;
         let url = std::str::from_utf8(secret.expose()).unwrap_or_default();
         if has_a_login_for_each_host(url) {
             let message = format!(

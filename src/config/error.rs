@@ -44,9 +44,9 @@ impl ConfigError {
         }
     }
 
-    /// Those whose key is not one of these. `None`: no other is there.
-    pub(crate) fn without(self, is_one: impl Fn(&str) -> bool) -> Option<Self> {
-        let rest: Vec<_> = self.0.into_iter().filter(|mistake| !is_one(&mistake.fault.key)).collect();
+    /// Those that are in the configuration itself, wherever it is read. `None`: there is none.
+    pub(crate) fn without_unread(self) -> Option<Self> {
+        let rest: Vec<_> = self.0.into_iter().filter(|mistake| !mistake.fault.is_unread).collect();
         if rest.is_empty() { None } else { Some(Self(rest)) }
     }
 

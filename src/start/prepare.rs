@@ -79,5 +79,5 @@ pub(super) fn redis_rules(config: &Config) -> Result<Option<RedisRules>, Vec<Fau
 /// Reads `admin.token`. `None` where there is none.
 pub(super) fn admin_token(config: &Config) -> Result<Option<Secret>, Fault> {
     let token = config.admin.token.as_ref().map(SecretSource::read).transpose();
-    token.map_err(|error| Fault::new("admin.token", error.to_string()))
+    token.map_err(|error| Fault::unread("admin.token", error.to_string()))
 }

@@ -99,6 +99,6 @@ impl Acme {
 
 impl From<CacheError> for Fault {
     fn from(error: CacheError) -> Self {
-        Self::new("tls.acme.cache", error.to_string())
+        Self::unread("tls.acme.cache", error.to_string())
     }
 }

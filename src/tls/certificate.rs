@@ -86,7 +86,8 @@ pub struct FileError {
 
 impl From<FileError> for Fault {
     fn from(FileError { key, path, fault }: FileError) -> Self {
-        Self::new(key, format!("{} {fault}", shown(&path)))
+        let is_unread = matches!(fault, FileFault::Unreadable { .. } | FileFault::Passphrase(_));
+        Self { is_unread, ..Self::new(key, format!("{} {fault}", shown(&path))) }
     }
 }
 

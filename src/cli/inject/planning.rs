@@ -150,11 +150,7 @@ impl Plan {
 
 /// Whether a node would start with it, if its files were there.
 fn without_files(loaded: &Loaded) -> Result<(), ConfigError> {
-    let read = loaded.config.keys_read();
-    start::verify(loaded).or_else(|error| {
-        let rest = error.without(|key| key == "tls.acme.cache" || read.iter().any(|read| read == key));
-        rest.map_or(Ok(()), Err)
-    })
+    start::verify(loaded).or_else(|error| error.without_unread().map_or(Ok(()), Err))
 }
 
 fn read(file: &Path) -> Result<String, Failure> {

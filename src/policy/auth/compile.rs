@@ -47,7 +47,17 @@ impl Auth {
         let mut faults = Faults::default();
         let algorithms = faults.keep(algorithms(table));
         // Where they cannot be read, a key is checked without them.
-        let keys = faults.keep(keys(table, algorithms.as_deref().unwrap_or_default(), published));
+        let usable = algorithms.as_deref().unwrap_or_default();
+        let keys = keys(table, usable, published);
+        let is_unread = keys.as_ref().is_err_and(|fault| fault.is_unread);
+        let keys = faults.keep(keys);
+        if is_unread {
+            // What no key of its kind is for is told without it.
+            faults.keep(match &table.secret {
+                Some(_) => fit(usable, AlgorithmFamily::Hmac.algorithms(), "auth.secret"),
+                None => fit(usable, &of_public_keys(), "auth.public_key"),
+            });
+        }
         bounds(table, &mut faults);
         let optional = faults.keep(Namespaces::compile("auth.optional_namespaces", &table.optional_namespaces));
         let forward_claims = faults.keep(client_headers("auth.forward_claims", &table.forward_claims));
@@ -80,7 +90,7 @@ impl Auth {
 /// The secret is missing, too short, or from public examples.
 pub fn shared_secret(source: &SecretSource, allow_weak: bool) -> Result<Secret, Fault> {
     let fault = |message: String| Fault::new("auth.secret", message);
-    let secret = source.read().map_err(|error| fault(error.to_string()))?;
+    let secret = source.read().map_err(|error| Fault::unread("auth.secret", error.to_string()))?;
     let length = secret.expose().len();
     if length < SECRET_MIN_BYTES && !allow_weak {
         return Err(fault(format!("has {length} bytes; make one of at least {SECRET_MIN_BYTES}, {BETTER_SECRET}")));
@@ -176,9 +186,7 @@ fn keys(table: &AuthTable, algorithms: &[Algorithm], published: &Arc<SharedKeys>
         (None, Some(path), None) => configured(public_key(path)?, "auth.public_key"),
         (None, None, Some(url)) => {
             key_server(url)?;
-            let public = [AlgorithmFamily::Rsa, AlgorithmFamily::Ec, AlgorithmFamily::Ed];
-            let usable: Vec<_> = public.iter().flat_map(|family| family.algorithms()).copied().collect();
-            fit(algorithms, &usable, "auth.jwks_url")?;
+            fit(algorithms, &of_public_keys(), "auth.jwks_url")?;
             Ok(Keys::Published(Arc::clone(published)))
         }
         (Some(_), Some(_), _) => two("auth.public_key", "auth.secret"),
@@ -187,13 +195,19 @@ fn keys(table: &AuthTable, algorithms: &[Algorithm], published: &Arc<SharedKeys>
     }
 }
 
+fn of_public_keys() -> Vec<Algorithm> {
+    let families = [AlgorithmFamily::Rsa, AlgorithmFamily::Ec, AlgorithmFamily::Ed];
+    families.iter().flat_map(|family| family.algorithms()).copied().collect()
+}
+
 /// Reads the public key that tokens are verified with.
 fn public_key(path: &Path) -> Result<Key, Fault> {
     if units::is_pem(path) {
         return Err(Fault::new("auth.public_key", "is the key itself; write it to a file, and name that file"));
     }
     let fault = |what: String| Fault::new("auth.public_key", format!("{} {what}", path.display()));
-    let pem = fs::read(path).map_err(|error| fault(format!("cannot be read: {error}")))?;
+    let unread = |error| Fault { is_unread: true, ..fault(format!("cannot be read: {error}")) };
+    let pem = fs::read(path).map_err(unread)?;
     let no_key = || {
         fault(
             "is not a public key in PEM form (\"-----BEGIN PUBLIC KEY-----\") of RSA with 2048 to 8192 bits, P-256, P-384 or \

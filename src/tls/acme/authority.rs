@@ -73,7 +73,12 @@ impl Authority {
         let builder = match root_ca {
             Some(path) => {
                 let wrong = |fault: String| Fault::new("tls.acme.root_ca", format!("{} {fault}", path.display()));
-                HttpsConnectorBuilder::new().with_tls_config(trusting(path).map_err(wrong)?)
+                let unread = |error: io::Error| match error.kind() {
+                    io::ErrorKind::IsADirectory => wrong("is a directory; name the PEM file in it".to_owned()),
+                    _ => Fault { is_unread: true, ..wrong(format!("cannot be read: {error}")) },
+                };
+                let pem = fs::read(path).map_err(unread)?;
+                HttpsConnectorBuilder::new().with_tls_config(trusting(&pem).map_err(wrong)?)
             }
             None => HttpsConnectorBuilder::new()
                 .with_provider_and_platform_verifier(aws_lc_rs::default_provider())
@@ -130,13 +135,9 @@ impl HttpClient for Bounded {
     }
 }
 
-fn trusting(path: &Path) -> Result<ClientConfig, String> {
-    let pem = fs::read(path).map_err(|error| match error.kind() {
-        io::ErrorKind::IsADirectory => "is a directory; name the PEM file in it".to_owned(),
-        _ => format!("cannot be read: {error}"),
-    })?;
+fn trusting(pem: &[u8]) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
+    for certificate in CertificateDer::pem_slice_iter(pem) {
         let added = certificate
             .map_err(|error| error.to_string())
             .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()));

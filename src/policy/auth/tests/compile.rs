@@ -87,7 +87,12 @@ fn a_file_without_a_public_key_is_refused() {
         assert!(refused.contains(" is not a public key in PEM form"), "{refused}");
     }
     let missing = AuthTable { public_key: Some("/nowhere/key.pem".into()), ..AuthTable::default() };
-    refuses(&missing, "auth.public_key: /nowhere/key.pem cannot be read: ");
+    let of_rsa = AuthTable { algorithms: vec!["RS256".to_owned()], ..missing.clone() };
+    refuses(&of_rsa, "auth.public_key: /nowhere/key.pem cannot be read: ");
+    // That no public key is for HS256 is known without the file.
+    let faults = Auth::compile(&missing, &Arc::default()).err().unwrap();
+    let told: Vec<_> = faults.iter().map(|fault| (&*fault.key, fault.is_unread)).collect();
+    assert_eq!(told, [("auth.public_key", true), ("auth.algorithms[0]", false)]);
 }
 
 #[test]
