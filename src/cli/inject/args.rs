@@ -67,6 +67,9 @@ pub(in crate::cli) struct Args {
     /// How long the service may take to stop after its last client has left
     #[arg(long, value_name = "TIME", value_parser = period, default_value = "10s")]
     pub(super) stop_time: Period,
+    /// Listen on [::], in a cluster with IPv6
+    #[arg(long)]
+    pub(super) ipv6: bool,
     /// Where the gate listens for clients
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), default_value_t = 8443)]
     pub(super) listen_port: u16,

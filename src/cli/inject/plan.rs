@@ -13,6 +13,10 @@ pub(super) struct Plan {
     pub(super) tls_secret: Option<String>,
     /// The gate orders its certificate, and keeps it in a folder.
     pub(super) acme: bool,
+    /// It orders its certificate, wherever that is kept.
+    pub(super) orders: bool,
+    /// The authority may ask at an address of its own.
+    pub(super) http_challenges: bool,
     /// Clients speak TLS with the gate.
     pub(super) tls: bool,
     pub(super) only: Vec<String>,
@@ -20,6 +24,8 @@ pub(super) struct Plan {
     /// Where the service listens. `None`: its pod says.
     pub(super) port: Option<u16>,
     pub(super) scheme: &'static str,
+    /// All addresses, those of IPv6 too.
+    pub(super) ipv6: bool,
     pub(super) listen_port: u16,
     pub(super) admin_port: u16,
     pub(super) lame_duck: Period,

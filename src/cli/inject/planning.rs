@@ -42,6 +42,9 @@ impl Plan {
             secret: args.secret.clone(),
             tls_secret: args.tls_secret.clone(),
             acme: false,
+            orders: false,
+            http_challenges: false,
+            ipv6: args.ipv6,
             tls: args.tls_secret.is_some(),
             only: args.only.clone(),
             container: args.container.clone(),
@@ -90,7 +93,10 @@ impl Plan {
         }
         let tls = loaded.config.tls.as_ref();
         self.tls = tls.is_some();
-        self.acme = tls.and_then(|tls| tls.acme.as_ref()).is_some_and(|acme| !acme.is_cached_in_redis());
+        let acme = tls.and_then(|tls| tls.acme.as_ref());
+        self.orders = acme.is_some();
+        self.acme = acme.is_some_and(|acme| !acme.is_cached_in_redis());
+        self.http_challenges = acme.is_some_and(|acme| acme.http_address.is_some());
         Ok(())
     }
 

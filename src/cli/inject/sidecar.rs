@@ -7,7 +7,7 @@ use super::plan::Plan;
 /// The name of the container, and of the port for clients.
 pub(super) const NAME: &str = "tidegate";
 /// The port for the operator.
-const ADMIN: &str = "tidegate-admin";
+pub(super) const ADMIN: &str = "tidegate-admin";
 /// What the service's hook asks for.
 pub(super) const DRAINED: &str = "/drained";
 /// All volumes that the gate may have.
@@ -29,9 +29,10 @@ pub(super) const CONFIG_KEY: &str = "tidegate.toml";
 
 /// The environment of the container.
 pub(super) fn variables(plan: &Plan, port: u16) -> Vec<(String, String)> {
+    let every = if plan.ipv6 { "[::]" } else { "0.0.0.0" };
     let mut variables = vec![
-        ("LISTEN__ADDRESS", format!("0.0.0.0:{}", plan.listen_port)),
-        ("ADMIN__ADDRESS", format!("0.0.0.0:{}", plan.admin_port)),
+        ("LISTEN__ADDRESS", format!("{every}:{}", plan.listen_port)),
+        ("ADMIN__ADDRESS", format!("{every}:{}", plan.admin_port)),
         ("UPSTREAM__URL", format!("{}://127.0.0.1:{port}", plan.scheme)),
         ("LIMITS__LAME_DUCK", plan.lame_duck.to_string()),
         ("LIMITS__SHUTDOWN_GRACE", plan.shutdown_grace.to_string()),
@@ -49,6 +50,8 @@ pub(super) fn variables(plan: &Plan, port: u16) -> Vec<(String, String)> {
 /// The container.
 pub(super) fn container(plan: &Plan, port: u16) -> Value {
     let probe = |path: &str| json!({"path": path, "port": ADMIN});
+    // An authority reaches a pod through the Service, which has only ready ones.
+    let ready = if plan.orders { "/readyz?without=certificate" } else { "/readyz" };
     let env: Vec<_> =
         variables(plan, port).into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
     let mut container = Map::from_iter([
@@ -68,7 +71,7 @@ pub(super) fn container(plan: &Plan, port: u16) -> Value {
         ],
         "startupProbe": {"httpGet": probe("/livez"), "periodSeconds": 1, "failureThreshold": 30},
         "livenessProbe": {"httpGet": probe("/livez"), "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
-        "readinessProbe": {"httpGet": probe("/readyz"), "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 1},
+        "readinessProbe": {"httpGet": probe(ready), "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 1},
         "lifecycle": {"preStop": {"exec": {"command": ["/tidegate", "drain"]}}},
         // `kubectl describe pod` shows why it does not start.
         "terminationMessagePolicy": "FallbackToLogsOnError",
