@@ -7,11 +7,14 @@ pub(super) mod error;
 mod manifest;
 mod memory;
 mod notes;
+mod path;
 mod places;
 mod plan;
 mod planning;
 mod remove;
+mod services;
 mod sidecar;
+mod warnings;
 mod write;
 mod yaml;
 
@@ -46,7 +49,7 @@ pub(super) fn uninject(args: &BackArgs) -> Result<(), Failure> {
     let mut notes = Notes::default();
     let is_chosen =
         |title: &str, _: Option<&str>| args.only.is_empty() || args.only.iter().any(|name| is_named(title, name));
-    remove::uninject(&mut drafts, &mut notes, is_chosen)?;
+    remove::uninject(&mut drafts, &mut notes, false, is_chosen)?;
     if notes.is_empty() {
         notes.say("nothing here was injected; it is printed as it is".to_owned());
     }
@@ -57,23 +60,29 @@ pub(super) fn uninject(args: &BackArgs) -> Result<(), Failure> {
 fn injected(mut drafts: Vec<Draft>, plan: &Plan) -> Result<(Vec<Draft>, Notes), InjectError> {
     let mut notes = Notes::default();
     let mut plain = drafts.clone();
-    remove::uninject(&mut plain, &mut Notes::default(), |_, _| true)?;
+    remove::uninject(&mut plain, &mut Notes::default(), true, |_, _| true)?;
     let chosen = choose(&plain, plan, &mut notes)?;
-    remove::uninject(&mut drafts, &mut Notes::default(), |title, namespace| {
+    // All their Services too: those that other workloads have beside them are pointed anew below.
+    remove::uninject(&mut drafts, &mut Notes::default(), true, |title, namespace| {
         chosen.iter().any(|workload| workload.title == title && workload.is_beside(namespace))
     })?;
+    for draft in &drafts {
+        let tree = draft.tree()?;
+        if let Some(block) = tree.open_block {
+            return Err(draft.at(&tree, block, Reason::OpenBlock));
+        }
+    }
     for workload in &chosen {
-        for at in 0..drafts.len() {
-            let is_it = |object: &Object| {
-                object.is_workload() && object.title == workload.title && object.namespace == workload.namespace
-            };
-            let found = objects(&drafts[at].tree()?).into_iter().find(is_it);
+        for draft in &mut drafts {
+            let found = objects(&draft.tree()?).into_iter().find(|object| workload.is(object));
             if let Some(object) = found {
-                add::inject(&mut drafts, at, &object, plan, &mut notes)?;
+                add::inject(draft, &object, plan, &mut notes)?;
                 break;
             }
         }
     }
+    services::point(&mut drafts, &chosen, plan, &mut notes)?;
+    warnings::of_policies(&drafts, &chosen, &mut notes)?;
     Ok((drafts, notes))
 }
 
@@ -145,23 +154,42 @@ fn read_one(path: &Path) -> Result<Draft, InjectError> {
         let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
         InjectError::At { place: format!("{name}:{line}"), reason: Reason::Encoding }
     })?;
-    Ok(Draft { name, text })
+    Ok(Draft::new(name, text))
 }
 
 fn finish(drafts: &[Draft], notes: &Notes) -> Result<(), Failure> {
-    let mut text = String::new();
-    for draft in drafts {
-        if !text.is_empty() {
-            text.push_str(if text.ends_with('\n') { "" } else { "\n" });
-            let is_json = |text: &str| text.trim_start().starts_with('{');
-            let goes_on = draft.text.starts_with("---") || is_json(&text) && is_json(&draft.text);
-            text.push_str(if goes_on { "" } else { "---\n" });
-        }
-        text.push_str(&draft.text);
-    }
-    print(&text)?;
+    print(&joined(drafts)?)?;
     notes.lines().for_each(|line| complain(&clean(line)));
     Ok(())
+}
+
+/// All texts, as one that kubectl reads. It takes a text for JSON or for YAML by its first byte, and in YAML each JSON value is a
+/// document.
+fn joined(drafts: &[Draft]) -> Result<String, InjectError> {
+    let (mut parts, mut all_json) = (Vec::new(), true);
+    for draft in drafts.iter().filter(|draft| !draft.text.trim().is_empty()) {
+        let values = draft.json_values()?;
+        all_json &= values.is_some();
+        parts.push((draft, values));
+    }
+    let mut text = String::new();
+    for (draft, values) in &parts {
+        let is_alone = parts.len() == 1;
+        let pieces = match values {
+            Some(values) if !all_json => values.iter().map(|value| write::yaml_of_json(value)).collect(),
+            _ => vec![draft.text.clone()],
+        };
+        for piece in pieces {
+            text.push_str(if text.is_empty() || text.ends_with('\n') { "" } else { "\n" });
+            let goes_on = is_alone || all_json || piece.starts_with("---") || text.is_empty() && values.is_none();
+            text.push_str(if goes_on { "" } else { "---\n" });
+            text.push_str(&piece);
+        }
+    }
+    if parts.is_empty() {
+        text = drafts.iter().map(|draft| &*draft.text).collect();
+    }
+    Ok(text)
 }
 
 #[cfg(test)]

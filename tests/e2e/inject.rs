@@ -216,6 +216,24 @@ async fn the_configuration_is_checked_as_the_pod_will_read_it() {
         ("[auth]\nsecret = { env = \"JWT\" }", &[], "gate.toml:2: auth.secret is the environment variable \"JWT\""),
         ("[auth]\nsecret = { file = \"/etc/tidegate/secrets/k\" }", &[], "name with --secret the Secret"),
         ("limits.lame_duck = \"1s\"", &["--secret", "s:k", "--lame-duck", "1h"], "limits.lame_duck is \"1h\""),
+        // What is wrong wherever it is read.
+        ("auth.public_key = \"/etc/tidegate/secrets/p\"", &["--secret", "s:k"], "is given together with auth.secret"),
+        (
+            "auth.public_key = \"/etc/tidegate/secrets/p\"",
+            &["--secret", "s"],
+            "but auth.public_key can only be used for",
+        ),
+        (
+            "redis.url_from = { file = \"/etc/tidegate/secrets/r\" }\nredis.password = { file = \"/etc/tidegate/secrets/w\" }\n\
+             auth.secret = { file = \"/etc/tidegate/secrets/k\" }",
+            &["--secret", "s"],
+            "redis.password is given, and redis.url_from says it too",
+        ),
+        (
+            "auth.secret = { file = \"/etc/tidegate/secrets/k\" }\n[tls.acme]\ndomains = [\"a.example.com\"]\ncache = \"redis\"",
+            &["--secret", "s"],
+            "there is no table [redis]",
+        ),
         (
             "[tls.acme]\ndomains = [\"a.example.com\"]\ncache = \"/tmp/a\"",
             &["--secret", "s:k"],
@@ -235,6 +253,14 @@ async fn the_configuration_is_checked_as_the_pod_will_read_it() {
     let acme = with("[tls.acme]\ndomains = [\"a.example.com\"]", &["--secret", "s:k"]).await;
     assert!(acme.out.contains("mountPath: /var/lib/tidegate/acme"), "{acme:?}");
     assert!(acme.told.contains("every new pod orders a certificate"), "{acme:?}");
+    assert!(acme.out.contains("path: \"/readyz?without=certificate\""), "the authority comes before: {acme:?}");
+    assert!(good.out.contains("path: /readyz\n") && !acme.told.contains("http_address"), "{good:?} {acme:?}");
+    let shared = "auth.secret = { file = \"/etc/tidegate/secrets/k\" }\ncluster.secret = { file = \"/etc/tidegate/secrets/c\" }\n\
+                  [redis]\nurl = \"redis://redis:6379\"\n[tls.acme]\ndomains = [\"a.example.com\"]\ncache = \"redis\"\n\
+                  challenges = [\"http-01\"]\nhttp_address = \"0.0.0.0:8080\"";
+    let shared = with(shared, &["--secret", "s"]).await;
+    assert!(shared.out.contains("path: \"/readyz?without=certificate\""), "{shared:?}");
+    assert!(shared.told.contains("no port leads to tls.acme.http_address"), "{shared:?}");
     let named = tidegate(&["inject", "--config-map", "mine", "--port", "4003"], POD).await;
     assert!(named.out.contains("name: mine\n") && !named.out.contains("kind: ConfigMap"), "{named:?}");
 }
@@ -249,10 +275,7 @@ async fn files_are_read_together_and_printed_one_after_another() {
     fs::write(&service, format!("apiVersion: v1\nkind: Service\nmetadata: {{name: a}}\n{ports}\n")).unwrap();
     let both = inject(&["--port", "4003", &service, &pod], "").await;
     assert_eq!(both.code, Some(0), "{both:?}");
-    assert!(
-        both.out.contains("targetPort: \"tidegate\"") && both.told.contains("Service/a: port 80 leads"),
-        "{both:?}"
-    );
+    assert!(both.out.contains("targetPort: 8443") && both.told.contains("Service/a: port 80 leads"), "{both:?}");
     assert_eq!(both.out.matches("---\n").count(), 2, "{both:?}");
     let alone = inject(&["--port", "4003", &pod], "").await;
     assert!(alone.told.contains("kubectl patch service a -p"), "{alone:?}");

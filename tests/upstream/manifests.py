@@ -12,6 +12,8 @@ import yaml
 
 # Native sidecars are on by default from the first on.
 VERSIONS = ("1.29", kubernetes_validate.latest_version())
+# Where the gate listens in these manifests.
+GATES = (8443, 18443)
 GRACE = "terminationGracePeriodSeconds"
 
 
@@ -47,7 +49,7 @@ def without_gate(manifest, original):
     annotations.pop("tidegate/original")
     if manifest["kind"] == "Service":
         for port, before in zip(manifest["spec"]["ports"], original["spec"]["ports"]):
-            if port.get("targetPort") == "tidegate":
+            if port.get("targetPort") in GATES:
                 port["targetPort"] = before.get("targetPort")
         return manifest
     pod = pod_of(manifest)

@@ -1,16 +1,15 @@
-//! Puts the gate into the pods of a workload, and its Services in front of it.
+//! Puts the gate into the pods of a workload.
 
 use serde_json::json;
 
 use super::{
-    draft::{Draft, Path},
+    draft::Draft,
     error::{InjectError, Reason},
-    manifest::{Container, INJECTED, Object, ObjectKind, Pod, ServicePort, objects},
+    manifest::{INJECTED, Object, Pod},
     memory::Memory,
     notes::Notes,
     plan::{ConfigSource, Plan},
-    remove::target_key,
-    sidecar,
+    sidecar, warnings,
 };
 
 /// Which container is the service, and where it listens.
@@ -21,17 +20,11 @@ struct Target {
     port: u16,
 }
 
-/// Adds the sidecar to this workload, and points Services of any draft at it.
-pub(super) fn inject(
-    drafts: &mut [Draft],
-    at: usize,
-    workload: &Object,
-    plan: &Plan,
-    notes: &mut Notes,
-) -> Result<(), InjectError> {
-    let tree = drafts[at].tree()?;
+/// Adds the sidecar to this workload.
+pub(super) fn inject(draft: &mut Draft, workload: &Object, plan: &Plan, notes: &mut Notes) -> Result<(), InjectError> {
+    let tree = draft.tree()?;
     let pod = workload.pod(&tree);
-    let wrong = |reason| drafts[at].at_path(&tree, &workload.path, reason);
+    let wrong = |reason| draft.at_path(&tree, &workload.path, reason);
     let target = target(&pod, &workload.title, plan).map_err(wrong)?;
     refuse(&pod, &workload.title, plan).map_err(wrong)?;
     let config_map = match &plan.config {
@@ -39,7 +32,6 @@ pub(super) fn inject(
         ConfigSource::Text(_) => format!("{}-{}", workload.name, sidecar::NAME),
     };
     let mut memory = Memory::default();
-    let draft = &mut drafts[at];
     hook(draft, &pod, &target, workload, plan, &mut memory, notes)?;
     for volume in sidecar::volumes(plan, &config_map) {
         memory.add_item(draft, &pod.spec, "volumes", false, &volume)?;
@@ -56,8 +48,8 @@ pub(super) fn inject(
         add_config_map(draft, workload, &config_map, text)?;
         notes.say(format!("ConfigMap/{config_map}: has the configuration"));
     }
-    warn_of_pod(&pod, workload, plan, &target, notes);
-    services(drafts, workload, &pod, &target, plan, notes)
+    warnings::of_pod(&pod, workload, plan, target.port, notes);
+    Ok(())
 }
 
 /// Finds the service among the containers of a pod.
@@ -95,18 +87,24 @@ fn target(pod: &Pod, title: &str, plan: &Plan) -> Result<Target, Reason> {
 
 /// Pods that the gate cannot be in.
 fn refuse(pod: &Pod, title: &str, plan: &Plan) -> Result<(), Reason> {
-    let all = || pod.containers.iter().chain(&pod.init_containers);
     if pod.windows {
         return Err(Reason::Windows(title.to_owned()));
     }
-    if all().any(|container| container.name == sidecar::NAME) {
+    if pod.all().any(|container| container.name == sidecar::NAME) {
         return Err(Reason::ForeignContainer(title.to_owned()));
     }
     if let Some(volume) = pod.volumes.iter().find(|volume| sidecar::VOLUMES.contains(&volume.as_str())) {
         return Err(Reason::ForeignVolume { workload: title.to_owned(), volume: volume.clone() });
     }
+    for container in pod.all() {
+        let names = container.ports.iter().filter_map(|port| port.name.as_deref());
+        if let Some(port) = names.into_iter().find(|name| [sidecar::NAME, sidecar::ADMIN].contains(name)) {
+            let (container, port) = (container.name.clone(), port.to_owned());
+            return Err(Reason::ForeignPort { workload: title.to_owned(), container, port });
+        }
+    }
     for (port, option) in [(plan.listen_port, "--listen-port"), (plan.admin_port, "--admin-port")] {
-        if let Some(container) = all().find(|container| container.has_port(port)) {
+        if let Some(container) = pod.all().find(|container| container.has_port(port)) {
             let (workload, container) = (title.to_owned(), container.name.clone());
             return Err(Reason::PortTaken { workload, container, port, option });
         }
@@ -174,112 +172,5 @@ fn add_config_map(draft: &mut Draft, workload: &Object, name: &str, text: &str) 
     match &workload.listed {
         Some((list, _)) => draft.insert_item(list, false, &object),
         None => draft.append_document(&object),
-    }
-}
-
-fn warn_of_pod(pod: &Pod, workload: &Object, plan: &Plan, target: &Target, notes: &mut Notes) {
-    let title = &workload.title;
-    if pod.host_network {
-        notes.warn(&format!(
-            "{title}: hostNetwork is true, so ports {} and {} must be free on every node that runs it",
-            plan.listen_port, plan.admin_port
-        ));
-    }
-    if plan.acme {
-        notes.warn(&format!(
-            "{title}: every new pod orders a certificate, and authorities limit that; write tls.acme.cache = \"redis\", or give \
-             --tls-secret"
-        ));
-    }
-    if workload.kind == (ObjectKind::Workload { template: false }) {
-        notes.warn(&format!("{title}: a Pod that runs cannot be given containers; delete it, and apply this one"));
-    }
-    notes.say(format!(
-        "{title}: port {} still answers at the address of the pod; let the service listen on 127.0.0.1, or close the port with a \
-         NetworkPolicy (docs/kubernetes.md)",
-        target.port
-    ));
-}
-
-/// Points the Services of the workload at the gate.
-fn services(
-    drafts: &mut [Draft],
-    workload: &Object,
-    pod: &Pod,
-    target: &Target,
-    plan: &Plan,
-    notes: &mut Notes,
-) -> Result<(), InjectError> {
-    let mut is_found = false;
-    for draft in drafts.iter_mut() {
-        let of_workload =
-            |object: &Object| object.kind == ObjectKind::Service && object.is_beside(workload.namespace.as_deref());
-        let all: Vec<_> = {
-            let tree = draft.tree()?;
-            let found = objects(&tree).into_iter().filter(of_workload);
-            found.map(|object| (object.service(&tree), object)).filter(|(it, _)| it.selects(&pod.labels)).collect()
-        };
-        for (service, object) in all {
-            let ports = service.ports.iter().enumerate().filter(|(_, port)| leads_to(port, pod, target));
-            let ports: Vec<_> = ports.collect();
-            if ports.is_empty() {
-                continue;
-            }
-            if service.headless {
-                notes.warn(&format!(
-                    "{}: has no address of its own, so its clients connect to port {} of the pods, past the gate; let them use port \
-                     {}, or a Service with an address",
-                    object.title, target.port, plan.listen_port
-                ));
-                continue;
-            }
-            is_found = true;
-            point(draft, &object, &ports, &workload.title)?;
-            let numbers: Vec<_> = ports.iter().map(|(_, port)| port.port.to_string()).collect();
-            let with = if plan.tls { "; who connects to it speaks TLS now" } else { "" };
-            notes.say(format!("{}: port {} leads to the gate{with}", object.title, numbers.join(", ")));
-        }
-    }
-    if !is_found {
-        let namespace = workload.namespace.as_ref().map(|name| format!(" -n {name}")).unwrap_or_default();
-        notes.warn(&format!(
-            "{}: no Service for port {} is in the input, so clients do not reach the gate yet; print it too, or type, with the port \
-             that the Service has:\n  kubectl patch service {}{namespace} -p '{{\"spec\":{{\"ports\":[{{\"port\":{},\"targetPort\":\"{}\"}}]}}}}'",
-            workload.title, target.port, workload.name, target.port, sidecar::NAME,
-        ));
-    }
-    Ok(())
-}
-
-/// Whether this port of a Service is that of the service.
-fn leads_to(port: &ServicePort, pod: &Pod, target: &Target) -> bool {
-    let is_number = |text: &str| text.parse() == Ok(target.port);
-    let is_name = |text: &str| {
-        let named = |container: &Container| {
-            container.ports.iter().any(|port| port.number == target.port && port.name.as_deref() == Some(text))
-        };
-        pod.containers.iter().any(named)
-    };
-    let leads = port.target.as_ref().map_or(port.port == target.port, |text| is_number(text) || is_name(text));
-    port.is_tcp && leads
-}
-
-fn point(
-    draft: &mut Draft,
-    service: &Object,
-    ports: &[(usize, &ServicePort)],
-    workload: &str,
-) -> Result<(), InjectError> {
-    let mut memory = Memory::default();
-    let list: Path = service.path.keys(&["spec", "ports"]);
-    for (at, port) in ports {
-        memory.set(draft, &list.item(*at), ("targetPort", &target_key(port.port)), &json!(sidecar::NAME))?;
-    }
-    memory.write(draft, &service.metadata(), workload)
-}
-
-impl Container {
-    fn has_port(&self, number: u16) -> bool {
-        self.ports.iter().any(|port| port.is_tcp && port.number == number)
     }
 }

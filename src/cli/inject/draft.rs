@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::{
     error::{InjectError, Reason},
+    path::{Path, Step},
     places::{
-        behind_colon, column, dash, entry_in_flow, insertion, layout, line_end, line_start, next_line, unit,
-        with_line_end_before,
+        behind_colon, column, dash, entry_in_flow, insertion, is_explicit, layout, line_end, line_start, next_line,
+        unit, with_line_end_before,
     },
     write::{self, Flow},
     yaml::{Document, Kind, NodeId, SyntaxError, Tree},
@@ -21,19 +22,10 @@ pub(super) struct Draft {
     /// What errors call it.
     pub(super) name: String,
     pub(super) text: String,
-}
-
-/// The way to a node: a document and the keys and places below it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Path {
-    pub(super) document: usize,
-    steps: Vec<Step>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
-    Key(String),
-    Item(usize),
+    /// The begin of each line of the text that was read.
+    lines: Vec<usize>,
+    /// What was replaced, one after another, and how many bytes are there now.
+    edits: Vec<(Range<usize>, usize)>,
 }
 
 /// What stands behind a key.
@@ -51,69 +43,59 @@ pub(super) enum State {
     Scalar(String),
 }
 
-impl Path {
-    pub(super) const fn root(document: usize) -> Self {
-        Self { document, steps: Vec::new() }
-    }
-
-    pub(super) fn key(&self, key: &str) -> Self {
-        self.with(Step::Key(key.to_owned()))
-    }
-
-    pub(super) fn keys(&self, keys: &[&str]) -> Self {
-        keys.iter().fold(self.clone(), |path, key| path.key(key))
-    }
-
-    pub(super) fn item(&self, at: usize) -> Self {
-        self.with(Step::Item(at))
-    }
-
-    /// The node there. `None`: there is none. An alias is what it stands for.
-    pub(super) fn find(&self, tree: &Tree<'_>) -> Option<NodeId> {
-        let root = tree.documents.get(self.document)?.root;
-        self.steps.iter().try_fold(root, |node, step| match step {
-            Step::Key(key) => tree.get(node, key),
-            Step::Item(at) => tree.items(node).get(*at).copied(),
-        })
-    }
-
-    fn with(&self, step: Step) -> Self {
-        Self { steps: self.steps.iter().cloned().chain([step]).collect(), ..*self }
-    }
-
-    /// For an error.
-    fn shown(&self) -> String {
-        let mut text = String::new();
-        for step in &self.steps {
-            match step {
-                Step::Key(key) if text.is_empty() => text.push_str(key),
-                Step::Key(key) => text.push_str(&format!(".{key}")),
-                Step::Item(at) => text.push_str(&format!("[{at}]")),
-            }
-        }
-        if text.is_empty() { "the document".to_owned() } else { text }
-    }
-}
-
 impl Draft {
+    pub(super) fn new(name: String, text: String) -> Self {
+        let lines = [0].into_iter().chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { name, text, lines, edits: Vec::new() }
+    }
+
     /// The text as a tree.
     pub(super) fn tree(&self) -> Result<Tree<'_>, InjectError> {
         Tree::parse(&self.text).map_err(|SyntaxError { line, message }| {
-            let is_template = self.text.contains("{{");
-            let reason = if is_template { Reason::Template(message) } else { Reason::Syntax(message) };
-            InjectError::At { place: format!("{}:{line}", self.name), reason }
+            let begin =
+                self.text.match_indices('\n').nth(line.saturating_sub(2)).map_or(self.text.len(), |(at, _)| at + 1);
+            let begin = if line > 1 { begin } else { 0 };
+            let reason = match self.text.contains("{{") {
+                _ if !self.edits.is_empty() => Reason::Form(message),
+                true => Reason::Template(message),
+                false => Reason::Syntax(message),
+            };
+            self.at_byte(begin, reason)
         })
+    }
+
+    /// The values of a JSON text. `None`: it is YAML.
+    pub(super) fn json_values(&self) -> Result<Option<Vec<&str>>, InjectError> {
+        let tree = self.tree()?;
+        if tree.documents.is_empty() {
+            return Ok(None);
+        }
+        let values = tree.documents.iter().map(|document| {
+            let root = tree.node(document.root);
+            document.of_json_stream.then(|| &self.text[root.start..root.tail])
+        });
+        Ok(values.collect())
+    }
+
+    /// An error at this byte. Its line is that of the text that was read, which its reader sees.
+    fn at_byte(&self, byte: usize, reason: Reason) -> InjectError {
+        let byte = self.edits.iter().rev().fold(byte, |byte, (range, length)| match byte.checked_sub(range.start) {
+            Some(inside) if inside >= *length => byte - length + range.len(),
+            Some(_) => range.start,
+            None => byte,
+        });
+        let line = self.lines.partition_point(|begin| *begin <= byte);
+        InjectError::At { place: format!("{}:{line}", self.name), reason }
     }
 
     /// An error at this node.
     pub(super) fn at(&self, tree: &Tree<'_>, node: NodeId, reason: Reason) -> InjectError {
-        InjectError::At { place: format!("{}:{}", self.name, tree.line(tree.node(node).start)), reason }
+        self.at_byte(tree.node(node).start, reason)
     }
 
     /// An error at what this path leads to.
     pub(super) fn at_path(&self, tree: &Tree<'_>, path: &Path, reason: Reason) -> InjectError {
-        let line = path.find(tree).map_or(1, |node| tree.line(tree.node(node).start));
-        InjectError::At { place: format!("{}:{line}", self.name), reason }
+        self.at_byte(path.find(tree).map_or(0, |node| tree.node(node).start), reason)
     }
 
     /// Whether this is a mapping in flow style.
@@ -258,8 +240,17 @@ impl Draft {
             let colon = behind_colon(tree.text, tree.node(key_id).tail);
             colon..colon
         };
-        self.apply((range, former.to_owned()));
+        let former = self.in_form(&tree, map, former)?;
+        self.apply((range, former));
         Ok(())
+    }
+
+    /// A text that stood in another form of this document, as this one says it: JSON has no YAML words.
+    fn in_form(&self, tree: &Tree<'_>, path: &Path, text: &str) -> Result<String, InjectError> {
+        if !tree.documents.get(path.document).is_some_and(|document| document.of_json_stream) {
+            return Ok(text.to_owned());
+        }
+        write::json_of_yaml(text).ok_or_else(|| self.at_path(tree, path, Reason::Unreadable(text.trim().to_owned())))
     }
 
     /// Replaces the scalar behind a key. Returns its text.
@@ -293,7 +284,8 @@ impl Draft {
         let tree = self.tree()?;
         let node = tree.node(self.changeable(&tree, path)?);
         let range = node.start..node.tail;
-        self.apply((range, text.to_owned()));
+        let text = self.in_form(&tree, path, text)?;
+        self.apply((range, text));
         Ok(())
     }
 
@@ -363,7 +355,8 @@ impl Draft {
     }
 
     fn apply(&mut self, (range, text): (Range<usize>, String)) {
-        self.text.replace_range(range, &text);
+        self.text.replace_range(range.clone(), &text);
+        self.edits.push((range, text.len()));
     }
 
     /// The node at this path, if changing it changes nothing else.
@@ -396,7 +389,12 @@ impl Draft {
             Kind::Mapping { pairs, .. } => {
                 let mut seen = std::collections::HashSet::new();
                 for (key, _) in pairs {
-                    match tree.scalar(*key) {
+                    let name = tree.scalar(*key);
+                    if is_explicit(tree.text, tree.node(*key).start) {
+                        let reason = Reason::Explicit { key: name.unwrap_or("?").to_owned(), inside: shown };
+                        return Err(self.at(tree, *key, reason));
+                    }
+                    match name {
                         Some("<<") => return wrong(Reason::Merge(shown)),
                         Some(name) if !seen.insert(name) => {
                             let reason = Reason::Duplicate { key: name.to_owned(), inside: shown };
@@ -461,10 +459,7 @@ impl Draft {
         }
         match places.get(at + 1) {
             Some(next) => Ok(start..next.start),
-            None => {
-                let place = format!("{}:{}", self.name, tree.line(start));
-                Err(InjectError::At { place, reason: Reason::Compact(path.shown()) })
-            }
+            None => Err(self.at_byte(start, Reason::Compact(path.shown()))),
         }
     }
 }

@@ -49,6 +49,14 @@ pub(in crate::cli) enum Reason {
     Syntax(String),
     #[error("this is no YAML: {0}; a template of Helm is rendered first, with helm template")]
     Template(String),
+    #[error("this form cannot be changed ({0}); write it another way, for example a line for each key")]
+    Form(String),
+    #[error("{key} in {inside} is written with a question mark; write {key}: in its place")]
+    Explicit { key: String, inside: String },
+    #[error(
+        "the text ends in this block without a line end, and one would change its value; end the last line, or write |- in place of |"
+    )]
+    OpenBlock,
     #[error("this is no UTF-8 text; save the file as UTF-8")]
     Encoding,
     #[error(
@@ -75,6 +83,20 @@ pub(in crate::cli) enum Reason {
     ForeignContainer(String),
     #[error("{workload} has a volume named {volume} already; rename it")]
     ForeignVolume { workload: String, volume: String },
+    #[error("container {container} of {workload} has a port named {port} already, which is the gate's; rename it")]
+    ForeignPort { workload: String, container: String, port: String },
+    #[error(
+        "{service} selects the pods of {workload} too, which have no gate at port {port}, so its clients would not reach them; \
+         inject both, for example with --only {chosen} --only {workload}, or let its selector leave them out"
+    )]
+    Shared { service: String, workload: String, chosen: String, port: u16 },
+    #[error(
+        "{service} has port {port} in front of the gate, and where it led before is not known, because tidegate inject did not \
+         change it; give it the targetPort of the service"
+    )]
+    UnknownTarget { service: String, port: u16 },
+    #[error("what stood here was {0:?}, which cannot be written as JSON; uninject the YAML")]
+    Unreadable(String),
     #[error(
         "{0} runs on Windows, for which there is no Tidegate; put the gate in front of it with the chart, mode: gateway"
     )]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    draft::Path,
+    path::Path,
+    sidecar::NAME,
     yaml::{NodeId, Tree},
 };
 
@@ -11,6 +12,9 @@ use super::{
 pub(super) const INJECTED: &str = "tidegate/injected";
 /// On everything that was changed: what stood there.
 pub(super) const ORIGINAL: &str = "tidegate/original";
+
+/// What tells a gate where the service is.
+const UPSTREAM: &str = "TIDEGATE__UPSTREAM__URL";
 
 /// What other programs put beside a service; never the service itself.
 const MESH_CONTAINERS: [&str; 3] = ["istio-proxy", "linkerd-proxy", "cloud-sql-proxy"];
@@ -42,6 +46,7 @@ pub(super) enum ObjectKind {
     },
     Service,
     ConfigMap,
+    Policy,
     /// It has pods, and gets no sidecar all the same.
     LeftAlone,
     Other,
@@ -67,6 +72,17 @@ pub(super) struct Container {
     pub(super) ports: Vec<ContainerPort>,
     /// The path that its preStop hook asks for. `Some("")`: it has another hook.
     pub(super) pre_stop: Option<String>,
+    /// Where it finds the service, if it is a gate.
+    service: u16,
+}
+
+/// The gate of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gate {
+    /// Where clients reach it.
+    pub(super) listen: u16,
+    /// Where the service is.
+    pub(super) service: u16,
 }
 
 /// A port that a container names.
@@ -75,6 +91,8 @@ pub(super) struct ContainerPort {
     pub(super) name: Option<String>,
     pub(super) number: u16,
     pub(super) is_tcp: bool,
+    /// Its port of the node.
+    pub(super) host: Option<u16>,
 }
 
 /// A Service.
@@ -138,6 +156,7 @@ fn kind_of(api: &str, kind: &str) -> ObjectKind {
         ("v1", "Pod") => ObjectKind::Workload { template: false },
         ("v1", "Service") => ObjectKind::Service,
         ("v1", "ConfigMap") => ObjectKind::ConfigMap,
+        ("networking.k8s.io", "NetworkPolicy") => ObjectKind::Policy,
         ("apps", "ReplicaSet") | ("batch", "Job" | "CronJob") | ("v1", "ReplicationController") => {
             ObjectKind::LeftAlone
         }
@@ -148,6 +167,11 @@ fn kind_of(api: &str, kind: &str) -> ObjectKind {
 impl Object {
     pub(super) const fn is_workload(&self) -> bool {
         matches!(self.kind, ObjectKind::Workload { .. }) && self.owner.is_none()
+    }
+
+    /// Whether this is the same workload.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.is_workload() && other.is_workload() && self.title == other.title && self.namespace == other.namespace
     }
 
     /// Whether both can be in one namespace: the command line may say that of those that do not.
@@ -212,6 +236,19 @@ impl Object {
     }
 }
 
+impl Pod {
+    /// Its containers of both kinds.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Container> {
+        self.init_containers.iter().chain(&self.containers)
+    }
+
+    pub(super) fn gate(&self) -> Option<Gate> {
+        let gate = self.all().find(|container| container.name == NAME)?;
+        let listen = gate.ports.iter().find(|port| port.name.as_deref() == Some(NAME))?.number;
+        Some(Gate { listen, service: gate.service })
+    }
+}
+
 impl Container {
     fn read(tree: &Tree<'_>, node: NodeId) -> Self {
         let ports = tree.get(node, "ports").map(|ports| tree.items(ports)).unwrap_or_default();
@@ -219,11 +256,24 @@ impl Container {
             name: tree.text_at(node, &["name"]).map(str::to_owned),
             number: number(tree, node, "containerPort"),
             is_tcp: is_tcp(tree, node),
+            host: Some(number(tree, node, "hostPort")).filter(|port| *port > 0),
         };
+        let variables = tree.get(node, "env").map(|env| tree.items(env)).unwrap_or_default();
+        let mut urls = variables.iter().filter(|node| tree.text_at(**node, &["name"]) == Some(UPSTREAM));
+        let url = urls.next().and_then(|node| tree.text_at(*node, &["value"]));
         let hook = tree.get_path(node, &["lifecycle", "preStop"]).filter(|hook| !tree.is_null(*hook));
         let path = |hook| tree.text_at(hook, &["httpGet", "path"]).unwrap_or_default().to_owned();
         let word = |key| tree.text_at(node, &[key]).unwrap_or_default().to_owned();
-        Self { name: word("name"), ports: ports.into_iter().map(port).collect(), pre_stop: hook.map(path) }
+        Self {
+            name: word("name"),
+            ports: ports.into_iter().map(port).collect(),
+            pre_stop: hook.map(path),
+            service: url.and_then(|url| url.rsplit(':').next()?.parse().ok()).unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn has_port(&self, number: u16) -> bool {
+        self.ports.iter().any(|port| port.is_tcp && port.number == number)
     }
 
     /// Whether a mesh has put it there.
@@ -240,7 +290,7 @@ impl Service {
 }
 
 /// Zero where there is none.
-fn number(tree: &Tree<'_>, node: NodeId, key: &str) -> u16 {
+pub(super) fn number(tree: &Tree<'_>, node: NodeId, key: &str) -> u16 {
     tree.text_at(node, &[key]).and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 

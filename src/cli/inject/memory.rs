@@ -3,9 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    draft::{Draft, Path, State},
-    error::InjectError,
-    manifest::{INJECTED, ORIGINAL},
+    draft::{Draft, State},
+    error::{InjectError, Reason},
+    manifest::{INJECTED, ORIGINAL, Object},
+    path::Path,
 };
 
 const ANNOTATIONS: &str = "annotations";
@@ -17,10 +18,32 @@ pub(super) struct Memory(Map<String, Value>);
 
 impl Memory {
     /// Reads an annotation. `None`: it is none.
-    pub(super) fn read(text: &str) -> Option<Self> {
+    fn read(text: &str) -> Option<Self> {
         let map: Map<String, Value> = serde_json::from_str(text).ok()?;
         let is_sound = map.values().all(|value| value.is_null() || value.is_string());
         is_sound.then_some(Self(map))
+    }
+
+    /// Reads that of an object.
+    pub(super) fn of(draft: &Draft, object: &Object) -> Result<Self, InjectError> {
+        let tree = draft.tree()?;
+        let text = object.path.find(&tree).and_then(|node| tree.text_at(node, &["metadata", ANNOTATIONS, ORIGINAL]));
+        let memory = text.and_then(Self::read);
+        memory.ok_or_else(|| draft.at_path(&tree, &object.path, Reason::Memory(object.title.clone())))
+    }
+
+    /// Keeps a text beside what stood there.
+    pub(super) fn keep(&mut self, name: &str, text: &str) {
+        self.0.insert(name.to_owned(), text.into());
+    }
+
+    pub(super) fn kept(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.as_str()
+    }
+
+    /// Whether it knows what stood there.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     /// Adds an item to the list behind `key`, which is made where there is none, in a block before the key `before`.

@@ -69,6 +69,17 @@ pub(super) fn dash(text: &str, item: usize, column: usize) -> Option<usize> {
     }
 }
 
+/// Whether a key is written behind a question mark.
+pub(super) fn is_explicit(text: &str, key: usize) -> bool {
+    let before = text[..key].trim_end_matches([' ', '\t']);
+    if before.ends_with('?') {
+        return true;
+    }
+    // The mark may stand alone in a line before, behind dashes.
+    let line = before.trim_end().lines().next_back().unwrap_or_default();
+    before.ends_with('\n') && line.trim_start_matches([' ', '\t', '-']) == "?"
+}
+
 pub(super) fn line_end(text: &str) -> &'static str {
     let first = text.find('\n').unwrap_or_default();
     if text[..first].ends_with('\r') { "\r\n" } else { "\n" }

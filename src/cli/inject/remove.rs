@@ -2,20 +2,24 @@
 
 use super::{
     draft::Draft,
-    error::{InjectError, Reason},
-    manifest::{ORIGINAL, Object, ObjectKind, objects},
+    error::InjectError,
+    manifest::{Object, ObjectKind, objects},
     memory::Memory,
     notes::Notes,
+    services,
     sidecar::{DRAINED, NAME, VOLUMES},
 };
 
 /// Gives back what the drafts were before the gate was injected for the workloads that are chosen, by title and namespace.
+/// `even_shared`: Services too that lead to the gate of other workloads.
 pub(super) fn uninject(
     drafts: &mut [Draft],
     notes: &mut Notes,
+    even_shared: bool,
     is_chosen: impl Fn(&str, Option<&str>) -> bool,
 ) -> Result<(), InjectError> {
-    for draft in drafts {
+    let mut freed = Vec::new();
+    for draft in drafts.iter_mut() {
         let all: Vec<_> = {
             let tree = draft.tree()?;
             let chosen = |object: &Object| {
@@ -23,13 +27,10 @@ pub(super) fn uninject(
             };
             objects(&tree).into_iter().filter(chosen).collect()
         };
-        for object in &all {
-            match object.kind {
-                ObjectKind::Workload { .. } => restore_workload(draft, object)?,
-                ObjectKind::Service => restore_service(draft, object)?,
-                _ => continue,
-            }
+        for object in all.iter().filter(|object| matches!(object.kind, ObjectKind::Workload { .. })) {
+            restore_workload(draft, object)?;
             notes.say(format!("{}: is as it was", object.title));
+            freed.push(object.clone());
         }
         // From the last to the first, so that those before keep their places.
         for object in all.iter().rev().filter(|object| object.kind == ObjectKind::ConfigMap) {
@@ -40,18 +41,11 @@ pub(super) fn uninject(
             notes.say(format!("{}: is gone", object.title));
         }
     }
-    Ok(())
-}
-
-fn memory(draft: &Draft, object: &Object) -> Result<Memory, InjectError> {
-    let tree = draft.tree()?;
-    let text = object.path.find(&tree).and_then(|node| tree.text_at(node, &["metadata", "annotations", ORIGINAL]));
-    let memory = text.and_then(Memory::read);
-    memory.ok_or_else(|| draft.at_path(&tree, &object.path, Reason::Memory(object.title.clone())))
+    services::restore(drafts, &freed, even_shared, notes, is_chosen)
 }
 
 fn restore_workload(draft: &mut Draft, object: &Object) -> Result<(), InjectError> {
-    let memory = memory(draft, object)?;
+    let memory = Memory::of(draft, object)?;
     let spec = object.pod(&draft.tree()?).spec;
     for list in ["initContainers", "containers"] {
         let pod = object.pod(&draft.tree()?);
@@ -76,22 +70,4 @@ fn restore_workload(draft: &mut Draft, object: &Object) -> Result<(), InjectErro
     const GRACE: &str = "terminationGracePeriodSeconds";
     memory.reset(draft, &spec, (GRACE, GRACE))?;
     memory.erase(draft, &object.metadata())
-}
-
-fn restore_service(draft: &mut Draft, object: &Object) -> Result<(), InjectError> {
-    let memory = memory(draft, object)?;
-    let ports = object.service(&draft.tree()?).ports;
-    let list = object.path.keys(&["spec", "ports"]);
-    for (at, port) in ports.iter().enumerate() {
-        // Another target was put there by somebody else.
-        if port.is_tcp && port.target.as_deref() == Some(NAME) {
-            memory.reset(draft, &list.item(at), ("targetPort", &target_key(port.port)))?;
-        }
-    }
-    memory.erase(draft, &object.metadata())
-}
-
-/// What the memory of a Service calls the `targetPort` of this port.
-pub(super) fn target_key(port: u16) -> String {
-    format!("targetPort/{port}")
 }

@@ -1,6 +1,9 @@
 //! Values written as YAML lines or in flow style, which is JSON.
 
+use granit_parser::ScalarStyle;
 use serde_json::Value;
+
+use super::yaml::{Kind, Tree};
 
 /// How the document at hand is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +108,59 @@ impl Deeper<'_> {
     }
 }
 
+/// A JSON text as YAML readers take it: an escape is a whole character, never half of one, and a slash needs none.
+pub(super) fn yaml_of_json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let unit = |at| rest.get(at..at + 6)?.strip_prefix("\\u").and_then(|hex| u16::from_str_radix(hex, 16).ok());
+        let pair = unit(0).into_iter().chain(unit(6));
+        let whole = char::decode_utf16(pair).next().and_then(Result::ok).filter(|c| c.len_utf16() == 2);
+        let length = if whole.is_some() { 12 } else { 2 };
+        match whole {
+            Some(whole) => out.push(whole),
+            None if rest.starts_with("\\/") => out.push('/'),
+            None => out.push_str(rest.get(..length).unwrap_or(rest)),
+        }
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    out + rest
+}
+
+/// What a YAML text says, as JSON; a JSON text as it is. `None`: it says nothing that stands in one line.
+pub(super) fn json_of_yaml(text: &str) -> Option<String> {
+    if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
+        return Some(text.to_owned());
+    }
+    let tree = Tree::parse(text).ok()?;
+    let Some(document) = tree.documents.first() else { return Some("null".to_owned()) };
+    match &tree.node(document.root).kind {
+        _ if tree.is_null(document.root) => Some("null".to_owned()),
+        Kind::Scalar { value, style: ScalarStyle::Plain } => Some(plain(value).to_string()),
+        Kind::Scalar { value, .. } => Some(quoted(value)),
+        Kind::Sequence { items, .. } if items.is_empty() => Some("[]".to_owned()),
+        Kind::Mapping { pairs, .. } if pairs.is_empty() => Some("{}".to_owned()),
+        _ => None,
+    }
+}
+
+/// What Kubernetes takes a plain scalar for.
+fn plain(text: &str) -> Value {
+    let digits = text.replace('_', "");
+    let radix =
+        |prefix: &str, radix| digits.strip_prefix(prefix).and_then(|rest| i64::from_str_radix(rest, radix).ok());
+    let number = radix("0o", 8).or_else(|| radix("0x", 16)).or_else(|| radix("0b", 2));
+    let octal = || if digits.len() > 1 { radix("0", 8) } else { None };
+    match (number.or_else(octal).or_else(|| digits.parse().ok()), text) {
+        (Some(number), _) => number.into(),
+        (_, "true" | "True" | "TRUE") => true.into(),
+        (_, "false" | "False" | "FALSE") => false.into(),
+        _ => text.into(),
+    }
+}
+
 /// What stands behind a key in the same line.
 fn inline(value: &Value) -> String {
     match value {
@@ -200,6 +256,41 @@ mod tests {
             assert!(pair("t", &json!(text), 0, &KUBECTL)[0].starts_with("t: \""), "{text:?}");
         }
         assert_eq!(pair("t", &json!("a\n\tb\n"), 0, &KUBECTL), ["t: |", "  a", "  \tb"]);
+    }
+
+    #[test]
+    fn what_yaml_says_is_written_as_json() {
+        for (text, json) in [
+            ("http", "\"http\""),
+            ("'4003'", "\"4003\""),
+            ("4003", "4003"),
+            ("0o36", "30"),
+            ("036", "30"),
+            ("0x1e", "30"),
+            ("0", "0"),
+            ("1_000", "1000"),
+            (" ~", "null"),
+            ("", "null"),
+            (" # none\n  []", "[]"),
+            (" { }", " { }"),
+            ("\"a\"", "\"a\""),
+        ] {
+            assert_eq!(json_of_yaml(text).as_deref(), Some(json), "{text}");
+        }
+        assert_eq!(json_of_yaml("a: b"), None);
+    }
+
+    #[test]
+    fn json_has_whole_characters_in_yaml() {
+        for (json, yaml) in [
+            (r#"{"a": "\ud83d\ude00 \u00e9\n"}"#, "{\"a\": \"\u{1f600} \\u00e9\\n\"}"),
+            (r#""\\ud83d\\ude00""#, r#""\\ud83d\\ude00""#),
+            (r#""\ud83d é""#, r#""\ud83d é""#),
+            (r#""a\/b\\/""#, r#""a/b\\/""#),
+            ("{}", "{}"),
+        ] {
+            assert_eq!(yaml_of_json(json), yaml);
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::{
 use granit_parser::{Event, Parser, ScalarStyle, Span, StructureStyle};
 use serde::de::IgnoredAny;
 
+use super::places::{column, line_start};
+
 /// How deep merge keys and aliases are followed.
 const ALIAS_DEPTH_MAX: usize = 8;
 
@@ -20,6 +22,8 @@ pub(super) struct Tree<'t> {
     pub(super) text: &'t str,
     nodes: Vec<Node>,
     pub(super) documents: Vec<Document>,
+    /// A block scalar in whose last line the text ends, so that readers differ on its value and a line end would change it.
+    pub(super) open_block: Option<NodeId>,
 }
 
 /// One document.
@@ -64,7 +68,7 @@ pub(super) struct SyntaxError {
 impl<'t> Tree<'t> {
     /// Reads YAML, or JSON values one after another.
     pub(super) fn parse(text: &'t str) -> Result<Self, SyntaxError> {
-        let mut tree = Self { text, nodes: Vec::new(), documents: Vec::new() };
+        let mut tree = Self { text, nodes: Vec::new(), documents: Vec::new(), open_block: None };
         match json_values(text) {
             Some(values) => {
                 for value in values {
@@ -83,11 +87,6 @@ impl<'t> Tree<'t> {
     /// The nodes of a document, in the order of the text.
     pub(super) fn nodes_of(&self, document: &Document) -> &[Node] {
         &self.nodes[document.nodes.clone()]
-    }
-
-    /// The line of a byte, from 1.
-    pub(super) fn line(&self, offset: usize) -> usize {
-        line_of(self.text, offset)
     }
 
     /// The pair with this key, and its place among the others.
@@ -217,9 +216,14 @@ impl Reader {
         match event {
             Event::DocumentStart(explicit, _) => self.begin(tree, explicit, start),
             Event::Scalar(value, style, anchor, tag) => {
-                let tail = self.tail_of_scalar(tree.text, style, start, end);
+                let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                let header = self.header(tree.text, start);
+                let tail = if is_block { tail_of_block(tree.text, start..end, header.contains('+')) } else { end };
+                let is_open = is_block && end == tree.text.len() && !tree.text.ends_with('\n') && !header.contains('-');
                 let kind = Kind::Scalar { value: value.into_owned(), style };
-                self.add(tree, Node { kind, start, tail, anchored: anchor > 0, tagged: tag.is_some() }, anchor);
+                let node = Node { kind, start, tail, anchored: anchor > 0, tagged: tag.is_some() };
+                let id = self.add(tree, node, anchor);
+                tree.open_block = is_open.then_some(id);
             }
             Event::SequenceStart(style, anchor, tag) => {
                 let flow = style == StructureStyle::Flow;
@@ -268,15 +272,13 @@ impl Reader {
         if is_value && dash < start && text[dash..].starts_with('-') { dash } else { start }
     }
 
-    /// Block scalars end with line ends, which belong to them only where their header says `+`.
-    fn tail_of_scalar(&self, text: &str, style: ScalarStyle, start: usize, end: usize) -> usize {
-        let header = text.get(self.before..start).unwrap_or_default();
-        match style {
-            ScalarStyle::Literal | ScalarStyle::Folded if !header.contains('+') => text[..end].trim_end().len(),
-            // The event may end behind the spaces before what comes next.
-            ScalarStyle::Literal | ScalarStyle::Folded => text[..end].trim_end_matches([' ', '\t']).len(),
-            _ => end,
-        }
+    /// How a block scalar ends says its header: `+` or `-`, or nothing.
+    fn header<'t>(&self, text: &'t str, start: usize) -> &'t str {
+        let before = text.get(self.before..start).unwrap_or_default();
+        let code = before.lines().rev().map(|line| line.split(" #").next().unwrap_or_default());
+        let marks: [char; 2] = ['|', '>'];
+        let mut headers = code.filter(|line| line.contains(marks));
+        headers.next().and_then(|line| line.rsplit(marks).next()).unwrap_or_default()
     }
 
     fn add(&mut self, tree: &mut Tree<'_>, node: Node, anchor: usize) -> NodeId {
@@ -318,6 +320,25 @@ impl Reader {
         };
         tree.nodes[id].tail = tail.unwrap_or(end);
     }
+}
+
+/// Behind the last byte of a block scalar. Lines that are not longer than its indentation are none of its own, unless it keeps
+/// empty ones; longer ones are, of spaces too.
+fn tail_of_block(text: &str, Range { start, end }: Range<usize>, keeps: bool) -> usize {
+    let indent = column(text, start);
+    let mut tail = end;
+    while tail > start {
+        let line = line_start(text, tail);
+        let rest = text[line..tail].trim_end_matches('\r');
+        if rest.len() > indent || !rest.trim_matches(' ').is_empty() {
+            break;
+        }
+        if keeps || line <= start {
+            return line.max(start);
+        }
+        tail = text[..line - 1].strip_suffix('\r').map_or(line - 1, str::len);
+    }
+    tail
 }
 
 /// Where each of several JSON values stands. `None`: this is no JSON.
