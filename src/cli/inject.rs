@@ -4,6 +4,7 @@ mod add;
 mod args;
 mod draft;
 pub(super) mod error;
+mod lines;
 mod manifest;
 mod memory;
 mod notes;

@@ -7,11 +7,9 @@ use serde_json::Value;
 
 use super::{
     error::{InjectError, Reason},
+    lines::{column, line_end, line_start, next_line},
     path::{Path, Step},
-    places::{
-        behind_colon, column, dash, entry_in_flow, insertion, is_explicit, layout, line_end, line_start, next_line,
-        unit, with_line_end_before,
-    },
+    places::{behind_colon, dash, entry_in_flow, insertion, is_explicit, layout, unit, with_line_end_before},
     write::{self, Flow},
     yaml::{Document, Kind, NodeId, SyntaxError, Tree},
 };

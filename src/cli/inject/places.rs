@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{
+    lines::{column, line_end, line_start, next_line},
     write::Layout,
     yaml::{Kind, Tree},
 };
@@ -35,22 +36,6 @@ pub(super) fn with_line_end_before(text: &str, range: Range<usize>) -> Range<usi
     before.len()..range.end
 }
 
-/// The begin of the line behind this byte, or of this one if it begins one.
-pub(super) fn next_line(text: &str, offset: usize) -> usize {
-    if text[..offset].ends_with('\n') {
-        return offset;
-    }
-    text[offset..].find('\n').map_or(text.len(), |at| offset + at + 1)
-}
-
-pub(super) fn line_start(text: &str, offset: usize) -> usize {
-    text[..offset].rfind('\n').map_or(0, |at| at + 1)
-}
-
-pub(super) fn column(text: &str, offset: usize) -> usize {
-    text[line_start(text, offset)..offset].chars().filter(|c| *c != '\u{feff}').count()
-}
-
 /// Behind the colon of a key that ends there.
 pub(super) fn behind_colon(text: &str, key_end: usize) -> usize {
     text[key_end..].find(':').map_or(key_end, |at| key_end + at + 1)
@@ -78,11 +63,6 @@ pub(super) fn is_explicit(text: &str, key: usize) -> bool {
     // The mark may stand alone in a line before, behind dashes.
     let line = before.trim_end().lines().next_back().unwrap_or_default();
     before.ends_with('\n') && line.trim_start_matches([' ', '\t', '-']) == "?"
-}
-
-pub(super) fn line_end(text: &str) -> &'static str {
-    let first = text.find('\n').unwrap_or_default();
-    if text[..first].ends_with('\r') { "\r\n" } else { "\n" }
 }
 
 /// What each level of flow style over several lines adds: the entries of this bracket beside its own line.

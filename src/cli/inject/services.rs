@@ -135,8 +135,8 @@ fn lead(
         .filter(|(_, port)| selected.iter().filter(with_gate).any(|member| leads_to(port, member)))
         .collect();
     let numbers: Vec<_> = ports.iter().map(|(_, port)| port.port.to_string()).collect();
-    if ports.is_empty() {
-        let there: Vec<_> = service.ports.iter().filter(|port| is_gate(port, &listen)).collect();
+    let there: Vec<_> = service.ports.iter().filter(|port| is_gate(port, &listen)).collect();
+    if ports.is_empty() && (object.injected.is_none() || !there.is_empty()) {
         there.iter().for_each(|port| {
             notes.say(format!("{}: port {} leads to the gate already", object.title, port.port));
         });
@@ -160,6 +160,9 @@ fn lead(
             port: plan.listen_port,
         };
         return Err(draft.at_path(&draft.tree()?, &object.path, reason));
+    }
+    if ports.is_empty() {
+        return Ok(false);
     }
     let mut memory = Memory::default();
     let list = object.path.keys(&["spec", "ports"]);

@@ -380,6 +380,12 @@ fn the_end_of_a_block_scalar_stays_what_it_was() {
         "|-\n      x",
         "|\n      x  \n",
         "|\n      x\n    \n# + none\n",
+        "|\n      x\n  restartPolicy: Always\n",
+        "|\n  restartPolicy: Always\n",
+        "|\n\n     \n  restartPolicy: Always\n",
+        "|+\n\n\n  restartPolicy: Always\n",
+        "|\n",
+        "|-",
     ] {
         let text = format!("{pod}{block}");
         let once = gated(&text, &["--port", "4003"]).unwrap();

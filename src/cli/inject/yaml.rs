@@ -8,7 +8,7 @@ use std::{
 use granit_parser::{Event, Parser, ScalarStyle, Span, StructureStyle};
 use serde::de::IgnoredAny;
 
-use super::places::{column, line_start};
+use super::lines::{column, line_start};
 
 /// How deep merge keys and aliases are followed.
 const ALIAS_DEPTH_MAX: usize = 8;
@@ -217,7 +217,7 @@ impl Reader {
             Event::DocumentStart(explicit, _) => self.begin(tree, explicit, start),
             Event::Scalar(value, style, anchor, tag) => {
                 let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
-                let header = self.header(tree.text, start);
+                let header = self.header(tree.text, start..end);
                 let tail = if is_block { tail_of_block(tree.text, start..end, header.contains('+')) } else { end };
                 let is_open = is_block && end == tree.text.len() && !tree.text.ends_with('\n') && !header.contains('-');
                 let kind = Kind::Scalar { value: value.into_owned(), style };
@@ -272,12 +272,14 @@ impl Reader {
         if is_value && dash < start && text[dash..].starts_with('-') { dash } else { start }
     }
 
-    /// How a block scalar ends says its header: `+` or `-`, or nothing.
-    fn header<'t>(&self, text: &'t str, start: usize) -> &'t str {
-        let before = text.get(self.before..start).unwrap_or_default();
-        let code = before.lines().rev().map(|line| line.split(" #").next().unwrap_or_default());
+    /// How a block scalar ends says its header: `+` or `-`, or nothing. It stands before the first line, or where there is none
+    /// begins the node.
+    fn header<'t>(&self, text: &'t str, Range { start, end }: Range<usize>) -> &'t str {
         let marks: [char; 2] = ['|', '>'];
-        let mut headers = code.filter(|line| line.contains(marks));
+        let places = [text.get(self.before..start), text.get(start..end)];
+        let lines = places.into_iter().flatten().flat_map(|part| part.lines().rev());
+        let mut headers =
+            lines.map(|line| line.split(" #").next().unwrap_or_default()).filter(|line| line.contains(marks));
         headers.next().and_then(|line| line.rsplit(marks).next()).unwrap_or_default()
     }
 
@@ -325,6 +327,11 @@ impl Reader {
 /// Behind the last byte of a block scalar. Lines that are not longer than its indentation are none of its own, unless it keeps
 /// empty ones; longer ones are, of spaces too.
 fn tail_of_block(text: &str, Range { start, end }: Range<usize>, keeps: bool) -> usize {
+    if start == end {
+        // There are no lines: this is where the next node begins.
+        let before = text[..end].trim_end_matches(' ');
+        return if keeps { before.len() } else { before.trim_end().len() };
+    }
     let indent = column(text, start);
     let mut tail = end;
     while tail > start {

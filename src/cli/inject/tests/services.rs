@@ -37,6 +37,13 @@ fn a_service_of_two_workloads_leads_to_the_gate_while_one_has_it() {
         assert_eq!(noted(&left, &["--only", one]).unwrap().0, both, "the gate of {one} again");
     }
     assert_eq!(noted(&both, &["--only", "chat"]).unwrap().0, both, "one of both again");
+    let (chat, _) = noted(&text.replace("track: canary", "track: canary, app: none"), &["--only", "chat"]).unwrap();
+    let chat = chat.replace("track: canary, app: none", "track: canary");
+    let (joined, told) = noted(&chat, &["--only", "canary"]).unwrap();
+    assert!(told.contains("Service/front: port 80 leads to the gate already"), "{told}");
+    assert_eq!(back(&joined), text);
+    let refused = noted(&chat, &["--only", "canary", "--listen-port", "18443"]).unwrap_err();
+    assert!(refused.contains("Deployment/chat too, which have no gate at port 18443"), "{refused}");
     let refused = noted(&both, &["--only", "chat", "--listen-port", "18443"]).unwrap_err();
     assert!(refused.contains("Deployment/canary too, which have no gate at port 18443"), "{refused}");
 }
