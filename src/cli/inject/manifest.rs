@@ -59,6 +59,7 @@ pub(super) struct Pod {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) containers: Vec<Container>,
     pub(super) init_containers: Vec<Container>,
+    /// The names of its volumes, each at its place in the list.
     pub(super) volumes: Vec<String>,
     pub(super) host_network: bool,
     pub(super) windows: bool,
@@ -208,7 +209,7 @@ impl Object {
             init_containers: containers("initContainers"),
             volumes: list("volumes")
                 .into_iter()
-                .filter_map(|it| Some(tree.text_at(it, &["name"])?.to_owned()))
+                .map(|it| tree.text_at(it, &["name"]).unwrap_or_default().to_owned())
                 .collect(),
             host_network: word(&["hostNetwork"]).is_some_and(|word| word == "true"),
             windows,

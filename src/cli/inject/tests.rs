@@ -303,6 +303,12 @@ fn back_only(text: &str, only: &[&str]) -> Result<(String, String), String> {
 }
 
 #[test]
+fn a_volume_without_a_name_keeps_its_place() {
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - name: a\n  volumes:\n  - emptyDir: {}\n";
+    assert_eq!(back(&gated(pod, &["--port", "4003"]).unwrap()), pod);
+}
+
+#[test]
 fn a_key_without_a_value_is_not_written_twice() {
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - name: a\n    lifecycle:\n";
     for hook in ["preStop:", "preStop: null", "preStop: ~ # none"] {
