@@ -6,7 +6,8 @@ use crate::units::Period;
 
 const EXAMPLES: &str = "\
 Examples:
-  kubectl get deployment,service -o yaml | tidegate inject --config tidegate.toml --secret chat-jwt:secret - | kubectl apply -f -
+  kubectl get deployment/chat service/chat -o yaml | tidegate inject --image registry.example.com/tidegate:0.1.0 \\
+    --config tidegate.toml --secret chat-jwt:secret - | kubectl apply -f -
   tidegate inject --config tidegate.toml --secret chat-jwt --only chat deploy.yaml > gated.yaml
   helm template chat ./chart | tidegate inject --config-map chat-gate --port 4003 --classic -
   kubectl get deployment,service,configmap -o yaml | tidegate uninject - | kubectl apply -f -
