@@ -41,7 +41,7 @@ fn keys_and_claims_are_told_with_their_line() {
             "2: auth.secret: the environment variable TIDEGATE_NOT_THERE is not set; set it to the secret",
         ),
         (
-            "[auth]\npublic_key = \"/nowhere/key.pem\"\n",
+            "[auth]\npublic_key = \"/nowhere/key.pem\"\nalgorithms = [\"RS256\"]\n",
             "2: auth.public_key: /nowhere/key.pem cannot be read: No such file or directory (os error 2)",
         ),
         (
