@@ -214,7 +214,7 @@ pub(super) fn livez(health: &Health) -> Answer {
 
 /// `/readyz`: send no new clients unless this is 200. With `?without=certificate` a node is ready while its certificate is
 /// ordered: where the authority reaches it only through the balancer that asks, it would never get one.
-pub(super) fn readyz(health: &Health, query: Option<&str>) -> Answer {
+pub(crate) fn readyz(health: &Health, query: Option<&str>) -> Answer {
     let mut readiness = health.readiness();
     if query.is_some_and(|query| Query::new(query).get("without").as_deref() == Some("certificate")) {
         readiness.leave_out("certificate");

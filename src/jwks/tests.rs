@@ -4,7 +4,7 @@ use std::{
     future::Future,
     sync::{
         Mutex,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -100,6 +100,8 @@ impl IssuerKey {
 struct Node {
     auth: Auth,
     keys: Arc<SharedKeys>,
+    /// Whether there were keys when the last fetch was told.
+    told: Arc<AtomicBool>,
     fetcher: AbortHandle,
 }
 
@@ -110,7 +112,12 @@ impl Node {
             AuthTable { jwks_url: Some(url.to_owned()), algorithms: vec!["ES256".to_owned()], ..AuthTable::default() };
         let keys = server.keys();
         let auth = Auth::compile(&table, &keys).unwrap();
-        Self { auth, keys, fetcher: tokio::spawn(server.run(|| ())).abort_handle() }
+        let told = Arc::new(AtomicBool::new(false));
+        let tell = {
+            let (told, keys) = (Arc::clone(&told), Arc::clone(&keys));
+            move || told.store(keys.ready(), Relaxed)
+        };
+        Self { auth, keys, told, fetcher: tokio::spawn(server.run(tell)).abort_handle() }
     }
 
     fn outcome(&self, key: &IssuerKey) -> Result<(), AuthError> {
@@ -133,6 +140,16 @@ impl Node {
     async fn ready(&self) {
         within(async {
             while !self.keys.ready() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits until it is told that there are keys, or that there are none.
+    async fn told(&self, ready: bool) {
+        within(async {
+            while self.told.load(Relaxed) != ready {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         })
@@ -250,17 +267,12 @@ async fn a_set_that_is_too_old_is_no_longer_believed() {
     issuer.publishes(&[&key]);
     let stale_after = Duration::from_millis(200);
     let node = Node::start(&issuer.url, FetchIntervals { refresh: Duration::from_millis(20), stale_after, ..FAST });
-    node.ready().await;
+    node.told(true).await;
     issuer.says("500 Internal Server Error", "");
-    within(async {
-        while node.keys.ready() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    node.told(false).await;
     assert_eq!(node.outcome(&key), UNAVAILABLE);
     issuer.publishes(&[&key]);
-    node.ready().await;
+    node.told(true).await;
     assert_eq!(node.outcome(&key), Ok(()));
 }
 
