@@ -59,6 +59,7 @@ pub struct KeyServer {
     wanted: Arc<Notify>,
     gauges: Arc<Gauges>,
     intervals: FetchIntervals,
+    state: FetchState,
 }
 
 /// How often the wall clock is looked at while the next fetch is awaited: where the machine has slept, or the clock was set
@@ -98,7 +99,8 @@ impl Moment {
     }
 }
 
-/// The state of the task between two fetches.
+/// The state between two fetches.
+#[derive(Debug)]
 struct FetchState {
     due: Moment,
     retry: Duration,
@@ -106,6 +108,20 @@ struct FetchState {
     last_good: Option<Moment>,
     failing: bool,
     ignored: Vec<IgnoredKey>,
+}
+
+impl FetchState {
+    /// Nothing was fetched yet, and a fetch is due.
+    fn new(intervals: &FetchIntervals) -> Self {
+        Self {
+            due: Moment::now(),
+            retry: intervals.retry_first,
+            rest_ends: None,
+            last_good: None,
+            failing: false,
+            ignored: Vec::new(),
+        }
+    }
 }
 
 impl KeyServer {
@@ -121,7 +137,8 @@ impl KeyServer {
         let wanted = Arc::new(Notify::new());
         let wake = Arc::clone(&wanted);
         let keys = Arc::new(SharedKeys::new(Box::new(move || wake.notify_one())));
-        Ok(Self { fetcher, keys, wanted, gauges, intervals: INTERVALS })
+        let state = FetchState::new(&INTERVALS);
+        Ok(Self { fetcher, keys, wanted, gauges, intervals: INTERVALS, state })
     }
 
     /// The fetched keys, for [`Policies::compile`](crate::policy::policies::Policies::compile).
@@ -130,42 +147,57 @@ impl KeyServer {
         Arc::clone(&self.keys)
     }
 
-    /// Fetches now and then at each interval, and calls `changed` after each fetch. Never returns.
-    pub async fn run(self, changed: impl Fn()) {
-        let mut state = FetchState {
-            due: Moment::now(),
-            retry: self.intervals.retry_first,
-            rest_ends: None,
-            last_good: None,
-            failing: false,
-            ignored: Vec::new(),
-        };
+    /// Fetches once, before the keys are used. The gauges are those of the server in force until [`run`](Self::run) begins.
+    ///
+    /// # Errors
+    /// Why the fetch has failed, with the address.
+    pub async fn fetch_first(&mut self) -> Result<(), Fault> {
+        match self.fetcher.fetch().await {
+            Ok(Fetched { set, .. }) => {
+                self.fetched(set);
+                Ok(())
+            }
+            Err(error) => {
+                let message = format!("is {}, which gives no key set: {}", self.fetcher.address(), causes(&error));
+                Err(Fault::new("auth.jwks_url", message))
+            }
+        }
+    }
+
+    /// Fetches now, unless that was done, and then at each interval, and calls `changed` after each fetch. Never returns.
+    pub async fn run(mut self, changed: impl Fn()) {
+        if self.state.last_good.is_some() {
+            self.gauges.jwks_fetched(true);
+        }
         loop {
-            let rest_ends = state.rest_ends;
+            let rest_ends = self.state.rest_ends;
             tokio::select! {
-                () = state.due.comes() => self.keys.refresh_begins(),
+                () = self.state.due.comes() => self.keys.refresh_begins(),
                 () = self.wanted.notified() => {
                     if !self.keys.refresh_wanted() {
                         continue;
                     }
-                    state.rest_ends = Some(Instant::now() + self.intervals.rest);
+                    self.state.rest_ends = Some(Instant::now() + self.intervals.rest);
                 }
-                () = sleep_until(rest_ends.unwrap_or(state.due.instant)), if rest_ends.is_some() => {
+                () = sleep_until(rest_ends.unwrap_or(self.state.due.instant)), if rest_ends.is_some() => {
                     self.keys.rested();
-                    state.rest_ends = None;
+                    self.state.rest_ends = None;
                     continue;
                 }
             }
             match self.fetcher.fetch().await {
-                Ok(Fetched { set, .. }) => self.fetched(&mut state, set),
-                Err(error) => self.failed(&mut state, &error),
+                Ok(Fetched { set, .. }) => {
+                    self.fetched(set);
+                    self.gauges.jwks_fetched(true);
+                }
+                Err(error) => self.failed(&error),
             }
             changed();
         }
     }
 
-    fn fetched(&self, state: &mut FetchState, set: KeySet) {
-        let now = Moment::now();
+    fn fetched(&mut self, set: KeySet) {
+        let (now, state) = (Moment::now(), &mut self.state);
         if state.failing || state.last_good.is_none() {
             let sentence = format!("the key set of {} was fetched: {} keys", self.fetcher.address(), set.len());
             journal::line(LogLevel::Info, &sentence);
@@ -178,15 +210,14 @@ impl KeyServer {
             state.ignored = set.ignored().to_vec();
         }
         self.keys.loaded(set);
-        self.gauges.jwks_fetched(true);
         state.last_good = Some(now);
         state.failing = false;
         state.retry = self.intervals.retry_first;
         state.due = now.after(about(self.intervals.refresh));
     }
 
-    fn failed(&self, state: &mut FetchState, error: &FetchError) {
-        let now = Moment::now();
+    fn failed(&mut self, error: &FetchError) {
+        let (now, state) = (Moment::now(), &mut self.state);
         // One line per outage; the counter has each attempt.
         if !state.failing {
             let sentence = format!("the key set of {} was not fetched: {}", self.fetcher.address(), causes(error));

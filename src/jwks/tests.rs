@@ -200,6 +200,35 @@ async fn a_new_key_is_fetched_when_the_first_token_of_it_comes() {
 }
 
 #[tokio::test]
+async fn keys_that_are_fetched_before_they_are_used_are_not_fetched_again() {
+    let (issuer, key) = (Issuer::start().await, IssuerKey::new("a"));
+    issuer.says("404 Not Found", "");
+    let gauges = Arc::new(Gauges::new());
+    let url = format!("{}?secret=x", issuer.url);
+    let mut server = KeyServer::new(&url, Arc::clone(&gauges)).unwrap();
+    let fault = server.fetch_first().await.unwrap_err();
+    assert_eq!(
+        fault.to_string(),
+        format!("auth.jwks_url is {}, which gives no key set: the server answered 404 Not Found, not 200", issuer.url)
+    );
+    assert!(!server.keys().ready());
+
+    issuer.publishes(&[&key]);
+    server.fetch_first().await.unwrap();
+    assert!(server.keys().ready());
+    assert_eq!(gauges.jwks(), None, "the figures are those of the server in force");
+    let fetcher = tokio::spawn(server.run(|| ()));
+    within(async {
+        while gauges.jwks().is_none_or(|(last_success, _)| last_success == 0) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(issuer.asked(), 2);
+    fetcher.abort();
+}
+
+#[tokio::test]
 async fn made_up_keys_do_not_make_it_fetch_more_often() {
     let (issuer, known, made_up) = (Issuer::start().await, IssuerKey::new("known"), IssuerKey::new("made up"));
     issuer.publishes(&[&known]);

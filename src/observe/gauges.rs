@@ -138,7 +138,7 @@ impl Gauges {
     }
 
     /// Time of the last success and number of failures; `None` if no key set is in use.
-    pub(super) fn jwks(&self) -> Option<(u64, u64)> {
+    pub(crate) fn jwks(&self) -> Option<(u64, u64)> {
         let figures = (self.jwks_last_success.load(Relaxed), self.jwks_failures.load(Relaxed));
         (figures != (0, 0)).then_some(figures)
     }

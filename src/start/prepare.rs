@@ -25,6 +25,16 @@ pub(super) struct Prepared {
     pub(super) admin_token: Option<Secret>,
 }
 
+impl Prepared {
+    /// Fetches the key set of a server that was not asked before: what is in force verifies tokens until it is there.
+    pub(super) async fn with_keys(mut self) -> Result<Self, Fault> {
+        if let Some(server) = &mut self.keys.server {
+            server.fetch_first().await?;
+        }
+        Ok(self)
+    }
+}
+
 /// What the node has of its own that goes into it.
 pub(super) struct Beside<'a> {
     pub(super) gauges: &'a Arc<Gauges>,

@@ -5,10 +5,10 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 use crate::{
     admin::{
@@ -37,6 +37,9 @@ use crate::{
     tls::TlsRules,
     units::Secret,
 };
+
+/// How often a new key server is asked again that gave no keys.
+const KEYS_AGAIN: Duration = Duration::from_secs(30);
 
 /// Where the configuration came from, so that it can be read again.
 pub(super) struct Source {
@@ -69,6 +72,8 @@ pub(super) struct Reload {
     /// Why the configuration is not the one in force, and the files it names: one of them may be what it lacks.
     failure: Option<ConfigError>,
     wanted: Option<FilesWatch>,
+    /// Whether that is a new key server, which gave no keys.
+    keyless: bool,
     /// What is wrong with files that have changed since.
     stale: Stale,
     generation: u64,
@@ -79,8 +84,8 @@ pub(super) struct Reload {
 enum Cause {
     Signal,
     File,
-    /// A file that the configuration names, after the last reload failed.
-    NamedFile,
+    /// A file that the configuration names, or nothing but time, after the last reload failed.
+    Again,
 }
 
 /// The faults of files whose earlier content is still in use, by who uses it.
@@ -101,35 +106,38 @@ impl Reload {
     pub(super) fn new(loaded: Loaded, source: Source, node: Node, keys: KeyTask, files: FilesWatch) -> Self {
         let in_force = loaded.config.clone();
         let (failure, wanted, stale) = (None, None, Stale::default());
-        Self { loaded, in_force, source, node, keys, files, failure, wanted, stale, generation: 1 }
+        Self { loaded, in_force, source, node, keys, files, failure, wanted, keyless: false, stale, generation: 1 }
     }
 
     pub(super) async fn on_changes(mut self, mut watch: Watch) {
         loop {
             tokio::select! {
                 trigger = watch.changed() => {
-                    self.reload(if trigger == Trigger::Signal { Cause::Signal } else { Cause::File }, &[]);
+                    self.reload(if trigger == Trigger::Signal { Cause::Signal } else { Cause::File }, &[]).await;
                 }
                 paths = self.files.changed() => {
                     // Everything is read again by a reload. Otherwise the configuration is not: it may be half written.
-                    if self.failure.is_none() || !self.reload(Cause::NamedFile, &paths) {
+                    if self.failure.is_none() || !self.reload(Cause::Again, &paths).await {
                         self.renew(&paths);
                     }
                 }
                 () = changed(self.wanted.as_mut()) => {
-                    self.reload(Cause::NamedFile, &[]);
+                    self.reload(Cause::Again, &[]).await;
+                }
+                () = sleep(KEYS_AGAIN), if self.keyless => {
+                    self.reload(Cause::Again, &[]).await;
                 }
             }
         }
     }
 
     /// Whether the configuration is in force now. `told`: the files in use that are known to have changed.
-    fn reload(&mut self, cause: Cause, told: &[PathBuf]) -> bool {
-        match self.try_reload(cause, told) {
+    async fn reload(&mut self, cause: Cause, told: &[PathBuf]) -> bool {
+        match self.try_reload(cause, told).await {
             Ok(()) => true,
             Err(error) => {
                 // A file has changed, and nothing is better or worse: that was told.
-                if cause != Cause::NamedFile || self.failure.as_ref() != Some(&error) {
+                if cause != Cause::Again || self.failure.as_ref() != Some(&error) {
                     log_mistakes("the configuration was not reloaded, the old one stays in force", &error);
                 }
                 self.failure = Some(error);
@@ -139,8 +147,8 @@ impl Reload {
         }
     }
 
-    fn try_reload(&mut self, cause: Cause, told: &[PathBuf]) -> Result<(), ConfigError> {
-        self.wanted = None;
+    async fn try_reload(&mut self, cause: Cause, told: &[PathBuf]) -> Result<(), ConfigError> {
+        (self.wanted, self.keyless) = (None, false);
         let loaded = self.source.sources.load(|read| {
             let prepared = self.prepare(&read.config, &Changes::between(&self.in_force, &read.config));
             prepared.map(drop).map_err(|faults| read.place(faults))
@@ -148,6 +156,13 @@ impl Reload {
         let changes = Changes::between(&self.in_force, &loaded.config);
         let files = watch_files(&[&loaded.config, &changes.in_force]);
         let prepared = match self.prepare(&loaded.config, &changes) {
+            Ok(prepared) => prepared.with_keys().await.map_err(|fault| {
+                self.keyless = true;
+                vec![fault]
+            }),
+            faults => faults,
+        };
+        let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(faults) => {
                 self.wanted = Some(files);

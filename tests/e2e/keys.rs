@@ -121,3 +121,29 @@ async fn while_keys_cannot_be_fetched_for_the_first_time_clients_are_asked_to_tr
     eventually("the node is ready", async || (http::get(&gate.admin_url("/readyz")).await.status == 200).then_some(()))
         .await;
 }
+
+#[tokio::test]
+async fn a_new_key_server_takes_over_once_it_has_given_keys() {
+    let service = Service::without_auth().await;
+    let (old, new) = (Issuer::start().await, Issuer::start().await);
+    old.add_key("ES256", "old").await;
+    new.add_key("ES256", "new").await;
+    new.answer_with(404).await;
+    let mut gate = believing(&old, &service).await;
+    let ready = async |gate: &Gate| http::get(&gate.admin_url("/readyz")).await.status == 200;
+
+    gate.change(&format!("auth.jwks_url = \"{}?secret=x\"", new.jwks_url()));
+    let line = format!("auth.jwks_url is {}, which gives no key set: the server answered 404", new.jwks_url());
+    gate.log().wait(&["the configuration was not reloaded", &line]).await;
+    gate.counts(0.0, "tidegate_config_reload_success", &[]).await;
+    assert!(ready(&gate).await, "it has the keys of before");
+    gate.client(old.sign("old", &claims("ada")).await).await;
+
+    new.answer_with(200).await;
+    gate.signal("HUP");
+    gate.counts(1.0, "tidegate_config_reload_success", &[]).await;
+    assert!(ready(&gate).await, "it has the new keys");
+    gate.client(new.sign("new", &claims("ada")).await).await;
+    let client = gate.connect(json!({ "token": old.sign("old", &claims("ada")).await })).await;
+    assert_eq!(client.refused().await["data"]["code"], "auth.invalid");
+}
