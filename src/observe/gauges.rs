@@ -39,7 +39,7 @@ pub struct Gauges {
     reload_ok: AtomicBool,
     /// Seconds since 1970, as every time here.
     reload_last_success: AtomicU64,
-    /// `0`: no key set was fetched yet.
+    /// Of the server in force. `0`: no key set was fetched yet.
     jwks_last_success: AtomicU64,
     jwks_failures: AtomicU64,
     connections_max: AtomicU64,
@@ -97,6 +97,12 @@ impl Gauges {
         } else {
             self.jwks_failures.fetch_add(1, Relaxed);
         }
+    }
+
+    /// No key set is in use, or another one: what was fetched before says nothing of it.
+    pub fn jwks_reset(&self) {
+        self.jwks_last_success.store(0, Relaxed);
+        self.jwks_failures.store(0, Relaxed);
     }
 
     /// The gate uses these certificates from files from now on. Of several for one name the first to expire counts.

@@ -214,6 +214,7 @@ impl Reload {
         node.shared.tell_descriptors(config);
         self.source.journal.set_level(config.log.level);
         if self.in_force.auth.jwks_url != config.auth.jwks_url {
+            node.shared.gauges.jwks_reset();
             self.keys = KeyTask::spawn(keys, &node.health, node.registry.clone());
         }
         if let Some(rules) = tls.filter(|_| !changes.keeps_tls) {

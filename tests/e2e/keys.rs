@@ -147,3 +147,24 @@ async fn a_new_key_server_takes_over_once_it_has_given_keys() {
     let client = gate.connect(json!({ "token": old.sign("old", &claims("ada")).await })).await;
     assert_eq!(client.refused().await["data"]["code"], "auth.invalid");
 }
+
+#[tokio::test]
+async fn figures_of_a_key_server_that_is_no_longer_asked_are_gone() {
+    let service = Service::without_auth().await;
+    let issuer = Issuer::start().await;
+    issuer.add_key("ES256", "key").await;
+    let mut gate = believing(&issuer, &service).await;
+    let figure = "tidegate_jwks_last_success_timestamp_seconds";
+    assert!(gate.metrics().await.samples(figure).any(|(_, fetched)| fetched > 0.0));
+
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("key.pem");
+    fs::write(&file, issuer.pem("key").await).unwrap();
+    let mut settings = gate.settings();
+    settings.remove("auth.jwks_url");
+    settings.change(&format!("auth.public_key = {file:?}\nauth.algorithms = [\"ES256\"]"));
+    gate.write(&settings);
+    gate.log().wait(&["configuration reloaded", "auth.jwks_url"]).await;
+    gate.client(issuer.sign("key", &claims("ada")).await).await;
+    assert_eq!(gate.metrics().await.samples(figure).count(), 0);
+}
