@@ -40,6 +40,17 @@ pub(super) async fn body(body: Incoming, max: usize) -> Result<Bytes, Answer> {
     }
 }
 
+/// The answer of what changes something. That is done to its end, also if the client does not wait for it.
+pub(super) async fn of_change(change: impl Future<Output = Answer> + Send + 'static) -> Answer {
+    tokio::spawn(change).await.unwrap_or_else(|_| {
+        refusal(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "broken_off",
+            "It has broken off; the log has the reason. Ask again.",
+        )
+    })
+}
+
 /// A refusal: `code` for programs, `message` for people, with a fix.
 pub(super) fn refusal(status: StatusCode, code: &str, message: &str) -> Answer {
     json(status, &serde_json::json!({ "code": code, "message": message }))

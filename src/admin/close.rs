@@ -39,6 +39,11 @@ pub(super) async fn close(registry: &Registry, body: Incoming, peer: Option<Sock
             return answer::refusal(StatusCode::BAD_REQUEST, "body", &message);
         }
     };
+    let registry = registry.clone();
+    answer::of_change(async move { close_session(&registry, session, peer).await }).await
+}
+
+async fn close_session(registry: &Registry, session: u64, peer: Option<SocketAddr>) -> Answer {
     let Some(closed) = registry.close(session).await else {
         return answer::refusal(StatusCode::NOT_FOUND, "session", "There is no such session, or it has ended already.");
     };

@@ -74,6 +74,17 @@ pub(super) async fn revoke(revoker: &Revoker, body: Incoming, peer: Option<Socke
         },
         Err(message) => return answer::refusal(StatusCode::BAD_REQUEST, "body", &message),
     };
+    let revoker = revoker.clone();
+    answer::of_change(async move { carry_out(&revoker, kind, revocation, now, peer).await }).await
+}
+
+async fn carry_out(
+    revoker: &Revoker,
+    kind: &'static str,
+    revocation: Revocation,
+    now: SystemTime,
+    peer: Option<SocketAddr>,
+) -> Answer {
     let done = revoker.revoke(std::slice::from_ref(&revocation), now).await;
     let reach = match revoker.reach() {
         Reach::Node => "node",

@@ -14,6 +14,8 @@ use super::*;
 use crate::{
     event_names::EventNames,
     observe::{gauges::Gauges, overview::Overview, tally::Tally},
+    policy::auth::revoked::{Revocation, Whom},
+    relay::registry::{RevokedHere, WorkerCommand, WorkerHandle, WorkerInbox, channel},
     side_http::HEADER_TIMEOUT,
     wire::engineio::id::NodeId,
 };
@@ -23,6 +25,7 @@ struct Operator {
     health: Arc<Health>,
     tally: Arc<Tally>,
     token: OperatorToken,
+    revoker: Revoker,
     stop: oneshot::Sender<()>,
 }
 
@@ -31,13 +34,17 @@ const PATIENCE: Duration = Duration::from_secs(40);
 
 impl Operator {
     async fn start(bind: &str, token: Option<&str>) -> Self {
+        Self::of_workers(Vec::new(), bind, token).await
+    }
+
+    async fn of_workers(workers: Vec<WorkerHandle>, bind: &str, token: Option<&str>) -> Self {
         let listener = TcpListener::bind(bind).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let tally = Tally::new(&[1, 5]);
         let health = Arc::new(Health::new(Instant::now(), vec![Arc::clone(&tally)], Arc::default()));
         let names = Arc::new(EventNames::new(10, []));
         let exposition = Arc::new(Exposition::new(vec![Arc::clone(&tally)], names, Arc::new(Gauges::new()), None));
-        let registry = Registry::new(NodeId::new([0; 6]), Vec::new());
+        let registry = Registry::new(NodeId::new([0; 6]), workers);
         let status = StatusSource {
             node: "node-1".to_owned(),
             started: (Instant::now(), std::time::SystemTime::now()),
@@ -45,19 +52,20 @@ impl Operator {
             in_force: status::InForce::default(),
         };
         status.in_force.set(status::Shown { toml: "[listen]\n".into(), upstream: "http://127.0.0.1:1".into() });
+        let revoker = Revoker::new(Arc::default(), registry.clone(), Arc::default());
         let token = OperatorToken::from(token.map(|token| Zeroizing::new(token.into())));
         let admin = Admin {
             exposition,
             status,
             health: Arc::clone(&health),
-            registry: registry.clone(),
-            revoker: Some(Revoker::new(Arc::default(), registry, Arc::default())),
+            registry,
+            revoker: Some(revoker.clone()),
             token: token.clone(),
             connections_max: CONNECTIONS_MAX,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(serve(listener, admin, async move { drop(stopped.await) }));
-        Self { address: SocketAddr::from(([127, 0, 0, 1], port)), health, tally, token, stop }
+        Self { address: SocketAddr::from(([127, 0, 0, 1], port)), health, tally, token, revoker, stop }
     }
 
     /// Sends `request` with a blank line behind it, and reads until the end.
@@ -300,6 +308,45 @@ async fn a_revocation_takes_the_token_and_says_what_was_done() {
     assert_eq!(status(&large), 413);
     let off = Operator::start("127.0.0.1:0", None).await;
     assert_eq!(status(&off.ask(&post("s3cret", "{}")).await), 403, "not even on loopback");
+}
+
+/// Posts with the right token, and hangs up as soon as the worker has its command. The node has noticed when this returns.
+async fn posted_and_gone(operator: &Operator, worker: &mut WorkerInbox, path: &str, body: &str) -> WorkerCommand {
+    let mut stream = TcpStream::connect(operator.address).await.unwrap();
+    let length = body.len();
+    let head =
+        format!("POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer s3cret\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let command = timeout(PATIENCE, worker.next()).await.unwrap().unwrap();
+    stream.shutdown().await.unwrap();
+    assert_eq!(heard_to_the_end(stream).await, "", "it was not answered");
+    command
+}
+
+async fn heard_to_the_end(mut stream: TcpStream) -> String {
+    let mut heard = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut heard)).await.unwrap().unwrap();
+    heard
+}
+
+#[tokio::test]
+async fn what_an_operator_has_begun_is_done_though_nobody_waits_for_the_answer() {
+    let (handle, mut worker) = channel();
+    let operator = Operator::of_workers(vec![handle], "127.0.0.1:0", Some("s3cret")).await;
+    let command = posted_and_gone(&operator, &mut worker, "/close", r#"{"session":1}"#).await;
+    let WorkerCommand::Close { id: 1, answer } = command else { panic!("{command:?}") };
+    assert!(!answer.is_closed(), "nobody would log that the session was closed");
+
+    let command = posted_and_gone(&operator, &mut worker, "/revoke", r#"{"socket":"a"}"#).await;
+    let WorkerCommand::Revoked { answer } = command else { panic!("{command:?}") };
+    // The token of the socket is revoked with it, and other sessions may have it.
+    let token = Revocation { whom: Whom::Token("one".into()), until: 4_000_000_000 };
+    answer.send(RevokedHere { sessions: 1, tokens: vec![token] }).unwrap();
+    let command = timeout(PATIENCE, worker.next()).await.unwrap().unwrap();
+    let WorkerCommand::Revoked { answer } = command else { panic!("{command:?}") };
+    answer.send(RevokedHere::default()).unwrap();
+    timeout(PATIENCE, operator.revoker.added()).await.expect("other nodes are told");
+    assert_eq!(operator.revoker.list().len(), 2, "the socket and its token");
 }
 
 #[tokio::test]
