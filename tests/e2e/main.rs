@@ -22,6 +22,7 @@ mod hold;
 mod hold_plain;
 mod hostile;
 mod inject;
+mod issuers;
 mod keys;
 mod load;
 mod metrics;
