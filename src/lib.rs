@@ -75,7 +75,7 @@
 //!   * `connect`, `refused_dial`, `other_parser`, `client_packet`, `service_packet`: what each kind of packet does.
 //!   * `beginnings`: how a session begins, on the Socket.IO endpoint and on each kind of route.
 //!   * `claims`: whether a client gets back the session that it had.
-//!   * `continuation`: how a session becomes plain data, and goes on from it.
+//!   * `continuation`: how a session becomes plain data, and goes on from it; not in use yet.
 //!   * `view`: a session as the log, the gauges and `/sessions` see it.
 //!
 //! ## I/O

@@ -152,6 +152,12 @@ const EXCEPT: &[(&str, &[&str])] = &[
     ("src/observe/prometheus.rs", PROMETHEUS),
 ];
 
+/// What makes an identity without a token or certificate at hand, and the files that may name it.
+const EVIDENCE: &[(&str, &[&str])] = &[
+    ("Identity::continued", &["src/session/continuation.rs"]),
+    ("CertifiedUser::named", &["src/session/continuation.rs", "src/tls/client_auth.rs"]),
+];
+
 /// Lines of a file without its tests. A longer file holds two things: split it.
 const FILE_LINES_MAX: usize = 500;
 
@@ -422,6 +428,24 @@ fn every_file_is_a_module_of_another() {
         let is_root = folder == Path::new("src") && (name == "lib" || name == "main");
         if !is_root && !fs::read_to_string(root().join(&parent)).unwrap_or_default().contains(&declared) {
             complaints.push(format!("{}: {} has no `{declared}`", source.path, parent.display()));
+        }
+    }
+    assert_none(&complaints);
+}
+
+#[test]
+fn an_identity_comes_from_a_token_a_certificate_or_a_snapshot() {
+    let mut complaints = Vec::new();
+    for source in sources() {
+        for (maker, files) in EVIDENCE {
+            let may = files.contains(&&*source.path);
+            match source.names(maker) {
+                true if !may => complaints.push(format!("{}: must not name `{maker}`, only {files:?}", source.path)),
+                false if may => {
+                    complaints.push(format!("{}: no longer names `{maker}`; remove it from EVIDENCE", source.path))
+                }
+                _ => {}
+            }
         }
     }
     assert_none(&complaints);

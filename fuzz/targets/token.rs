@@ -15,7 +15,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value, json};
 use tidegate::{
     policy::{
-        auth::{Auth, AuthError, AuthTable, EXPIRED, INVALID, shared_keys::SharedKeys},
+        auth::{Auth, AuthError, AuthTable, Credential, EXPIRED, INVALID, shared_keys::SharedKeys},
         identity::Identity,
         token_source::{TOKEN_MAX_BYTES, Token, TokenSources},
     },
@@ -97,7 +97,7 @@ struct Says {
 }
 
 fn verified(gate: &Gate, token: &Token) -> Result<Says, AuthError> {
-    let identity: Identity = gate.auth.authenticate(Some(token), UNIX_EPOCH + NOW)?;
+    let identity: Identity = gate.auth.identify(Credential::Token(Some(token)), None, UNIX_EPOCH + NOW)?;
     let headers = identity.forward_headers().iter();
     Ok(Says {
         user: identity.user().map(str::to_owned),

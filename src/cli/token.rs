@@ -116,7 +116,7 @@ mod tests {
     use crate::{
         cli::{Cli, Command},
         policy::{
-            auth::{Auth, AuthError, EXPIRED, INVALID},
+            auth::{Auth, AuthError, Credential, EXPIRED, INVALID},
             identity::Identity,
             token_source::TokenSources,
         },
@@ -142,7 +142,8 @@ mod tests {
         let request = Request::builder().header(AUTHORIZATION, format!("Bearer {token}")).body(()).unwrap();
         let sources = TokenSources::compile(&auth.token_from).unwrap();
         let token = sources.from_request(&request.into_parts().0).unwrap();
-        Auth::compile(auth, &Arc::default()).unwrap().authenticate(token.as_ref(), SystemTime::now())
+        let auth = Auth::compile(auth, &Arc::default()).unwrap();
+        auth.identify(Credential::Token(token.as_ref()), None, SystemTime::now())
     }
 
     #[test]

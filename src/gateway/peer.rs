@@ -10,7 +10,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
 
 use crate::{
-    policy::origin::{self, Site},
+    policy::{
+        identity::CertifiedUser,
+        origin::{self, Site},
+    },
     tls::ClientCertificate,
 };
 
@@ -105,7 +108,7 @@ impl Peer {
 
     /// The user that the client's certificate names. `None` without a certificate, or where it names no user.
     #[must_use]
-    pub fn certified_user(&self) -> Option<&str> {
+    pub fn certified_user(&self) -> Option<&CertifiedUser> {
         self.certificate.as_ref()?.user()
     }
 

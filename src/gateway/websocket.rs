@@ -19,10 +19,9 @@ use crate::{
         upgrade::{self, Client, Declined, Switch, UPSTREAM_REFUSED},
     },
     policy::{
-        auth::{Auth, AuthError, KEYS_UNAVAILABLE, KEYS_WITHIN},
+        auth::{Auth, AuthError, Credential, KEYS_UNAVAILABLE, KEYS_WITHIN},
         connections::Permit,
-        identity::Identity,
-        token_source::Token,
+        identity::{CertifiedUser, Identity},
         verdict::Refusal,
     },
     relay::{
@@ -58,13 +57,12 @@ pub(super) async fn open(
     let session_rules = edge.worker.rules();
     let (auth, sources) = (&session_rules.session.policies.auth, &session_rules.session.policies.token_sources);
     let token = sources.from_request(parts).map_err(|refusal| refuse("handshake", refusal))?;
-    let identity = match (&token, &rules.websocket[route]) {
+    let credential = match (&token, &rules.websocket[route]) {
         // The namespace may have a login of its own.
-        (None, PlainRoute::Bridge(route)) => auth.without_token(&route.namespace),
-        (token, _) => identify(&edge.worker, auth, token.as_ref()).await,
+        (None, PlainRoute::Bridge(route)) => Credential::NoneFor(&route.namespace),
+        (token, _) => Credential::Token(token.as_ref()),
     };
-    let identity = identity.map_err(|refusal| refuse("handshake", refusal))?;
-    let identity = auth.unless_revoked(identity.or_certified(peer.certified_user()), edge.worker.clock.now().wall());
+    let identity = identify(&edge.worker, auth, credential, peer.certified_user()).await;
     let identity = identity.map_err(|refusal| refuse("handshake", refusal))?;
     let caller = Caller { offer, token, identity, peer, permit };
     match &rules.websocket[route] {
@@ -125,11 +123,16 @@ fn relay(
     Driver::spawn(worker, session, None, client, ServiceSide::new(service_leg, service.again));
 }
 
-/// Who this token names. Where that takes a key that is being fetched, the handshake waits for it.
-pub(super) async fn identify(worker: &Worker, auth: &Auth, token: Option<&Token>) -> Result<Identity, Refusal> {
+/// Who the client is. Where that takes a key that is being fetched, the handshake waits for it.
+pub(super) async fn identify(
+    worker: &Worker,
+    auth: &Auth,
+    credential: Credential<'_>,
+    certified: Option<&CertifiedUser>,
+) -> Result<Identity, Refusal> {
     let until = Instant::now() + KEYS_WITHIN;
     loop {
-        match auth.authenticate(token, worker.clock.now().wall()) {
+        match auth.identify(credential, certified, worker.clock.now().wall()) {
             Ok(identity) => return Ok(identity),
             Err(AuthError::Refused(refusal)) => return Err(refusal),
             Err(AuthError::KeysPending) => {}

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::*;
 use crate::policy::{
-    auth::{Auth, AuthError, AuthTable, INVALID, KEYS_UNAVAILABLE},
+    auth::{Auth, AuthError, AuthTable, Credential, INVALID, KEYS_UNAVAILABLE},
     token_source::{Token, TokenSources},
 };
 
@@ -121,7 +121,7 @@ impl Node {
     }
 
     fn outcome(&self, key: &IssuerKey) -> Result<(), AuthError> {
-        self.auth.authenticate(Some(&key.token()), SystemTime::now()).map(drop)
+        self.auth.identify(Credential::Token(Some(&key.token())), None, SystemTime::now()).map(drop)
     }
 
     /// As a handshake does: asks again while the keys are pending.

@@ -27,7 +27,11 @@ use self::{
     shared_revoked::SharedRevoked,
 };
 use super::{
-    identity::Identity, namespaces::Namespaces, token_fault::TokenFault, token_source::Token, verdict::Refusal,
+    identity::{CertifiedUser, Identity},
+    namespaces::Namespaces,
+    token_fault::TokenFault,
+    token_source::Token,
+    verdict::Refusal,
 };
 use crate::units::{Period, SecretSource};
 
@@ -142,6 +146,15 @@ pub struct Auth {
     revoked: Arc<SharedRevoked>,
 }
 
+/// What a client shows of who it is, beside its certificate.
+#[derive(Debug, Clone, Copy)]
+pub enum Credential<'a> {
+    /// A token. `None`: it has none.
+    Token(Option<&'a Token>),
+    /// No token, where it asks for this namespace.
+    NoneFor(&'a str),
+}
+
 /// Where the keys come from.
 #[derive(Debug)]
 enum Keys {
@@ -160,11 +173,24 @@ impl Auth {
         Self { kept_claims: claims.collect(), ..self }
     }
 
-    /// The identity that a token proves, or the anonymous one where no token is required.
+    /// Who a client is: by its token, else by its certificate, else an anonymous one where that is admitted.
     ///
     /// # Errors
     /// [`MISSING`], [`INVALID`], [`EXPIRED`], [`REVOKED`], [`KEYS_UNAVAILABLE`], or [`AuthError::KeysPending`].
-    pub fn authenticate(&self, token: Option<&Token>, now: SystemTime) -> Result<Identity, AuthError> {
+    pub fn identify(
+        &self,
+        credential: Credential<'_>,
+        certified: Option<&CertifiedUser>,
+        now: SystemTime,
+    ) -> Result<Identity, AuthError> {
+        let identity = match credential {
+            Credential::Token(token) => self.authenticate(token, now)?,
+            Credential::NoneFor(namespace) => self.without_token(namespace)?,
+        };
+        Ok(self.unless_revoked(identity.or_certified(certified), now)?)
+    }
+
+    fn authenticate(&self, token: Option<&Token>, now: SystemTime) -> Result<Identity, AuthError> {
         match (token, &self.keys) {
             (None, _) if self.required => Err(TokenFault::Missing.into()),
             (None, _) | (_, Keys::None) => Ok(Identity::anonymous()),
@@ -172,11 +198,7 @@ impl Auth {
         }
     }
 
-    /// The identity of a client that shows no token where it asks for this namespace.
-    ///
-    /// # Errors
-    /// [`MISSING`].
-    pub fn without_token(&self, namespace: &str) -> Result<Identity, Refusal> {
+    fn without_token(&self, namespace: &str) -> Result<Identity, Refusal> {
         if self.required && !self.is_optional(namespace) {
             Err(TokenFault::Missing.into())
         } else {
@@ -214,7 +236,7 @@ impl Auth {
         self.revoked.current()
     }
 
-    /// The same identity, unless it is revoked.
+    /// An identity of before, unless it has been revoked.
     ///
     /// # Errors
     /// [`REVOKED`].
@@ -240,7 +262,7 @@ impl Auth {
             return Err(TokenFault::NoUser.into());
         }
         let details = claims.details(&self.forward_claims, &self.kept_claims, self.revocable)?;
-        Ok(self.unless_revoked(Identity::verified(user, expires_at, details), now)?)
+        Ok(Identity::verified(user, expires_at, details))
     }
 
     fn key(&self, jws: &Jws<'_>) -> Result<Arc<Key>, AuthError> {

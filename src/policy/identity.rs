@@ -1,4 +1,4 @@
-//! A verified user; only `auth` can make one.
+//! A verified user. Made by `auth` from a token or a client certificate, or continued from a snapshot.
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
@@ -102,6 +102,24 @@ impl Details {
     }
 }
 
+/// The user whom a verified client certificate names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertifiedUser(Box<str>);
+
+impl CertifiedUser {
+    /// Named by `tls` once the certificate is verified, or earlier, in a snapshot.
+    #[must_use]
+    pub fn named(user: impl Into<Box<str>>) -> Self {
+        Self(user.into())
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Identity {
     /// An anonymous client: `auth.required` is false, and no token was sent.
     #[must_use]
@@ -109,11 +127,11 @@ impl Identity {
         Self { user: None, expires_at: None, details: None }
     }
 
-    /// The same identity. If the token names no user, the user of a verified certificate takes its place.
-    #[must_use]
-    pub fn or_certified(mut self, user: Option<&str>) -> Self {
+    /// The same identity. If the token names no user, the user of a verified certificate takes its place. Called by `auth`
+    /// alone, which then asks whether that user is revoked.
+    pub(super) fn or_certified(mut self, user: Option<&CertifiedUser>) -> Self {
         if self.user.is_none() {
-            self.user = user.map(Into::into);
+            self.user = user.map(|user| user.0.clone());
         }
         self
     }

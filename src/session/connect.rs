@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     policy::{
-        auth::{self, AuthError},
+        auth::{self, AuthError, Credential},
         identity::Identity,
         namespaces,
         token_fault::TokenFault,
@@ -293,16 +293,16 @@ fn identify(talk: &Conversation<'_>, namespace: &str, json: &[u8], now: Now) -> 
     match (&in_connect, in_head) {
         (Some(said), Some(shown)) if said != shown => {
             // The service may read either.
-            let (said, shown) = (talk.authenticate(Some(said), now)?, talk.authenticate(Some(shown), now)?);
+            let (said, shown) = (talk.authenticate(said, now)?, talk.authenticate(shown, now)?);
             if said.user() == shown.user() { Ok(said) } else { Err(Unknown::Refused(TokenFault::OtherUser.into())) }
         }
-        (Some(token), _) | (None, Some(token)) => Ok(talk.authenticate(Some(token), now)?),
-        (None, None) => known(talk, namespace, now).map_err(Unknown::Refused),
+        (Some(token), _) | (None, Some(token)) => Ok(talk.authenticate(token, now)?),
+        (None, None) => Ok(known(talk, namespace, now)?),
     }
 }
 
 /// Who asks without a token: in a namespace with a login of its own a guest, else who has a name already.
-fn known(talk: &Conversation<'_>, namespace: &str, now: Now) -> Result<Identity, Refusal> {
+fn known(talk: &Conversation<'_>, namespace: &str, now: Now) -> Result<Identity, AuthError> {
     let auth = &talk.core.rules.policies.auth;
     let users = &talk.core.users;
     let namespaces = &talk.service.namespaces;
@@ -313,11 +313,8 @@ fn known(talk: &Conversation<'_>, namespace: &str, now: Now) -> Result<Identity,
         Some((user, _)) if users.expires(user).is_some_and(|at| now.instant >= at.instant()) => {
             Err(TokenFault::ExpiredSince.into())
         }
-        Some((_, identity)) => auth.unless_revoked(identity.clone(), now.wall()),
-        None => {
-            let identity = auth.without_token(namespace)?;
-            auth.unless_revoked(identity.or_certified(talk.client.certified.as_deref()), now.wall())
-        }
+        Some((_, identity)) => Ok(auth.unless_revoked(identity.clone(), now.wall())?),
+        None => auth.identify(Credential::NoneFor(namespace), talk.client.certified.as_ref(), now.wall()),
     }
 }
 

@@ -1,7 +1,8 @@
-//! A session becomes plain data when its node stops, and goes on from it on another one.
+//! How a session becomes plain data, and goes on from it: for a hand-over to another node. Not in use yet: the simulation alone
+//! restores snapshots.
 
 use crate::{
-    policy::identity::Identity,
+    policy::identity::{CertifiedUser, Identity},
     session::{
         Beginning, Session,
         acks::Acks,
@@ -46,7 +47,7 @@ impl Session {
             resume: resume.save(now.instant)?,
             upstream: self.upstream.save(now.instant)?,
             users: self.core.users.save(&self.core.rules.policies, now).map(user).collect(),
-            certified: client.certified.clone(),
+            certified: client.certified.as_ref().map(|user| user.name().into()),
             idle_for,
             told_for,
             refused_connects: client.refused_connects,
@@ -85,8 +86,9 @@ impl Session {
         let mut service = SocketIo { namespaces, acks, ..SocketIo::default() };
         service.load_rooms(snapshot.rooms, snapshot.asked, &mut core);
         core.expires = service.expires(&core.users);
+        let certified = snapshot.certified.map(CertifiedUser::named);
         let resume = Resume::load(pid, snapshot.resume, now.instant);
-        let client = EngineIo::absent(resume, snapshot.certified, snapshot.refused_connects);
+        let client = EngineIo::absent(resume, certified, snapshot.refused_connects);
         let (client, service) = (ClientSpeech::EngineIo(client), ServiceSpeech::SocketIo(service));
         let mut session = Self { core, upstream, client, service };
         // It may have been revoked while the session was nowhere.

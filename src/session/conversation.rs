@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use crate::{
-    policy::{auth::AuthError, identity::Identity, token_source::Token},
+    policy::{
+        auth::{AuthError, Credential},
+        identity::Identity,
+        token_source::Token,
+    },
     session::{
         action::{Action, Spoken},
         core::Core,
@@ -42,10 +46,9 @@ pub(super) struct Conversation<'a> {
 
 impl Conversation<'_> {
     /// Who this token names, or the certificate where no token does.
-    pub(super) fn authenticate(&self, token: Option<&Token>, now: Now) -> Result<Identity, AuthError> {
+    pub(super) fn authenticate(&self, token: &Token, now: Now) -> Result<Identity, AuthError> {
         let auth = &self.core.rules.policies.auth;
-        let identity = auth.authenticate(token, now.wall())?.or_certified(self.client.certified.as_deref());
-        Ok(auth.unless_revoked(identity, now.wall())?)
+        auth.identify(Credential::Token(Some(token)), self.client.certified.as_ref(), now.wall())
     }
 
     /// Takes a packet of the client that cannot simply pass. It goes to the service at once where packets flow, else when

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    policy::{token_source::Token, verdict::Refusal},
+    policy::{identity::CertifiedUser, token_source::Token, verdict::Refusal},
     session::{message::Ticket, now::Now, question::Returning, resume::Resume},
     wire::engineio::id::{ID_RANDOM_BYTES, Pid, Sid},
 };
@@ -21,7 +21,7 @@ pub struct Handshake {
     /// The token in header, query, cookie or subprotocol; or why what stood there was refused.
     pub token: Result<Option<Token>, Refusal>,
     /// The user whom a client certificate names.
-    pub certified: Option<Box<str>>,
+    pub certified: Option<CertifiedUser>,
 }
 
 /// What the client speaks: Socket.IO v5 inside Engine.IO v4, over either transport.
@@ -33,7 +33,7 @@ pub(super) struct EngineIo {
     /// What the handshake brought, until the first CONNECT has been accepted.
     pub(super) token: Option<Box<Result<Option<Token>, Refusal>>>,
     /// Who the client is by its certificate, where no token says it.
-    pub(super) certified: Option<Box<str>>,
+    pub(super) certified: Option<CertifiedUser>,
     pub(super) attachments: Attachments,
     /// What a CONNECT waits for.
     pub(super) pending: Option<Box<Pending>>,
@@ -144,7 +144,7 @@ impl EngineIo {
     }
 
     /// An absent client that can come back with this.
-    pub(super) fn absent(resume: Resume, certified: Option<Box<str>>, refused_connects: u8) -> Self {
+    pub(super) fn absent(resume: Resume, certified: Option<CertifiedUser>, refused_connects: u8) -> Self {
         Self {
             // No client knows it: the one that comes back brings another.
             sid: Sid::new(resume.pid.home(), [0; ID_RANDOM_BYTES]),

@@ -31,7 +31,7 @@ impl Session {
     /// The token does not hold, is of another user than this session, or cannot be verified yet.
     pub fn shows(&mut self, token: &Token, now: Now) -> Result<(), AuthError> {
         let Some(mut talk) = self.conversation() else { return Err(INVALID.into()) };
-        let identity = talk.authenticate(Some(token), now)?;
+        let identity = talk.authenticate(token, now)?;
         if talk.core.users.are_known() {
             match talk.core.users.find(identity.user()) {
                 Some(user) => talk.renew(user, identity, now),
@@ -44,7 +44,7 @@ impl Session {
         match talk.client.token.as_deref() {
             Some(Err(refusal)) => return Err((*refusal).into()),
             Some(Ok(Some(earlier))) => {
-                let earlier = talk.authenticate(Some(earlier), now)?;
+                let earlier = talk.authenticate(earlier, now)?;
                 if earlier.user() != identity.user() {
                     return Err(OTHER_USER.into());
                 }

@@ -1,7 +1,6 @@
-//! A session as plain data, so that another node can continue it: written when its node stops, read where the client
-//! comes back with the `pid`.
+//! A session as plain data, for a hand-over to another node. Not in use yet: the simulation alone restores snapshots.
 //!
-//! Both legs are closed by then: the client is absent and the service down. Times are written as durations, because
+//! Both legs are closed in it: the client is absent and the service down. Times are written as durations, because
 //! clocks of two machines do not agree. The format is MessagePack with a version before it; an unknown version is no
 //! error to the client, which gets a fresh session.
 

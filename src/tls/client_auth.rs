@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::certificate::{self, FileError, FileFault};
+use crate::policy::identity::CertifiedUser;
 
 /// Whether a client must show a certificate.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -48,7 +49,7 @@ pub enum CertificatePart {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCertificate {
     headers: Vec<(HeaderName, HeaderValue)>,
-    user: Option<Box<str>>,
+    user: Option<CertifiedUser>,
 }
 
 impl ClientCertificate {
@@ -60,8 +61,8 @@ impl ClientCertificate {
 
     /// The user of a client without a token. `None` where the certificate names none.
     #[must_use]
-    pub fn user(&self) -> Option<&str> {
-        self.user.as_deref()
+    pub const fn user(&self) -> Option<&CertifiedUser> {
+        self.user.as_ref()
     }
 }
 
@@ -84,7 +85,7 @@ impl ClientCertificateRules {
             CertificatePart::San => names(&parsed).next().map(|(_, name)| name),
             part => part.of(leaf, &parsed),
         });
-        Some(ClientCertificate { headers: headers.collect(), user: user.map(Into::into) })
+        Some(ClientCertificate { headers: headers.collect(), user: user.map(CertifiedUser::named) })
     }
 }
 

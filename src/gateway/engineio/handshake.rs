@@ -21,6 +21,7 @@ use crate::{
     },
     observe::journal,
     policy::{
+        auth::Credential,
         connections::Permit,
         sid_owner::{Requester, SidOwner},
         token_source::Token,
@@ -87,7 +88,8 @@ impl NewSession {
             return Ok(HeaderMap::new());
         }
         // One that is refused hears it when it asks for a namespace.
-        let Ok(identity) = websocket::identify(&edge.worker, auth, token.as_ref()).await else {
+        let credential = Credential::Token(token.as_ref());
+        let Ok(identity) = websocket::identify(&edge.worker, auth, credential, peer.certified_user()).await else {
             return Ok(HeaderMap::new());
         };
         let claims = identity.forward_headers();
@@ -179,7 +181,7 @@ fn begin(
     let rules = Arc::clone(&worker.rules().session);
     let NewSession { sid, token, request, dialled, may_upgrade: _ } = session;
     let pid = rules.hold.resume.is_some().then(|| worker.draw_id());
-    let handshake = Handshake { sid, pid, token, certified: peer.certified_user().map(Into::into) };
+    let handshake = Handshake { sid, pid, token, certified: peer.certified_user().cloned() };
     let beginning = Beginning { rules, peer: peer.address, seed: rand::random() };
     let now = worker.clock.now();
     let mut session = Session::socketio(beginning, handshake, now);

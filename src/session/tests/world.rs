@@ -20,7 +20,7 @@ use crate::{
             shared_keys::SharedKeys,
             shared_revoked::SharedRevoked,
         },
-        identity::{Details, Identity},
+        identity::{CertifiedUser, Details, Identity},
         policies::{Policies, PolicyTables},
     },
     session::{
@@ -136,7 +136,8 @@ impl World {
     pub(in crate::session) fn certified(user: &str, change: impl FnOnce(&mut Config)) -> Self {
         let revoked = Arc::default();
         let (rules, now) = (rules(&revoked, change), Now::new(Instant::now(), SystemTime::now()));
-        let handshake = Handshake { sid: id(7), pid: None, token: Ok(None), certified: Some(user.into()) };
+        let handshake =
+            Handshake { sid: id(7), pid: None, token: Ok(None), certified: Some(CertifiedUser::named(user)) };
         Self::of(Session::socketio(beginning(Arc::clone(&rules)), handshake, now), (rules, revoked), now)
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     policy::{
-        auth::{Auth, AuthError, AuthTable, shared_keys::SharedKeys},
+        auth::{Auth, AuthError, AuthTable, Credential, shared_keys::SharedKeys},
         identity::Identity,
         token_source::Token,
     },
@@ -124,5 +124,5 @@ pub(crate) fn auth(table: &AuthTable) -> Auth {
 
 /// The result of verifying this token now.
 pub(crate) fn verify(auth: &Auth, token: &str) -> Result<Identity, AuthError> {
-    auth.authenticate(Token::read(token).unwrap().as_ref(), now())
+    auth.identify(Credential::Token(Token::read(token).unwrap().as_ref()), None, now())
 }
