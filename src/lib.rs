@@ -20,6 +20,7 @@
 //! * [`fault`]: a mistake in the configuration, with the key that it belongs to.
 //! * [`units`]: durations, sizes and secrets as they are written in the configuration.
 //! * [`event_names`]: event names as small numbers, with a cap.
+//! * [`network`]: what counts as one address.
 //! * [`observe`] counts and logs, and never calls back.
 //!   * `counter`, `histogram`: numbers with one writer that other threads read without a lock.
 //!   * `tally`: the counters of one worker.
@@ -37,7 +38,7 @@
 //! * [`policy`] turns packets and handshakes into verdicts.
 //!   * `verdict`: what a policy answers.
 //!   * `gcra`: an allowance as one instant.
-//!   * `pattern`, `event_masks`, `network`: how rules name events, and what counts as one address.
+//!   * `pattern`, `event_masks`: how rules name events.
 //!   * `origin`, `namespaces`, `descriptors`, `connections`, `requests`, `handshake_rate`, `rate_limit`: one
 //!     policy each.
 //!   * `identity`, `token_source`, `auth`, `token_fault`, `sid_owner`: a verified user, where a token is found, whether it is
@@ -190,6 +191,7 @@ pub mod fault;
 pub mod gateway;
 pub mod jwks;
 pub mod mirror;
+pub mod network;
 pub mod observe;
 pub mod policy;
 pub mod relay;

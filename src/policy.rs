@@ -8,7 +8,6 @@ pub mod gcra;
 pub mod handshake_rate;
 pub mod identity;
 pub mod namespaces;
-pub mod network;
 pub mod origin;
 pub mod pattern;
 pub mod policies;

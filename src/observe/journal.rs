@@ -4,14 +4,7 @@
 //! No line contains a token, a session id of a client, a payload or a query string, and writing one never blocks the
 //! thread. Of a message in Redis that nobody can read, the first 16 bytes are told. Lines of libraries are not written, at any level: they do not know what is secret.
 
-pub mod nodes;
-
-use std::{
-    fmt, io,
-    net::IpAddr,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{fmt, io, net::IpAddr, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,10 +12,29 @@ use tracing::{Subscriber, debug, error, info, level_filters::LevelFilter, trace,
 use tracing_subscriber::{Layer, Registry, filter::filter_fn, fmt::MakeWriter, layer::SubscriberExt, reload};
 
 use super::{
-    line_limit::LineLimit,
-    refusals::{PeerLines, Refused, clip, escaped, setting},
+    line_limit::Suppressed,
+    refusals::{Refused, clip, escaped, setting},
     stderr::Stderr,
 };
+use crate::network::Network;
+
+/// How many lines with this key were left out before this one. `None`: this one is left out too, for ten were written in this
+/// second. Each place that asks counts for itself.
+macro_rules! admitted {
+    ($key:expr) => {
+        admitted!($key, &'static str)
+    };
+    ($key:expr, $type:ty) => {{
+        use std::sync::{LazyLock, Mutex, PoisonError};
+
+        use $crate::observe::line_limit::LineLimit;
+        static LIMIT: LazyLock<Mutex<LineLimit<$type>>> =
+            LazyLock::new(|| Mutex::new(LineLimit::new(std::time::Instant::now())));
+        LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit($key, std::time::Instant::now())
+    }};
+}
+
+pub mod nodes;
 
 /// `[log]`: the log, on standard error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -227,15 +239,13 @@ fn seconds(time: Duration) -> f64 {
     time.as_millis() as f64 / 1000.0
 }
 
-/// Whether to write a line of this peer and reason, and how many were left out before it: there are at most ten a second.
-fn admitted(peer: IpAddr, reason: &'static str) -> Option<u64> {
-    static LIMIT: Mutex<Option<PeerLines>> = Mutex::new(None);
-    if !tracing::enabled!(tracing::Level::INFO) {
-        return None;
+/// How many lines of this peer and reason were left out before this one. `None`: this one is left out too.
+fn admitted(peer: IpAddr, reason: &'static str) -> Option<Suppressed> {
+    if tracing::enabled!(tracing::Level::INFO) {
+        admitted!((Network::from(peer), reason), (Network, &'static str))
+    } else {
+        None
     }
-    let now = Instant::now();
-    let mut limit = LIMIT.lock().unwrap_or_else(PoisonError::into_inner);
-    limit.get_or_insert_with(|| PeerLines::new(now)).admit(peer, reason, now)
 }
 
 /// What a refusal at this stage keeps out.
@@ -262,7 +272,7 @@ pub fn refused(refused: &Refused<'_>) {
         why = refused.why.map(escaped),
         seen = refused.seen.map(escaped),
         setting = refused.setting.or_else(|| setting(refused.stage, refused.reason)),
-        suppressed = (suppressed > 0).then_some(suppressed),
+        suppressed,
         "{}",
         what_is_refused(refused.stage)
     );
@@ -270,37 +280,31 @@ pub fn refused(refused: &Refused<'_>) {
 
 /// A line for a polling client that is not offered an upgrade. Limited like a refused handshake.
 pub fn no_upgrade_offered(peer: IpAddr) {
-    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
-    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit("upgrade", Instant::now());
-    let Some(suppressed) = admitted else { return };
+    let Some(suppressed) = admitted!("upgrade") else { return };
     info!(
         %peer,
         setting = "socketio.upgrade_without_token",
-        suppressed = (suppressed > 0).then_some(suppressed),
+        suppressed,
         "no upgrade is offered: the token is in the Authorization header, which a browser cannot send with one"
     );
 }
 
 /// A line for a client that exceeds a bound: the rule, as metrics name it, and the setting. Limited like a refused handshake.
 pub fn over_bound(peer: IpAddr, rule: &'static str, setting: &'static str) {
-    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
-    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit(rule, Instant::now());
-    let Some(suppressed) = admitted else { return };
-    info!(%peer, rule, setting, suppressed = (suppressed > 0).then_some(suppressed), "a client exceeds a bound");
+    let Some(suppressed) = admitted!(rule) else { return };
+    info!(%peer, rule, setting, suppressed, "a client exceeds a bound");
 }
 
 /// A line for a queue that is full, `hold` or `resume`, with the event that takes most of it. Limited like a refused
 /// handshake.
 pub fn queue_full(peer: IpAddr, queue: &'static str, event: &str) {
-    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
-    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit(queue, Instant::now());
-    let Some(suppressed) = admitted else { return };
+    let Some(suppressed) = admitted!(queue) else { return };
     warn!(
         %peer,
         queue,
         event = clip(event),
         setting = "session.queue_packets, session.queue_bytes, session.volatile_events",
-        suppressed = (suppressed > 0).then_some(suppressed),
+        suppressed,
         "a queue is full, mostly of one event"
     );
 }
@@ -308,13 +312,11 @@ pub fn queue_full(peer: IpAddr, queue: &'static str, event: &str) {
 /// A line for a session that does not wait for its absent client, because of the limit that `key` sets. Limited like a
 /// refused handshake.
 pub fn session_not_kept(peer: IpAddr, reason: &'static str, key: &'static str) {
-    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
-    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit(reason, Instant::now());
-    let Some(suppressed) = admitted else { return };
+    let Some(suppressed) = admitted!(reason) else { return };
     warn!(
         %peer,
         reason,
-        suppressed = (suppressed > 0).then_some(suppressed),
+        suppressed,
         "the session of an absent client is not kept: {key}"
     );
 }
@@ -322,20 +324,18 @@ pub fn session_not_kept(peer: IpAddr, reason: &'static str, key: &'static str) {
 /// A line for a failed TLS handshake. Limited like a refused handshake. Scanners and health checks fail all day, so its
 /// level is debug.
 pub fn tls_failed(peer: IpAddr, reason: &'static str, why: &dyn fmt::Display) {
-    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return;
     }
-    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit(reason, Instant::now());
-    let Some(suppressed) = admitted else { return };
-    debug!(%peer, reason, suppressed = (suppressed > 0).then_some(suppressed), "TLS handshake failed: {why}");
+    let Some(suppressed) = admitted!(reason) else { return };
+    debug!(%peer, reason, suppressed, "TLS handshake failed: {why}");
 }
 
 /// A line for a client that the service does not take, or whose dial fails while others pass: it says nothing of the service
 /// as a whole. At most ten a second for each peer.
 pub fn client_not_taken(peer: IpAddr, why: &dyn fmt::Display) {
     let Some(suppressed) = admitted(peer, "service") else { return };
-    info!(%peer, suppressed = (suppressed > 0).then_some(suppressed), "the service does not take this client: {why}");
+    info!(%peer, suppressed, "the service does not take this client: {why}");
 }
 
 /// A line when the service does not answer any more, with the first dial that failed: one for each outage of the node.
@@ -348,13 +348,11 @@ pub fn service_gone(why: &dyn fmt::Display) {
 
 /// A line for a further dial that failed while the service is away. Limited like a refused handshake.
 pub fn service_still_gone(why: &dyn fmt::Display) {
-    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return;
     }
-    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit("service", Instant::now());
-    let Some(suppressed) = admitted else { return };
-    debug!(suppressed = (suppressed > 0).then_some(suppressed), "the service is still away: {why}");
+    let Some(suppressed) = admitted!("service") else { return };
+    debug!(suppressed, "the service is still away: {why}");
 }
 
 /// A line when the service begins to refuse websockets, which is all that the gate speaks with it.
@@ -377,24 +375,20 @@ pub fn service_back(away: Duration) {
 
 /// A line for a client that is closed for what it sends to the service. Limited like a refused handshake.
 pub fn service_objected(peer: IpAddr) {
-    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
-    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit("objection", Instant::now());
-    let Some(suppressed) = admitted else { return };
+    let Some(suppressed) = admitted!("objection") else { return };
     warn!(
         %peer,
-        suppressed = (suppressed > 0).then_some(suppressed),
+        suppressed,
         "the service closes the connection after packets of this client, and no other: it is not held"
     );
 }
 
 /// A line for a client whose packets another parser writes. Limited like a refused handshake.
 pub fn custom_parser(peer: IpAddr) {
-    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
-    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit("parser", Instant::now());
-    let Some(suppressed) = admitted else { return };
+    let Some(suppressed) = admitted!("parser") else { return };
     warn!(
         %peer,
-        suppressed = (suppressed > 0).then_some(suppressed),
+        suppressed,
         "this client's packets are not those of socket.io-parser. Tidegate reads no custom parser: leave the option parser \
          of socket.io-client and of the service's Server out"
     );
@@ -424,10 +418,8 @@ pub fn table_full(key: &'static str) {
 }
 
 fn repeated_warning(kind: &'static str, why: &dyn fmt::Display) {
-    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
-    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit(kind, Instant::now());
-    let Some(suppressed) = admitted else { return };
-    warn!(suppressed = (suppressed > 0).then_some(suppressed), "{why}");
+    let Some(suppressed) = admitted!(kind) else { return };
+    warn!(suppressed, "{why}");
 }
 
 /// A line about the process: one sentence. Control characters become blanks.

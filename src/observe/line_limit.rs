@@ -1,59 +1,78 @@
-//! A limit of log lines per second and reason, so that many refusals do not cause many lines.
+//! A limit of log lines per second and key, so that much of one kind does not cause many lines.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    time::{Duration, Instant},
+};
 
-/// Lines written in one [`WINDOW`] for one reason.
-pub(super) const LINES_PER_WINDOW: u32 = 10;
+/// Lines written in one [`WINDOW`] for one key.
+const LINES_PER_KEY: u32 = 10;
+/// Lines in one [`WINDOW`] for all keys together.
+const LINES_MAX: u32 = 200;
 /// How long these lines count.
-pub(super) const WINDOW: Duration = Duration::from_secs(1);
-/// The most reasons that are told apart. They are few and fixed in the code; further ones count as one.
-const REASONS_MAX: usize = 64;
-/// Stands for the further ones.
-const OTHERS: &str = "other";
+const WINDOW: Duration = Duration::from_secs(1);
+/// The most keys that are told apart.
+const KEYS_MAX: usize = 1024;
 
-/// Lines written and left out, by reason.
+/// How many lines were left out before the one that is written. `None`: none.
+pub(super) type Suppressed = Option<u64>;
+
+/// Lines written and left out, by key.
 #[derive(Debug)]
-pub(super) struct LineLimit {
-    reasons: Vec<Reason>,
+pub(super) struct LineLimit<K> {
+    shares: HashMap<K, Share>,
+    all: Share,
 }
 
 #[derive(Debug)]
-struct Reason {
-    name: &'static str,
+struct Share {
     window: Instant,
     written: u32,
     suppressed: u64,
 }
 
-impl LineLimit {
-    pub(super) const fn new() -> Self {
-        Self { reasons: Vec::new() }
+impl Share {
+    const fn new(now: Instant) -> Self {
+        Self { window: now, written: 0, suppressed: 0 }
     }
 
-    /// Whether to write a line, and how many were left out before it.
-    pub(super) fn admit(&mut self, name: &'static str, now: Instant) -> Option<u64> {
-        let reason = self.reason(name, now);
-        if now.saturating_duration_since(reason.window) >= WINDOW {
-            (reason.window, reason.written) = (now, 0);
+    fn has_room(&mut self, max: u32, now: Instant) -> bool {
+        if now.saturating_duration_since(self.window) >= WINDOW {
+            (self.window, self.written) = (now, 0);
         }
-        if reason.written == LINES_PER_WINDOW {
-            reason.suppressed += 1;
+        self.written < max
+    }
+}
+
+impl<K: Eq + Hash> LineLimit<K> {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { shares: HashMap::new(), all: Share::new(now) }
+    }
+
+    /// How many lines were left out before this one: of this key, or of all that are not told apart. `None`: this one is left
+    /// out too.
+    pub(super) fn admit(&mut self, key: K, now: Instant) -> Option<Suppressed> {
+        if !self.all.has_room(LINES_MAX, now) {
+            self.all.suppressed += 1;
             return None;
         }
-        reason.written += 1;
-        Some(std::mem::take(&mut reason.suppressed))
-    }
-
-    fn reason(&mut self, name: &'static str, now: Instant) -> &mut Reason {
-        let full = self.reasons.len() >= REASONS_MAX - 1;
-        let find = |name| self.reasons.iter().position(|reason| reason.name == name);
-        let known = find(name).or_else(|| if full { find(OTHERS) } else { None });
-        let index = known.unwrap_or_else(|| {
-            let name = if full { OTHERS } else { name };
-            self.reasons.push(Reason { name, window: now, written: 0, suppressed: 0 });
-            self.reasons.len() - 1
-        });
-        &mut self.reasons[index]
+        if self.shares.len() >= KEYS_MAX && !self.shares.contains_key(&key) {
+            // At most once for each line that is written.
+            self.shares.retain(|_, share| now.saturating_duration_since(share.window) < WINDOW || share.suppressed > 0);
+            if self.shares.len() >= KEYS_MAX {
+                self.shares.clear();
+            }
+        }
+        let share = self.shares.entry(key).or_insert_with(|| Share::new(now));
+        if !share.has_room(LINES_PER_KEY, now) {
+            share.suppressed += 1;
+            return None;
+        }
+        share.written += 1;
+        self.all.written += 1;
+        let suppressed = std::mem::take(&mut share.suppressed) + std::mem::take(&mut self.all.suppressed);
+        Some((suppressed > 0).then_some(suppressed))
     }
 }
 
@@ -62,29 +81,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_lines_a_second_for_each_reason() {
-        let (mut limit, now) = (LineLimit::new(), Instant::now());
-        let written = |limit: &mut LineLimit, reason| (0..15).filter(|_| limit.admit(reason, now).is_some()).count();
-        assert_eq!(written(&mut limit, "origin"), 10);
-        assert_eq!(written(&mut limit, "auth.missing"), 10);
+    fn ten_lines_a_second_for_each_key() {
+        let now = Instant::now();
+        let mut limit = LineLimit::new(now);
+        let written = |limit: &mut LineLimit<_>, peer, reason| {
+            (0..15).filter(|_| limit.admit((peer, reason), now).is_some()).count()
+        };
+        assert_eq!(written(&mut limit, 1, "forbidden"), 10);
+        assert_eq!(written(&mut limit, 1, "auth.missing"), 10);
+        assert_eq!(written(&mut limit, 2, "forbidden"), 10, "one peer does not hide another");
+        assert_eq!(limit.admit((2, "forbidden"), now), None);
+        assert_eq!(limit.admit((1, "forbidden"), now + WINDOW), Some(Some(5)), "the next says how many were left out");
+        assert_eq!(limit.admit((1, "forbidden"), now + WINDOW), Some(None));
     }
 
     #[test]
-    fn a_reason_beyond_the_bound_has_lines_too() {
-        let (mut limit, now) = (LineLimit::new(), Instant::now());
-        let names: Vec<&'static str> = (0..REASONS_MAX + 10).map(|n| &*format!("reason {n}").leak()).collect();
-        assert_eq!(names.iter().filter(|name| limit.admit(name, now).is_some()).count(), REASONS_MAX - 1 + 10);
-        assert_eq!(limit.admit(names[REASONS_MAX], now), None, "they share ten lines a second");
-        assert_eq!(limit.reasons.len(), REASONS_MAX);
-    }
-
-    #[test]
-    fn the_next_line_says_how_many_were_left_out() {
-        let (mut limit, now) = (LineLimit::new(), Instant::now());
-        for _ in 0..25 {
-            limit.admit("origin", now);
+    fn many_keys_cost_a_bounded_number_of_lines_and_entries() {
+        let now = Instant::now();
+        let mut limit = LineLimit::new(now);
+        let written = (0..5000).filter(|&key| limit.admit(key, now).is_some()).count();
+        assert_eq!(written, LINES_MAX as usize);
+        assert_eq!(limit.admit(1, now + WINDOW), Some(Some(5000 - u64::from(LINES_MAX))));
+        for second in 1..30 {
+            for key in 0..200 {
+                let _ = limit.admit(key + 200 * second, now + WINDOW * second);
+            }
         }
-        assert_eq!(limit.admit("origin", now + WINDOW), Some(15));
-        assert_eq!(limit.admit("origin", now + WINDOW), Some(0));
+        assert!(limit.shares.len() <= KEYS_MAX);
     }
 }

@@ -3,20 +3,10 @@
 //! What was seen comes from a client: it is bounded, control characters are escaped, and who gathers it leaves out
 //! queries, cookies, tokens and session ids.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
-    time::Instant,
-};
-
-use super::line_limit::{LINES_PER_WINDOW, WINDOW};
+use std::net::IpAddr;
 
 /// The most bytes of a field whose text comes from a client or a token; the rest is cut off.
 pub(super) const FIELD_BYTES_MAX: usize = 256;
-/// The most pairs of peer and reason that are told apart.
-const PAIRS_MAX: usize = 1024;
-/// Lines in one [`WINDOW`] for all peers and reasons together.
-const LINES_MAX: u32 = 200;
 
 /// Something that is refused.
 #[derive(Debug, Clone, Copy)]
@@ -98,116 +88,4 @@ pub(super) fn escaped(text: &str) -> String {
 
 pub(super) fn clip(text: &str) -> &str {
     &text[..text.floor_char_boundary(FIELD_BYTES_MAX)]
-}
-
-/// Lines written and left out, by peer and reason.
-#[derive(Debug)]
-pub(super) struct PeerLines {
-    pairs: HashMap<(IpAddr, &'static str), Share>,
-    all: Share,
-}
-
-#[derive(Debug)]
-struct Share {
-    window: Instant,
-    written: u32,
-    suppressed: u64,
-}
-
-impl Share {
-    const fn new(now: Instant) -> Self {
-        Self { window: now, written: 0, suppressed: 0 }
-    }
-
-    fn has_room(&mut self, max: u32, now: Instant) -> bool {
-        if now.saturating_duration_since(self.window) >= WINDOW {
-            (self.window, self.written) = (now, 0);
-        }
-        self.written < max
-    }
-}
-
-impl PeerLines {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { pairs: HashMap::new(), all: Share::new(now) }
-    }
-
-    /// Whether to write a line, and how many were left out before it: of this pair, or of all that are not told apart.
-    pub(super) fn admit(&mut self, peer: IpAddr, reason: &'static str, now: Instant) -> Option<u64> {
-        let key = (network(peer), reason);
-        if !self.all.has_room(LINES_MAX, now) {
-            self.all.suppressed += 1;
-            return None;
-        }
-        if self.pairs.len() >= PAIRS_MAX && !self.pairs.contains_key(&key) {
-            // At most once for each line that is written.
-            self.pairs.retain(|_, share| now.saturating_duration_since(share.window) < WINDOW || share.suppressed > 0);
-            if self.pairs.len() >= PAIRS_MAX {
-                self.pairs.clear();
-            }
-        }
-        let share = self.pairs.entry(key).or_insert_with(|| Share::new(now));
-        if !share.has_room(LINES_PER_WINDOW, now) {
-            share.suppressed += 1;
-            return None;
-        }
-        share.written += 1;
-        self.all.written += 1;
-        Some(std::mem::take(&mut share.suppressed) + std::mem::take(&mut self.all.suppressed))
-    }
-}
-
-/// One client has a whole /64 of IPv6.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V4(_) => peer,
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn peer(last: u16) -> IpAddr {
-        Ipv6Addr::new(0x2001, 0xdb8, 0, last, 1, 2, 3, 4).into()
-    }
-
-    #[test]
-    fn ten_lines_a_second_for_each_peer_and_reason() {
-        let now = Instant::now();
-        let mut lines = PeerLines::new(now);
-        let written =
-            |lines: &mut PeerLines, from, reason| (0..15).filter(|_| lines.admit(from, reason, now).is_some()).count();
-        assert_eq!(written(&mut lines, peer(1), "forbidden"), 10);
-        assert_eq!(written(&mut lines, peer(1), "auth.missing"), 10);
-        assert_eq!(written(&mut lines, peer(2), "forbidden"), 10, "one peer does not hide another");
-        assert_eq!(
-            lines.admit(Ipv6Addr::new(0x2001, 0xdb8, 0, 2, 9, 9, 9, 9).into(), "forbidden", now),
-            None,
-            "one /64"
-        );
-        assert_eq!(
-            lines.admit(peer(1), "forbidden", now + WINDOW),
-            Some(5),
-            "the next line says how many were left out"
-        );
-        assert_eq!(lines.admit(peer(1), "forbidden", now + WINDOW), Some(0));
-    }
-
-    #[test]
-    fn many_peers_cost_a_bounded_number_of_lines_and_entries() {
-        let now = Instant::now();
-        let mut lines = PeerLines::new(now);
-        let written = (0..5000).filter(|&from| lines.admit(peer(from), "forbidden", now).is_some()).count();
-        assert_eq!(written, LINES_MAX as usize);
-        assert_eq!(lines.admit(peer(1), "forbidden", now + WINDOW), Some(5000 - u64::from(LINES_MAX)));
-        for second in 1..30 {
-            let now = now + WINDOW * second;
-            for from in 0..200 {
-                let _ = lines.admit(peer(from + 200 * u16::try_from(second).unwrap()), "x", now);
-            }
-        }
-        assert!(lines.pairs.len() <= PAIRS_MAX);
-    }
 }

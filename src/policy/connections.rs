@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     descriptors::{PER_ABSENT, SetAside},
-    network::Network,
     verdict::{Refusal, RefusalKind},
 };
 use crate::{
     fault::{Fault, Faults},
+    network::Network,
     units::{ByteSize, Period},
 };
 

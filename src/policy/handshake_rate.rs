@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{gcra::Gcra, network::Network};
+use super::gcra::Gcra;
+use crate::network::Network;
 
 /// The most networks that are counted one by one. Further ones share one allowance, so that new addresses gain nothing
 /// and memory has a bound.

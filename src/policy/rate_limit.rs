@@ -25,13 +25,13 @@ use self::{
 };
 use super::{
     event_masks::EventMasks,
-    network::Network,
     pattern::Patterns,
     verdict::{Refusal, RefusalKind, Verdict},
 };
 use crate::{
     event_names::EventSlot,
     fault::{Fault, Faults},
+    network::Network,
     units::Period,
 };
 

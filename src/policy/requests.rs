@@ -10,9 +10,9 @@ use std::{
 use super::{
     connections::LimitsTable,
     descriptors::SetAside,
-    network::Network,
     verdict::{Refusal, RefusalKind},
 };
+use crate::network::Network;
 
 /// Counts the requests under way in the process.
 #[derive(Debug)]

@@ -1,15 +1,10 @@
 //! Lines about rooms, about what goes between nodes, and about revocations.
 
-use std::{
-    fmt,
-    net::IpAddr,
-    sync::{Mutex, PoisonError},
-    time::Instant,
-};
+use std::{fmt, net::IpAddr};
 
 use tracing::{info, warn};
 
-use super::{LineLimit, repeated_warning};
+use super::repeated_warning;
 
 /// A line for the first event that the `[[mirror]]` rule with this number does not publish.
 pub fn not_mirrored(rule: usize) {
@@ -21,12 +16,10 @@ pub fn not_mirrored(rule: usize) {
 
 /// A line for a session that is in as many rooms as it may. Limited like a refused handshake.
 pub fn rooms_full(peer: IpAddr) {
-    static LIMIT: Mutex<LineLimit> = Mutex::new(LineLimit::new());
-    let admitted = LIMIT.lock().unwrap_or_else(PoisonError::into_inner).admit("rooms", Instant::now());
-    let Some(suppressed) = admitted else { return };
+    let Some(suppressed) = admitted!("rooms") else { return };
     warn!(
         %peer,
-        suppressed = (suppressed > 0).then_some(suppressed),
+        suppressed,
         "a client is in as many rooms as it may, or waits for them, and does not get into another one: \
          limits.rooms_per_session"
     );

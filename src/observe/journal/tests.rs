@@ -2,7 +2,7 @@
 
 use std::{
     io::Write,
-    sync::{Arc, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use super::*;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::limiter::{Limiter, Quota};
-use crate::policy::network::Network;
+use crate::network::Network;
 
 /// How many users and addresses are counted one by one. Further ones share one allowance per rule, so that new
 /// addresses gain nothing and memory has a bound: about 20 MB.

@@ -17,7 +17,7 @@ use super::{
     desk::{Desk, LimitKey},
     lease::{Budget, Lease},
 };
-use crate::policy::network::Network;
+use crate::network::Network;
 
 /// How many users and addresses have a budget of their own. Further ones share one for each rule. About 30 MB.
 const ENTRIES_MAX: usize = 100_000;
