@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// How often a new key server is asked again that gave no keys.
-const KEYS_AGAIN: Duration = Duration::from_secs(30);
+const KEYS_AGAIN: Duration = Duration::from_secs(10);
 
 /// Where the configuration came from, so that it can be read again.
 pub(super) struct Source {
