@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use crate::support::{
-    Gate, Pki, Raw, Service, eventually, http, json,
-    pki::{Pair, Request, SecretFolder},
-    tidegate::Setup,
-    tls::TlsClient,
-    token,
+use crate::{
+    revocation::{OPERATOR, revoke},
+    support::{
+        Gate, Pki, Raw, Service, eventually, http, json,
+        pki::{Pair, Request, SecretFolder},
+        tidegate::Setup,
+        tls::TlsClient,
+        token,
+    },
 };
 
 struct World {
@@ -101,6 +104,22 @@ async fn a_certificate_names_the_user_where_no_token_does() {
     assert_eq!(users, [json!("ada"), json!("grace")]);
     let seen = world.service.seen().await;
     assert_eq!(seen["upgrades"][0]["headers"]["x-client-cn"], "ada");
+}
+
+#[tokio::test]
+async fn the_service_is_not_dialled_for_a_certified_user_who_is_revoked() {
+    let world = World::new().await;
+    let settings = "tls.client_user = \"cn\"\nsocketio.dial = \"first\"\nauth.required = false\nauth.revoke = true\n\
+                    admin.token = { env = \"TIDEGATE_ADMIN_TOKEN\" }";
+    let gate = world.gate("required").with(settings).variable("TIDEGATE_ADMIN_TOKEN", OPERATOR).await;
+    let options = |pair: &Pair| json!({ "cert": pair.certificate, "key": pair.private_key });
+    assert_eq!(revoke(&gate, &json!({ "user": "ada" })).await.status, 200);
+
+    let ada = gate.connect_with(json!({}), options(&world.client("ada"))).await;
+    assert_eq!(ada.refused().await["data"]["code"], "auth.revoked");
+    assert_eq!(world.service.transports().await, 0);
+    gate.connect_with(json!({}), options(&world.client("bob"))).await.connected().await;
+    assert_eq!(world.service.transports().await, 1);
 }
 
 #[tokio::test]
