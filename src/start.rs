@@ -170,7 +170,7 @@ fn launch(loaded: Loaded, source: Option<reload::Source>) -> Result<Running, Sta
     let (admin_listener, admin_address) = bind_admin(config.admin.address)?;
 
     let (stage, stage_seen) = watch::channel(Stage::Serving);
-    let (current, rules) = watch::channel(Arc::new(node_rules));
+    let (current, rules) = watch::channel(node_rules.take_effect());
     let (handles, inboxes): (Vec<_>, Vec<_>) = tallies.iter().map(|_| registry::channel()).unzip();
     // A node that starts anew is another one: it knows no session of before.
     let registry = Registry::new(NodeId::new(rand::random()), handles);

@@ -117,12 +117,14 @@ struct Task {
 }
 
 impl Task {
-    async fn run<C: ConnectionLike>(mut self, connection: impl Fn() -> Option<C>) {
+    async fn run<C: ConnectionLike>(mut self, mut connection: impl FnMut() -> Option<C>) {
         loop {
             // Redis, and whether it is there, means nothing to limits that are not shared.
             while !self.limits.sharing.is_wanted() && self.ledger.is_empty() {
                 self.show_figures(None);
                 let _ = timeout(IDLE_TICK, self.limits.woken.notified()).await;
+                // A session that the last rules opened may still ask.
+                self.collect();
             }
             self.collect();
             self.cause.clear();

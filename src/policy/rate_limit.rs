@@ -165,7 +165,7 @@ enum Meter {
 }
 
 impl RateLimits {
-    /// Reads the rules. `sharing`: the budgets of all nodes; `None` where the node is alone.
+    /// Reads the rules, which [take effect](Self::take_effect) later or never. `sharing`: the budgets of all nodes; `None` where the node is alone.
     ///
     /// # Errors
     /// More than 16 rules, and what is wrong with each of them.
@@ -180,10 +180,14 @@ impl RateLimits {
         let mut rules: Box<[_]> = faults.finish(Some(rules))?;
         tell_twins_apart(&mut rules);
         let shared = SharedMeters::new(rules.len());
-        if let Some(sharing) = sharing {
-            sharing.want(rules.iter().any(|rule| rule.shared.is_some()));
-        }
         Ok(Self { rules, masks: EventMasks::new(), shared, sharing: sharing.cloned() })
+    }
+
+    /// These rules are in force now: whether Redis is asked depends on whether one of them is shared.
+    pub fn take_effect(&self) {
+        if let Some(sharing) = &self.sharing {
+            sharing.want(self.rules.iter().any(|rule| rule.shared.is_some()));
+        }
     }
 
     /// The meters of a new session. Those of a user or an address are shared with its other sessions; for an anonymous

@@ -59,6 +59,14 @@ pub(super) struct NodeRules {
     pub(super) departure: DepartureTimes,
 }
 
+impl NodeRules {
+    /// Tells the state that outlives rules that these are in force, for the threads that hear of them next.
+    pub(super) fn take_effect(self) -> Arc<Self> {
+        self.session.session.policies.rate_limits.take_effect();
+        Arc::new(self)
+    }
+}
+
 /// The state that outlives a reload.
 #[derive(Debug)]
 pub(super) struct Shared {

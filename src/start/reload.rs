@@ -222,7 +222,7 @@ impl Reload {
         }
         node.token.set(admin_token.map(Secret::into_bytes));
         self.generation += 1;
-        node.current.send_replace(Arc::new(node_rules));
+        node.current.send_replace(node_rules.take_effect());
     }
 
     /// Puts the new content of these files in force: of each user of them all, or nothing.
@@ -287,7 +287,7 @@ impl Reload {
         let (keys, generation) = (Keys::kept(&self.keys.published), self.generation + 1);
         let node_rules = compile::compile(&self.loaded.config, &keys, &self.node.shared.lasting, generation)?;
         self.generation = generation;
-        self.node.current.send_replace(Arc::new(node_rules));
+        self.node.current.send_replace(node_rules.take_effect());
         Ok(())
     }
 

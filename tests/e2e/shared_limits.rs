@@ -1,5 +1,7 @@
 //! Limits of all nodes: three gates, one Redis, one user.
 
+use std::cell::Cell;
+
 use crate::support::{Client, Gate, Redis, Service, Value, eventually, json, token};
 
 /// An hour, so that no allowance comes back while a slow machine counts.
@@ -134,6 +136,30 @@ async fn without_redis_each_node_gives_its_part_and_then_all_share_again() {
     gates[0].log().wait(&["shared limits count on all nodes again"]).await;
     let eve = gates[0].client(token("eve")).await;
     eventually("eve has her budget", async || (burst(&eve, 1).await == 1).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_reload_that_is_refused_leaves_the_budget_shared() {
+    let (service, redis) = (Service::start().await, Redis::start().await);
+    let redis_url = format!("redis.url = \"redis://127.0.0.1:{}\"", redis.port());
+    let mut gate = Gate::before(&service).with(&redis_url).with(HUNDRED).await;
+    gate.counts(1.0, "tidegate_shared_limit_up", &[]).await;
+
+    for mistake in ["share = true", "shared = true\nsharing = 1"] {
+        gate.change(&HUNDRED.replace("shared = true", mistake));
+        gate.counts(0.0, "tidegate_config_reload_success", &[]).await;
+        let client = gate.client(token(mistake)).await;
+        let passed = Cell::new(0);
+        eventually("a newcomer gets the budget", async || {
+            passed.set(passed.get() + burst(&client, 10).await);
+            (passed.get() >= 95).then_some(())
+        })
+        .await;
+        assert!(passed.get() + burst(&client, 50).await <= 105, "it is one budget");
+        gate.counts(1.0, "tidegate_shared_limit_up", &[]).await;
+        gate.change(HUNDRED);
+        gate.counts(1.0, "tidegate_config_reload_success", &[]).await;
+    }
 }
 
 #[tokio::test]

@@ -13,13 +13,14 @@ use proptest::prelude::*;
 
 use self::server::Server;
 use super::{
-    PATIENCE,
+    PATIENCE, SharedLimits, Task,
     ledger::{LIFE, Ledger},
     script::{Calls, Report, Settled},
 };
 use crate::{
     cluster::members::MemberId,
     event_names::EventSlot,
+    observe::gauges::Gauges,
     policy::{
         rate_limit::{
             Instead, Meters, RateLimitTable, RateLimits, Scope, desk::LimitKey, lease::Lease, sharing::Sharing,
@@ -55,14 +56,7 @@ impl Node {
         let sharing = Arc::new(Sharing::new(Box::new(|| {})));
         sharing.desk().set_shared(true);
         sharing.desk().set_nodes(u32::try_from(nodes).unwrap());
-        let rule = RateLimitTable {
-            scope: Scope::User,
-            messages,
-            per: Period(per),
-            shared: true,
-            ..RateLimitTable::default()
-        };
-        let limits = RateLimits::compile(&[rule], Some(&sharing)).unwrap();
+        let limits = limits_of(&sharing, messages, per);
         let questions = sharing.desk().questions().unwrap();
         let calls = Calls::new(PREFIX.into(), MemberId::draw(), LIFE);
         let (meters, under_way) = (None, None);
@@ -118,6 +112,13 @@ impl Node {
     }
 }
 
+/// One rule, by user.
+fn limits_of(sharing: &Arc<Sharing>, messages: u32, per: Duration) -> RateLimits {
+    let per = Period(per);
+    let rule = RateLimitTable { scope: Scope::User, messages, per, shared: true, ..RateLimitTable::default() };
+    RateLimits::compile(&[rule], Some(sharing)).unwrap()
+}
+
 struct World {
     server: Server,
     nodes: Vec<Node>,
@@ -165,6 +166,34 @@ impl World {
 }
 
 const ALL: [usize; 3] = [0, 1, 2];
+
+#[tokio::test]
+async fn a_session_that_asks_is_heard_although_no_rule_in_force_is_shared() {
+    for asks in [true, false] {
+        let limits = SharedLimits::new(&Arc::new(Gauges::new()));
+        let sharing = Arc::clone(limits.sharing());
+        let rules = limits_of(&sharing, 100, Duration::from_secs(60));
+        let _meters = asks.then(|| rules.open(Some("ada"), [192, 0, 2, 1].into(), Instant::now()));
+        let task = Task {
+            questions: sharing.desk().questions().unwrap(),
+            calls: Calls::new(PREFIX.into(), MemberId::draw(), LIFE),
+            limits,
+            ledger: Ledger::default(),
+            shared: false,
+            told_gone: false,
+            cause: String::new(),
+            called: None,
+            failures: 0,
+        };
+        let mut is_redis_asked = false;
+        let run = task.run(|| {
+            is_redis_asked = true;
+            None::<Server>
+        });
+        assert!(run.now_or_never().is_none(), "it runs for ever");
+        assert_eq!(is_redis_asked, asks);
+    }
+}
 
 #[test]
 fn a_burst_on_one_node_gets_the_budget_but_for_what_is_kept_for_others() {

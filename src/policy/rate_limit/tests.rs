@@ -208,6 +208,19 @@ fn a_reload_keeps_the_budget_of_a_rule_that_counts_the_same() {
 }
 
 #[test]
+fn rules_that_are_only_checked_leave_those_in_force_shared() {
+    let sharing = Arc::new(Sharing::new(Box::new(|| {})));
+    let [with, without] = [&[shared_rule(Scope::User, 4)][..], &[]].map(|tables| shared(tables, &sharing));
+    assert!(!sharing.is_wanted(), "neither is in force");
+    with.take_effect();
+    assert!(sharing.is_wanted());
+    shared(&[], &sharing);
+    assert!(sharing.is_wanted(), "they were checked, and refused for something else");
+    without.take_effect();
+    assert!(!sharing.is_wanted());
+}
+
+#[test]
 fn two_shared_rules_that_count_the_same_have_a_budget_each() {
     let sharing = Arc::new(Sharing::new(Box::new(|| {})));
     let limits = shared(&vec![shared_rule(Scope::User, 4); 3], &sharing);
