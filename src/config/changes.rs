@@ -45,7 +45,20 @@ impl Changes {
         let (at_start, now) = differing.into_iter().partition(|key| kept.iter().any(|kept| is_within(key, kept)));
         kept.iter().for_each(|key| keep(key, &old, &mut merged));
         let in_force = serde_json::from_value(merged).unwrap_or_else(|_| new.clone());
-        Self { now, at_start, in_force, keeps_tls }
+        let mut changes = Self { now, at_start, in_force, keeps_tls };
+        changes.share_after_the_start();
+        changes
+    }
+
+    /// A limit for all nodes counts on this one alone until a start connects it with the Redis of a new `[redis]`.
+    fn share_after_the_start(&mut self) {
+        let Config { redis: None, rate_limit, .. } = &mut self.in_force else { return };
+        for (at, rule) in rate_limit.iter_mut().enumerate().filter(|(_, rule)| rule.shared) {
+            rule.shared = false;
+            let key = format!("rate_limit[{at}].shared");
+            self.now.retain(|now| *now != key);
+            self.at_start.push(key);
+        }
     }
 }
 

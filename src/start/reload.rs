@@ -24,7 +24,7 @@ use crate::{
         schema,
         watch::{FilesWatch, Trigger, Watch},
     },
-    fault::Fault,
+    fault::{Fault, Faults},
     gateway::listener,
     observe::journal::{self, Journal, LogLevel},
     relay::registry::Registry,
@@ -155,7 +155,8 @@ impl Reload {
         })?;
         let changes = Changes::between(&self.in_force, &loaded.config);
         let files = watch_files(&[&loaded.config, &changes.in_force]);
-        let prepared = match self.prepare(&loaded.config, &changes) {
+        let checked = self.prepare(&loaded.config, &changes);
+        let prepared = match checked.and_then(|checked| self.effective(checked, &changes)) {
             Ok(prepared) => prepared.with_keys().await.map_err(|fault| {
                 self.keyless = true;
                 vec![fault]
@@ -172,7 +173,7 @@ impl Reload {
         warn_of(&loaded.config);
         let renewed = named(&loaded.config, &[&files.changed_since(&self.files), told].concat());
         if cause == Cause::Signal || !changes.now.is_empty() || !renewed.is_empty() || self.stale.faults().count() > 0 {
-            self.put_in_force(&loaded.config, &changes, prepared);
+            self.put_in_force(&changes, prepared);
         }
         let mended = self.failure.take().is_some();
         journal::line(LogLevel::Info, &outcome(&changes, &renewed, mended));
@@ -207,8 +208,28 @@ impl Reload {
         prepare(config, &beside)
     }
 
-    fn put_in_force(&mut self, config: &Config, changes: &Changes, prepared: Prepared) {
-        let (node, Prepared { keys, node_rules, tls, admin_token }) = (&self.node, prepared);
+    /// What takes effect of it now: keys that wait for a start are as they run.
+    fn effective(&self, checked: Prepared, changes: &Changes) -> Result<Prepared, Vec<Fault>> {
+        if changes.at_start.is_empty() {
+            return Ok(checked);
+        }
+        let (shared, config) = (&self.node.shared, &changes.in_force);
+        let mut faults = Faults::default();
+        let node_rules = compile::compile(config, &checked.keys, &shared.lasting, self.generation + 1);
+        let node_rules = faults.keep(node_rules);
+        let tls = match &shared.tls {
+            Some(tls) if !changes.keeps_tls => {
+                faults.keep(compile::tls_rules(config, shared.ordered.as_ref(), Some(&tls.rules())))
+            }
+            _ => Some(None),
+        };
+        let effective = || Some(Prepared { node_rules: node_rules?, tls: tls?, ..checked });
+        faults.finish(effective()).map_err(|faults| faults.into_iter().map(until_the_start).collect())
+    }
+
+    fn put_in_force(&mut self, changes: &Changes, prepared: Prepared) {
+        let (node, config) = (&self.node, &changes.in_force);
+        let Prepared { keys, node_rules, tls, admin_token } = prepared;
         node.shared.connections.set_limits(&config.limits);
         node.shared.requests.set_limits(&config.limits);
         node.shared.tell_descriptors(config);
@@ -221,8 +242,12 @@ impl Reload {
             replace_tls(&node.shared, rules);
         }
         node.token.set(admin_token.map(Secret::into_bytes));
+        self.take_effect(node_rules);
+    }
+
+    fn take_effect(&mut self, node_rules: NodeRules) {
         self.generation += 1;
-        node.current.send_replace(node_rules.take_effect());
+        self.node.current.send_replace(node_rules.take_effect());
     }
 
     /// Puts the new content of these files in force: of each user of them all, or nothing.
@@ -285,9 +310,8 @@ impl Reload {
 
     fn renew_rules(&mut self) -> Result<(), Vec<Fault>> {
         let (keys, generation) = (Keys::kept(&self.keys.published), self.generation + 1);
-        let node_rules = compile::compile(&self.loaded.config, &keys, &self.node.shared.lasting, generation)?;
-        self.generation = generation;
-        self.node.current.send_replace(node_rules.take_effect());
+        let node_rules = compile::compile(&self.in_force, &keys, &self.node.shared.lasting, generation)?;
+        self.take_effect(node_rules);
         Ok(())
     }
 
@@ -305,6 +329,13 @@ impl Reload {
     fn is_mistaken(&self) -> bool {
         self.failure.is_some() || self.stale.faults().any(|fault| !is_of_certificate(fault))
     }
+}
+
+/// What would be good after a start contradicts what runs until then.
+fn until_the_start(fault: Fault) -> Fault {
+    let message =
+        format!("{}; that is so beside what runs until the next start: restart the node instead", fault.message);
+    Fault { message, ..fault }
 }
 
 /// The number of certificates that are new.

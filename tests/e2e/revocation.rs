@@ -105,6 +105,31 @@ async fn a_token_that_is_revoked_at_one_node_is_good_at_none() {
 }
 
 #[tokio::test]
+async fn what_is_revoked_stays_revoked_while_the_end_of_revocation_waits_for_a_start() {
+    let service = Service::start().await;
+    let mut gate = setup(&service).await;
+    let adas = named("ada", "one");
+    revoke(&gate, &json!({ "jti": "one" })).await;
+    refuses(&gate, &adas).await;
+
+    gate.change("auth.revoke = false\nsession.hold = \"31s\"");
+    gate.log().wait(&["configuration reloaded: session.hold changed\""]).await;
+    gate.log().wait(&["until the next start: auth.revoke\""]).await;
+    refuses(&gate, &adas).await;
+    gate.client(named("ada", "two")).await;
+    assert_eq!(revoke(&gate, &json!({ "jti": "two" })).await.status, 200);
+    refuses(&gate, &named("ada", "two")).await;
+
+    // A node without a key cannot go on with what it has revoked.
+    let mut settings = gate.settings();
+    settings.change("auth.required = false");
+    settings.remove("auth.secret");
+    gate.write(&settings);
+    gate.log().wait(&["the configuration was not reloaded", "auth.revoke has no effect", "restart the node"]).await;
+    refuses(&gate, &adas).await;
+}
+
+#[tokio::test]
 async fn of_a_user_every_earlier_token_is_revoked_and_a_socket_takes_its_token_along() {
     let (services, redis) = tokio::join!(services(), Redis::start());
     let gates = three(&services, &redis).await;

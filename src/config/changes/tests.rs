@@ -68,6 +68,24 @@ fn tls_is_not_added_removed_or_ordered_while_a_node_runs() {
     told(OPEN, OPEN, &[], &[]);
 }
 
+#[test]
+fn a_limit_is_shared_from_the_start_on_that_connects_redis() {
+    let limit = "[[rate_limit]]\nscope = \"user\"\n";
+    let shared = format!("{limit}shared = true\n");
+    let redis = format!("{shared}[redis]\n");
+    assert_eq!(told(limit, &redis, &[], &["redis", "rate_limit[0].shared"]), read(limit));
+    assert_eq!(
+        told(
+            limit,
+            &format!("{shared}{redis}"),
+            &["rate_limit[1]"],
+            &["redis", "rate_limit[0].shared", "rate_limit[1].shared",]
+        ),
+        read(&format!("{limit}{limit}"))
+    );
+    assert_eq!(told(&format!("{limit}[redis]\n"), &redis, &["rate_limit[0].shared"], &[]), read(&redis));
+}
+
 /// The keys of tables in which some wait for a start, that a reload puts into effect. All keys of the other tables are.
 const APPLIED: &[(&str, &[&str])] = &[
     ("listen", &["trusted_proxies", "trust_headers", "client_script"]),

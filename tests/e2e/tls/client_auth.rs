@@ -87,6 +87,29 @@ async fn the_service_gets_the_name_of_the_certificate_and_no_client_can_forge_it
 }
 
 #[tokio::test]
+async fn no_client_forges_the_name_of_a_certificate_while_the_end_of_tls_waits_for_a_start() {
+    let world = World::new().await;
+    let mut gate = world.gate("optional").await;
+    let mut settings = gate.settings();
+    settings.change("session.hold = \"31s\"");
+    for key in ["certificate", "private_key", "client_ca", "client_auth", "forward_client"] {
+        settings.remove(&format!("tls.{key}"));
+    }
+    gate.write(&settings);
+    gate.log().wait(&["configuration reloaded: session.hold changed\""]).await;
+    gate.log().wait(&["until the next start: tls\""]).await;
+
+    let forged = [("x-client-cn", "root")];
+    for (client, name) in [
+        (TlsClient::new(&world.pki), json!(null)),
+        (TlsClient::showing(&world.pki, &world.client("ada")), json!("ada")),
+    ] {
+        let reply = client.http1(gate.address, "GET", "/headers", &forged, "").await.unwrap();
+        assert_eq!(reply.json()["headers"]["x-client-cn"], name);
+    }
+}
+
+#[tokio::test]
 async fn a_certificate_names_the_user_where_no_token_does() {
     let world = World::new().await;
     let gate = world.gate("required").with("tls.client_user = \"cn\"\nauth.required = false").await;
