@@ -17,7 +17,7 @@ use crate::{
     session::{
         action::{Action, Actions, Spoken},
         control_rate::ControlRate,
-        ended::Ended,
+        ended::{Ended, FLOOD},
         flood::Flood,
         heartbeat::Heartbeat,
         join_rate::JoinRate,
@@ -39,9 +39,6 @@ const PONGS_WAITING_MAX: usize = 16;
 
 /// Why a session ends on which control frames come faster than [`ControlRate`] admits.
 const CONTROL_RATE: &str = "control_rate";
-
-/// Why a session ends whose client is refused without end.
-pub(super) const FLOOD: &str = "rate";
 
 /// The part of a session that knows neither Engine.IO nor Socket.IO.
 #[derive(Debug)]

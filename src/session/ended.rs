@@ -5,6 +5,9 @@ use crate::{policy::verdict::Refusal, session::message::Side, wire::websocket::c
 /// Why a session ends whose client joins namespaces too fast.
 pub const JOIN_RATE: &str = "join_rate";
 
+/// Why a session ends whose client is refused without end.
+pub(super) const FLOOD: &str = "rate";
+
 /// Which side caused the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {

@@ -10,8 +10,7 @@ use crate::{
     },
     session::{
         answer::{self, Close},
-        core::FLOOD,
-        ended::Ended,
+        ended::{Ended, FLOOD},
     },
     wire::{json::scalar::top_level_scalar, websocket::close_code::CloseCode},
 };
