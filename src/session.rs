@@ -137,7 +137,7 @@ impl Session {
             (ClientSpeech::EngineIo(client), ServiceSpeech::SocketIo(service)) => {
                 client_packet::judge(&mut Conversation { client, service, upstream, core }, message, now)
             }
-            (ClientSpeech::Json(Json { client, rules }), ServiceSpeech::SocketIo(service)) => {
+            (ClientSpeech::Json(Json { client, rules, .. }), ServiceSpeech::SocketIo(service)) => {
                 json::judge(rules, &mut Conversation { client, service, upstream, core }, message, now)
             }
             (_, ServiceSpeech::Plain(service)) => service.judge_client(message, core, upstream, now),

@@ -19,6 +19,18 @@ pub const NEEDS_RESTART: [&str; 9] = [
     "log.format",
 ];
 
+/// Keys whose change open sessions do not follow: they go on as they began. `[]` stands for any number.
+const FOR_NEW_SESSIONS: [&str; 8] = [
+    "upstream.max_message",
+    "socketio.max_payload",
+    "websocket[].path",
+    "websocket[].event_field",
+    "websocket[].bridge",
+    "websocket[].on_upstream_loss",
+    "websocket[].replay_first",
+    "websocket[].replay_events",
+];
+
 /// What a configuration that was read again changes.
 #[derive(Debug)]
 pub struct Changes {
@@ -48,6 +60,15 @@ impl Changes {
         let mut changes = Self { now, at_start, in_force, keeps_tls };
         changes.share_after_the_start();
         changes
+    }
+
+    /// Those of [`now`](Self::now) that sessions obey from their beginning on, so that open ones do not.
+    pub fn for_new_sessions(&self) -> impl Iterator<Item = &str> {
+        let is_one = |key: &&str| {
+            let numberless: String = key.chars().filter(|c| !c.is_ascii_digit()).collect();
+            FOR_NEW_SESSIONS.contains(&numberless.as_str())
+        };
+        self.now.iter().map(String::as_str).filter(is_one)
     }
 
     /// A limit for all nodes counts on this one alone until a start connects it with the Redis of a new `[redis]`.

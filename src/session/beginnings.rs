@@ -48,12 +48,10 @@ impl Session {
     ) -> Self {
         let mut core = Core::new(beginning.rules, beginning.peer, beginning.seed, now);
         core.expires = core.enter(identity, |_| false, now).expires;
-        let mut session = Self {
-            core,
-            upstream: Upstream::flowing(),
-            client: ClientSpeech::Plain,
-            service: ServiceSpeech::Plain(Plain::new(rules, protocol)),
-        };
+        let mut plain = Plain::new(rules, protocol);
+        plain.adopt(&core.rules);
+        let (upstream, client) = (Upstream::flowing(), ClientSpeech::Plain);
+        let mut session = Self { core, upstream, client, service: ServiceSpeech::Plain(plain) };
         // It may have been revoked while the service was dialled.
         session.revoke(now);
         session
@@ -66,10 +64,12 @@ impl Session {
         let Bridging { rules, sid, identity, connect } = bridging;
         let connect_by = now.instant + beginning.rules.connect_timeout;
         let namespace = rules.namespace.clone();
+        let mut client = Json::new(EngineIo::bridged(sid, connect_by), rules);
+        client.adopt(&beginning.rules);
         let mut session = Self {
             core: Core::new(beginning.rules, beginning.peer, beginning.seed, now),
             upstream: Upstream::unwanted(),
-            client: ClientSpeech::Json(Json { client: EngineIo::bridged(sid, connect_by), rules }),
+            client: ClientSpeech::Json(client),
             service: ServiceSpeech::SocketIo(SocketIo::default()),
         };
         if let Some(mut talk) = session.conversation() {

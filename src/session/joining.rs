@@ -5,17 +5,30 @@ use std::sync::Arc;
 use crate::{
     mirror::{confirm::Confirm, rules::MirrorRules, template::Source},
     session::{
-        Session, action::Action, conversation::Conversation, late::AckOf, membership::Membership, now::Now,
-        room_reason::Reason, rooms::Rooms, rules::SessionRules,
+        Session,
+        action::Action,
+        conversation::Conversation,
+        late::AckOf,
+        membership::Membership,
+        now::Now,
+        room_reason::Reason,
+        rooms::Rooms,
+        rules::SessionRules,
+        speech::{ClientSpeech, ServiceSpeech},
     },
     wire::socketio::{packet::EventName, peek::PacketHead},
 };
 
 impl Session {
-    /// Goes on by other rules, which rooms follow.
+    /// Goes on by other rules, which its route and its rooms follow.
     pub(super) fn adopt(&mut self, rules: Arc<SessionRules>, now: Now) {
         let earlier = Arc::clone(&self.core.rules);
         self.core.adopt(rules, now);
+        match (&mut self.client, &mut self.service) {
+            (ClientSpeech::Json(client), _) => client.adopt(&self.core.rules),
+            (_, ServiceSpeech::Plain(service)) => service.adopt(&self.core.rules),
+            _ => {}
+        }
         if let Some(mut talk) = self.conversation() {
             talk.follow_rules(&earlier.mirror);
         }

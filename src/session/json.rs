@@ -21,7 +21,8 @@ use crate::{
         now::Now,
         quality::ping,
         queue::WholePacket,
-        route_answers::RouteAnswers,
+        route_answers::{Carries, RouteAnswers},
+        rules::SessionRules,
     },
     wire::{
         bridge::{self, Untranslatable},
@@ -54,8 +55,8 @@ pub struct BridgeRules {
     pub event_field: Box<str>,
     /// The path of the service's Socket.IO.
     pub service_path: Box<str>,
-    /// With which codes a session is closed.
-    pub answers: RouteAnswers,
+    /// With which codes a session is closed. They follow a reload, unlike the rest.
+    pub answers: Arc<RouteAnswers>,
 }
 
 /// What a session on a bridged route begins with.
@@ -77,9 +78,23 @@ pub(super) struct Json {
     /// The client that it is to the service. It cannot come back.
     pub(super) client: EngineIo,
     pub(super) rules: Arc<BridgeRules>,
+    /// Those of the route as it is now.
+    answers: Arc<RouteAnswers>,
 }
 
-impl BridgeRules {
+impl Json {
+    pub(super) fn new(client: EngineIo, rules: Arc<BridgeRules>) -> Self {
+        let answers = Arc::clone(&rules.answers);
+        Self { client, rules, answers }
+    }
+
+    /// The route may be another one now.
+    pub(super) fn adopt(&mut self, rules: &SessionRules) {
+        if let Some(answers) = rules.answers_of(&self.rules.path, Carries::Bridged) {
+            self.answers = Arc::clone(answers);
+        }
+    }
+
     /// The Close of this end, which is `close` elsewhere.
     pub(super) fn close<'a>(&self, ended: Ended, close: Close<'a>) -> Close<'a> {
         match ended {
@@ -87,7 +102,9 @@ impl BridgeRules {
             _ => self.answers.close(ended, close),
         }
     }
+}
 
+impl BridgeRules {
     /// What a packet or ping for the client is to one that speaks JSON. `None`: nothing.
     pub(super) fn say(&self, spoken: Spoken, core: &mut Core) -> Option<Action> {
         let told = self.tell(spoken).unwrap_or_else(|Untranslatable| {

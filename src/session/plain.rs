@@ -16,7 +16,8 @@ use crate::{
         quality::ping,
         queue::{STORED_MESSAGE_MAX, WholePacket},
         replay::{Replay, ReplayRules},
-        route_answers::RouteAnswers,
+        route_answers::{Carries, RouteAnswers},
+        rules::SessionRules,
         upstream::Upstream,
     },
     wire::{
@@ -50,8 +51,8 @@ pub struct PlainRules {
     pub on_upstream_loss: OnUpstreamLoss,
     /// What the next service gets first, for a client that stayed.
     pub replay: ReplayRules,
-    /// What is said to a client in the gate's own name.
-    pub answers: RouteAnswers,
+    /// What is said to a client in the gate's own name. It follows a reload, unlike the rest.
+    pub answers: Arc<RouteAnswers>,
 }
 
 impl PlainRules {
@@ -59,6 +60,12 @@ impl PlainRules {
     #[must_use]
     pub const fn reads_messages(&self) -> bool {
         self.event_field.is_some()
+    }
+
+    /// For which messages its answers are made.
+    #[must_use]
+    pub const fn carries(&self) -> Carries {
+        if self.event_field.is_some() { Carries::Events } else { Carries::Anything }
     }
 
     /// Whether clients stay when the service is lost. If so, only messages that are complete pass, in both directions.
@@ -83,6 +90,8 @@ impl PlainRules {
 #[derive(Debug)]
 pub(super) struct Plain {
     pub(super) rules: Arc<PlainRules>,
+    /// Those of the route as it is now.
+    pub(super) answers: Arc<RouteAnswers>,
     /// The subprotocol that the service chose, if any. The client was told this one.
     protocol: Option<Box<str>>,
     replay: Replay,
@@ -91,7 +100,15 @@ pub(super) struct Plain {
 impl Plain {
     /// For a service that is open and has chosen `protocol`.
     pub(super) fn new(rules: Arc<PlainRules>, protocol: Option<&str>) -> Self {
-        Self { rules, protocol: protocol.map(Into::into), replay: Replay::default() }
+        let answers = Arc::clone(&rules.answers);
+        Self { rules, answers, protocol: protocol.map(Into::into), replay: Replay::default() }
+    }
+
+    /// The route may be another one now: what it does with messages over a limit holds at once.
+    pub(super) fn adopt(&mut self, rules: &SessionRules) {
+        if let Some(answers) = rules.answers_of(&self.rules.path, self.rules.carries()) {
+            self.answers = Arc::clone(answers);
+        }
     }
 
     /// What it remembers, in bytes of memory.
@@ -116,14 +133,14 @@ impl Plain {
         if let (NamedEvent::One(_), Some(field)) = (&named, &self.rules.event_field)
             && core.rules.ping.name(slot, event)
         {
-            return ping::message(core, message, field, &self.rules.answers, now);
+            return ping::message(core, message, field, &self.answers, now);
         }
         core.used(now);
         let taken = self.takes_whole(event, message.here, upstream);
         if taken && !message.complete {
             return (Fate::Gather, Note::None);
         }
-        let answers = &self.rules.answers;
+        let answers = &self.answers;
         let event_or_unclear = (named != NamedEvent::Unclear).then_some(event);
         let verdict = core.judge_message(event_or_unclear, slot, answers.instead, now);
         if let Verdict::Reply { once_per, .. } = verdict

@@ -1,7 +1,7 @@
 //! What a client of a plain route is told in the gate's own name: text, and close codes. The route may carry any protocol,
 //! and its client understands what that protocol has.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     policy::{
@@ -24,6 +24,28 @@ pub const LIMIT_CLOSE: CloseCode = CloseCode::TRY_AGAIN;
 
 /// The longest text of a refusal, in bytes.
 const REFUSAL_MAX: usize = 4096;
+
+/// A route in force. Sessions that it has already go by its answers too.
+#[derive(Debug, Clone)]
+pub struct RouteInForce {
+    /// The path, as it is configured.
+    pub path: Box<str>,
+    /// For which messages the answers are made.
+    pub carries: Carries,
+    /// What is said in the gate's own name.
+    pub answers: Arc<RouteAnswers>,
+}
+
+/// What the messages of a route are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carries {
+    /// Of any protocol.
+    Anything,
+    /// JSON that names an event.
+    Events,
+    /// JSON for a Socket.IO service.
+    Bridged,
+}
 
 /// The answers of one route.
 #[derive(Debug, Clone)]

@@ -12,6 +12,7 @@ use crate::{
         join_rate::JoinLimit,
         quality::ping_rules::PingRules,
         queue::STORED_MESSAGE_MAX,
+        route_answers::{Carries, RouteAnswers, RouteInForce},
         table::SocketioTable,
     },
     units::{ByteSize, Period},
@@ -65,6 +66,8 @@ pub struct SessionRules {
     pub rooms_per_session: usize,
     /// By which event a client measures its connection.
     pub ping: PingRules,
+    /// The plain WebSocket routes.
+    pub routes: Box<[RouteInForce]>,
 }
 
 /// The part of the rules that only the tables `[socketio]` and `[session]` decide.
@@ -162,7 +165,20 @@ impl SessionRules {
             mirror: MirrorRules::default(),
             rooms_per_session: 0,
             ping: PingRules::default(),
+            routes: Box::default(),
         }
+    }
+
+    /// With plain WebSocket routes, for the sessions that they have already.
+    #[must_use]
+    pub fn with_routes(self, routes: Box<[RouteInForce]>) -> Self {
+        Self { routes, ..self }
+    }
+
+    /// The answers of the route that is at this path now. `None`: there is none, or it carries something else.
+    pub(super) fn answers_of(&self, path: &str, carries: Carries) -> Option<&Arc<RouteAnswers>> {
+        let route = self.routes.iter().find(|route| *route.path == *path && route.carries == carries);
+        route.map(|route| &route.answers)
     }
 
     /// With other nodes: rooms, of which a session may have so many, and what is published.

@@ -243,9 +243,9 @@ impl<'a> View<'a> {
     pub fn close_of_client(self, ended: Ended) -> Close<'a> {
         let close = answer::to_client(ended, self.close_reason());
         match (self.client, self.service) {
-            (ClientSpeech::Json(client), _) => client.rules.close(ended, close),
+            (ClientSpeech::Json(client), _) => client.close(ended, close),
             (_, ServiceSpeech::SocketIo(_)) => close,
-            (_, ServiceSpeech::Plain(service)) => service.rules.answers.close(ended, close),
+            (_, ServiceSpeech::Plain(service)) => service.answers.close(ended, close),
         }
     }
 }

@@ -215,12 +215,14 @@ pub(super) fn compile(
         let session_memory = memory::bound_of_sessions(config, &memory);
         let (answer_within, service) = (config.upstream.response_timeout.0, Arc::clone(service));
         let forward = Forward::new(dialler.clone(), answer_within, split.pool, service);
+        let plain_routes = websocket.iter().map(PlainRoute::in_force).collect();
         let mut edge = edge(config, &policies, &timing, &dialler, routes?, websocket, forward);
         edge.identity_headers.extend(trust_headers?);
         edge.request_memory = session_memory;
         let session = SessionRules::new(policies, Arc::clone(names), timing)
             .with_others(mirror, usize::try_from(config.limits.rooms_per_session).unwrap_or(usize::MAX))
-            .with_ping(ping);
+            .with_ping(ping)
+            .with_routes(plain_routes);
         let session = faults.keep(session.with_max_message(config.upstream.max_message))?;
         let session = RelayRules { session_memory, ..rules(config, session, dialler) };
         Some(NodeRules { session: Arc::new(session), edge: Arc::new(edge), memory: memory.into(), departure })

@@ -365,8 +365,10 @@ fn outcome(changes: &Changes, renewed: &[String], mended: bool) -> String {
         (true, true) => "nothing changed".to_owned(),
         (true, false) => "nothing changed that takes effect now".to_owned(),
     };
+    let new: Vec<_> = changes.for_new_sessions().collect();
+    let new = if new.is_empty() { String::new() } else { format!("; for new sessions only: {}", new.join(", ")) };
     let mended = if mended { "; the mistakes are gone" } else { "" };
-    format!("configuration reloaded: {what}{mended}")
+    format!("configuration reloaded: {what}{new}{mended}")
 }
 
 /// The addresses that the next start would listen on, and that cannot be had now. That may change until then.

@@ -106,6 +106,37 @@ async fn the_field_that_names_the_event_is_what_limits_and_metrics_go_by() {
 }
 
 #[tokio::test]
+async fn a_reload_says_for_open_connections_too_what_happens_over_a_limit() {
+    let limited = |exceeded: &str| {
+        let limit = "[[rate_limit]]\nmessages = 2\nper = \"1h\"";
+        format!("{ROUTE}\nexceeded = \"{exceeded}\"\nlimit_close = 4429\n{limit}")
+    };
+    let service = Service::plain().await;
+    let mut gate = Gate::before(&service).with(&limited("drop")).await;
+    let mut client = connected(&gate).await;
+    for _ in 0..3 {
+        client.send(r#"{"type":"answer"}"#).await;
+    }
+    gate.counts(3.0, "websocket_messages_received_total", &[("event", "answer")]).await;
+
+    gate.change(&limited("close"));
+    gate.log().wait(&["configuration reloaded: websocket[0].exceeded changed\""]).await;
+    // A message or two may come before every thread has heard of it.
+    let mut sent = 3.0;
+    while gate.metrics().await.sum("websocket_disconnections_total", &[]) == 0.0 {
+        assert!(sent < 50.0, "the connection stays");
+        client.send(r#"{"type":"answer"}"#).await;
+        sent += 1.0;
+        gate.counts(sent, "websocket_messages_received_total", &[("event", "answer")]).await;
+    }
+    assert_eq!(client.closed().await, (4429, "rate_limit".to_owned()));
+
+    gate.change(&limited("close").replace("= \"type\"", "= \"kind\""));
+    let told = "websocket[0].event_field changed; for new sessions only: websocket[0].event_field\"";
+    gate.log().wait(&["configuration reloaded: ", told]).await;
+}
+
+#[tokio::test]
 async fn close_codes_and_reasons_pass_both_ways() {
     let service = Service::plain().await;
     let gate = Gate::before(&service).with(ROUTE).await;

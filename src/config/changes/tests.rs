@@ -69,6 +69,30 @@ fn tls_is_not_added_removed_or_ordered_while_a_node_runs() {
 }
 
 #[test]
+fn keys_that_open_sessions_do_not_follow_are_told_apart() {
+    let old = "[[websocket]]\npath = \"/a\"\n[[websocket]]\npath = \"/b\"\n";
+    let new = "[socketio]\nmax_payload = \"2MB\"\nping_interval = \"9s\"\n[[websocket]]\npath = \"/a\"\nlimit_close = 4429\n\
+               [[websocket]]\npath = \"/b\"\nexceeded = \"close\"\nevent_field = \"t\"\n";
+    let changes = Changes::between(&read(old), &read(new));
+    assert_eq!(changes.now.len(), 5, "{:?}", changes.now);
+    let told: Vec<_> = changes.for_new_sessions().collect();
+    assert_eq!(told, ["socketio.max_payload", "websocket[1].event_field"]);
+}
+
+/// A key that is renamed would be told no longer.
+#[test]
+fn every_key_for_new_sessions_is_one_of_the_file() {
+    let schema = schema::generate();
+    for key in FOR_NEW_SESSIONS {
+        let (table, key) = key.split_once('.').unwrap();
+        let property = &schema.as_value()["properties"][table.trim_end_matches("[]")];
+        let reference = property["$ref"].as_str().or_else(|| property["items"]["$ref"].as_str()).unwrap();
+        let definition = schema.as_value().pointer(reference.trim_start_matches('#')).unwrap();
+        assert!(definition["properties"][key].is_object(), "{table}.{key}");
+    }
+}
+
+#[test]
 fn a_limit_is_shared_from_the_start_on_that_connects_redis() {
     let limit = "[[rate_limit]]\nscope = \"user\"\n";
     let shared = format!("{limit}shared = true\n");

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::session::{json::BridgeRules, plain::PlainRules};
+use crate::session::{
+    json::BridgeRules,
+    plain::PlainRules,
+    route_answers::{Carries, RouteInForce},
+};
 
 /// A `[[websocket]]` route: what its clients and the service speak.
 #[derive(Debug, Clone)]
@@ -21,5 +25,15 @@ impl PlainRoute {
             Self::Plain(rules) => &rules.path,
             Self::Bridge(rules) => &rules.path,
         }
+    }
+
+    /// What the sessions follow that it has already.
+    #[must_use]
+    pub fn in_force(&self) -> RouteInForce {
+        let (path, carries, answers) = match self {
+            Self::Plain(rules) => (&rules.path, rules.carries(), &rules.answers),
+            Self::Bridge(rules) => (&rules.path, Carries::Bridged, &rules.answers),
+        };
+        RouteInForce { path: path.clone(), carries, answers: Arc::clone(answers) }
     }
 }

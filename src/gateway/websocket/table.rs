@@ -166,7 +166,7 @@ impl WebsocketTable {
             namespace: namespace.into(),
             event_field: self.event_field.as_deref().unwrap_or(EVENT_FIELD).into(),
             service_path: socketio.path.as_str().into(),
-            answers,
+            answers: Arc::new(answers),
         });
         faults.finish(rules)
     }
@@ -203,7 +203,7 @@ impl WebsocketTable {
             event_field: self.event_field.as_deref().map(Into::into),
             on_upstream_loss: self.on_upstream_loss,
             replay,
-            answers,
+            answers: Arc::new(answers),
         });
         faults.finish(rules)
     }

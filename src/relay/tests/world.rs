@@ -355,6 +355,7 @@ fn worker_beside(
         mirror,
         rooms_per_session: 64,
         ping: crate::session::quality::ping_rules::PingRules::default(),
+        routes: Box::default(),
     };
     let url = format!("http://{service}");
     let rules = RelayRules {

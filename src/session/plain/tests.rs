@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    session::{action::Action, event::Event, hold::Overflow, tests::world},
+    config::Config,
+    policy::rate_limit::{Exceeded, Instead},
+    session::{action::Action, event::Event, hold::Overflow, route_answers::RouteInForce, tests::world},
     units::{ByteSize, Period},
     wire::websocket::close::CloseCode,
 };
@@ -107,6 +109,31 @@ fn messages_sent_during_an_outage_arrive_behind_those_sent_again() {
     assert!(world.loses(Ended::ServiceLost));
     assert_eq!(world.finds(Some("chat")), Ok(()));
     assert_eq!(world.got, ["auth", "sub a", "sub b"], "a message that arrived is not sent again");
+}
+
+#[test]
+fn an_open_session_follows_what_its_route_does_with_messages_over_a_limit() {
+    let limited = |config: &mut Config| {
+        config.auth.required = false;
+        config.rate_limit[0].messages = 1;
+    };
+    let answers = |exceeded| Arc::new(RouteAnswers { instead: Instead::Always(exceeded), ..RouteAnswers::default() });
+    let route = |path: &str, carries, exceeded| RouteInForce { path: path.into(), carries, answers: answers(exceeded) };
+    let rules = PlainRules { path: "/ws".into(), answers: answers(Exceeded::Drop), ..PlainRules::default() };
+    let mut world = world::World::plain(rules, limited);
+    let closes = route("/ws", Carries::Anything, Exceeded::Close);
+    for (routes, stays) in [
+        (vec![], true),
+        (vec![route("/other", Carries::Anything, Exceeded::Close)], true),
+        (vec![route("/ws", Carries::Events, Exceeded::Close), route("/ws", Carries::Bridged, Exceeded::Close)], true),
+        (vec![route("/other", Carries::Anything, Exceeded::Drop), closes], false),
+    ] {
+        world.reloads_routes(&routes, limited);
+        for _ in 0..3 {
+            world.client("message");
+        }
+        assert_eq!(world.ended().is_none(), stays, "{routes:?}");
+    }
 }
 
 #[test]

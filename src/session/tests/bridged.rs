@@ -14,6 +14,7 @@ use crate::{
         ended::Ended,
         event::Event,
         message::{Answered, Fate, Message, Note, Reached, Side},
+        route_answers::{Carries, RouteAnswers, RouteInForce},
     },
     units::Period,
     wire::websocket::{close::CloseCode, frame::OpCode},
@@ -24,6 +25,17 @@ const CONNECTED: &str = r#"{"type":"connected","sid":"first"}"#;
 fn close(world: &World) -> (Option<u16>, &str) {
     let close = world.view().close_of_client(world.ended().unwrap());
     (close.code.map(CloseCode::get), close.reason)
+}
+
+#[test]
+fn a_reload_says_with_which_code_an_open_session_is_closed() {
+    let answers = Arc::new(RouteAnswers { limit: CloseCode::new(4429), ..RouteAnswers::default() });
+    let route = |carries| RouteInForce { path: "/ws".into(), carries, answers: Arc::clone(&answers) };
+    let mut world = World::bridge_joined(|_| ());
+    for (carries, code) in [(Carries::Events, CloseCode::TRY_AGAIN), (Carries::Bridged, CloseCode::new(4429))] {
+        world.reloads_routes(&[route(carries)], |_| ());
+        assert_eq!(world.view().close_of_client(Ended::IdleTimeout).code, Some(code), "{carries:?}");
+    }
 }
 
 #[test]

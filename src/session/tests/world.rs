@@ -37,7 +37,7 @@ use crate::{
         plain::PlainRules,
         quality::ping_rules::PingRules,
         queue::WholePacket,
-        route_answers::RouteAnswers,
+        route_answers::RouteInForce,
         rules::SessionRules,
         snapshot::Snapshot,
         view::View,
@@ -119,6 +119,7 @@ fn rules(revoked: &Arc<SharedRevoked>, change: impl FnOnce(&mut Config)) -> Arc<
         max_namespaces: usize::try_from(config.socketio.max_namespaces).unwrap(),
         mirror,
         rooms_per_session: usize::try_from(config.limits.rooms_per_session).unwrap(),
+        routes: Box::default(),
     })
 }
 
@@ -159,7 +160,7 @@ impl World {
             namespace: namespace.into(),
             event_field: EVENT_FIELD.into(),
             service_path: "/socket.io/".into(),
-            answers: RouteAnswers::default(),
+            answers: Arc::default(),
         };
         let expires = now.wall() + Duration::from_secs(60);
         let identity = Identity::continued(Some("ada".into()), Some(expires), Details::default());
@@ -282,6 +283,14 @@ impl World {
     /// The configuration is read again.
     pub(in crate::session) fn reloads(&mut self, change: impl FnOnce(&mut Config)) {
         self.rules = rules(&self.revoked, change);
+        self.event(Event::NewRules(Arc::clone(&self.rules)));
+    }
+
+    /// The same, and it has these plain routes.
+    pub(in crate::session) fn reloads_routes(&mut self, routes: &[RouteInForce], change: impl FnOnce(&mut Config)) {
+        let mut rules = rules(&self.revoked, change);
+        Arc::get_mut(&mut rules).unwrap().routes = routes.into();
+        self.rules = rules;
         self.event(Event::NewRules(Arc::clone(&self.rules)));
     }
 
