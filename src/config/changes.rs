@@ -19,6 +19,9 @@ pub const NEEDS_RESTART: [&str; 9] = [
     "log.format",
 ];
 
+/// Keys of files whose content is read at a start only.
+const READ_AT_START: [&str; 2] = ["tls.acme.root_ca", "cluster.secret"];
+
 /// Keys whose change open sessions do not follow: they go on as they began. `[]` stands for any number.
 const FOR_NEW_SESSIONS: [&str; 8] = [
     "upstream.max_message",
@@ -81,6 +84,12 @@ impl Changes {
             self.at_start.push(key);
         }
     }
+}
+
+/// Whether new content of the file that this key names waits for the next start.
+#[must_use]
+pub fn is_read_at_start(key: &str) -> bool {
+    READ_AT_START.contains(&key)
 }
 
 fn value(config: &Config) -> Value {

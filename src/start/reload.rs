@@ -18,7 +18,7 @@ use crate::{
     },
     config::{
         Config,
-        changes::Changes,
+        changes::{Changes, is_read_at_start},
         error::ConfigError,
         load::{Loaded, Sources},
         schema,
@@ -172,11 +172,13 @@ impl Reload {
         };
         warn_of(&loaded.config);
         let renewed = named(&loaded.config, &[&files.changed_since(&self.files), told].concat());
+        let (waiting, renewed): (Vec<_>, Vec<_>) = renewed.into_iter().partition(|key| is_read_at_start(key));
         if cause == Cause::Signal || !changes.now.is_empty() || !renewed.is_empty() || self.stale.faults().count() > 0 {
             self.put_in_force(&changes, prepared);
         }
         let mended = self.failure.take().is_some();
         journal::line(LogLevel::Info, &outcome(&changes, &renewed, mended));
+        warn_of_files(&waiting);
         if !changes.at_start.is_empty() {
             let keys = changes.at_start.join(", ");
             let sentence = format!("what runs differs from the configuration until the next start: {keys}");
@@ -257,15 +259,13 @@ impl Reload {
         keys.extend(named(&self.loaded.config, paths));
         keys.sort_unstable();
         keys.dedup();
+        let (waiting, keys): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| is_read_at_start(key));
+        warn_of_files(&waiting);
         let of =
             |table: &str| -> Vec<_> { keys.iter().filter(|key| key.starts_with(table)).map(String::as_str).collect() };
-        let (clients, issuer) = (of("tls."), of("tls.acme.root_ca"));
-        let (certificates, tokens, operator) = (of("upstream.tls."), of("auth."), of("admin."));
-        if !issuer.is_empty() {
-            let sentence = "the file of tls.acme.root_ca has changed: what runs differs from it until the next start";
-            journal::line(LogLevel::Warn, sentence);
-        }
-        if clients.len() > issuer.len() {
+        let (clients, certificates) = (of("tls."), of("upstream.tls."));
+        let (tokens, operator) = (of("auth."), of("admin."));
+        if !clients.is_empty() {
             self.stale.clients = self.renew_clients().err().unwrap_or_default();
             self.tell(&self.stale.clients);
         }
@@ -400,6 +400,14 @@ pub(super) fn shown(config: &Config) -> Shown {
 pub(super) fn warn_of(config: &Config) {
     for warning in config.warnings() {
         journal::line(LogLevel::Warn, &warning.to_string());
+    }
+}
+
+/// Logs that new files of these keys are not in force.
+fn warn_of_files(waiting: &[String]) {
+    for key in waiting {
+        let sentence = format!("the file of {key} has changed: what runs differs from it until the next start");
+        journal::line(LogLevel::Warn, &sentence);
     }
 }
 

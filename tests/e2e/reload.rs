@@ -278,6 +278,24 @@ async fn secrets_in_files_are_replaced_without_a_signal() {
 }
 
 #[tokio::test]
+async fn a_new_file_that_is_read_at_the_start_alone_is_not_told_as_in_force() {
+    let service = Service::start().await;
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("secret");
+    fs::write(&file, SECRET).unwrap();
+    let gate = Gate::before(&service).with(&format!("cluster.secret = {{ file = {file:?} }}")).await;
+    let waits = "the file of cluster.secret has changed: what runs differs from it until the next start";
+
+    fs::write(&file, "another secret of thirty-two bytes!").unwrap();
+    gate.log().wait(&["WARN", waits]).await;
+    fs::write(&file, "a third secret of thirty-two bytes!").unwrap();
+    gate.signal("HUP");
+    gate.log().wait(&["configuration reloaded: nothing changed\""]).await;
+    gate.log().wait_for(2, &["WARN", waits]).await;
+    assert!(gate.logged().await.containing("cluster.secret changed").is_empty());
+}
+
+#[tokio::test]
 async fn a_certificate_that_fails_a_reload_mends_it_when_it_is_replaced() {
     let (pki, service) = (Pki::new(), Service::start().await);
     let mut folder = SecretFolder::of(&pki.localhost(1));

@@ -93,6 +93,15 @@ fn every_key_for_new_sessions_is_one_of_the_file() {
 }
 
 #[test]
+fn files_that_are_read_at_the_start_alone_are_files_of_keys_that_wait_for_a_start() {
+    let text = "[tls.acme]\ndomains = [\"a.test\"]\nroot_ca = \"/a\"\n[cluster]\nsecret = { file = \"/b\" }\n[admin]\ntoken = { file = \"/c\" }\n";
+    let keys: Vec<_> = read(text).files().into_iter().map(|file| file.key).collect();
+    let (waiting, others): (Vec<_>, Vec<_>) = keys.iter().map(String::as_str).partition(|key| is_read_at_start(key));
+    assert_eq!((&waiting[..], &others[..]), (&READ_AT_START[..], &["admin.token"][..]));
+    assert!(waiting.iter().all(|key| NEEDS_RESTART.iter().any(|kept| is_within(key, kept))));
+}
+
+#[test]
 fn a_limit_is_shared_from_the_start_on_that_connects_redis() {
     let limit = "[[rate_limit]]\nscope = \"user\"\n";
     let shared = format!("{limit}shared = true\n");
