@@ -159,7 +159,7 @@ fn launch(loaded: Loaded, source: Option<reload::Source>) -> Result<Running, Sta
     let sharing = cluster.sharing();
     let lasting = Lasting { names, service, revoked: Arc::default(), sharing, split: found.split };
     let prepared = prepare(config, &Beside::at_start(&gauges, &lasting, ordered.as_ref()));
-    let Prepared { keys, node_rules, tls, admin_token } = prepared.map_err(|faults| loaded.place(faults))?;
+    let Prepared { keys, node_rules, tls, admin_token, redis: _ } = prepared.map_err(|faults| loaded.place(faults))?;
     let shared = Arc::new(Shared::new(config, gauges, ordered, found, tls, workers, lasting));
     let order = order.map(|order| order.listen(bind)).transpose()?;
     shared.tell_descriptors(config);

@@ -23,6 +23,8 @@ pub(super) struct Prepared {
     /// `None`: clients use plain HTTP.
     pub(super) tls: Option<TlsRules>,
     pub(super) admin_token: Option<Secret>,
+    /// `None`: the node is alone.
+    pub(super) redis: Option<RedisRules>,
 }
 
 impl Prepared {
@@ -75,8 +77,11 @@ pub(super) fn prepare(config: &Config, beside: &Beside<'_>) -> Result<Prepared, 
     let node_rules = faults.keep(compiled(keys.as_ref().unwrap_or(&none)));
     let tls = faults.keep(compile::tls_rules(config, beside.ordered, beside.earlier));
     let admin_token = faults.keep(admin_token(config));
-    faults.keep(redis_rules(config));
-    let prepared = || Some(Prepared { keys: keys?, node_rules: node_rules?, tls: tls?, admin_token: admin_token? });
+    let redis = faults.keep(redis_rules(config));
+    let prepared = || {
+        let (keys, node_rules, tls) = (keys?, node_rules?, tls?);
+        Some(Prepared { keys, node_rules, tls, admin_token: admin_token?, redis: redis? })
+    };
     faults.finish(prepared())
 }
 

@@ -16,6 +16,7 @@ use crate::{
         health::Health,
         status::{InForce, Shown},
     },
+    cluster::link::RedisRules,
     config::{
         Config,
         changes::{Changes, is_read_at_start},
@@ -32,7 +33,7 @@ use crate::{
         acme,
         compile::{self, Keys, NodeRules, Shared},
         key_task::KeyTask,
-        prepare::{Beside, Prepared, admin_token, prepare},
+        prepare::{Beside, Prepared, admin_token, prepare, redis_rules},
     },
     tls::TlsRules,
     units::Secret,
@@ -64,6 +65,8 @@ pub(super) struct Reload {
     loaded: Loaded,
     /// The same, but for the keys that need a restart: these are as the node has started.
     in_force: Config,
+    /// What this node's keys in Redis begin with. `None`: it is alone.
+    prefix: Option<Arc<str>>,
     source: Source,
     node: Node,
     keys: KeyTask,
@@ -105,8 +108,9 @@ impl Stale {
 impl Reload {
     pub(super) fn new(loaded: Loaded, source: Source, node: Node, keys: KeyTask, files: FilesWatch) -> Self {
         let in_force = loaded.config.clone();
+        let prefix = prefix(&redis_rules(&in_force).unwrap_or_default());
         let (failure, wanted, stale) = (None, None, Stale::default());
-        Self { loaded, in_force, source, node, keys, files, failure, wanted, keyless: false, stale, generation: 1 }
+        Self { loaded, in_force, prefix, source, node, keys, files, failure, wanted, keyless: false, stale, generation: 1 }
     }
 
     pub(super) async fn on_changes(mut self, mut watch: Watch) {
@@ -171,6 +175,7 @@ impl Reload {
             }
         };
         warn_of(&loaded.config);
+        let next_prefix = prefix(&prepared.redis);
         let renewed = named(&loaded.config, &[&files.changed_since(&self.files), told].concat());
         let (waiting, renewed): (Vec<_>, Vec<_>) = renewed.into_iter().partition(|key| is_read_at_start(key));
         if cause == Cause::Signal || !changes.now.is_empty() || !renewed.is_empty() || self.stale.faults().count() > 0 {
@@ -183,6 +188,12 @@ impl Reload {
             let keys = changes.at_start.join(", ");
             let sentence = format!("what runs differs from the configuration until the next start: {keys}");
             journal::line(LogLevel::Warn, &sentence);
+        }
+        if let (Some(now), Some(next)) = (&self.prefix, &next_prefix)
+            && now != next
+        {
+            let sentence = "the next start takes another cluster.name: nodes of the old one and of the new one share no limits and revocations";
+            journal::line(LogLevel::Warn, sentence);
         }
         for mistake in loaded.place(taken_addresses(&self.in_force, &loaded.config)).mistakes() {
             journal::line(LogLevel::Warn, &mistake.to_string());
@@ -231,7 +242,7 @@ impl Reload {
 
     fn put_in_force(&mut self, changes: &Changes, prepared: Prepared) {
         let (node, config) = (&self.node, &changes.in_force);
-        let Prepared { keys, node_rules, tls, admin_token } = prepared;
+        let Prepared { keys, node_rules, tls, admin_token, redis: _ } = prepared;
         node.shared.connections.set_limits(&config.limits);
         node.shared.requests.set_limits(&config.limits);
         node.shared.tell_descriptors(config);
@@ -394,6 +405,10 @@ fn taken_addresses(in_force: &Config, new: &Config) -> Vec<Fault> {
 /// What operators are shown of a configuration: as `check --print` prints it.
 pub(super) fn shown(config: &Config) -> Shown {
     Shown { toml: schema::effective(config).into(), upstream: config.upstream.url.as_str().into() }
+}
+
+fn prefix(redis: &Option<RedisRules>) -> Option<Arc<str>> {
+    redis.as_ref().map(|redis| Arc::clone(&redis.prefix))
 }
 
 /// Logs what works and may not be meant.

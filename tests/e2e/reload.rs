@@ -296,6 +296,23 @@ async fn a_new_file_that_is_read_at_the_start_alone_is_not_told_as_in_force() {
 }
 
 #[tokio::test]
+async fn another_service_that_would_part_the_nodes_at_their_next_start_is_told() {
+    let (one, other) = (Service::start().await, Service::start().await);
+    let parts = "the next start takes another cluster.name";
+    for (name, is_told) in [("", true), ("\ncluster.name = \"tutor\"", false)] {
+        // Nothing needs to answer there.
+        let mut gate = Gate::before(&one).with(&format!("redis.url = \"redis://127.0.0.1:1\"{name}")).await;
+        gate.change(&format!("upstream.url = {:?}", other.url()));
+        gate.log().wait(&["configuration reloaded: upstream.url changed\""]).await;
+        assert_eq!(!gate.logged().await.containing(parts).is_empty(), is_told);
+        gate.change(&format!("upstream.url = {:?}", one.url()));
+        gate.log().wait_for(2, &["configuration reloaded: upstream.url changed\""]).await;
+        let told = gate.log().containing(parts).len();
+        assert_eq!(gate.logged().await.containing(parts).len(), told, "it is as it runs");
+    }
+}
+
+#[tokio::test]
 async fn a_certificate_that_fails_a_reload_mends_it_when_it_is_replaced() {
     let (pki, service) = (Pki::new(), Service::start().await);
     let mut folder = SecretFolder::of(&pki.localhost(1));
