@@ -57,6 +57,7 @@ use crate::{
         prepare::{Beside, Prepared, prepare, redis_rules},
         thread::ThreadArgs,
     },
+    tls::{OrderedHere, TlsRules},
     units::Secret,
     wire::engineio::id::NodeId,
 };
@@ -137,7 +138,7 @@ pub fn verify(loaded: &Loaded) -> Result<(), ConfigError> {
     let service = Arc::new(ServiceState::new(Arc::clone(&gauges.service)));
     let sharing = Cluster::of(None, &gauges).sharing();
     let lasting = Lasting { names, service, revoked: Arc::default(), sharing, split: found.split };
-    prepare(config, &Beside::at_start(&gauges, &lasting, None)).map_err(|faults| loaded.place(faults))?;
+    prepare(config, &Beside::at_start(&gauges, &lasting)).map_err(|faults| loaded.place(faults))?;
     Ok(())
 }
 
@@ -152,16 +153,14 @@ fn launch(loaded: Loaded, source: Option<reload::Source>) -> Result<Running, Sta
     let (gauges, names) = (Arc::new(Gauges::new()), compile::event_names(config));
     // What is wrong with `[redis]` is told below, with everything else.
     let cluster = Cluster::of(redis_rules(config).unwrap_or_default(), &gauges);
-    let order = CertificateOrder::of(config, &gauges, cluster.link()).map_err(|faults| loaded.place(faults))?;
-    let ordered = order.as_ref().map(CertificateOrder::here);
     let service = Arc::new(ServiceState::new(Arc::clone(&gauges.service)));
     let workers = SharedState::new(Arc::clone(&gauges.memory), Arc::clone(&service)).with_outlet(cluster.outlet());
     let sharing = cluster.sharing();
     let lasting = Lasting { names, service, revoked: Arc::default(), sharing, split: found.split };
-    let prepared = prepare(config, &Beside::at_start(&gauges, &lasting, ordered.as_ref()));
-    let Prepared { keys, node_rules, tls, admin_token, redis: _ } = prepared.map_err(|faults| loaded.place(faults))?;
+    let prepared = prepare(config, &Beside::at_start(&gauges, &lasting)).map_err(|faults| loaded.place(faults))?;
+    let Prepared { keys, node_rules, tls, admin_token, redis: _ } = prepared;
+    let Ordering { order, ordered, tls } = ordering(&loaded, &gauges, &cluster, tls)?;
     let shared = Arc::new(Shared::new(config, gauges, ordered, found, tls, workers, lasting));
-    let order = order.map(|order| order.listen(bind)).transpose()?;
     shared.tell_descriptors(config);
     let tallies: Vec<_> = (0..count).map(|_| Tally::new(&config.metrics.latency_buckets_ms)).collect();
     let health = health(config, started, &tallies, &shared.gauges, order.is_none());
@@ -218,6 +217,29 @@ fn launch(loaded: Loaded, source: Option<reload::Source>) -> Result<Running, Sta
     let (cluster_done, done) = oneshot::channel();
     let cluster = cluster.spawn(registry, revoker, stage.subscribe(), done)?;
     Ok(Running { address, admin: admin_address, stage, rules, workers, control, workers_done, cluster, cluster_done })
+}
+
+/// A certificate that is ordered, and the TLS rules with it. Without `[tls.acme]` they are as they were.
+struct Ordering {
+    order: Option<CertificateOrder>,
+    ordered: Option<OrderedHere>,
+    tls: Option<TlsRules>,
+}
+
+/// Begins after everything else was found right, because it makes the folder of its cache.
+fn ordering(
+    loaded: &Loaded,
+    gauges: &Arc<Gauges>,
+    cluster: &Cluster,
+    tls: Option<TlsRules>,
+) -> Result<Ordering, StartError> {
+    let (config, place) = (&loaded.config, |faults| loaded.place(faults));
+    let Some(order) = CertificateOrder::of(config, gauges, cluster.link()).map_err(place)? else {
+        return Ok(Ordering { order: None, ordered: None, tls });
+    };
+    let ordered = order.here();
+    let tls = compile::tls_rules(config, Some(&ordered), None).map_err(place)?;
+    Ok(Ordering { order: Some(order.listen(bind)?), ordered: Some(ordered), tls })
 }
 
 /// What `/readyz` asks. `certified`: no certificate is ordered.

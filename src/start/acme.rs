@@ -78,7 +78,7 @@ pub(super) struct CertificateOrder {
 }
 
 impl CertificateOrder {
-    /// Prepares the order; makes no connection. `None` where certificates come from files, or without TLS. `redis`: the
+    /// Prepares the order of a configuration that [is right](verify); makes no connection. `None` where certificates come from files, or without TLS. `redis`: the
     /// connection, and what keys begin with.
     pub(super) fn of(
         config: &Config,
@@ -86,7 +86,6 @@ impl CertificateOrder {
         redis: Option<(Link, Arc<str>)>,
     ) -> Result<Option<Self>, Vec<Fault>> {
         let Some(table) = table(config) else { return Ok(None) };
-        verify(config)?;
         let acme = match redis_cache(config, table, redis)? {
             Some(cache) => Acme::with_cache(table, Arc::new(cache), Arc::clone(gauges))?,
             None => Acme::new(table, Arc::clone(gauges))?,

@@ -51,12 +51,8 @@ pub(super) struct Beside<'a> {
 
 impl<'a> Beside<'a> {
     /// Nothing is in force.
-    pub(super) const fn at_start(
-        gauges: &'a Arc<Gauges>,
-        lasting: &'a Lasting,
-        ordered: Option<&'a OrderedHere>,
-    ) -> Self {
-        Self { gauges, lasting, generation: 1, published: None, ordered, earlier: None }
+    pub(super) const fn at_start(gauges: &'a Arc<Gauges>, lasting: &'a Lasting) -> Self {
+        Self { gauges, lasting, generation: 1, published: None, ordered: None, earlier: None }
     }
 }
 

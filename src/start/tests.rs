@@ -310,6 +310,34 @@ fn all_mistakes_are_told_at_once() {
 }
 
 #[test]
+fn a_start_tells_every_mistake_beside_one_of_the_order_of_a_certificate_and_makes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (folder, secret) = (directory.path().join("acme"), directory.path().join("secret"));
+    fs::write(&secret, "a secret of the cluster, of thirty-two bytes").unwrap();
+    let redis =
+        format!("[redis]\npassword = {{ file = \"/nowhere/redis\" }}\n[cluster]\nsecret = {{ file = {secret:?} }}\n");
+    for (domain, cache, rest, places) in [
+        ("a.test", "redis".into(), redis.as_str(), &["4: limits.connections is 0", "6: redis.password: "][..]),
+        (
+            "*.test",
+            "redis".into(),
+            &redis,
+            &["4: limits.connections is 0", "6: redis.password: ", "10: tls.acme.domains"],
+        ),
+        ("a.test", folder.clone(), "", &["4: limits.connections is 0"]),
+    ] {
+        let acme = format!("[tls.acme]\ndomains = [{domain:?}]\ncache = {cache:?}\n");
+        let text = format!("{OPEN}[limits]\nconnections = 0\n{rest}{acme}");
+        let error = launch(Loaded::of_text("tidegate.toml", &text).unwrap(), None).unwrap_err().to_string();
+        assert_eq!(error.lines().count(), places.len(), "{error}");
+        for place in places {
+            assert!(error.lines().any(|line| line.starts_with(&format!("tidegate.toml:{place}"))), "{place}: {error}");
+        }
+    }
+    assert!(!folder.exists(), "it is made by a start that succeeds");
+}
+
+#[test]
 fn what_a_later_source_says_is_checked_instead_of_what_it_replaces() {
     let file = format!("{OPEN}[upstream]\nurl = \"ftp://a\"\n");
     let upstream = |url: &str| Sources { upstream: Some(url.to_owned()), ..Sources::default() };
