@@ -16,13 +16,17 @@ pub mod survey;
 mod thread;
 
 use std::{
+    io,
     net::{SocketAddr, TcpListener},
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    runtime::Runtime,
+    sync::{oneshot, watch},
+};
 
 pub use self::error::StartError;
 use crate::{
@@ -35,6 +39,7 @@ use crate::{
         Config,
         error::ConfigError,
         load::{Loaded, Sources},
+        watch::Watch,
     },
     gateway::{drain::Stage, listener},
     observe::{
@@ -108,18 +113,21 @@ impl Running {
 /// # Errors
 /// See [`StartError`].
 pub fn start(config: Config) -> Result<Running, StartError> {
-    launch(config.into(), None)
+    launch(config.into(), None, control::runtime)
 }
 
-/// Runs a node until SIGTERM or SIGINT has drained it, or has come after SIGUSR1 did. SIGHUP and a changed file read the `sources` again, of which
-/// `loaded` is what they said first.
+/// Runs a node until SIGTERM or SIGINT has drained it, or has come after SIGUSR1 did. SIGHUP and a changed file read the `sources` again.
 ///
 /// # Errors
 /// See [`StartError`].
-pub fn run(loaded: Loaded, sources: Sources) -> Result<(), StartError> {
+pub fn run(sources: Sources) -> Result<(), StartError> {
+    let runtime = control::runtime()?;
+    // From before they are read: a change while the node starts is one like any other.
+    let watch = runtime.block_on(async { Watch::start(sources.file.as_deref()) })?;
+    let loaded = sources.load(verify)?;
     let journal = journal::init(&loaded.config.log)?;
-    let source = reload::Source { sources, journal: journal.clone() };
-    let running = launch(loaded, Some(source)).inspect_err(|_| journal.flush(LOG_PATIENCE))?;
+    let source = reload::Source { sources, journal: journal.clone(), watch };
+    let running = launch(loaded, Some(source), || Ok(runtime)).inspect_err(|_| journal.flush(LOG_PATIENCE))?;
     journal::line(LogLevel::Info, &format!("listening on {}, admin on {}", running.address, running.admin));
     running.wait();
     journal::line(LogLevel::Info, "stopped");
@@ -142,7 +150,11 @@ pub fn verify(loaded: &Loaded) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn launch(loaded: Loaded, source: Option<reload::Source>) -> Result<Running, StartError> {
+fn launch(
+    loaded: Loaded,
+    source: Option<reload::Source>,
+    runtime: impl FnOnce() -> io::Result<Runtime>,
+) -> Result<Running, StartError> {
     let started = Instant::now();
     let config = &loaded.config;
     reload::warn_of(config);
@@ -213,7 +225,7 @@ fn launch(loaded: Loaded, source: Option<reload::Source>) -> Result<Running, Sta
         source,
         done,
     }
-    .spawn()?;
+    .spawn(runtime()?)?;
     let (cluster_done, done) = oneshot::channel();
     let cluster = cluster.spawn(registry, revoker, stage.subscribe(), done)?;
     Ok(Running { address, admin: admin_address, stage, rules, workers, control, workers_done, cluster, cluster_done })

@@ -43,13 +43,18 @@ impl FileArgs {
 /// Loads the configuration from the named file, or from the system's file if there is one. Returns the sources that were
 /// used. `beside`: the rest of them.
 pub(super) fn load(file: FileArgs, beside: Sources) -> Result<(Loaded, Sources), Failure> {
-    // A file whose existence cannot be checked is read, so that the error names the reason.
-    let system = || Path::new(SYSTEM_CONFIG).try_exists().unwrap_or(true).then(|| SYSTEM_CONFIG.into());
-    let sources = Sources { file: file.named()?.or_else(system), ..beside };
+    let sources = sources(file, beside)?;
     match sources.load(start::verify) {
         Ok(loaded) => Ok((loaded, sources)),
         Err(error) => Err(Failure::of_config(error, &sources)),
     }
+}
+
+/// With the named file, or with that of the system if there is one.
+pub(super) fn sources(file: FileArgs, beside: Sources) -> Result<Sources, Failure> {
+    // A file whose existence cannot be checked is read, so that the error names the reason.
+    let system = || Path::new(SYSTEM_CONFIG).try_exists().unwrap_or(true).then(|| SYSTEM_CONFIG.into());
+    Ok(Sources { file: file.named()?.or_else(system), ..beside })
 }
 
 /// Where the node of this configuration answers its operator on this machine.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    configuration::{FileArgs, load},
+    configuration::{FileArgs, sources},
     failure::Failure,
 };
 use crate::{
@@ -40,8 +40,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
-    let (loaded, sources) = load(args.file, Sources { file: None, listen: args.listen, upstream: args.upstream })?;
-    start::run(loaded, sources.clone()).map_err(|error| match error {
+    let sources = sources(args.file, Sources { file: None, listen: args.listen, upstream: args.upstream })?;
+    start::run(sources.clone()).map_err(|error| match error {
         StartError::Config(error) => Failure::of_config(error, &sources),
         error => Failure::Start(error),
     })

@@ -8,14 +8,14 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    runtime::Runtime,
+    sync::{mpsc, oneshot, watch},
+};
 
 use crate::{
     admin::{self, Admin, health::Health},
-    config::{
-        load::Loaded,
-        watch::{FilesWatch, Watch},
-    },
+    config::{load::Loaded, watch::FilesWatch},
     gateway::drain::Stage,
     observe::{
         journal::{self, LogLevel},
@@ -64,10 +64,14 @@ pub(super) struct Control {
     pub(super) done: oneshot::Receiver<u64>,
 }
 
+/// What the control thread runs on. Signals are received by way of it from when they are asked for.
+pub(super) fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
 impl Control {
     /// Starts the control thread. It ends when the workers have, unless the process stays.
-    pub(super) fn spawn(self) -> io::Result<JoinHandle<()>> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    pub(super) fn spawn(self, runtime: Runtime) -> io::Result<JoinHandle<()>> {
         std::thread::Builder::new().name(Sign::Serving.name().to_owned()).spawn(move || {
             if let Err(error) = runtime.block_on(self.live()) {
                 journal::line(LogLevel::Error, &format!("the control thread stopped: {error}"));
@@ -117,9 +121,8 @@ impl Control {
         });
         if let (Some(source), Some(files)) = (source, files) {
             tokio::spawn(obey(departure::signals()?, current.subscribe(), tallies.clone(), stage, stay));
-            let watch = Watch::start(source.sources.file.as_deref())?;
             let node = Node { shared, current, health: Arc::clone(&health), registry, token, in_force };
-            tokio::spawn(Reload::new(loaded, source, node, keys, files).on_changes(watch));
+            tokio::spawn(Reload::new(loaded, source, node, keys, files).on_changes());
         }
         let unsent = done.await.unwrap_or_default();
         // No earlier stage is shown any more.

@@ -46,6 +46,8 @@ const KEYS_AGAIN: Duration = Duration::from_secs(10);
 pub(super) struct Source {
     pub(super) sources: Sources,
     pub(super) journal: Journal,
+    /// Since before it was read first.
+    pub(super) watch: Watch,
 }
 
 /// The parts of the node that a reload changes.
@@ -113,10 +115,10 @@ impl Reload {
         Self { loaded, in_force, prefix, source, node, keys, files, failure, wanted, keyless: false, stale, generation: 1 }
     }
 
-    pub(super) async fn on_changes(mut self, mut watch: Watch) {
+    pub(super) async fn on_changes(mut self) {
         loop {
             tokio::select! {
-                trigger = watch.changed() => {
+                trigger = self.source.watch.changed() => {
                     self.reload(if trigger == Trigger::Signal { Cause::Signal } else { Cause::File }, &[]).await;
                 }
                 paths = self.files.changed() => {

@@ -1,12 +1,13 @@
 //! A changed file is taken up while everybody stays connected; a bad one changes nothing.
 
-use std::fs;
+use std::{fs, io::Write as _, process::Command};
 
 use tempfile::TempDir;
 
 use crate::support::{
     Client, Gate, Pki, Service, Way, eventually, http, json,
     pki::SecretFolder,
+    soon,
     token::{SECRET, now, signed, token},
 };
 
@@ -61,6 +62,32 @@ async fn a_changed_file_is_noticed() {
     gate.change(NARROW);
 
     narrowed(&gate, &client).await;
+}
+
+#[tokio::test]
+async fn a_change_while_the_node_starts_is_read_and_sighup_does_not_end_it() {
+    let service = Service::start().await;
+    let folder = TempDir::new().unwrap();
+    let [pipe, secret] = ["pipe", "secret"].map(|name| folder.path().join(name));
+    fs::write(&secret, SECRET).unwrap();
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for signals in [false, true] {
+        let setup = Gate::before(&service).with(&format!("auth.secret = {{ file = {pipe:?} }}\n{WIDE}"));
+        let starting = setup.meanwhile(async |gate: &mut Gate| {
+            // It is opened when the gate reads it, which has read its configuration then.
+            let pipe = pipe.clone();
+            let opened = tokio::task::spawn_blocking(move || fs::OpenOptions::new().write(true).open(pipe));
+            let mut opened = soon("the gate reads the secret", opened).await.unwrap().unwrap();
+            gate.change(&format!("auth.secret = {{ file = {secret:?} }}\n{NARROW}"));
+            if signals {
+                gate.signal("HUP");
+            }
+            opened.write_all(SECRET.as_bytes()).unwrap();
+        });
+        let gate = starting.await;
+        gate.log().wait(&["configuration reloaded: auth.secret, rate_limit[0].messages changed\""]).await;
+        narrowed(&gate, &gate.client(token("ada")).await).await;
+    }
 }
 
 #[tokio::test]

@@ -356,12 +356,30 @@ impl Setup {
         self
     }
 
+    /// Starts the gate, and does this before it is awaited.
+    pub(crate) async fn meanwhile(self, act: impl AsyncFnOnce(&mut Gate)) -> Gate {
+        let (awaited, mut gate) = (self.awaited(), self.spawn());
+        act(&mut gate).await;
+        gate.answers(awaited).await;
+        gate
+    }
+
     async fn start(self) -> Gate {
+        let (awaited, mut gate) = (self.awaited(), self.spawn());
+        gate.answers(awaited).await;
+        gate
+    }
+
+    const fn awaited(&self) -> &'static str {
+        if self.unready { "/livez" } else { "/readyz" }
+    }
+
+    fn spawn(self) -> Gate {
         let folder = ConfigFolder::new(self.config_map, &self.settings.toml());
         let mut process = process::spawn(&mut self.command(&folder));
         let log = Lines::of(process.stderr.take().expect("it is piped").into_owned_fd());
         let [listen, admin] = &self.ports;
-        let mut gate = Gate {
+        Gate {
             address: listen.address,
             admin: admin.address,
             settings: self.settings,
@@ -372,9 +390,7 @@ impl Setup {
             clients: OnceCell::new(),
             authority: self.authority,
             _ports: self.ports,
-        };
-        gate.answers(if self.unready { "/livez" } else { "/readyz" }).await;
-        gate
+        }
     }
 
     /// Starts a gate that is to end by itself.
