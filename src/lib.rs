@@ -12,8 +12,8 @@
 //!   * `engineio`: Engine.IO packets, the payloads of long-polling, the open packet, its error answers, session ids.
 //!   * `socketio`: the head of a Socket.IO packet, read and written in its one spelling; a packet of another parser, recognised
 //!     and refused.
-//!   * `json`: whether a text is JSON, one field or place in it without a parser, whether a member is repeated, and which event
-//!     a message names.
+//!   * `json`: whether a text is JSON, one field or place in it without a parser, whether a member is repeated, an object without
+//!     some of its members, and which event a message names.
 //!   * `bridge`: JSON messages that stand for Socket.IO packets of one namespace, and back.
 //!   * `query`: the query of a URL.
 //!   * `redis_adapter`: what the Redis adapter of Socket.IO publishes.

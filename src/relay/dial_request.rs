@@ -43,6 +43,11 @@ impl PackedRequest {
         }
     }
 
+    /// It takes the place of this one in its session: the cookies that the service has set there go with the dials that follow.
+    pub fn replaces(&mut self, earlier: &mut Self) {
+        self.cookies = std::mem::take(&mut earlier.cookies);
+    }
+
     /// The subprotocols that the client offers.
     pub(super) const fn protocols(&self) -> &[String] {
         &self.protocols
@@ -176,5 +181,10 @@ mod tests {
         assert!(head.contains("\r\ncookie: a=1; c=1; b=2\r\n") && head.contains("\r\nx-one: 1\r\n"), "{head}");
         assert_eq!(head.matches("cookie").count(), 1, "{head}");
         assert!(said.memory() > request(&[("cookie", b"a=1; b=1"), ("x-one", b"1"), ("cookie", b"c=1")], &[]).memory());
+        // Of a client that is back, in place of those that it brings.
+        let mut again = request(&[("cookie", b"a=2; b=1"), ("x-one", b"2")], &[]);
+        again.replaces(&mut said);
+        let head = String::from_utf8(self::head(&again, &[])).unwrap();
+        assert!(head.contains("\r\ncookie: a=2; b=2\r\n") && head.contains("\r\nx-one: 2\r\n"), "{head}");
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     policy::{connections::Permit, sid_owner::SidOwner},
     relay::{
         client_leg::ClientLeg,
+        dial::PackedRequest,
         responder::{Polled, Rejection, Responder},
         stream::ClientStream,
     },
@@ -56,6 +57,8 @@ pub struct Attachment {
     pub permit: Option<Permit>,
     /// What the client claims.
     pub returning: Returning,
+    /// What the service hears of this connection when it is dialled. `None`: what it heard of the one before.
+    pub request: Option<PackedRequest>,
 }
 
 /// What waits in the mailbox of a session.
@@ -79,11 +82,15 @@ pub enum Upgrade {
 impl Incoming {
     /// What it adds to a mailbox, in bytes.
     #[must_use]
-    pub const fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         match self {
             Self::Request(SessionRequest::Payload(body, _)) => OVERHEAD_BYTES + body.len(),
             Self::Transfer(Transfer::Websocket { read_ahead, .. }) => OVERHEAD_BYTES + read_ahead.len(),
-            Self::Request(_) | Self::Transfer(_) => OVERHEAD_BYTES,
+            Self::Transfer(Transfer::Attach(attachment)) => {
+                let request = attachment.request.as_ref().map_or(0, PackedRequest::memory);
+                OVERHEAD_BYTES + attachment.returning.connect.len() + request
+            }
+            Self::Request(_) => OVERHEAD_BYTES,
         }
     }
 

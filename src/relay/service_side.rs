@@ -166,6 +166,19 @@ impl ServiceSide {
         Some(verdict)
     }
 
+    /// What the service hears when it is dialled, for another session to which the client goes.
+    pub const fn take_request(&mut self) -> Option<PackedRequest> {
+        self.request.take()
+    }
+
+    /// The client is back with another connection, of which the service hears at the dials that follow.
+    pub fn replace_request(&mut self, request: Option<PackedRequest>) {
+        if let (Some(mut request), Some(earlier)) = (request, &mut self.request) {
+            request.replaces(earlier);
+            *earlier = request;
+        }
+    }
+
     /// What is kept to dial the service again, in bytes of memory.
     #[must_use]
     pub fn request_memory(&self) -> usize {

@@ -43,9 +43,6 @@ const TOO_MANY: Refusal = Refusal {
     fault: None,
 };
 
-/// All that is kept of the CONNECT packets of one session has at most so many times the size of the largest one.
-const CONNECTS_KEPT_MAX: usize = 4;
-
 /// The refusal of a CONNECT where the session is in as many namespaces as `socketio.max_namespaces` allows.
 const TOO_MANY_NAMESPACES: Refusal = Refusal {
     kind: RefusalKind::TooMany,
@@ -167,8 +164,10 @@ fn claim(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: N
     }
     let Recovery { pid, offset } = Recovery::read(json, talk.core.rules.hold.keeps_in(head.namespace))?;
     let identity = identify(talk, head.namespace, json, now).ok()?;
+    let connect = Recovery::left_out_of(json)?;
     let claim = Claim { user: identity.user().map(Box::from), namespace: head.namespace.into(), offset };
-    let returning = Returning { pid, claim: claim.clone(), sid: talk.client.sid, peer: talk.core.peer, identity };
+    let (sid, peer) = (talk.client.sid, talk.core.peer);
+    let returning = Returning { pid, claim: claim.clone(), sid, peer, identity, connect };
     let (ticket, until) = (talk.core.ticket(), now.instant + CLAIM_WITHIN);
     talk.core.actions.push(Action::Ask(ticket, Question::Claim(pid, claim)));
     let pending = talk.client.pending.get_or_insert_default();
@@ -201,6 +200,7 @@ fn returns(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now:
     let user = login.and_then(|login| talk.core.users.get(login.user)).map(Identity::user);
     let identity = identify(talk, head.namespace, json, now).ok().filter(|identity| Some(identity.user()) == user);
     if let Some((recovery, identity)) = recovery.zip(identity)
+        && Recovery::left_out_of(json).is_some_and(|connect| talk.connects_anew(head.namespace, &connect))
         && talk.return_to(head.namespace, recovery.offset, now)
     {
         talk.enter(head.namespace, identity, now);
@@ -239,8 +239,7 @@ fn join(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: No
     if !talk.core.users.admit(&identity, talk.core.rules.policies.auth.admits_many_users()) {
         return refuse(talk, head.namespace, auth::OTHER_USER, now);
     }
-    let kept = talk.service.namespaces.connect_bytes().saturating_add(json.len());
-    if kept > talk.core.rules.max_connect.saturating_mul(CONNECTS_KEPT_MAX) {
+    if !talk.service.namespaces.keeps_connect(head.namespace, json.len(), talk.core.rules.max_connect) {
         return refuse(talk, head.namespace, TOO_BIG, now);
     }
     let asked = (head.namespace, json);

@@ -281,19 +281,31 @@ impl Conversation<'_> {
 
     /// The client is back, with another connection and perhaps another token.
     pub(super) fn client_returned(&mut self, returning: Returning, now: Now) {
-        let Returning { pid: _, claim: Claim { namespace, offset, .. }, sid, peer, identity } = returning;
+        let Returning { pid: _, claim: Claim { namespace, offset, .. }, sid, peer, identity, connect } = returning;
         self.client.sid = sid;
         self.core.reattach(peer, now);
+        let fits = self.connects_anew(&namespace, &connect);
         self.enter(&namespace, identity, now);
         self.enter_rooms(&namespace);
         if let Some(resume) = &mut self.client.resume {
             resume.client_returned(now.instant + OTHERS_RETURN_WITHIN);
         }
-        if !self.return_to(&namespace, offset, now) {
+        if !fits || !self.return_to(&namespace, offset, now) {
             self.core.end(Ended::Unrecovered);
         }
         // It may have been on its way here when that was looked at.
         self.revoke(now);
+    }
+
+    /// The client comes back to a namespace with this JSON in its CONNECT, by which the service is asked from now on. False:
+    /// with it too much would be kept of such packets.
+    pub(super) fn connects_anew(&mut self, namespace: &str, json: &[u8]) -> bool {
+        let namespaces = &mut self.service.namespaces;
+        let fits = namespaces.keeps_connect(namespace, json.len(), self.core.rules.max_connect);
+        if fits {
+            namespaces.connects_anew(namespace, json);
+        }
+        fits
     }
 
     /// The client is back in a namespace: it hears what it has missed, and then that it is in. Where the oldest packets are

@@ -16,6 +16,9 @@ use crate::{
     wire::socketio::encode,
 };
 
+/// All that is kept of the CONNECT packets of one session has at most so many times the size of the largest one.
+const CONNECTS_KEPT_MAX: usize = 4;
+
 /// The namespaces of one session. Nearly every session has `/` alone, which therefore owns little memory.
 #[derive(Debug, Default)]
 pub struct Namespaces {
@@ -172,6 +175,20 @@ impl Namespaces {
         } else {
             self.others.push((Box::from(name), entry));
         }
+    }
+
+    /// The client is in a namespace by a CONNECT with this JSON from now on.
+    pub(super) fn connects_anew(&mut self, name: &str, connect: &[u8]) {
+        let entry = self.number(name).and_then(|number| self.entry_mut(number));
+        if let Some(memory) = entry.and_then(|entry| entry.memory.as_mut()) {
+            memory.connect = Zeroizing::new(connect.to_vec());
+        }
+    }
+
+    /// Whether so many bytes of JSON may be kept for this namespace, where the largest CONNECT has `max`.
+    pub(super) fn keeps_connect(&self, name: &str, len: usize, max: usize) -> bool {
+        let had = self.number(name).map_or(0, |number| self.auth_of(number).len());
+        (self.connect_bytes() - had).saturating_add(len) <= max.saturating_mul(CONNECTS_KEPT_MAX)
     }
 
     /// The bytes of JSON that are kept of CONNECT packets.

@@ -1,6 +1,8 @@
 //! What a session asks others, and what they answer.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
+
+use zeroize::Zeroizing;
 
 use crate::{
     policy::identity::Identity,
@@ -37,7 +39,7 @@ pub struct Claim {
 }
 
 /// A client that goes on with the session that it had.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Returning {
     /// The session.
     pub pid: Pid,
@@ -49,4 +51,13 @@ pub struct Returning {
     pub peer: IpAddr,
     /// Who it is, by the token that it shows now.
     pub identity: Identity,
+    /// The JSON of its CONNECT, without what names the session. It may hold the token.
+    pub connect: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Returning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { claim, peer, .. } = self;
+        f.debug_struct("Returning").field("claim", claim).field("peer", peer).finish_non_exhaustive()
+    }
 }

@@ -7,6 +7,7 @@
 use std::{borrow::Cow, collections::VecDeque, time::Instant};
 
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use crate::{
     session::{
@@ -17,7 +18,7 @@ use crate::{
         reach::Reach,
         snapshot::{EndData, KeptData, ResumeData},
     },
-    wire::engineio::id::Pid,
+    wire::{engineio::id::Pid, json::members},
 };
 
 /// What is needed to resume a client that comes back.
@@ -95,6 +96,11 @@ impl Recovery {
         // Which join it is matters to the client alone.
         let pid = said.pid.split_once('.').map_or(&*said.pid, |(pid, _)| pid);
         Some(Self { pid: Pid::parse(pid)?, offset })
+    }
+
+    /// The JSON of a CONNECT without that, as the service gets it. `None`: it is no object.
+    pub(super) fn left_out_of(json: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        members::without(json, &["pid", "offset"]).map(Zeroizing::new)
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod event;
+pub mod members;
 pub mod path;
 pub mod placeholders;
 pub mod scalar;

@@ -4,7 +4,7 @@ use std::{env, time::Duration};
 
 use tokio::time::sleep;
 
-use crate::support::{Client, Gate, Service, Way, eventually, json, token};
+use crate::support::{Client, Gate, Service, Value, Way, eventually, json, token};
 
 const RESUME: &str = "rate_limit = []\nsession.resume = \"1m\"";
 
@@ -40,6 +40,12 @@ async fn comes_back(client: &Client) {
 
 async fn away(gate: &Gate, sessions: u32) {
     gate.counts(f64::from(sessions), "tidegate_away_sessions", &[]).await;
+}
+
+/// What the first socket of the service has shown: a field and the `pid` of its CONNECT, and a header.
+async fn heard_first(service: &Service) -> Value {
+    let connection = service.seen().await["connections"][0].take();
+    json!([connection["auth"]["n"], connection["headers"]["x-device"], connection["auth"]["pid"]])
 }
 
 async fn number(client: &Client) -> u64 {
@@ -157,6 +163,28 @@ async fn what_the_service_asks_meanwhile_is_answered_afterwards() {
     assert_eq!(client.ask("ask", json!([1])).await, json!({ "answer": "an answer" }));
     assert_eq!(chat.ask("say", json!(["hello"])).await, json!({ "success": true }));
     assert_eq!(service.seen().await["disconnects"], json!([]));
+}
+
+#[tokio::test]
+async fn a_service_that_restarts_later_hears_what_the_client_came_back_with() {
+    let mut service = Service::start().await;
+    let gate = Gate::before(&service).with(RESUME).await;
+    let options = json!({ "reconnection": false, "extraHeaders": { "x-device": "first" } });
+    let client = gate.connect_with(json!({ "token": token("ada"), "n": 1 }), options).await;
+    client.connected().await;
+    assert_eq!(heard_first(&service).await, json!([1, "first", null]));
+
+    client.cut().await;
+    away(&gate, 1).await;
+    client.set_auth(json!({ "token": token("ada"), "n": 2 })).await;
+    client.set_headers(json!({ "x-device": "second" })).await;
+    comes_back(&client).await;
+    assert!(client.recovered().await);
+    assert_eq!(heard_first(&service).await, json!([1, "first", null]), "the service has not noticed");
+
+    service.restart().await;
+    client.connected().await;
+    assert_eq!(heard_first(&service).await, json!([2, "second", null]));
 }
 
 #[tokio::test]

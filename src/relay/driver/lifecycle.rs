@@ -176,7 +176,7 @@ impl Driver {
 
     /// The client is back, with its new connection. One that this session does not take back is closed.
     pub(super) fn attach(&mut self, attachment: Attachment, turn: &mut Turn<'_, '_>) {
-        let Attachment { leg, owner, permit, returning } = attachment;
+        let Attachment { leg, owner, permit, returning, request } = attachment;
         let transport = leg.transport();
         let Some(leg) = leg.rebind().filter(|_| turn.session.takes_back(&returning.claim)) else {
             return self.worker.connection_lost(returning.sid, transport);
@@ -192,6 +192,7 @@ impl Driver {
         }
         self.client.leg = leg;
         self.client.permit = permit;
+        self.service.replace_request(request);
         turn.session.event(Event::Returned(returning), turn.now);
     }
 
@@ -200,7 +201,8 @@ impl Driver {
         let pid = returning.pid;
         self.worker.moved(&self.cell, pid);
         let (leg, permit) = (self.client.detach(), self.client.permit.take());
-        let attachment = Attachment { leg, owner: self.cell.owner(), permit, returning };
+        let (owner, request) = (self.cell.owner(), self.service.take_request());
+        let attachment = Attachment { leg, owner, permit, returning, request };
         self.worker.deliver(Target::Pid(pid), None, Transfer::Attach(Box::new(attachment)));
     }
 

@@ -212,9 +212,16 @@ async fn a_connection_that_no_session_takes_is_closed_and_counted() {
     worker.tally.polling(1);
     let (pid, sid) = (worker.draw_id(), worker.draw_id());
     let claim = Claim { user: None, namespace: "/".into(), offset: None };
-    let returning = Returning { pid, claim, sid, peer: [127, 0, 0, 1].into(), identity: Identity::anonymous() };
+    let returning = Returning {
+        pid,
+        claim,
+        sid,
+        peer: [127, 0, 0, 1].into(),
+        identity: Identity::anonymous(),
+        connect: Vec::new().into(),
+    };
     let leg = ClientLeg::Polling(Box::new(PollingLeg::new(1000)));
-    let attachment = Attachment { leg, owner: None, permit: None, returning };
+    let attachment = Attachment { leg, owner: None, permit: None, returning, request: None };
     // This registry has no workers, so none has the session.
     worker.deliver(Target::Pid(pid), None, Transfer::Attach(Box::new(attachment)));
     let names = Arc::new(EventNames::new(10, []));

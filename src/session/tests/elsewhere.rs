@@ -40,7 +40,14 @@ fn resumable() -> World {
 fn comes_back(world: &mut World) {
     let claim = Claim { user: None, namespace: "/".into(), offset: None };
     let peer = world.view().peer();
-    world.event(Event::Returned(Returning { pid: id(9), claim, sid: id(1), peer, identity: Identity::anonymous() }));
+    world.event(Event::Returned(Returning {
+        pid: id(9),
+        claim,
+        sid: id(1),
+        peer,
+        identity: Identity::anonymous(),
+        connect: Vec::new().into(),
+    }));
 }
 
 #[test]

@@ -84,7 +84,14 @@ fn an_absent_client_keeps_its_grade_and_goes_on_with_it() {
     let claim = Claim { user: None, namespace: "/".into(), offset: None };
     let peer = [127, 0, 0, 1].into();
     let identity = Identity::anonymous();
-    world.event(Event::Returned(Returning { pid: id(9), claim, sid: id(8), peer, identity }));
+    world.event(Event::Returned(Returning {
+        pid: id(9),
+        claim,
+        sid: id(8),
+        peer,
+        identity,
+        connect: Vec::new().into(),
+    }));
     assert_eq!((known(&world), world.ended()), (before, None), "it is back");
     world.client("3");
     assert_eq!(known(&world), before, "the new connection was not pinged yet");

@@ -306,7 +306,14 @@ impl Ends {
         }
         let (peer, identity) = (self.world.view().peer(), Identity::anonymous());
         let behind = self.wire.len();
-        self.world.event(Event::Returned(Returning { pid: id(9), claim: claim(None), sid: id(1), peer, identity }));
+        self.world.event(Event::Returned(Returning {
+            pid: id(9),
+            claim: claim(None),
+            sid: id(1),
+            peer,
+            identity,
+            connect: Vec::new().into(),
+        }));
         assert_eq!(self.world.done(), [Action::Opened]);
         self.absent = false;
         self.is_back(first, behind);

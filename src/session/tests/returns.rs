@@ -15,14 +15,14 @@ use crate::{
         message::{Fate, Side, Until},
         question::{Answer, Claim, Question, Returning},
     },
-    units::Period,
+    units::{ByteSize, Period},
     wire::engineio::id::{Pid, Sid},
 };
 
 #[test]
 fn a_connect_with_a_pid_waits_for_the_session_that_it_names() {
     let open = || World::without_auth(|config| config.session.resume = Period::from_secs(30));
-    let connect = format!(r#"40{{"pid":"{}","offset":"7"}}"#, Pid::as_str(&id(9)));
+    let connect = format!(r#"40{{"pid":"{}","offset":"7","lesson":7}}"#, Pid::as_str(&id(9)));
     for (answer, expected) in [(Some(true), Fate::HandOver), (Some(false), Fate::Drop), (None, Fate::Drop)] {
         let mut world = open();
         let Fate::Wait(Until::Answer(ticket, at_latest)) = world.client(&connect) else { panic!("no wait") };
@@ -35,7 +35,9 @@ fn a_connect_with_a_pid_waits_for_the_session_that_it_names() {
         }
         assert_eq!(world.client(&connect), expected, "{answer:?}");
         let (pid, sid): (Pid, Sid) = (id(9), id(7));
-        let returning = Returning { pid, claim, sid, peer: world.view().peer(), identity: Identity::anonymous() };
+        let (peer, identity, connect) =
+            (world.view().peer(), Identity::anonymous(), br#"{"lesson":7}"#.to_vec().into());
+        let returning = Returning { pid, claim, sid, peer, identity, connect };
         let done = match expected {
             Fate::HandOver => vec![Action::HandOver(Box::new(returning))],
             _ => vec![Action::Dial { again: false }, Action::Opened],
@@ -50,7 +52,8 @@ fn resumable() -> World {
 
 fn returning(world: &World, namespace: &str) -> Returning {
     let claim = Claim { user: None, namespace: namespace.into(), offset: None };
-    Returning { pid: id(9), claim, sid: id(1), peer: world.view().peer(), identity: Identity::anonymous() }
+    let (peer, identity) = (world.view().peer(), Identity::anonymous());
+    Returning { pid: id(9), claim, sid: id(1), peer, identity, connect: Vec::new().into() }
 }
 
 #[test]
@@ -106,6 +109,44 @@ fn a_client_that_was_lost_before_the_service_answered_may_ask_again() {
     world.event(Event::Returned(returning(&world, "/")));
     assert_eq!(world.client("40/chat,"), Fate::Drop);
     assert_eq!((world.ended(), world.service_got()), (None, vec!["40/chat,".to_owned()]));
+}
+
+#[test]
+fn a_service_that_is_back_hears_the_connect_with_which_the_client_has_come_back() {
+    for comes_back in [true, false] {
+        let mut world = World::without_auth(|config| config.session.resume = Period::from_secs(30));
+        world.client(r#"40{"n":1}"#);
+        world.opens();
+        world.service(r#"40{"sid":"a"}"#);
+        world.client(r#"40/chat,{"n":1}"#);
+        world.service(r#"40/chat,{"sid":"b"}"#);
+        world.event(Event::Lost(Ended::ClientLost));
+        if comes_back {
+            world
+                .event(Event::Returned(Returning { connect: br#"{"n":2}"#.to_vec().into(), ..returning(&world, "/") }));
+            world.client(&format!(r#"40/chat,{{"pid":"{}","offset":"0","n":2}}"#, Pid::as_str(&id(9))));
+        }
+        assert!(world.loses(Ended::ServiceLost));
+        world.passes(Duration::ZERO);
+        world.forget_what_was_said();
+        world.opens();
+        let said = if comes_back { 2 } else { 1 };
+        let expected = [format!(r#"40{{"n":{said}}}"#), format!(r#"40/chat,{{"n":{said}}}"#)];
+        assert_eq!(world.service_got(), expected);
+    }
+}
+
+#[test]
+fn what_is_kept_of_the_connects_of_clients_that_come_back_is_bounded() {
+    for (len, is_kept) in [(300, false), (100, true)] {
+        let mut world = World::joined(|config| {
+            config.session.resume = Period::from_secs(30);
+            config.socketio.max_connect = ByteSize(50);
+        });
+        world.event(Event::Lost(Ended::ClientLost));
+        world.event(Event::Returned(Returning { connect: vec![b' '; len].into(), ..returning(&world, "/") }));
+        assert_eq!(world.ended(), (!is_kept).then_some(Ended::Unrecovered));
+    }
 }
 
 #[test]

@@ -114,7 +114,14 @@ fn happens(world: &mut World, input: &Input) -> Seen {
             let claim = Claim { user: None, namespace: (*namespace).into(), offset: *offset };
             if world.session.takes_back(&claim) {
                 let (peer, identity) = (world.view().peer(), Identity::anonymous());
-                world.event(Event::Returned(Returning { pid: id(9), claim, sid: id(1), peer, identity }));
+                world.event(Event::Returned(Returning {
+                    pid: id(9),
+                    claim,
+                    sid: id(1),
+                    peer,
+                    identity,
+                    connect: Vec::new().into(),
+                }));
             }
         }
         Input::Passes(seconds) => world.passes(Duration::from_secs(*seconds)),
@@ -205,7 +212,14 @@ fn a_used_budget_stays_used_on_the_next_node() {
     let mut world = world.continued().unwrap();
     let claim = Claim { user: None, namespace: "/".into(), offset: None };
     let (peer, identity) = (world.view().peer(), Identity::anonymous());
-    world.event(Event::Returned(Returning { pid: id(9), claim, sid: id(1), peer, identity }));
+    world.event(Event::Returned(Returning {
+        pid: id(9),
+        claim,
+        sid: id(1),
+        peer,
+        identity,
+        connect: Vec::new().into(),
+    }));
     let mut allowed = 0;
     while !matches!(&world.note, Note::Refused(refused) if refused.answer == Answered::WithPacket) {
         world.client(r#"42["counted"]"#);
