@@ -45,7 +45,7 @@ pub const fn to_client(ended: Ended, reason: &str) -> Close<'_> {
         Ended::PingTimeout | Ended::ConnectTimeout | Ended::IdleTimeout | Ended::ServiceObjected => {
             Close::new(CloseCode::POLICY, ended.cause())
         }
-        Ended::SlowReader | Ended::QueueFull | Ended::ServiceBusy | Ended::Overloaded(_) => {
+        Ended::SlowReader | Ended::ClientStalled | Ended::QueueFull | Ended::ServiceBusy | Ended::Overloaded(_) => {
             Close::new(CloseCode::TRY_AGAIN, ended.cause())
         }
         Ended::ServiceLost

@@ -53,8 +53,10 @@ pub enum Ended {
     ConnectTimeout,
     /// No packet from either side for `idle_timeout`.
     IdleTimeout,
-    /// The client reads too slowly.
+    /// More waits for the client than `limits.send_buffer` allows.
     SlowReader,
+    /// The client has taken nothing for a while of what waits for it: it reads too slowly, or its network is gone.
+    ClientStalled,
     /// The service closed, with this code.
     ServiceClosed(CloseCode),
     /// The service's connection broke.
@@ -140,7 +142,7 @@ impl Ended {
             Self::PingTimeout => "ping_timeout",
             Self::ConnectTimeout => "connect_timeout",
             Self::IdleTimeout => "idle_timeout",
-            Self::SlowReader => "slow_reader",
+            Self::SlowReader | Self::ClientStalled => "slow_reader",
             Self::ServiceClosed(_) => "service_closed",
             Self::ServiceLost => "service_lost",
             Self::ServiceUnreachable => "service_unreachable",
@@ -162,12 +164,13 @@ impl Ended {
     }
 
     /// Whether only the client's connection is lost, so that the client may come back. A page that is left closes with
-    /// 1001, a lost network sends no Close, and official clients that give up a connection send no code.
+    /// 1001, a lost network sends no Close and takes nothing, and official clients that give up a connection send no code. A
+    /// client for which too much waits would come back for all of it again.
     #[must_use]
     pub fn client_may_return(self) -> bool {
         match self {
             Self::ClientClosed(code) => code != CloseCode::GOING_AWAY,
-            Self::ClientLost | Self::PingTimeout | Self::Replaced => true,
+            Self::ClientLost | Self::ClientStalled | Self::PingTimeout | Self::Replaced => true,
             _ => false,
         }
     }
@@ -234,6 +237,7 @@ impl Ended {
             | Self::ConnectTimeout
             | Self::IdleTimeout
             | Self::SlowReader
+            | Self::ClientStalled
             | Self::ServiceObjected
             | Self::Overloaded(_) => Fault::Client,
             Self::ServiceClosed(_)
@@ -310,5 +314,7 @@ mod tests {
         assert!(Ended::ClientLost.client_may_return() && Ended::ClientClosed(CloseCode::NO_STATUS).client_may_return());
         assert!(!Ended::ClientClosed(CloseCode::GOING_AWAY).client_may_return());
         assert!(!Ended::ClientPacket("rule").client_may_return(), "a client that breaks a rule is disconnected");
+        assert!(Ended::ClientStalled.client_may_return(), "its network may be gone");
+        assert!(!Ended::SlowReader.client_may_return(), "it would get as much again");
     }
 }

@@ -172,6 +172,7 @@ pub(super) enum EndData {
     ServiceLost,
     ServiceUnreachable,
     ServiceSlow,
+    ClientStalled,
 }
 
 /// Bytes, written as such, and wiped when dropped: they may hold secrets of a client.
@@ -253,6 +254,7 @@ impl EndData {
             Ended::ServiceLost => Self::ServiceLost,
             Ended::ServiceUnreachable => Self::ServiceUnreachable,
             Ended::ServiceSlow => Self::ServiceSlow,
+            Ended::ClientStalled => Self::ClientStalled,
             _ => return None,
         })
     }
@@ -266,6 +268,7 @@ impl EndData {
             Self::ServiceLost => Ended::ServiceLost,
             Self::ServiceUnreachable => Ended::ServiceUnreachable,
             Self::ServiceSlow => Ended::ServiceSlow,
+            Self::ClientStalled => Ended::ClientStalled,
         }
     }
 }

@@ -4,7 +4,11 @@ use std::{env, time::Duration};
 
 use tokio::time::sleep;
 
-use crate::support::{Client, Gate, Service, Value, Way, eventually, json, token};
+use crate::support::{
+    Client, Gate, Raw, Service, Value, Way, eventually,
+    frame::{Frame, TEXT},
+    json, token,
+};
 
 const RESUME: &str = "rate_limit = []\nsession.resume = \"1m\"";
 
@@ -185,6 +189,54 @@ async fn a_service_that_restarts_later_hears_what_the_client_came_back_with() {
     service.restart().await;
     client.connected().await;
     assert_eq!(heard_first(&service).await, json!([2, "second", null]));
+}
+
+/// The events among these frames: the number of each, and its offset.
+fn events(frames: &[Frame]) -> Vec<(u64, String)> {
+    let texts = frames.iter().filter(|frame| frame.opcode == TEXT).map(Frame::text);
+    let event = |text: &str| {
+        let json: Value = serde_json::from_str(text.strip_prefix("42")?).unwrap();
+        Some((json[1]["n"].as_u64().unwrap(), json[2].as_str().unwrap().to_owned()))
+    };
+    texts.filter_map(event).collect()
+}
+
+/// It takes ten seconds until a client is given up that takes nothing.
+#[tokio::test]
+async fn a_client_whose_network_is_lost_while_the_service_speaks_misses_nothing() {
+    const EVENTS: u64 = 60;
+    let service = Service::start().await;
+    let room = "session.queue_bytes = \"100MB\"\nlimits.send_buffer = \"100MB\"";
+    let gate = Gate::before(&service).with(RESUME).with(room).await;
+    let token = token("ada");
+    let mut lost = Raw::engineio(gate.address).await;
+    lost.say(&json!({ "token": token }).to_string().replacen('{', "40{", 1)).await;
+    let joined: Value = serde_json::from_str(&lost.frame().await.text()[2..]).unwrap();
+
+    // More than the buffers on the way take.
+    for n in 0..EVENTS {
+        service.emit("ada", "tutor:message", json!([{ "n": n, "text": "x".repeat(500_000) }])).await;
+    }
+    away(&gate, 1).await;
+    gate.counts(1.0, "websocket_disconnections_total", &[("reason", "slow_reader")]).await;
+
+    let mut heard = events(&lost.until_end().await);
+    assert!(heard.len() < EVENTS as usize);
+    let offset = heard.last().map(|(_, offset)| offset);
+    let recovery = json!({ "token": token, "pid": joined["pid"], "offset": offset });
+    let mut back = Raw::engineio(gate.address).await;
+    back.say(&recovery.to_string().replacen('{', "40{", 1)).await;
+    let mut frames = Vec::new();
+    loop {
+        let frame = back.frame().await;
+        if frame.opcode == TEXT && frame.text().starts_with("40") {
+            break;
+        }
+        frames.push(frame);
+    }
+    heard.extend(events(&frames));
+    assert!(heard.iter().map(|(n, _)| *n).eq(0..EVENTS), "{:?}", heard.iter().map(|(n, _)| n).collect::<Vec<_>>());
+    assert_eq!(service.seen().await["disconnects"], json!([]));
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ impl Driver {
         self.client.keep_time(now);
         let is_stalled = |since: Option<Instant>| since.is_some_and(|since| now >= since + STALL);
         if is_stalled(self.client.leg.stalled_since()) {
-            self.lost(Ended::SlowReader, turn);
+            self.lost(Ended::ClientStalled, turn);
         } else if is_stalled(self.service.leg.stalled_since()) {
             self.lost(Ended::ServiceSlow, turn);
         }

@@ -150,6 +150,18 @@ fn what_is_kept_of_the_connects_of_clients_that_come_back_is_bounded() {
 }
 
 #[test]
+fn a_client_that_takes_nothing_may_come_back_and_one_for_which_too_much_waits_may_not() {
+    for (why, ended) in [(Ended::ClientStalled, None), (Ended::SlowReader, Some(Ended::SlowReader))] {
+        let mut world = resumable();
+        world.event(Event::Lost(why));
+        assert_eq!(world.ended(), ended);
+        assert_eq!(world.session.takes_back(&returning(&world, "/").claim), ended.is_none());
+        let detached = world.done().contains(&Action::Detach(Side::Client, why));
+        assert_eq!(detached, ended.is_none());
+    }
+}
+
+#[test]
 fn the_offset_of_an_earlier_session_counts_as_none() {
     let mut world = resumable();
     for n in 0..3 {
