@@ -216,6 +216,15 @@ impl RateLimits {
         })
     }
 
+    /// The session goes on at another address: what counts an address counts that one.
+    pub fn moved(&self, meters: &mut Meters, ip: IpAddr, now: Instant) {
+        for (at, (meter, rule)) in meters.0.iter_mut().zip(&self.rules).enumerate() {
+            if rule.scope == Scope::Ip {
+                *meter = self.of_address(at, ip, now);
+            }
+        }
+    }
+
     /// `None`: the rule counts on this node alone.
     fn leased(&self, at: usize, key: impl FnOnce(u64) -> LimitKey, now: Instant) -> Option<Meter> {
         let rule = &self.rules[at];

@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     event_names::EventSlot,
+    network::Network,
     policy::{
         identity::Identity,
         policies::Asked,
@@ -131,6 +132,9 @@ impl Core {
 
     /// The client is back, with another connection.
     pub(super) fn reattach(&mut self, peer: IpAddr, now: Now) {
+        if Network::from(self.peer) != Network::from(peer) {
+            self.users.moved(&self.rules.policies, peer, now);
+        }
         self.peer = peer;
         self.heartbeat.begin_again(now.instant, self.rules.ping_interval);
         self.actions.push(Action::Opened);

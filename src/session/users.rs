@@ -176,6 +176,12 @@ impl Users {
         }
     }
 
+    /// The client has another address, whose limits count from now on.
+    pub(super) fn moved(&mut self, policies: &Policies, peer: IpAddr, now: Now) {
+        let all = std::iter::once(&mut self.first).chain(&mut self.others);
+        all.for_each(|user| policies.rate_limits.moved(&mut user.meters, peer, now.instant));
+    }
+
     /// Takes note of what the wall clock shows.
     pub(super) fn keep_time(&mut self, now: Now) {
         let all = std::iter::once(&mut self.first).chain(&mut self.others);

@@ -101,6 +101,19 @@ fn a_rule_counts_the_events_it_names_and_the_first_to_refuse_answers() {
 }
 
 #[test]
+fn a_session_that_goes_on_at_another_address_counts_there() {
+    let (here, there) = (ip("192.0.2.1"), ip("198.51.100.1"));
+    let per_address = RateLimitTable { scope: Scope::Ip, ..rule(3, 60) };
+    let (limits, now) = (limits(&[per_address, rule(4, 60)]), Instant::now());
+    let mut meters = limits.open(None, here, now);
+    assert_eq!(forwarded(&limits, &meters, 2, now), 2);
+    limits.moved(&mut meters, there, now);
+    assert_eq!(forwarded(&limits, &meters, 9, now), 2, "what it has used of its own limit it has used");
+    assert_eq!(forwarded(&limits, &limits.open(None, there, now), 9, now), 0);
+    assert_eq!(forwarded(&limits, &limits.open(None, here, now), 9, now), 1);
+}
+
+#[test]
 fn what_may_be_any_event_counts_in_every_rule() {
     let chat = RateLimitTable { events: vec!["chat".to_owned()], ..rule(2, 60) };
     let (limits, now) = (limits(&[chat, rule(9, 60)]), Instant::now());

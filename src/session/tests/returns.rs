@@ -7,7 +7,10 @@ use super::{
     world::{World, id},
 };
 use crate::{
-    policy::identity::Identity,
+    policy::{
+        identity::Identity,
+        rate_limit::{RateLimitTable, Scope},
+    },
     session::{
         action::Action,
         ended::Ended,
@@ -146,6 +149,21 @@ fn what_is_kept_of_the_connects_of_clients_that_come_back_is_bounded() {
         world.event(Event::Lost(Ended::ClientLost));
         world.event(Event::Returned(Returning { connect: vec![b' '; len].into(), ..returning(&world, "/") }));
         assert_eq!(world.ended(), (!is_kept).then_some(Ended::Unrecovered));
+    }
+}
+
+#[test]
+fn a_client_that_comes_back_from_another_network_has_the_limits_of_that() {
+    for (address, passes) in [("192.0.2.7", 3), ("127.0.0.1", 0)] {
+        let mut world = World::joined(|config| {
+            config.session.resume = Period::from_secs(30);
+            config.rate_limit = vec![RateLimitTable { scope: Scope::Ip, messages: 3, ..RateLimitTable::default() }];
+        });
+        let passed = |world: &mut World| (0..9).filter(|_| world.client(r#"42["x"]"#) == Fate::Pass).count();
+        assert_eq!(passed(&mut world), 3);
+        world.event(Event::Lost(Ended::ClientLost));
+        world.event(Event::Returned(Returning { peer: address.parse().unwrap(), ..returning(&world, "/") }));
+        assert_eq!(passed(&mut world), passes, "{address}");
     }
 }
 
