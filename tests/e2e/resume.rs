@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use crate::support::{
     Client, Gate, Raw, Service, Value, Way, eventually,
-    frame::{Frame, TEXT},
+    frame::{CLOSE, Frame, TEXT, masked},
     json, token,
 };
 
@@ -189,6 +189,19 @@ async fn a_service_that_restarts_later_hears_what_the_client_came_back_with() {
     service.restart().await;
     client.connected().await;
     assert_eq!(heard_first(&service).await, json!([2, "second", null]));
+}
+
+#[tokio::test]
+async fn a_client_that_closes_hears_a_close_whether_it_may_come_back_or_not() {
+    const GOING_AWAY: u16 = 1001;
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with(RESUME).await;
+    for (code, absent) in [(1000, 1), (GOING_AWAY, 1), (4000, 2)] {
+        let mut raw = Raw::socketio(gate.address).await;
+        raw.send(&masked(CLOSE, &u16::to_be_bytes(code))).await;
+        assert_eq!(raw.close_code().await, Some(code));
+        away(&gate, absent).await;
+    }
 }
 
 /// The events among these frames: the number of each, and its offset.

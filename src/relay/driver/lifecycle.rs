@@ -107,15 +107,26 @@ impl Driver {
     }
 
     /// The session goes on without the service, which is lost or was not reached.
-    pub(super) fn detach_service(&mut self, why: Ended, turn: &Turn<'_, '_>) {
-        let now = turn.now.instant;
-        if !matches!(self.service.detach(), ServiceLeg::Open(_)) {
+    pub(super) fn detach_service(&mut self, why: Ended, turn: &mut Turn<'_, '_>) {
+        if !self.leave_service(why, turn) {
             return;
         }
-        self.worker.tally.upstream_open(-1);
+        let now = turn.now.instant;
         self.cell.flows_since.set(None);
         self.service.lost(why, self.cell.id, &self.worker, now);
         self.wake_if_soon(turn);
+    }
+
+    /// The connection to the service is over, and the service hears of that where it takes a Close at once. False: there was none.
+    fn leave_service(&mut self, why: Ended, turn: &mut Turn<'_, '_>) -> bool {
+        let ServiceLeg::Open(mut leg) = self.service.detach() else { return false };
+        self.worker.tally.upstream_open(-1);
+        if self.client.leg.between_frames() {
+            leg.say_close(answer::to_service(why, ""), turn.now.instant);
+        }
+        // Nobody polls it any more: what it does not take now is lost with the connection.
+        let _ = leg.flush(turn.now.instant, turn.cx);
+        true
     }
 
     /// A dial that is due before the next sweep does not wait for that: where the service has gone, it fails, and where
@@ -210,6 +221,8 @@ impl Driver {
         let now = turn.now.instant;
         self.client.leg.say_end(why, answer::to_client(why, ""), self.service.leg.between_frames(), now);
         let transport = self.client.leg.transport();
+        // Nobody polls it any more: what it does not take now is lost with the connection.
+        let _ = self.client.leg.flush(now, turn.cx);
         self.client.detach();
         self.cell.client_lost();
         let left = self.client.permit.as_mut().map_or(Ok(()), Permit::leave);

@@ -25,7 +25,10 @@ use crate::{
         stream::{ClientIo, ClientStream, ServiceStream},
         tests::world::{beginning, worker},
     },
-    session::question::{Claim, Returning},
+    session::{
+        plain::{OnUpstreamLoss, PlainRules},
+        question::{Claim, Returning},
+    },
     wire::websocket::frame::Sender,
 };
 
@@ -83,6 +86,10 @@ fn open(worker: &Rc<Worker>, client: impl ClientIo + 'static, service: ServiceLe
 
 fn open_for(user: Identity, worker: &Rc<Worker>, client: impl ClientIo + 'static, service: ServiceLeg) {
     let session = Session::plain(beginning(worker), Arc::default(), None, user, worker.clock.now());
+    open_session(session, worker, client, service);
+}
+
+fn open_session(session: Session, worker: &Rc<Worker>, client: impl ClientIo + 'static, service: ServiceLeg) {
     let leg = WebSocketLeg::new(Box::new(client) as _, Sender::Service, Inflow::new(Sender::Client, 1000, false), &[]);
     let service = ServiceSide::new(service, None);
     Driver::spawn(worker, session, None, ClientSide::new(ClientLeg::Websocket(leg), None), service);
@@ -139,6 +146,38 @@ async fn a_pong_that_waited_does_not_tear_the_message_before_a_broken_frame() {
             assert_eq!(pong, [0x8a, 0x00]);
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_service_that_closes_hears_a_close_whether_its_client_is_held_or_not() {
+    const RESTART: [u8; 2] = 1012_u16.to_be_bytes();
+    for on_upstream_loss in [OnUpstreamLoss::Hold, OnUpstreamLoss::Close] {
+        LocalSet::new()
+            .run_until(async {
+                let (near, mut client) = tokio::io::duplex(1000);
+                let (far, mut service) = tokio::io::duplex(1000);
+                let inflow = Inflow::new(Sender::Service, 1000, false);
+                let leg = WebSocketLeg::new(ServiceStream::Tls(Box::new(far)), Sender::Client, inflow, &[]);
+                let worker = worker(([127, 0, 0, 1], 1).into(), 100);
+                let route = Arc::new(PlainRules { on_upstream_loss, ..PlainRules::default() });
+                let user = Identity::anonymous();
+                let session = Session::plain(beginning(&worker), route, None, user, worker.clock.now());
+                open_session(session, &worker, near, ServiceLeg::Open(Box::new(leg)));
+
+                service.write_all(&[&[0x88, 2][..], &RESTART].concat()).await.unwrap();
+                let mut close = [0; 8];
+                service.read_exact(&mut close).await.unwrap();
+                assert_eq!(close[..2], [0x88, 0x82], "a Close, masked");
+                assert_eq!([close[6] ^ close[2], close[7] ^ close[3]], RESTART);
+
+                client.write_all(&[0x89, 0x80, 1, 2, 3, 4]).await.unwrap();
+                let mut first = [0; 1];
+                client.read_exact(&mut first).await.unwrap();
+                let goes_on = first == [0x8a];
+                assert_eq!(goes_on, on_upstream_loss == OnUpstreamLoss::Hold, "{first:?}");
+            })
+            .await;
+    }
 }
 
 #[tokio::test]
