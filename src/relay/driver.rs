@@ -407,7 +407,7 @@ impl Driver {
             }
             Action::Detach(Side::Client, why) => self.detach_client(why, turn),
             Action::Detach(Side::Service, why) => self.detach_service(why, turn),
-            Action::HandOver(returning) => self.hand_over(*returning),
+            Action::HandOver(returning) => self.hand_over(*returning, turn),
         }
     }
 

@@ -192,6 +192,27 @@ async fn a_service_that_restarts_later_hears_what_the_client_came_back_with() {
 }
 
 #[tokio::test]
+async fn a_service_that_was_dialled_for_the_new_connection_loses_it_when_the_client_goes_on_with_its_session() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with(RESUME).with("socketio.dial = \"first\"").await;
+    let token = token("ada");
+    let head = json!({ "authorization": format!("Bearer {token}") });
+    let options = json!({ "reconnection": false, "extraHeaders": head });
+    let client = gate.connect_with(json!({ "token": token }), options).await;
+    client.connected().await;
+    gate.counts(1.0, "tidegate_upstream_connections", &[]).await;
+    for returns in 1..=2 {
+        client.cut().await;
+        away(&gate, 1).await;
+        comes_back(&client).await;
+        assert!(client.recovered().await);
+        assert_eq!(service.transports().await, 1 + returns, "it is dialled at the handshake");
+        gate.counts(1.0, "tidegate_upstream_connections", &[]).await;
+    }
+    assert_eq!(service.seen().await["disconnects"], json!([]));
+}
+
+#[tokio::test]
 async fn a_client_that_closes_hears_a_close_whether_it_may_come_back_or_not() {
     const GOING_AWAY: u16 = 1001;
     let service = Service::start().await;

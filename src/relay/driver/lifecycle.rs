@@ -208,9 +208,11 @@ impl Driver {
     }
 
     /// The connection goes to another session. This one is over, and leaves no line in the log.
-    pub(super) fn hand_over(&mut self, returning: Returning) {
+    pub(super) fn hand_over(&mut self, returning: Returning, turn: &mut Turn<'_, '_>) {
         let pid = returning.pid;
         self.worker.moved(&self.cell, pid);
+        // Where it was dialled at the handshake.
+        self.leave_service(Ended::HandedOver, turn);
         let (leg, permit) = (self.client.detach(), self.client.permit.take());
         let (owner, request) = (self.cell.owner(), self.service.take_request());
         let attachment = Attachment { leg, owner, permit, returning, request };
