@@ -1,6 +1,6 @@
 //! What both WebSocket endpoints share: the client's handshake, its completion, and the request to the service.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
@@ -85,7 +85,8 @@ impl Client {
 
     /// As the leg of a session.
     pub(super) fn into_leg(self, inflow: Inflow) -> WebSocketLeg<ClientStream> {
-        WebSocketLeg::new(self.io, Sender::Service, inflow, &self.read_ahead).beginning_with(self.unsent)
+        WebSocketLeg::new(self.io, Sender::Service, inflow, &self.read_ahead)
+            .beginning_with(self.unsent, Instant::now())
     }
 
     /// The connection once the 101 is sent, with what was read of it. `None` where the client has gone meanwhile.

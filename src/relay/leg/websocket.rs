@@ -34,14 +34,20 @@ pub struct WebSocketLeg<S> {
     speaker: Sender,
     /// The peer wants binary messages as base64 in text.
     base64: bool,
-    /// `None`: the stream has taken everything, as it nearly always has.
-    unsent: Option<Box<Unsent>>,
-    /// The stream has taken bytes that it holds itself, as TLS does.
-    holding: bool,
-    stalled_since: Option<Instant>,
+    /// `None`: the peer's connection has taken everything, as it nearly always has.
+    untaken: Option<Untaken>,
     shut: bool,
     /// The peer has ended its direction.
     ended: bool,
+}
+
+/// What the peer's connection has yet to take.
+#[derive(Debug)]
+struct Untaken {
+    /// Since when it has taken nothing.
+    since: Instant,
+    /// `None`: the stream holds all of it, as TLS does.
+    unsent: Option<Box<Unsent>>,
 }
 
 /// What the stream has yet to take.
@@ -96,24 +102,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
         if !read_ahead.is_empty() {
             inflow.put_in_front(read_ahead);
         }
-        Self {
-            io,
-            inflow,
-            speaker,
-            base64: false,
-            unsent: None,
-            holding: false,
-            stalled_since: None,
-            shut: false,
-            ended: false,
-        }
+        Self { io, inflow, speaker, base64: false, untaken: None, shut: false, ended: false }
     }
 
     /// The same leg, with bytes that are sent before every frame.
     #[must_use]
-    pub fn beginning_with(self, bytes: Vec<u8>) -> Self {
-        let unsent = (!bytes.is_empty()).then(|| Box::new(Unsent { bytes, ..Unsent::default() }));
-        Self { unsent, ..self }
+    pub fn beginning_with(mut self, bytes: Vec<u8>, now: Instant) -> Self {
+        if !bytes.is_empty() {
+            self.queue(now).bytes = bytes;
+        }
+        self
     }
 
     /// The same leg, on which binary messages are [said](Self::say) as base64 in text if the peer wants them so: the query `b64`
@@ -149,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
     /// The socket's.
     #[inline]
     pub fn send(&mut self, mut bytes: &[u8], now: Instant, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.unsent.is_none() {
+        if self.unsent().is_none() {
             while !bytes.is_empty() {
                 match Pin::new(&mut self.io).poll_write(cx, bytes) {
                     Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
@@ -158,21 +156,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
                     Poll::Pending => break,
                 }
             }
-            self.holding = Pin::new(&mut self.io).poll_flush(cx)?.is_pending();
-            if self.holding {
-                self.stalled_since.get_or_insert(now);
+            if Pin::new(&mut self.io).poll_flush(cx)?.is_ready() {
+                self.untaken = None;
+            } else {
+                self.untaken.get_or_insert(Untaken { since: now, unsent: None });
             }
         }
         if !bytes.is_empty() {
-            self.stalled_since.get_or_insert(now);
-            self.queue().bytes.extend_from_slice(bytes);
+            self.queue(now).bytes.extend_from_slice(bytes);
         }
         Ok(())
     }
 
     /// What waits for the stream, to be added to.
-    fn queue(&mut self) -> &mut Unsent {
-        let unsent = self.unsent.get_or_insert_default();
+    fn queue(&mut self, now: Instant) -> &mut Unsent {
+        let untaken = self.untaken.get_or_insert(Untaken { since: now, unsent: None });
+        let unsent = untaken.unsent.get_or_insert_default();
         unsent.forget_sent();
         unsent
     }
@@ -180,7 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
     /// Queues a frame of Tidegate; [`flush`](Self::flush) sends it. Only between two frames that pass.
     pub fn say(&mut self, opcode: OpCode, payload: &[u8], now: Instant) {
         let (speaker, base64) = (self.speaker, self.base64 && opcode == OpCode::Binary);
-        let unsent = self.queue();
+        let unsent = self.queue(now);
         let begin = unsent.bytes.len();
         if base64 {
             say_base64(payload, &mut unsent.bytes);
@@ -188,16 +187,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
             say_frame(opcode, payload, speaker, &mut unsent.bytes);
         }
         unsent.is_own(begin);
-        self.stalled_since.get_or_insert(now);
     }
 
     /// Queues messages of the gate's own, as frames that are made already.
     pub fn say_made(&mut self, frames: &[u8], now: Instant) {
-        let unsent = self.queue();
+        let unsent = self.queue(now);
         let begin = unsent.bytes.len();
         unsent.bytes.extend_from_slice(frames);
         unsent.is_own(begin);
-        self.stalled_since.get_or_insert(now);
     }
 
     /// Sends messages of the gate's own, as frames that are made already: where nothing waits, without a copy. Only between two
@@ -206,12 +203,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
     /// # Errors
     /// The socket's.
     pub fn send_made(&mut self, frames: &[u8], now: Instant, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.unsent.is_some() {
+        if self.unsent().is_some() {
             self.say_made(frames, now);
             return Ok(());
         }
         self.send(frames, now, cx)?;
-        if let Some(unsent) = &mut self.unsent {
+        if let Some(unsent) = self.untaken.as_mut().and_then(|untaken| untaken.unsent.as_mut()) {
             unsent.is_own(0);
         }
         Ok(())
@@ -234,34 +231,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
     #[inline]
     #[must_use]
     pub const fn has_unsent(&self) -> bool {
-        self.unsent.is_some() || self.holding
+        self.untaken.is_some()
     }
 
     /// Sends what is queued.
     pub fn flush(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.has_unsent() {
-            return Poll::Ready(Ok(()));
-        }
-        while let Some(unsent) = self.unsent.as_mut().filter(|unsent| unsent.waiting() > 0) {
+        let Some(untaken) = &mut self.untaken else { return Poll::Ready(Ok(())) };
+        while let Some(unsent) = untaken.unsent.as_mut().filter(|unsent| unsent.waiting() > 0) {
             let written = ready!(Pin::new(&mut self.io).poll_write(cx, &unsent.bytes[unsent.sent..]))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             unsent.sent += written;
-            self.stalled_since = Some(now);
+            untaken.since = now;
         }
-        self.unsent = None;
-        self.holding = true;
+        untaken.unsent = None;
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-        self.holding = false;
-        self.stalled_since = None;
+        self.untaken = None;
         Poll::Ready(Ok(()))
+    }
+
+    const fn unsent(&self) -> Option<&Unsent> {
+        match &self.untaken {
+            Some(Untaken { unsent: Some(unsent), .. }) => Some(unsent),
+            _ => None,
+        }
     }
 
     /// How many bytes the stream has yet to take.
     #[must_use]
     pub const fn waiting(&self) -> usize {
-        match &self.unsent {
+        match self.unsent() {
             Some(unsent) => unsent.waiting(),
             None => 0,
         }
@@ -270,19 +270,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
     /// What the leg keeps of either direction, in bytes of memory.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.unsent.as_ref().map_or(0, |unsent| unsent.bytes.capacity()) + self.inflow.memory()
+        self.unsent().map_or(0, |unsent| unsent.bytes.capacity()) + self.inflow.memory()
     }
 
     /// How many of them are beside the largest frame of Tidegate's own: a message that it kept may have any size.
     #[must_use]
     pub fn backlog(&self) -> usize {
-        self.unsent.as_ref().map_or(0, |unsent| unsent.waiting() - unsent.of_largest())
+        self.unsent().map_or(0, |unsent| unsent.waiting() - unsent.of_largest())
     }
 
     /// Since when the peer takes none of the queued bytes. `None` while none are queued.
     #[must_use]
     pub const fn stalled_since(&self) -> Option<Instant> {
-        self.stalled_since
+        match &self.untaken {
+            Some(untaken) => Some(untaken.since),
+            None => None,
+        }
     }
 
     /// The end: sends what is queued and nothing after it, and reads until the peer has ended too.
@@ -322,11 +325,61 @@ fn say_base64(payload: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::{task::Waker, time::Duration};
 
     use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
 
     use super::*;
+
+    /// Takes bytes at once and holds those that the stream below does not take, as TLS does.
+    struct Holding {
+        below: DuplexStream,
+        held: Vec<u8>,
+    }
+
+    impl AsyncRead for Holding {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Holding {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.get_mut().held.extend_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            let Self { below, held } = self.get_mut();
+            while !held.is_empty() {
+                let written = ready!(Pin::new(&mut *below).poll_write(cx, held))?;
+                held.drain(..written);
+            }
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_has_stalled_only_while_something_waits_for_it() {
+        let (near, mut far) = duplex(1000);
+        let io = Holding { below: near, held: Vec::new() };
+        let mut leg = WebSocketLeg::new(io, Sender::Service, Inflow::new(Sender::Client, 100, false), &[]);
+        let (began, cx) = (Instant::now(), &mut Context::from_waker(Waker::noop()));
+        let later = began + Duration::from_secs(5);
+        leg.send(&[b'x'; 1500], began, cx).unwrap();
+        assert_eq!((leg.waiting(), leg.stalled_since()), (0, Some(began)), "TLS holds a part");
+        leg.send(b"more", later, cx).unwrap();
+        assert_eq!(leg.stalled_since(), Some(began), "the peer has taken nothing since");
+        far.read_exact(&mut [0; 1000]).await.unwrap();
+        leg.send_made(b"and more", later, cx).unwrap();
+        assert_eq!((leg.has_unsent(), leg.stalled_since()), (false, None), "it has taken all that there was");
+        leg.send(&[b'x'; 1500], later, cx).unwrap();
+        assert_eq!(leg.stalled_since(), Some(later));
+    }
 
     /// A leg whose peer takes 1000 bytes at a time.
     fn leg() -> (WebSocketLeg<DuplexStream>, DuplexStream) {
