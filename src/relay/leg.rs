@@ -2,4 +2,5 @@
 
 pub mod polling;
 pub mod probe;
+mod untaken;
 pub mod websocket;

@@ -3,7 +3,6 @@
 
 use std::{
     io,
-    ops::Range,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Instant,
@@ -12,7 +11,11 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
-    relay::{inflow::Inflow, stream::ClientStream},
+    relay::{
+        inflow::Inflow,
+        leg::untaken::{Unsent, Untaken},
+        stream::ClientStream,
+    },
     session::answer::Close,
     wire::{
         engineio::payload,
@@ -39,51 +42,6 @@ pub struct WebSocketLeg<S> {
     shut: bool,
     /// The peer has ended its direction.
     ended: bool,
-}
-
-/// What the peer's connection has yet to take.
-#[derive(Debug)]
-struct Untaken {
-    /// Since when it has taken nothing.
-    since: Instant,
-    /// `None`: the stream holds all of it, as TLS does.
-    unsent: Option<Box<Unsent>>,
-}
-
-/// What the stream has yet to take.
-#[derive(Debug, Default)]
-struct Unsent {
-    bytes: Vec<u8>,
-    /// So many of them were sent.
-    sent: usize,
-    /// Where the largest frame of Tidegate's own is in `bytes`.
-    largest: Range<usize>,
-}
-
-impl Unsent {
-    const fn waiting(&self) -> usize {
-        self.bytes.len() - self.sent
-    }
-
-    fn of_largest(&self) -> usize {
-        self.largest.end.saturating_sub(self.largest.start.max(self.sent))
-    }
-
-    /// Drops what was sent, once it is more than what waits: a peer that takes a little at a time may never have taken all.
-    fn forget_sent(&mut self) {
-        if self.sent > self.waiting() {
-            self.bytes.drain(..self.sent);
-            self.largest = self.largest.start.saturating_sub(self.sent)..self.largest.end.saturating_sub(self.sent);
-            self.sent = 0;
-        }
-    }
-
-    /// What is queued from there on is said by the gate itself.
-    fn is_own(&mut self, begin: usize) {
-        if self.bytes.len() - begin >= self.of_largest() {
-            self.largest = begin..self.bytes.len();
-        }
-    }
 }
 
 impl WebSocketLeg<ClientStream> {
