@@ -11,8 +11,16 @@ use tokio::{
     net::TcpStream,
 };
 
+/// Says how far the sent bytes are.
+pub trait Sending {
+    /// How many bytes have gone into the socket. `None`: the stream holds none itself, and all that it takes goes there.
+    fn sent(&self) -> Option<u64> {
+        None
+    }
+}
+
 /// Bytes from and to a client.
-pub trait ClientIo: AsyncRead + AsyncWrite + Unpin + Send {
+pub trait ClientIo: AsyncRead + AsyncWrite + Sending + Unpin + Send {
     /// Moves to the reactor of this thread: another thread may have accepted the connection.
     ///
     /// # Errors
@@ -22,6 +30,14 @@ pub trait ClientIo: AsyncRead + AsyncWrite + Unpin + Send {
 
 /// A client's connection.
 pub type ClientStream = Box<dyn ClientIo>;
+
+impl Sending for TcpStream {}
+
+impl Sending for ClientStream {
+    fn sent(&self) -> Option<u64> {
+        (**self).sent()
+    }
+}
 
 impl ClientIo for TcpStream {
     fn rebind(self: Box<Self>) -> io::Result<ClientStream> {
@@ -36,9 +52,9 @@ impl fmt::Debug for dyn ClientIo {
 }
 
 /// Bytes from and to a service behind TLS.
-pub trait ServiceIo: AsyncRead + AsyncWrite + Unpin + Send {}
+pub trait ServiceIo: AsyncRead + AsyncWrite + Sending + Unpin + Send {}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> ServiceIo for S {}
+impl<S: AsyncRead + AsyncWrite + Sending + Unpin + Send> ServiceIo for S {}
 
 /// A connection to the service.
 pub enum ServiceStream {
@@ -46,6 +62,15 @@ pub enum ServiceStream {
     Plain(TcpStream),
     /// Encrypted.
     Tls(Box<dyn ServiceIo>),
+}
+
+impl Sending for ServiceStream {
+    fn sent(&self) -> Option<u64> {
+        match self {
+            Self::Plain(stream) => stream.sent(),
+            Self::Tls(stream) => stream.sent(),
+        }
+    }
 }
 
 impl AsyncRead for ServiceStream {

@@ -11,7 +11,7 @@ use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{CertificateFiles, FileError, FileFault, certificate_authorities, provider};
+use super::{CertificateFiles, FileError, FileFault, certificate_authorities, io::Socket, provider};
 use crate::{
     fault::Fault,
     relay::dial::{Secure, Securing, UpstreamTable, UpstreamTlsTable},
@@ -96,7 +96,7 @@ impl Secure for UpstreamTls {
     fn secure(&self, stream: TcpStream) -> Securing {
         let Self { config, name } = self.clone();
         Box::pin(async move {
-            match TlsConnector::from(config).connect(name.clone(), stream).await {
+            match TlsConnector::from(config).connect(name.clone(), Socket::new(stream)).await {
                 Ok(stream) => Ok(Box::new(stream) as _),
                 Err(error) => Err(explain(&error, &name)),
             }

@@ -22,7 +22,7 @@ use crate::{
         registry::Target,
         request::{Attachment, Transfer},
         service_leg::ServiceLeg,
-        stream::{ClientIo, ClientStream, ServiceStream},
+        stream::{ClientIo, ClientStream, Sending, ServiceStream},
         tests::world::{beginning, worker},
     },
     session::{
@@ -67,6 +67,8 @@ impl AsyncWrite for Defect {
         Poll::Ready(Ok(()))
     }
 }
+
+impl Sending for Defect {}
 
 impl ClientIo for Defect {
     fn rebind(self: Box<Self>) -> io::Result<ClientStream> {

@@ -1,6 +1,14 @@
 //! What a peer has yet to take.
 
-use std::{ops::Range, time::Instant};
+use std::{
+    io,
+    ops::Range,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use tokio::io::AsyncWrite;
 
 /// What the peer's connection has yet to take.
 #[derive(Debug)]
@@ -11,12 +19,35 @@ pub(super) struct Untaken {
     pub(super) unsent: Option<Box<Unsent>>,
 }
 
+impl Untaken {
+    /// How many bytes the stream has yet to take.
+    pub(super) const fn waiting(&self) -> usize {
+        match &self.unsent {
+            Some(unsent) => unsent.waiting(),
+            None => 0,
+        }
+    }
+
+    /// Ready: nothing is left.
+    pub(super) fn flush<S: AsyncWrite + Unpin>(&mut self, io: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(unsent) = self.unsent.as_mut().filter(|unsent| unsent.waiting() > 0) {
+            let written = ready!(Pin::new(&mut *io).poll_write(cx, &unsent.bytes[unsent.sent..]))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            unsent.sent += written;
+        }
+        self.unsent = None;
+        Pin::new(io).poll_flush(cx)
+    }
+}
+
 /// What the stream has yet to take.
 #[derive(Debug, Default)]
 pub(super) struct Unsent {
     pub(super) bytes: Vec<u8>,
     /// So many of them were sent.
-    pub(super) sent: usize,
+    sent: usize,
     /// Where the largest frame of Tidegate's own is in `bytes`.
     largest: Range<usize>,
 }

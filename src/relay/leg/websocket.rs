@@ -14,7 +14,7 @@ use crate::{
     relay::{
         inflow::Inflow,
         leg::untaken::{Unsent, Untaken},
-        stream::ClientStream,
+        stream::{ClientStream, Sending},
     },
     session::answer::Close,
     wire::{
@@ -54,7 +54,7 @@ impl WebSocketLeg<ClientStream> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
+impl<S: AsyncRead + AsyncWrite + Sending + Unpin> WebSocketLeg<S> {
     /// A leg over `io`, of which `read_ahead` has already been read.
     pub fn new(io: S, speaker: Sender, mut inflow: Inflow, read_ahead: &[u8]) -> Self {
         if !read_ahead.is_empty() {
@@ -106,6 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
     #[inline]
     pub fn send(&mut self, mut bytes: &[u8], now: Instant, cx: &mut Context<'_>) -> io::Result<()> {
         if self.unsent().is_none() {
+            let held = self.untaken.is_some().then(|| self.io.sent());
             while !bytes.is_empty() {
                 match Pin::new(&mut self.io).poll_write(cx, bytes) {
                     Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
@@ -117,7 +118,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
             if Pin::new(&mut self.io).poll_flush(cx)?.is_ready() {
                 self.untaken = None;
             } else {
-                self.untaken.get_or_insert(Untaken { since: now, unsent: None });
+                let untaken = self.untaken.get_or_insert(Untaken { since: now, unsent: None });
+                if held.is_some_and(|sent| sent != self.io.sent()) {
+                    untaken.since = now;
+                }
             }
         }
         if !bytes.is_empty() {
@@ -195,16 +199,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
     /// Sends what is queued.
     pub fn flush(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(untaken) = &mut self.untaken else { return Poll::Ready(Ok(())) };
-        while let Some(unsent) = untaken.unsent.as_mut().filter(|unsent| unsent.waiting() > 0) {
-            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &unsent.bytes[unsent.sent..]))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            unsent.sent += written;
+        let before = (self.io.sent(), untaken.waiting());
+        let flushed = untaken.flush(&mut self.io, cx);
+        let is_taking = match before {
+            (None, waiting) => untaken.waiting() < waiting,
+            (sent, _) => self.io.sent() != sent,
+        };
+        if is_taking {
             untaken.since = now;
         }
-        untaken.unsent = None;
-        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        ready!(flushed)?;
         self.untaken = None;
         Poll::Ready(Ok(()))
     }
@@ -219,8 +223,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketLeg<S> {
     /// How many bytes the stream has yet to take.
     #[must_use]
     pub const fn waiting(&self) -> usize {
-        match self.unsent() {
-            Some(unsent) => unsent.waiting(),
+        match &self.untaken {
+            Some(untaken) => untaken.waiting(),
             None => 0,
         }
     }
@@ -293,7 +297,16 @@ mod tests {
     struct Holding {
         below: DuplexStream,
         held: Vec<u8>,
+        sent: u64,
     }
+
+    impl Sending for Holding {
+        fn sent(&self) -> Option<u64> {
+            Some(self.sent)
+        }
+    }
+
+    impl Sending for DuplexStream {}
 
     impl AsyncRead for Holding {
         fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -308,10 +321,11 @@ mod tests {
         }
 
         fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            let Self { below, held } = self.get_mut();
+            let Self { below, held, sent } = self.get_mut();
             while !held.is_empty() {
                 let written = ready!(Pin::new(&mut *below).poll_write(cx, held))?;
                 held.drain(..written);
+                *sent += written as u64;
             }
             Poll::Ready(Ok(()))
         }
@@ -321,11 +335,16 @@ mod tests {
         }
     }
 
+    /// A leg over a stream that holds bytes, whose peer takes 1000 at a time.
+    fn holding() -> (WebSocketLeg<Holding>, DuplexStream) {
+        let (below, far) = duplex(1000);
+        let io = Holding { below, held: Vec::new(), sent: 0 };
+        (WebSocketLeg::new(io, Sender::Service, Inflow::new(Sender::Client, 100, false), &[]), far)
+    }
+
     #[tokio::test]
     async fn a_peer_has_stalled_only_while_something_waits_for_it() {
-        let (near, mut far) = duplex(1000);
-        let io = Holding { below: near, held: Vec::new() };
-        let mut leg = WebSocketLeg::new(io, Sender::Service, Inflow::new(Sender::Client, 100, false), &[]);
+        let (mut leg, mut far) = holding();
         let (began, cx) = (Instant::now(), &mut Context::from_waker(Waker::noop()));
         let later = began + Duration::from_secs(5);
         leg.send(&[b'x'; 1500], began, cx).unwrap();
@@ -337,6 +356,25 @@ mod tests {
         assert_eq!((leg.has_unsent(), leg.stalled_since()), (false, None), "it has taken all that there was");
         leg.send(&[b'x'; 1500], later, cx).unwrap();
         assert_eq!(leg.stalled_since(), Some(later));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_what_tls_holds_has_not_stalled() {
+        let (mut leg, mut far) = holding();
+        let (began, cx) = (Instant::now(), &mut Context::from_waker(Waker::noop()));
+        let at = |seconds| began + Duration::from_secs(seconds);
+        leg.send(&[b'x'; 3500], began, cx).unwrap();
+        assert!(leg.flush(at(1), cx).is_pending());
+        assert_eq!((leg.waiting(), leg.stalled_since()), (0, Some(began)), "TLS holds the rest, and nothing moves");
+        far.read_exact(&mut [0; 1000]).await.unwrap();
+        assert!(leg.flush(at(2), cx).is_pending());
+        assert_eq!(leg.stalled_since(), Some(at(2)), "a part of the rest has gone");
+        far.read_exact(&mut [0; 1000]).await.unwrap();
+        leg.send(b"more", at(3), cx).unwrap();
+        assert_eq!(leg.stalled_since(), Some(at(3)), "and another one, before what comes next");
+        leg.say(OpCode::Ping, b"", at(4));
+        assert!(leg.flush(at(4), cx).is_pending());
+        assert_eq!(leg.stalled_since(), Some(at(3)), "what TLS takes has not gone");
     }
 
     /// A leg whose peer takes 1000 bytes at a time.
