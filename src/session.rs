@@ -65,7 +65,11 @@ mod upstream;
 mod users;
 pub mod view;
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use self::{
     action::{Action, Ready, Spoken},
@@ -75,7 +79,7 @@ use self::{
     ended::Ended,
     engineio::EngineIo,
     event::Event,
-    heartbeat::Beat,
+    heartbeat::{Beat, Pong},
     json::Json,
     message::{Fate, Message, Note, Side},
     now::Now,
@@ -195,11 +199,7 @@ impl Session {
                     talk.client_returned(returning, now);
                 }
             }
-            Event::Unread => {
-                if let Some(talk) = self.conversation() {
-                    talk.client.attachments.unread(now);
-                }
-            }
+            Event::Unread(side) => self.unread(side, now),
             Event::Unsent(packet) => self.unsent(*packet),
             Event::Delivered(delivery) => {
                 if let Some(mut talk) = self.conversation() {
@@ -246,9 +246,33 @@ impl Session {
         self.conclude(now);
     }
 
+    /// What a side has to say within some time has all of that time again: nothing is read of it.
+    fn unread(&mut self, side: Side, now: Now) {
+        if side == Side::Service {
+            return self.upstream.unread(now.instant);
+        }
+        self.core.unread(now);
+        if let Some(talk) = self.conversation() {
+            talk.client.attachments.unread(now);
+        }
+    }
+
+    /// How long after a ping without an answer the next one goes. `None`: the client does not count on pings.
+    fn pings_again_after(&self) -> Option<Duration> {
+        let rules = &self.core.rules;
+        matches!(self.client, ClientSpeech::EngineIo(_)).then(|| rules.ping_interval.max(rules.ping_timeout))
+    }
+
     fn beat(&mut self, now: Now) {
+        let again_after = self.pings_again_after();
         match self.core.heartbeat.beat(now.instant, self.core.rules.ping_timeout) {
-            Beat::Wait => {}
+            Beat::Wait => {
+                if again_after.is_some_and(|after| self.core.heartbeat.again(now.instant, after))
+                    && let Some(mut talk) = self.conversation()
+                {
+                    talk.say_ping();
+                }
+            }
             Beat::Dead => self.core.end(Ended::PingTimeout),
             Beat::Ping => match self.conversation() {
                 Some(mut talk) => talk.say_ping(),
@@ -327,7 +351,9 @@ impl Session {
         let hold = &self.core.rules.hold;
         let beat = self.client.absent_since().is_none().then(|| self.core.heartbeat.due());
         let acks = self.service.deadline().filter(|_| !self.upstream.has_begun());
-        let others = [self.upstream.deadline(hold), acks, self.service.pong_by(), beat];
+        let again =
+            self.pings_again_after().and_then(|after| self.core.heartbeat.again_at(after)).filter(|_| beat.is_some());
+        let others = [self.upstream.deadline(hold), acks, self.service.pong_by(), beat, again];
         let deadlines = self.core.deadlines().into_iter().chain(self.client.deadlines(hold)).chain(others);
         let deadline = deadlines.flatten().min();
         // An absent client always has a timeout, so a deadline always exists.
@@ -392,7 +418,7 @@ impl Session {
             return Note::None;
         }
         let interval = self.core.rules.ping_interval;
-        let Some(rtt) = self.core.heartbeat.answered(now.instant, interval) else { return Note::None };
+        let Pong::Last(rtt) = self.core.heartbeat.answered(now.instant, interval) else { return Note::None };
         if let Some(mut talk) = self.conversation() {
             talk.echoed(now);
         }

@@ -14,6 +14,7 @@ use crate::{
         digest::Digest,
         ended::Ended,
         engineio::Attachments,
+        heartbeat::Pong,
         membership::Membership,
         message::{Fate, JsonBegin, Message, Note, Side},
         now::Now,
@@ -52,14 +53,15 @@ pub(super) fn judge(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now
         Some(EnginePacket::Pong) => {
             let interval = talk.core.rules.ping_interval;
             match talk.core.heartbeat.answered(now.instant, interval) {
-                Some(rtt) => {
+                Pong::Last(rtt) => {
                     if let Some(resume) = &mut talk.client.resume {
                         resume.ponged();
                     }
                     talk.echoed(now);
                     (Fate::Drop, Note::RoundTrip(rtt))
                 }
-                None => talk.core.meaningless(now),
+                Pong::Earlier => (Fate::Drop, Note::None),
+                Pong::Unasked => talk.core.meaningless(now),
             }
         }
         Some(EnginePacket::Close) if message.bytes.len() == 1 => {

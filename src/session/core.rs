@@ -216,6 +216,15 @@ impl Core {
         Some(until)
     }
 
+    /// Nothing is read of the client, so what it has to say has all of its time again.
+    pub(super) fn unread(&mut self, now: Now) {
+        self.heartbeat.heard(now.instant, self.rules.ping_timeout);
+        self.used(now);
+        if let Some(until) = self.rare.as_mut().and_then(|rare| rare.fragments_until.as_mut()) {
+            *until = now.instant + FRAGMENTS_WITHIN;
+        }
+    }
+
     /// What the side that closed said of it.
     pub(super) fn close_reason(&self) -> &str {
         self.rare.as_ref().map_or("", |rare| &rare.close_reason)

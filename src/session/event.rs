@@ -36,8 +36,8 @@ pub enum Event<'a> {
     Passed,
     /// After a receive from the client: a fragmented message has begun and not ended.
     Fragments,
-    /// The client is not read now, because the service takes nothing or the client has to wait.
-    Unread,
+    /// This side is not read now, because the other takes nothing or the client has to wait.
+    Unread(Side),
     /// A question is answered.
     Answer(Ticket, Answer),
     /// The client is back, with another connection.

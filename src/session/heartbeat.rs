@@ -9,7 +9,10 @@ use crate::session::quality::RoundTrips;
 pub struct Heartbeat {
     /// When the next ping is due or, after a ping, when its answer is due.
     due: Instant,
+    /// When the last ping went, if its answer is awaited.
     asked_at: Option<Instant>,
+    /// So many pings are without an answer: several where the client was pinged [again](Heartbeat::again).
+    unanswered: u16,
     trips: RoundTrips,
 }
 
@@ -24,11 +27,22 @@ pub enum Beat {
     Dead,
 }
 
+/// What an answer of the client says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pong {
+    /// No ping was sent.
+    Unasked,
+    /// It answers an earlier ping than the last one.
+    Earlier,
+    /// It answers the last ping: the round trip.
+    Last(Duration),
+}
+
 impl Heartbeat {
     /// The first ping comes an interval after the start, as engine.io does.
     #[must_use]
     pub fn new(now: Instant, interval: Duration) -> Self {
-        Self { due: now + interval, asked_at: None, trips: RoundTrips::default() }
+        Self { due: now + interval, asked_at: None, unanswered: 0, trips: RoundTrips::default() }
     }
 
     /// The client is back, with another connection. What is known of the one before stays until as much is known of this one.
@@ -51,7 +65,7 @@ impl Heartbeat {
         if self.asked_at.is_some() {
             return Beat::Dead;
         }
-        self.asked_at = Some(now);
+        self.asks(now);
         self.due = (self.due + timeout).max(now + timeout * 3 / 4);
         Beat::Ping
     }
@@ -60,25 +74,50 @@ impl Heartbeat {
     pub fn ask(&mut self, now: Instant, timeout: Duration) -> bool {
         let asks = self.asked_at.is_none();
         if asks {
-            self.asked_at = Some(now);
+            self.asks(now);
             self.due = now + timeout;
         }
         asks
     }
 
-    /// The client sent something: an answer that is awaited gets that much more time.
+    const fn asks(&mut self, now: Instant) {
+        self.asked_at = Some(now);
+        self.unanswered += 1;
+    }
+
+    /// When the client is to be pinged [again](Self::again). `None`: it has no ping to answer.
+    pub fn again_at(&self, after: Duration) -> Option<Instant> {
+        self.asked_at.filter(|_| self.unanswered < u16::MAX).map(|at| at + after)
+    }
+
+    /// Whether to ping once more because the last ping was so long ago. Its answer may stand behind what is read late, and a
+    /// client of Engine.IO leaves if no pings come.
+    pub fn again(&mut self, now: Instant, after: Duration) -> bool {
+        let is_due = self.again_at(after).is_some_and(|at| now >= at);
+        if is_due {
+            self.asks(now);
+        }
+        is_due
+    }
+
+    /// The client sent something, or is not read: an answer that is awaited gets that much more time.
     pub fn heard(&mut self, now: Instant, timeout: Duration) {
         if self.asked_at.is_some() {
             self.due = now + timeout;
         }
     }
 
-    /// The client answered a ping: the round trip. `None` if no ping was sent.
-    pub fn answered(&mut self, now: Instant, interval: Duration) -> Option<Duration> {
-        let rtt = now.saturating_duration_since(self.asked_at.take()?);
-        self.due = now + interval;
+    /// The client answered a ping.
+    pub fn answered(&mut self, now: Instant, interval: Duration) -> Pong {
+        let Some(asked_at) = self.asked_at else { return Pong::Unasked };
+        self.unanswered -= 1;
+        if self.unanswered > 0 {
+            return Pong::Earlier;
+        }
+        let rtt = now.saturating_duration_since(asked_at);
+        (self.asked_at, self.due) = (None, now + interval);
         self.trips.add(rtt);
-        Some(rtt)
+        Pong::Last(rtt)
     }
 
     /// The last round trips.
@@ -103,9 +142,9 @@ mod tests {
         let pinged = start + INTERVAL;
         assert_eq!(heartbeat.beat(pinged, TIMEOUT), Beat::Ping);
         let answered = pinged + Duration::from_millis(40);
-        assert_eq!(heartbeat.answered(answered, INTERVAL), Some(Duration::from_millis(40)));
+        assert_eq!(heartbeat.answered(answered, INTERVAL), Pong::Last(Duration::from_millis(40)));
         assert_eq!(heartbeat.due(), answered + INTERVAL);
-        assert_eq!(heartbeat.answered(answered, INTERVAL), None, "a pong without a ping does not count");
+        assert_eq!(heartbeat.answered(answered, INTERVAL), Pong::Unasked, "a pong without a ping does not count");
     }
 
     #[test]
@@ -129,5 +168,21 @@ mod tests {
         heartbeat.heard(pinged + TIMEOUT / 2, TIMEOUT);
         assert_eq!(heartbeat.beat(pinged + TIMEOUT, TIMEOUT), Beat::Wait);
         assert_eq!(heartbeat.beat(pinged + TIMEOUT / 2 + TIMEOUT, TIMEOUT), Beat::Dead);
+    }
+
+    #[test]
+    fn of_several_answers_that_are_read_late_the_last_one_is_measured() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(start, INTERVAL);
+        let pinged = start + INTERVAL;
+        assert_eq!(heartbeat.beat(pinged, TIMEOUT), Beat::Ping);
+        heartbeat.heard(pinged + INTERVAL, TIMEOUT);
+        assert!(!heartbeat.again(pinged + INTERVAL - Duration::from_millis(1), INTERVAL));
+        assert!(heartbeat.again(pinged + INTERVAL, INTERVAL));
+        assert!(!heartbeat.again(pinged + INTERVAL, INTERVAL), "it was just pinged");
+        let read = pinged + INTERVAL + Duration::from_secs(1);
+        assert_eq!(heartbeat.answered(read, INTERVAL), Pong::Earlier);
+        assert_eq!(heartbeat.answered(read, INTERVAL), Pong::Last(Duration::from_secs(1)));
+        assert_eq!((heartbeat.due(), heartbeat.again_at(INTERVAL)), (read + INTERVAL, None));
     }
 }

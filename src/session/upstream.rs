@@ -286,6 +286,13 @@ impl Upstream {
         self.pinged_by = (!patience.is_zero()).then(|| now + patience);
     }
 
+    /// Nothing is read of the service, so it has all of its time for the next ping again.
+    pub(super) fn unread(&mut self, now: Instant) {
+        if self.pinged_by.is_some() {
+            self.pinged(now);
+        }
+    }
+
     /// When [`timeout`](Self::timeout) has something to do. `None`: never.
     pub(super) fn deadline(&self, rules: &HoldRules) -> Option<Instant> {
         let dial_at = match self.stage {

@@ -210,7 +210,7 @@ impl World {
             self.tell(seat, Event::Drain);
         }
         if self.seats[seat].paused.is_some() {
-            self.tell(seat, Event::Unread);
+            self.tell(seat, Event::Unread(Side::Client));
         }
         let now = self.now;
         let there = &mut self.seats[seat];

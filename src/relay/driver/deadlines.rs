@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Driver, Turn};
-use crate::session::{Session, ended::Ended, event::Event};
+use crate::session::{Session, ended::Ended, event::Event, message::Side};
 
 /// A side that takes nothing for so long is given up.
 const STALL: Duration = Duration::from_secs(10);
@@ -40,7 +40,10 @@ impl Driver {
             turn.session.event(Event::Drain, turn.now);
         }
         if !self.service.leg.takes() || self.client.is_paused() {
-            turn.session.event(Event::Unread, turn.now);
+            turn.session.event(Event::Unread(Side::Client), turn.now);
+        }
+        if !self.client.leg.takes() {
+            turn.session.event(Event::Unread(Side::Service), turn.now);
         }
         turn.session.timeout(turn.now);
         self.client.keep_time(now);

@@ -90,12 +90,56 @@ fn a_client_that_is_not_read_has_all_of_its_time_again() {
     world.client(&announces(1));
     for _ in 0..3 {
         world.now = world.now.at(world.now.instant + Duration::from_secs(8));
-        world.event(Event::Unread);
+        world.event(Event::Unread(Side::Client));
         world.passes(Duration::ZERO);
     }
     assert_eq!(world.ended(), None);
     world.attaches(b"one");
     assert_eq!(world.service_got().len(), 2);
+}
+
+/// Time passes up to so many seconds in all, from deadline to deadline; nothing is read of these sides meanwhile.
+fn passes_unread(world: &mut World, unread: &[Side], seconds: u64) {
+    let until = world.now.instant + Duration::from_secs(seconds);
+    while world.ended().is_none() && world.session.deadline() <= until {
+        world.now = world.now.at(world.session.deadline());
+        unread.iter().for_each(|side| drop(world.event(Event::Unread(*side))));
+        world.passes(Duration::ZERO);
+    }
+    world.now = world.now.at(until);
+}
+
+#[test]
+fn a_client_whose_packets_are_delayed_stays_and_is_pinged_all_the_time() {
+    let mut world = joined(1000);
+    passes_unread(&mut world, &[Side::Client, Side::Service], 80);
+    assert_eq!(world.ended(), None);
+    assert_eq!(world.at_client, ["2", "2", "2"], "a client of Engine.IO leaves after 45 seconds without one");
+    let mut notes = Vec::new();
+    for _ in 0..4 {
+        world.client("3");
+        notes.push(world.note.clone());
+    }
+    assert_eq!(notes, [Note::None, Note::None, Note::RoundTrip(Duration::from_secs(5)), Note::None]);
+    world.at_client.clear();
+    world.passes(Duration::from_secs(25));
+    assert_eq!(world.at_client, ["2"], "now it is as before");
+
+    let mut world = joined(1000);
+    passes_unread(&mut world, &[Side::Service], 80);
+    assert_eq!(world.ended(), Some(Ended::PingTimeout), "it is read, and says nothing");
+}
+
+#[test]
+fn a_service_that_is_not_read_has_all_of_its_time_for_its_next_ping() {
+    for (side, ended) in [(Side::Service, None), (Side::Client, Some(Ended::ServiceSlow))] {
+        let mut world = World::joined(|config| {
+            config.session.hold = Period::OFF;
+            config.socketio.ping_interval = Period::from_secs(300);
+        });
+        passes_unread(&mut world, &[side], 100);
+        assert_eq!(world.ended(), ended, "{side:?}");
+    }
 }
 
 #[test]
