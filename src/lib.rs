@@ -67,6 +67,7 @@
 //!   * `rooms`: in which rooms a client is, and for which it has asked.
 //!   * `offset`: what a service with connection state recovery adds to events.
 //!   * `core`: what a session has whatever is spoken on its legs.
+//!   * `waiting`: how a packet of the client joins those that wait for the service.
 //!   * `route_answers`: what a client of a plain route is told in the gate's own name.
 //!   * `engineio`, `socketio`, `plain`, `json`, `speech`: what is spoken on each leg.
 //!   * `conversation`: the parts of a Socket.IO session together.

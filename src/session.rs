@@ -64,6 +64,7 @@ pub mod table;
 mod upstream;
 mod users;
 pub mod view;
+mod waiting;
 
 use std::{
     net::IpAddr,

@@ -19,9 +19,10 @@ use crate::{
         message::Side,
         now::Now,
         question::{Claim, Returning},
-        queue::{Queue, WholePacket, fills},
+        queue::{WholePacket, fills},
         socketio::SocketIo,
         upstream::{Stage, Upstream},
+        waiting::enqueue,
     },
     wire::{
         engineio::packet::EnginePacket,
@@ -66,19 +67,8 @@ impl Conversation<'_> {
                 self.await_echoes(now);
             }
         }
-        if packet.is_volatile && self.upstream.queues() {
-            self.upstream.drops();
-            return self.lose_acks_of(&[packet]);
-        }
-        let room = self.upstream.enqueue(packet, &self.core.rules.hold);
-        if room.is_full || !room.dropped.is_empty() {
-            let queue = self.upstream.backlog().map(|backlog| &backlog.queue);
-            self.core.is_filled("hold", || fills(queue.into_iter().flat_map(Queue::iter).chain(&room.dropped)));
-        }
-        if room.is_full {
-            self.core.end(Ended::QueueFull);
-        }
-        self.lose_acks_of(&room.dropped);
+        let dropped = enqueue(packet, self.upstream, self.core);
+        self.lose_acks_of(&dropped);
     }
 
     fn lose_acks_of(&mut self, dropped: &[WholePacket]) {

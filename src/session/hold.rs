@@ -180,6 +180,12 @@ impl HoldRules {
         !self.volatile_events.is_empty() && named(head, &self.volatile_events)
     }
 
+    /// The same of a message of a plain route, by its event.
+    #[must_use]
+    pub fn is_volatile_event(&self, event: &[u8]) -> bool {
+        self.volatile_events.matches(event)
+    }
+
     /// Whether this event of the service is kept for a client that comes back.
     #[must_use]
     pub fn is_kept(&self, head: &PacketHead<'_>) -> bool {

@@ -19,6 +19,7 @@ use crate::{
         route_answers::{Carries, RouteAnswers},
         rules::SessionRules,
         upstream::Upstream,
+        waiting::enqueue,
     },
     wire::{
         json::event::{NamedEvent, Unreadable, event_in_binary, event_in_text},
@@ -152,10 +153,12 @@ impl Plain {
         let (fate, note) = core.obey(verdict, Some(slot), now);
         if fate == Fate::Pass && taken {
             let mut packet = WholePacket::message(message.opcode, message.bytes.to_vec());
+            packet.event = slot;
             packet.may_be_sent_again = self.rules.replay.names(event);
-            if upstream.enqueue(packet, &core.rules.hold).is_full {
-                core.end(Ended::QueueFull);
-            }
+            packet.is_volatile = event_or_unclear.is_some_and(|event| core.rules.hold.is_volatile_event(event))
+                && !self.is_remembered(event);
+            // No message of a plain route has an ack that could fail.
+            drop(enqueue(packet, upstream, core));
             return (Fate::Drop, note);
         }
         (fate, note)
@@ -163,9 +166,13 @@ impl Plain {
 
     /// Whether this message of the client cannot simply pass, or is to be remembered.
     fn takes_whole(&self, event: &[u8], here: bool, upstream: &Upstream) -> bool {
+        self.rules.holds() && (!here || !upstream.flows() || self.is_remembered(event))
+    }
+
+    /// Whether this message is one that the next service gets first.
+    fn is_remembered(&self, event: &[u8]) -> bool {
         let replay = &self.rules.replay;
-        let remembered = || self.replay.wants_next(replay) || replay.names(event);
-        self.rules.holds() && (!here || !upstream.flows() || remembered())
+        self.replay.wants_next(replay) || replay.names(event)
     }
 
     /// Judges a message of the service.

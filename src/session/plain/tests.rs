@@ -26,6 +26,10 @@ struct World {
 
 impl World {
     fn new(first: usize, overflow: Overflow) -> Self {
+        Self::with(first, overflow, &[])
+    }
+
+    fn with(first: usize, overflow: Overflow, volatile: &[&str]) -> Self {
         let route = PlainRules {
             event_field: Some("t".into()),
             on_upstream_loss: OnUpstreamLoss::Hold,
@@ -40,6 +44,7 @@ impl World {
             config.session.queue_packets = 5;
             config.session.queue_bytes = ByteSize(1500);
             config.session.overflow = overflow;
+            config.session.volatile_events = volatile.iter().map(ToString::to_string).collect();
         });
         Self { world, got: Vec::new() }
     }
@@ -93,6 +98,30 @@ impl World {
 
     fn passes(&mut self, time: Duration) {
         self.world.passes(time);
+    }
+}
+
+#[test]
+fn a_volatile_message_passes_while_the_service_is_there_and_never_waits() {
+    let mut world = World::with(1, Overflow::Close, &["cursor", "auth", "sub b"]);
+    world.says_all(&["auth", "cursor 1", "cursor"]);
+    assert_eq!(world.got, ["auth", "cursor 1", "cursor"]);
+    assert!(world.loses(Ended::ServiceLost));
+    world.says_all(&["cursor", "cursor 2", "sub a", "sub b"]);
+    assert_eq!(world.world.view().dropped(), 1);
+    assert_eq!(world.finds(Some("chat")), Ok(()));
+    assert_eq!(world.got, ["auth", "cursor 2", "sub a", "sub b"], "what is sent again is kept");
+}
+
+#[test]
+fn the_message_that_fills_a_queue_is_named() {
+    for (overflow, ended) in [(Overflow::Close, Some(Ended::QueueFull)), (Overflow::DropOldest, None)] {
+        let mut world = World::new(0, overflow);
+        assert!(world.loses(Ended::ServiceLost));
+        world.says_all(&["one", "two", "two", "two", "two"]);
+        assert_eq!(world.world.view().filled(), None, "it is not full yet");
+        world.says("one");
+        assert_eq!((world.world.view().filled(), world.world.ended()), (Some(("hold", "two")), ended));
     }
 }
 
