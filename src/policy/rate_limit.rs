@@ -412,7 +412,7 @@ impl Rule {
         match instead.of(self.exceeded) {
             Exceeded::Reply => Verdict::Reply { refusal: self.refusal, once_per: self.per },
             Exceeded::Drop => Verdict::Drop(self.refusal),
-            Exceeded::Delay => Verdict::Delay { until },
+            Exceeded::Delay => Verdict::Delay { until, rule: self.refusal.rule },
             Exceeded::Close => Verdict::Close(self.refusal),
         }
     }

@@ -22,6 +22,8 @@ pub enum Verdict {
     Delay {
         /// When to judge it again.
         until: Instant,
+        /// Which `[[rate_limit]]`, counted from 0. `None` if another policy delays it.
+        rule: Option<u8>,
     },
     /// Drop it and end the session.
     Close(Refusal),

@@ -170,6 +170,7 @@ impl Ledger {
                 self.cell.quality.set(view.quality());
             }
             (Note::Pinged(pinged), _) => self.pinged(pinged),
+            (Note::Delayed(rule), _) => tally.verdict(rule, "delay"),
             (Note::Refused(refused), _) => self.refused(*refused, view.peer()),
         }
     }

@@ -81,6 +81,10 @@ struct Rare {
     joins: JoinRate,
     /// When the fragmented message of the client must be complete.
     fragments_until: Option<Instant>,
+    /// The last message of the client was delayed, and is judged again as the next one.
+    delays: bool,
+    /// This one is being judged again.
+    is_again: bool,
     /// When the client was last told of refused packets that ask for no ack.
     told: Option<Instant>,
     /// What the side that closed said of it.
@@ -170,7 +174,7 @@ impl Core {
     pub(super) fn go_on(&mut self) {
         self.ended = None;
         if let Some(rare) = &mut self.rare {
-            rare.fragments_until = None;
+            (rare.fragments_until, rare.delays) = (None, false);
         }
         self.forget_close_reason();
     }
@@ -197,6 +201,8 @@ impl Core {
                 flood: Flood::new(now.instant),
                 joins: JoinRate::new(now.instant),
                 fragments_until: None,
+                delays: false,
+                is_again: false,
                 told: None,
                 close_reason: Box::default(),
             })
@@ -209,7 +215,10 @@ impl Core {
         self.heartbeat.heard(now.instant, self.rules.ping_timeout);
         let rare = self.rare.as_mut()?;
         rare.fragments_until = None;
-        let until = rare.flood.pause(now.instant)?;
+        let Some(until) = rare.flood.pause(now.instant) else {
+            rare.is_again = std::mem::take(&mut rare.delays);
+            return None;
+        };
         if rare.flood.lasts(now.instant) {
             self.end(Ended::ClientPacket(FLOOD));
         }
@@ -289,7 +298,7 @@ impl Core {
     fn refuse(&mut self, verdict: Verdict, event: Option<EventSlot>, now: Now) -> (Fate, Note) {
         let (refusal, answer) = match verdict {
             Verdict::Forward => return (Fate::Pass, Note::None),
-            Verdict::Delay { until } => return (Fate::Wait(Until::Time(until)), Note::None),
+            Verdict::Delay { until, rule } => return (Fate::Wait(Until::Time(until)), self.delays(rule, now)),
             Verdict::Drop(refusal) => (refusal, Answered::Silently),
             Verdict::Reply { refusal, .. } => (refusal, Answered::WithPacket),
             Verdict::Close(refusal) => {
@@ -299,6 +308,13 @@ impl Core {
         };
         self.rare(now).flood.refuse(now.instant);
         (Fate::Drop, Note::Refused(Box::new(Refused { refusal, answer, event, is_connect: false })))
+    }
+
+    /// A message of the client waits, and will be judged again.
+    fn delays(&mut self, rule: Option<u8>, now: Now) -> Note {
+        let rare = self.rare(now);
+        rare.delays = true;
+        rule.filter(|_| !rare.is_again).map_or(Note::None, Note::Delayed)
     }
 
     /// The client breaks a rule of its protocol: the session ends.

@@ -136,6 +136,8 @@ pub enum Note {
     RoundTrip(Duration),
     /// The client measures its connection by it.
     Pinged(Pinged),
+    /// This `[[rate_limit]]`, counted from 0, has it wait. Not said again when it is judged again.
+    Delayed(u8),
     /// A rule refuses it.
     Refused(Box<Refused>),
 }

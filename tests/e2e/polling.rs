@@ -156,6 +156,7 @@ async fn two_posts_at_once_end_the_session() {
     service.disconnection().await;
     assert_eq!(service.seen().await["received"], json!({ "silence": 1 }));
     gate.counts(1.0, "websocket_disconnections_total", &[("reason", "post_overlap")]).await;
+    gate.counts(1.0, "tidegate_rate_limit_verdicts_total", &[("rule", "0"), ("action", "delay")]).await;
 }
 
 #[tokio::test]

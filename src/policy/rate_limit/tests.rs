@@ -63,7 +63,7 @@ fn each_rule_decides_what_happens_to_a_packet_over_it() {
             (Exceeded::Reply, Verdict::Reply { .. })
             | (Exceeded::Drop, Verdict::Drop(_))
             | (Exceeded::Close, Verdict::Close(_)) => {}
-            (Exceeded::Delay, Verdict::Delay { until }) => {
+            (Exceeded::Delay, Verdict::Delay { until, rule: Some(0) }) => {
                 assert_eq!(until, now + Duration::from_secs(5));
                 assert_eq!(forwarded(&limits, &meters, 1, until - Duration::from_nanos(1)), 0);
                 assert_eq!(forwarded(&limits, &meters, 1, until), 1);

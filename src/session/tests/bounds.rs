@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::world::World;
 use crate::{
+    policy::rate_limit::{Exceeded, RateLimitTable},
     session::{
         ended::Ended,
         event::Event,
@@ -128,6 +129,24 @@ fn a_client_whose_packets_are_delayed_stays_and_is_pinged_all_the_time() {
     let mut world = joined(1000);
     passes_unread(&mut world, &[Side::Service], 80);
     assert_eq!(world.ended(), Some(Ended::PingTimeout), "it is read, and says nothing");
+}
+
+#[test]
+fn a_delayed_packet_is_counted_once_however_often_it_is_judged() {
+    let mut world = World::joined(|config| {
+        let rule = RateLimitTable { messages: 1, per: Period::from_secs(10), ..RateLimitTable::default() };
+        config.rate_limit = vec![RateLimitTable { exceeded: Exceeded::Delay, ..rule }];
+    });
+    let judge = |world: &mut World, waits: u64| {
+        world.passes(Duration::from_secs(waits));
+        let waits = matches!(world.client(r#"42["x"]"#), Fate::Wait(_));
+        (waits, matches!(world.note, Note::Delayed(0)))
+    };
+    assert_eq!(judge(&mut world, 0), (false, false));
+    assert_eq!(judge(&mut world, 0), (true, true));
+    assert_eq!(judge(&mut world, 4), (true, false));
+    assert_eq!(judge(&mut world, 6), (false, false), "now it passes");
+    assert_eq!(judge(&mut world, 0), (true, true), "another one");
 }
 
 #[test]
