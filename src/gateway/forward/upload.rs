@@ -1,5 +1,5 @@
-//! The body of a forwarded request. While it makes progress, the response timeout does not run; while the client keeps it
-//! waiting, its patience does.
+//! The body of a forwarded request. While it makes progress or waits for the client, the response timeout does not run; while
+//! the client keeps it waiting, its patience does.
 
 use std::{
     pin::Pin,
@@ -40,8 +40,12 @@ pub(super) enum UploadError {
 #[derive(Clone)]
 pub(super) struct Progress {
     began: Instant,
+    /// Or [`WAITS`].
     moved_ms: Arc<AtomicU64>,
 }
+
+/// The body waits for the client, and the service for the body.
+const WAITS: u64 = u64::MAX;
 
 impl<B> Upload<B> {
     /// The client may keep the service waiting for so long.
@@ -62,11 +66,15 @@ impl<B> Upload<B> {
 }
 
 impl Progress {
-    /// Completes after `timeout` without progress.
+    /// Completes after `timeout` without progress that is not the client's fault.
     pub(super) async fn stalled(self, timeout: Duration) {
         loop {
-            let moved = self.began + Duration::from_millis(self.moved_ms.load(Ordering::Relaxed));
-            if moved + timeout <= Instant::now() {
+            let now = Instant::now();
+            let moved = match self.moved_ms.load(Ordering::Relaxed) {
+                WAITS => now,
+                ms => self.began + Duration::from_millis(ms),
+            };
+            if moved + timeout <= now {
                 return;
             }
             sleep_until(moved + timeout).await;
@@ -77,6 +85,10 @@ impl Progress {
         let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.moved_ms.store(ms, Ordering::Relaxed);
     }
+
+    fn waits(&self) {
+        self.moved_ms.store(WAITS, Ordering::Relaxed);
+    }
 }
 
 impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for Upload<B> {
@@ -86,6 +98,7 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for Upload<B> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let this = self.get_mut();
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+            this.progress.waits();
             ready!(this.poll_patience(cx));
             return Poll::Ready(Some(Err(UploadError::TooSlow)));
         };
@@ -119,5 +132,21 @@ mod tests {
         let began = Instant::now();
         assert!(matches!(upload.frame().await, Some(Err(UploadError::TooSlow))));
         assert!(began.elapsed() >= Duration::from_millis(15));
+    }
+
+    #[tokio::test]
+    async fn a_service_that_waits_for_the_client_is_not_blamed_and_one_that_has_all_is() {
+        const TIMEOUT: Duration = Duration::from_millis(20);
+        let (mut upload, progress) = Upload::new(StreamBody::new(stream::pending()), TIMEOUT * 10);
+        let blamed = tokio::select! {
+            biased;
+            () = progress.stalled(TIMEOUT) => "the service",
+            Some(Err(UploadError::TooSlow)) = upload.frame() => "the client",
+        };
+        assert_eq!(blamed, "the client");
+
+        let (mut upload, progress) = Upload::new(StreamBody::new(stream::empty()), TIMEOUT * 10);
+        assert!(upload.frame().await.is_none());
+        progress.stalled(TIMEOUT).await;
     }
 }
