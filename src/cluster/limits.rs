@@ -81,22 +81,8 @@ impl SharedLimits {
     pub async fn run(self, link: Link, prefix: Arc<str>) {
         let Some(questions) = self.sharing.desk().questions() else { return };
         let node = MemberId::draw();
-        let desk = Arc::clone(self.sharing.desk());
-        tokio::spawn(members::show(link.clone(), Arc::clone(&prefix), node.clone(), move |nodes| {
-            desk.set_nodes(nodes)
-        }));
-        let calls = Calls::new(prefix, node, LIFE);
-        let task = Task {
-            limits: self,
-            questions,
-            calls,
-            ledger: Ledger::default(),
-            shared: false,
-            told_gone: false,
-            cause: String::new(),
-            called: None,
-            failures: 0,
-        };
+        tokio::spawn(members::show(link.clone(), Arc::clone(&prefix), node.clone()));
+        let task = Task::new(self, questions, Calls::new(prefix, node, LIFE));
         task.run(|| link.connection()).await;
     }
 }
@@ -114,9 +100,29 @@ struct Task {
     cause: String,
     called: Option<Instant>,
     failures: u64,
+    /// How many nodes there were when Redis was lost last, ...
+    nodes_before: u32,
+    /// ... and since when it answers again.
+    back: Option<Instant>,
 }
 
 impl Task {
+    fn new(limits: SharedLimits, questions: Receiver<LimitKey>, calls: Calls) -> Self {
+        Self {
+            limits,
+            questions,
+            calls,
+            ledger: Ledger::default(),
+            shared: false,
+            told_gone: false,
+            cause: String::new(),
+            called: None,
+            failures: 0,
+            nodes_before: 1,
+            back: None,
+        }
+    }
+
     async fn run<C: ConnectionLike>(mut self, mut connection: impl FnMut() -> Option<C>) {
         loop {
             // Redis, and whether it is there, means nothing to limits that are not shared.
@@ -160,7 +166,8 @@ impl Task {
                 return true;
             }
             self.called = Some(sent);
-            let call = self.calls.settle(batch.iter().map(|(_, report)| report), connection);
+            let nodes = self.nodes_at_least(sent);
+            let call = self.calls.settle(nodes, batch.iter().map(|(_, report)| report), connection);
             let settled = match timeout(PATIENCE, call).await {
                 Ok(Ok(settled)) => settled,
                 Ok(Err(error)) => return self.failed(batch, error.to_string()),
@@ -184,6 +191,13 @@ impl Task {
         false
     }
 
+    /// A Redis that has lost its data knows the other nodes only when they have connected again. Until then those of before are
+    /// counted, so that the first one does not take all of a budget.
+    fn nodes_at_least(&self, now: Instant) -> u32 {
+        let is_settled = self.back.is_some_and(|back| now.saturating_duration_since(back) >= members::LIFE);
+        if is_settled { 1 } else { self.nodes_before }
+    }
+
     /// A node without others hears no wishes. Whether Redis answers is asked all the same, now and then.
     fn has_nothing_to_hear(&self, now: Instant) -> bool {
         let recently = self.called.is_some_and(|called| now.saturating_duration_since(called) < IDLE_TICK);
@@ -195,7 +209,12 @@ impl Task {
         let desk = self.limits.sharing.desk();
         if self.shared != answers {
             if answers {
-                self.ledger.answers_again(Instant::now());
+                let now = Instant::now();
+                self.ledger.answers_again(now);
+                self.back = Some(now);
+            } else {
+                (self.nodes_before, self.back) = (desk.nodes(), None);
+                self.calls.hear_from_the_first();
             }
             desk.set_shared(answers);
         }

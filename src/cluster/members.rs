@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use crate::cluster::link::Link;
 
 /// How long the key of a node lives. A node that is killed is counted for so long.
-const LIFE: Duration = Duration::from_secs(15);
+pub(super) const LIFE: Duration = Duration::from_secs(15);
 
 /// How often it is written.
 const REFRESH: Duration = Duration::from_secs(5);
@@ -19,15 +19,14 @@ const RETRY: Duration = Duration::from_millis(500);
 /// How long Redis may take.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Writes `node:<id>`, and its end into the set `nodes`, by Redis' clock. Returns the number of nodes.
+/// Writes `node:<id>`, and its end into the set `nodes`, by Redis' clock.
 const WRITE: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('ZADD', KEYS[2], string.format('%.0f', now + ARGV[3] * 1000), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('(%.0f', now))
-redis.call('PEXPIRE', KEYS[2], ARGV[3])
-return redis.call('ZCARD', KEYS[2])";
+redis.call('PEXPIRE', KEYS[2], ARGV[3])";
 
 /// What a node is called among the others. Drawn anew at each start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +57,8 @@ pub(super) fn nodes_key(prefix: &str) -> String {
     format!("{prefix}nodes")
 }
 
-/// Shows that this node is alive, for ever. `counted` hears how many are.
-pub async fn show(mut link: Link, prefix: Arc<str>, id: MemberId, counted: impl Fn(u32)) {
+/// Shows that this node is alive, for ever.
+pub async fn show(mut link: Link, prefix: Arc<str>, id: MemberId) {
     let script = Script::new(WRITE);
     let keys = [format!("{prefix}node:{id}"), nodes_key(&prefix)];
     loop {
@@ -71,10 +70,7 @@ pub async fn show(mut link: Link, prefix: Arc<str>, id: MemberId, counted: impl 
         };
         let written = timeout(PATIENCE, write(&script, &keys, &id, &mut connection)).await;
         let pause = match written {
-            Ok(Ok(nodes)) => {
-                counted(nodes);
-                REFRESH
-            }
+            Ok(Ok(())) => REFRESH,
             Ok(Err(_)) | Err(_) => RETRY,
         };
         // A new connection may lead to a server that knows nothing of this node.
@@ -89,7 +85,7 @@ async fn write(
     keys: &[String; 2],
     id: &MemberId,
     connection: &mut impl ConnectionLike,
-) -> RedisResult<u32> {
+) -> RedisResult<()> {
     let state = serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "state": "up" }).to_string();
     let mut invocation = script.prepare_invoke();
     for key in keys {

@@ -5,7 +5,7 @@
 -- it has reported since its lease exists. used + held never exceeds the budget, whatever is lost on the way.
 --
 -- KEYS: the stream of wishes, the set of nodes, and a hash for each budget.
--- ARGV: node, life of a lease in us, last wish seen, and for each budget: messages, per in us, total used, total settled,
+-- ARGV: node, life of a lease in us, last wish seen, nodes that there are at least, and for each budget: messages, per in us, total used, total settled,
 -- held, and what for: "report", "share", "more" or "release".
 -- Returns the number of nodes, the wishes of others since, and for each budget: change of what is held, us until there may
 -- be more, the share of a node.
@@ -19,7 +19,7 @@ local now = time[1] * 1000000 + time[2]
 local node, life, seen = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('(%.0f', now))
-local nodes = math.max(1, redis.call('ZCARD', KEYS[2]))
+local nodes = math.max(tonumber(ARGV[4]), redis.call('ZCARD', KEYS[2]))
 
 -- What has refilled is no longer used.
 local function refilled(used, at, messages, per)
@@ -102,7 +102,7 @@ end
 
 local answers = {}
 for i = 3, #KEYS do
-  local at = 4 + (i - 3) * 6
+  local at = 5 + (i - 3) * 6
   local number = function(offset) return tonumber(ARGV[at + offset]) end
   local ok, answer = pcall(settle, KEYS[i], number(0), number(1), number(2), number(3), number(4), ARGV[at + 5])
   if not ok then

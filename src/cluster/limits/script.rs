@@ -67,6 +67,9 @@ pub(super) struct Settled {
 /// As Redis sends it: nodes; id, key, node, busy and idle of each wish; change, wait and share of each lease.
 type Raw = (u32, Vec<(String, String, String, u32, u32)>, Vec<(i64, u64, u32)>);
 
+/// The id before all wishes.
+const FIRST: &str = "0-0";
+
 /// The script, and what every call of it says.
 pub(super) struct Calls {
     script: Script,
@@ -80,20 +83,26 @@ pub(super) struct Calls {
 impl Calls {
     pub(super) fn new(prefix: Arc<str>, node: MemberId, life: Duration) -> Self {
         let life_us = u64::try_from(life.as_micros()).unwrap_or(u64::MAX);
-        // A wish of before asks for what this node does not have.
-        Self { script: Script::new(SCRIPT), prefix, node, life_us, seen: "0-0".to_owned() }
+        Self { script: Script::new(SCRIPT), prefix, node, life_us, seen: FIRST.to_owned() }
     }
 
-    /// Settles these, and reads what others wish for since the last call.
+    /// Reads all wishes with the next call: the clock of another server may be behind that of the last. A wish of before asks
+    /// for what this node does not have.
+    pub(super) fn hear_from_the_first(&mut self) {
+        FIRST.clone_into(&mut self.seen);
+    }
+
+    /// Settles these, and reads what others wish for since the last call. `nodes`: there are so many at least.
     pub(super) async fn settle(
         &mut self,
+        nodes: u32,
         reports: impl ExactSizeIterator<Item = &Report>,
         connection: &mut impl ConnectionLike,
     ) -> RedisResult<Settled> {
         let count = reports.len();
         let mut call = self.script.prepare_invoke();
         call.key(format!("{}limit:wishes", self.prefix)).key(members::nodes_key(&self.prefix));
-        call.arg(self.node.as_str()).arg(self.life_us).arg(&self.seen);
+        call.arg(self.node.as_str()).arg(self.life_us).arg(&self.seen).arg(nodes);
         for Report { key, budget, stock, purpose } in reports {
             let per_us = budget.per.as_secs_f64() * 1e6;
             call.key(format!("{}limit:{key}", self.prefix));

@@ -18,7 +18,7 @@ use super::{
     script::{Calls, Report, Settled},
 };
 use crate::{
-    cluster::members::MemberId,
+    cluster::members::{self, MemberId},
     event_names::EventSlot,
     observe::gauges::Gauges,
     policy::{
@@ -49,6 +49,8 @@ struct Node {
     calls: Calls,
     under_way: Option<UnderWay>,
     passed: u32,
+    /// So many nodes there are at least.
+    nodes: u32,
 }
 
 impl Node {
@@ -60,7 +62,7 @@ impl Node {
         let questions = sharing.desk().questions().unwrap();
         let calls = Calls::new(PREFIX.into(), MemberId::draw(), LIFE);
         let (meters, under_way) = (None, None);
-        Self { sharing, limits, meters, questions, ledger: Ledger::default(), calls, under_way, passed: 0 }
+        Self { sharing, limits, meters, questions, ledger: Ledger::default(), calls, under_way, passed: 0, nodes: 1 }
     }
 
     /// Ada sends so many packets at once.
@@ -88,7 +90,7 @@ impl Node {
     fn reaches(&mut self, server: &mut Server) {
         if let Some(UnderWay { batch, settled: settled @ None, .. }) = &mut self.under_way {
             let reports = batch.iter().map(|(_, report)| report);
-            *settled = Some(self.calls.settle(reports, server).now_or_never().unwrap().unwrap());
+            *settled = Some(self.calls.settle(self.nodes, reports, server).now_or_never().unwrap().unwrap());
         }
     }
 
@@ -174,17 +176,8 @@ async fn a_session_that_asks_is_heard_although_no_rule_in_force_is_shared() {
         let sharing = Arc::clone(limits.sharing());
         let rules = limits_of(&sharing, 100, Duration::from_secs(60));
         let _meters = asks.then(|| rules.open(Some("ada"), [192, 0, 2, 1].into(), Instant::now()));
-        let task = Task {
-            questions: sharing.desk().questions().unwrap(),
-            calls: Calls::new(PREFIX.into(), MemberId::draw(), LIFE),
-            limits,
-            ledger: Ledger::default(),
-            shared: false,
-            told_gone: false,
-            cause: String::new(),
-            called: None,
-            failures: 0,
-        };
+        let questions = sharing.desk().questions().unwrap();
+        let task = Task::new(limits, questions, Calls::new(PREFIX.into(), MemberId::draw(), LIFE));
         let mut is_redis_asked = false;
         let run = task.run(|| {
             is_redis_asked = true;
@@ -350,6 +343,51 @@ fn a_redis_that_has_lost_its_data_does_not_stop_anybody() {
         world.sends(0, 10);
     }
     assert!((100..=200).contains(&world.passed()), "{}", world.passed());
+}
+
+#[test]
+fn the_first_node_that_comes_back_to_an_empty_redis_leaves_something_for_the_next() {
+    for (nodes, of_second) in [(3, 4), (1, 0)] {
+        let mut world = World::hundred();
+        for node in [0, 1] {
+            world.sends(node, 0);
+        }
+        world.tick(&ALL, 100);
+        world.server.lose();
+        for node in [0, 1] {
+            world.nodes[node].nodes = nodes;
+            world.server.count(node);
+            world.nodes[node].ledger.answers_again(world.now);
+            // A lease that is below its share is reported within a window / 25, at most 10 s.
+            world.tick(&[node], 1001);
+            world.sends(0, 1);
+        }
+        assert_eq!(world.sends(1, 100), of_second, "where {nodes} were known before");
+    }
+}
+
+#[tokio::test]
+async fn after_an_outage_the_nodes_of_before_count_until_they_may_have_come_back() {
+    let limits = SharedLimits::new(&Arc::new(Gauges::new()));
+    let questions = limits.sharing().desk().questions().unwrap();
+    let mut task = Task::new(limits, questions, Calls::new(PREFIX.into(), MemberId::draw(), LIFE));
+    let mut server = Server::start(PREFIX, 2);
+    let settles = async |task: &mut Task, server: &mut Server| {
+        let answers = task.settle_all(server).await;
+        task.show(answers);
+        task.limits.sharing.desk().nodes()
+    };
+    assert_eq!(settles(&mut task, &mut server).await, 2);
+    task.show(false);
+    server.lose();
+    server.count(0);
+    assert_eq!(settles(&mut task, &mut server).await, 2, "one is not back yet");
+    let now = Instant::now();
+    assert!(!task.has_nothing_to_hear(now), "it may wish for something");
+    assert_eq!([task.nodes_at_least(now), task.nodes_at_least(now + members::LIFE)], [2, 1]);
+    task.back = now.checked_sub(members::LIFE);
+    assert_eq!(settles(&mut task, &mut server).await, 1);
+    assert!(task.has_nothing_to_hear(Instant::now()));
 }
 
 #[test]

@@ -73,15 +73,23 @@ impl Server {
 
     /// All data is lost, but nodes write at once that they are alive.
     pub(super) fn flush(&mut self) {
-        cmd("FLUSHALL").exec(&mut self.connection).unwrap();
+        self.lose();
         self.count_nodes();
     }
 
+    /// All data is lost, and no node has written yet that it is alive.
+    pub(super) fn lose(&mut self) {
+        cmd("FLUSHALL").exec(&mut self.connection).unwrap();
+    }
+
     fn count_nodes(&mut self) {
+        (0..self.nodes).for_each(|node| self.count(node));
+    }
+
+    /// This node writes that it is alive.
+    pub(super) fn count(&mut self, node: usize) {
         let key = members::nodes_key(self.prefix);
-        for node in 0..self.nodes {
-            cmd("ZADD").arg(&key).arg("+inf").arg(node).exec(&mut self.connection).unwrap();
-        }
+        cmd("ZADD").arg(&key).arg("+inf").arg(node).exec(&mut self.connection).unwrap();
     }
 
     /// Instead of each budget there is what this command writes to `KEY`. Returns how many there are.
