@@ -25,14 +25,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// For the answer to one command.
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// For a command in a cluster, where it may have to go to another server.
+/// For a command in a cluster, where servers may have to be found first.
 const CLUSTER_RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// For all of it: several Sentinels may have to be asked, and several servers of a cluster.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often a command is sent again in a cluster.
-const CLUSTER_RETRIES: u32 = 1;
+/// How often the library sends a command again in a cluster. It cannot know whether the first one took effect; who sends it can
+/// say whether that matters.
+const CLUSTER_RETRIES: u32 = 0;
 
 /// Takes the messages that no command asked for.
 pub(super) type PushSender = Arc<dyn AsyncPushSender>;

@@ -58,8 +58,8 @@ impl Publisher {
     /// Publishes the batch. What Redis refuses is dropped, and the reason returned.
     ///
     /// # Errors
-    /// The connection is of no use. What may be sent twice is kept for the next one; the rest is dropped, because Redis may have
-    /// published it.
+    /// The connection is of no use. What may be sent twice, and what Redis has certainly not published, is kept for the next one;
+    /// the rest is dropped.
     pub(super) async fn publish(&mut self, connection: &mut Connection) -> RedisResult<Option<RedisError>> {
         let outcome = self.publish_batch(connection).await;
         self.outbound.keeps(self.pending.len());
@@ -72,7 +72,7 @@ impl Publisher {
         let answers = match connection.send_in_order(&batch, &self.home).await {
             Ok(answers) => answers,
             Err(error) => {
-                self.unanswered();
+                self.unanswered(&error);
                 return Err(error);
             }
         };
@@ -113,8 +113,10 @@ impl Publisher {
         }
     }
 
-    fn unanswered(&mut self) {
-        if self.backend.repeats() {
+    fn unanswered(&mut self, error: &RedisError) {
+        // A cluster refuses a batch as a whole, also where only the last of it came too late for the server.
+        let is_refused = self.pending.len() == 1 && passes(error);
+        if is_refused || self.backend.repeats() {
             self.expire(Instant::now());
             return;
         }
@@ -139,3 +141,6 @@ fn passes(error: &RedisError) -> bool {
         )
     )
 }
+
+#[cfg(test)]
+mod tests;
