@@ -14,7 +14,11 @@ mod ledger;
 mod script;
 
 use std::{
-    sync::{Arc, mpsc::Receiver},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::Receiver,
+    },
     time::{Duration, Instant},
 };
 
@@ -53,12 +57,16 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// When Redis is tried again.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// How soon a node that ends looks for further leases that no session holds.
+const LAST_TICK: Duration = Duration::from_millis(1);
+
 /// The shared limits of this node, before it runs.
 #[derive(Debug)]
 pub struct SharedLimits {
     sharing: Arc<Sharing>,
     woken: Arc<Notify>,
     gauges: Arc<Gauges>,
+    ends: Arc<AtomicBool>,
 }
 
 impl SharedLimits {
@@ -68,7 +76,7 @@ impl SharedLimits {
         let woken = Arc::new(Notify::new());
         let wake = Arc::clone(&woken);
         let sharing = Arc::new(Sharing::new(Box::new(move || wake.notify_one())));
-        Self { sharing, woken, gauges: Arc::clone(gauges) }
+        Self { sharing, woken, gauges: Arc::clone(gauges), ends: Arc::default() }
     }
 
     /// For the rules that are shared.
@@ -77,13 +85,26 @@ impl SharedLimits {
         &self.sharing
     }
 
-    /// Counts the nodes and fetches leases, for ever.
+    /// To be called when the last session has ended.
+    pub fn end(&self) -> impl FnOnce() + use<> {
+        let (ends, woken) = (Arc::clone(&self.ends), Arc::clone(&self.woken));
+        move || {
+            ends.store(true, Relaxed);
+            woken.notify_one();
+        }
+    }
+
+    /// Counts the nodes and fetches leases. When the node ends, and Redis is there, gives all of them back and returns.
     pub async fn run(self, link: Link, prefix: Arc<str>) {
         let Some(questions) = self.sharing.desk().questions() else { return };
         let node = MemberId::draw();
-        tokio::spawn(members::show(link.clone(), Arc::clone(&prefix), node.clone()));
-        let task = Task::new(self, questions, Calls::new(prefix, node, LIFE));
+        let shows = tokio::spawn(members::show(link.clone(), Arc::clone(&prefix), node.clone()));
+        let task = Task::new(self, questions, Calls::new(Arc::clone(&prefix), node.clone(), LIFE));
         task.run(|| link.connection()).await;
+        shows.abort();
+        if let Some(mut connection) = link.connection() {
+            members::leave(&mut connection, &prefix, &node).await;
+        }
     }
 }
 
@@ -126,7 +147,7 @@ impl Task {
     async fn run<C: ConnectionLike>(mut self, mut connection: impl FnMut() -> Option<C>) {
         loop {
             // Redis, and whether it is there, means nothing to limits that are not shared.
-            while !self.limits.sharing.is_wanted() && self.ledger.is_empty() {
+            while !self.limits.sharing.is_wanted() && self.ledger.is_empty() && !self.ends() {
                 self.show_figures(None);
                 let _ = timeout(IDLE_TICK, self.limits.woken.notified()).await;
                 // A session that the last rules opened may still ask.
@@ -140,11 +161,21 @@ impl Task {
             };
             self.show(answers);
             match (answers, self.ledger.is_empty()) {
+                (answers, has_none) if self.ends() => {
+                    if has_none || !answers {
+                        return;
+                    }
+                    sleep(LAST_TICK).await;
+                }
                 (false, _) => sleep(RETRY).await,
                 (true, true) => _ = timeout(IDLE_TICK, self.limits.woken.notified()).await,
                 (true, false) => _ = timeout(TICK, self.limits.woken.notified()).await,
             }
         }
+    }
+
+    fn ends(&self) -> bool {
+        self.limits.ends.load(Relaxed)
     }
 
     /// Hears the questions and looks at the leases.

@@ -2,10 +2,10 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use redis::{RedisResult, Script, aio::ConnectionLike};
+use redis::{Pipeline, RedisResult, Script, aio::ConnectionLike, cmd};
 use tokio::time::{sleep, timeout};
 
-use crate::cluster::link::Link;
+use crate::cluster::{connection::Connection, link::Link};
 
 /// How long the key of a node lives. A node that is killed is counted for so long.
 pub(super) const LIFE: Duration = Duration::from_secs(15);
@@ -57,10 +57,14 @@ pub(super) fn nodes_key(prefix: &str) -> String {
     format!("{prefix}nodes")
 }
 
+fn node_key(prefix: &str, id: &MemberId) -> String {
+    format!("{prefix}node:{id}")
+}
+
 /// Shows that this node is alive, for ever.
 pub async fn show(mut link: Link, prefix: Arc<str>, id: MemberId) {
     let script = Script::new(WRITE);
-    let keys = [format!("{prefix}node:{id}"), nodes_key(&prefix)];
+    let keys = [node_key(&prefix, &id), nodes_key(&prefix)];
     loop {
         let Some(mut connection) = link.connection() else {
             if !link.changed().await {
@@ -78,6 +82,15 @@ pub async fn show(mut link: Link, prefix: Arc<str>, id: MemberId) {
             sleep(pause).await;
         }
     }
+}
+
+/// Says that this node has ended, so that nobody counts it for the rest of its life there. If Redis does not hear it, that goes by.
+pub(super) async fn leave(connection: &mut Connection, prefix: &str, id: &MemberId) {
+    let mut commands = Pipeline::new();
+    // Whose life has ended is removed by the next who counts.
+    commands.add_command(cmd("ZADD").arg(nodes_key(prefix)).arg("XX").arg(0).arg(id.as_str()).take());
+    commands.add_command(cmd("DEL").arg(node_key(prefix, id)).take());
+    let _ = timeout(PATIENCE, connection.send_in_order(&commands, prefix)).await;
 }
 
 async fn write(

@@ -2,13 +2,16 @@
 
 use std::{io, sync::Arc, thread::JoinHandle};
 
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{oneshot, watch},
+    time::timeout,
+};
 
 use crate::{
     cluster::{
         bus::Bus,
         connector::Connector,
-        leaving::Leaving,
+        leaving::{LAST_MESSAGES, Leaving},
         limits::SharedLimits,
         link::{Link, RedisRules},
         queue::Inbound,
@@ -68,7 +71,7 @@ impl Cluster {
         self.parts.as_ref().map(|parts| (parts.connector.link(), Arc::clone(&parts.prefix)))
     }
 
-    /// Starts the thread, if there is one. It ends when `done` does and, where Redis is there, the last events are published.
+    /// Starts the thread, if there is one. It ends when `done` does and, where Redis is there, the last events are published and the leases given back.
     pub(super) fn spawn(
         self,
         registry: Registry,
@@ -84,7 +87,8 @@ impl Cluster {
                 if let Some(revoker) = revoker {
                     tokio::spawn(Revocations::new(&prefix, connector.link(), revoker).run());
                 }
-                tokio::spawn(limits.run(connector.link(), prefix));
+                let end_limits = limits.end();
+                let limits = tokio::spawn(limits.run(connector.link(), prefix));
                 tokio::spawn(connector.run());
                 tokio::spawn(bus.run(link, inbound, registry));
                 let leaving = Arc::new(leaving);
@@ -97,7 +101,8 @@ impl Cluster {
                     }
                 });
                 let _ = done.await;
-                leaving.publish_last().await;
+                end_limits();
+                let _ = tokio::join!(leaving.publish_last(), timeout(LAST_MESSAGES, limits));
             });
             // The look-up of a name may take longer than anybody waits for a node that ends.
             runtime.shutdown_background();

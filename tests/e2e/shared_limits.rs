@@ -138,6 +138,40 @@ async fn without_redis_each_node_gives_its_part_and_then_all_share_again() {
     eventually("eve has her budget", async || (burst(&eve, 1).await == 1).then_some(())).await;
 }
 
+/// How many nodes hold messages of a budget.
+async fn holders(redis: &Redis) -> usize {
+    let mut holders = 0;
+    for key in redis.cli(&["KEYS", "tidegate:*:limit:*:*"]).await.lines() {
+        // Of a node: held, expires, total.
+        let values = redis.cli(&["HVALS", key]).await;
+        holders += values.lines().filter(|value| value.contains(' ') && !value.starts_with("0 ")).count();
+    }
+    holders
+}
+
+/// How many nodes are counted.
+async fn alive(redis: &Redis) -> usize {
+    redis.cli(&["KEYS", "tidegate:*:node:*"]).await.lines().count()
+}
+
+/// It ends with a session, which holds a lease until then.
+#[tokio::test]
+async fn a_node_that_ends_gives_back_what_it_holds_and_is_no_longer_counted() {
+    let (service, redis) = (Service::start().await, Redis::start().await);
+    let rule = format!("limits.shutdown_grace = \"0s\"\nlimits.lame_duck = \"0s\"\n{HUNDRED}");
+    let [mut first, mut second, third] = three(&service, &redis, &rule).await;
+    let _clients = [first.client(token("ada")).await, second.client(token("ada")).await];
+    eventually("both hold a part", async || (holders(&redis).await == 2).then_some(())).await;
+
+    first.signal("TERM");
+    assert_eq!(first.exit().await, Some(0));
+    assert_eq!((holders(&redis).await, alive(&redis).await), (1, 2));
+    third.counts(2.0, "tidegate_cluster_nodes", &[]).await;
+    second.signal("KILL");
+    second.exit().await;
+    assert_eq!((holders(&redis).await, alive(&redis).await), (1, 2), "of one that dies Redis hears nothing");
+}
+
 #[tokio::test]
 async fn a_reload_that_is_refused_leaves_the_budget_shared() {
     let (service, redis) = (Service::start().await, Redis::start().await);
