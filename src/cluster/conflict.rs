@@ -3,7 +3,12 @@
 //! A gate subscribes by pattern, which `PUBSUB` does not count. So whoever is counted on one of the adapters' channels is an
 //! adapter, and gates never take each other for one.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, aio::ConnectionLike};
 use tokio::time;
@@ -29,6 +34,9 @@ const CHECK_CONFLICT_EVERY: Duration = Duration::from_secs(5);
 /// How soon after a check that had no answer.
 const CHECK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// So long after Redis was away an adapter that was there before may still be on its way back.
+const RETURN_WITHIN: Duration = Duration::from_secs(30);
+
 /// How long one question may take.
 const ANSWER_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -53,13 +61,16 @@ pub(super) struct Guard {
     link: Link,
     standing: Standing,
     gauges: Arc<MirrorGauges>,
+    /// Since when there is another connection, on which an adapter that was there before has not been seen. `None`: nobody is
+    /// waited for.
+    awaited: Option<Instant>,
     /// The last check failed, and the log has said so.
     has_failed: bool,
 }
 
 impl Guard {
     pub(super) const fn new(key: Arc<str>, link: Link, standing: Standing, gauges: Arc<MirrorGauges>) -> Self {
-        Self { key, link, standing, gauges, has_failed: false }
+        Self { key, link, standing, gauges, awaited: None, has_failed: false }
     }
 
     /// Checks at once, at each new connection, whenever somebody wants it, and from time to time.
@@ -69,13 +80,26 @@ impl Guard {
             tokio::select! {
                 () = time::sleep(wait) => {}
                 () = self.standing.wanted() => {}
-                goes_on = self.link.changed() => if !goes_on { return },
+                goes_on = self.link.changed() => {
+                    if !goes_on {
+                        return;
+                    }
+                    self.waits_for_who_was_there(Instant::now());
+                }
             }
         }
     }
 
+    /// There is another connection, or none.
+    fn waits_for_who_was_there(&mut self, now: Instant) {
+        self.awaited = (self.standing.known() == Known::Adapter).then_some(now);
+    }
+
     /// Returns when to check again.
     async fn check(&mut self) -> Duration {
+        if self.link.has_changed() {
+            self.waits_for_who_was_there(Instant::now());
+        }
         let Some(mut connection) = self.link.connection() else {
             self.standing.checked(None);
             return CHECK_AGAIN_AFTER;
@@ -83,7 +107,7 @@ impl Guard {
         match adapter(&mut connection, &self.key).await {
             Ok(found) => {
                 self.has_failed = false;
-                self.found(found)
+                self.found(found, Instant::now())
             }
             Err(error) => {
                 self.failed(&error);
@@ -92,7 +116,14 @@ impl Guard {
         }
     }
 
-    fn found(&self, found: Option<Adapter>) -> Duration {
+    fn found(&mut self, found: Option<Adapter>, now: Instant) -> Duration {
+        let is_early = |since| now.saturating_duration_since(since) < RETURN_WITHIN;
+        if found.is_none() && self.awaited.is_some_and(is_early) {
+            // The service may connect later than this node.
+            self.standing.checked(None);
+            return CHECK_CONFLICT_EVERY;
+        }
+        self.awaited = None;
         let known = if found.is_some() { Known::Adapter } else { Known::Alone };
         let before = self.standing.checked(Some(known));
         self.gauges.set_conflict(found.is_some());
@@ -243,6 +274,29 @@ mod tests {
         let unknown = "-ERR unknown subcommand or wrong number of arguments for 'SHARDNUMSUB'. Try PUBSUB HELP.\r\n";
         let unknown = redis::parse_redis_value(unknown.as_bytes()).and_then(Value::extract_error);
         assert_eq!(found([no_channels(), subscribers(0), unknown]).await, Ok(None));
+    }
+
+    #[test]
+    fn after_an_outage_an_adapter_is_gone_only_when_it_had_time_to_come_back() {
+        let (standing, start) = (Standing::default(), Instant::now());
+        let mut guard = Guard::new("socket.io".into(), Link::new().1, standing.clone(), Arc::default());
+        let (adapter, early) = (Some(Adapter::Classic), start + RETURN_WITHIN - Duration::from_millis(1));
+        for (connects, found, now, known, again) in [
+            (true, None, start, Known::Alone, CHECK_EVERY),
+            (false, adapter, start, Known::Adapter, CHECK_CONFLICT_EVERY),
+            (false, None, start, Known::Alone, CHECK_EVERY),
+            (false, adapter, start, Known::Adapter, CHECK_CONFLICT_EVERY),
+            (true, None, early, Known::Adapter, CHECK_CONFLICT_EVERY),
+            (false, None, start + RETURN_WITHIN, Known::Alone, CHECK_EVERY),
+            (false, adapter, start, Known::Adapter, CHECK_CONFLICT_EVERY),
+            (true, adapter, start, Known::Adapter, CHECK_CONFLICT_EVERY),
+            (false, None, early, Known::Alone, CHECK_EVERY),
+        ] {
+            if connects {
+                guard.waits_for_who_was_there(start);
+            }
+            assert_eq!((guard.found(found, now), standing.known()), (again, known), "{connects} {found:?}");
+        }
     }
 
     #[tokio::test]

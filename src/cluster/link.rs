@@ -23,6 +23,13 @@ impl Link {
         self.0.borrow().clone()
     }
 
+    /// Whether there is another than when this was asked, or waited for, last.
+    pub(super) fn has_changed(&mut self) -> bool {
+        let has_changed = self.0.has_changed().unwrap_or_default();
+        self.0.mark_unchanged();
+        has_changed
+    }
+
     /// Waits until there is another connection than before, or none any more. False: the node stops.
     pub async fn changed(&mut self) -> bool {
         self.0.changed().await.is_ok()
