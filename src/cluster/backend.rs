@@ -71,20 +71,20 @@ impl Backend {
 
     /// Hears all channels, each confirmed by Redis.
     pub(super) async fn subscribe(&self, connection: &mut Connection) -> RedisResult<()> {
-        let echo = echo(&self.prefix, self.publisher);
         let patterns = [channel::broadcast_pattern(&self.key), channel::request_pattern(&self.key)];
         connection.psubscribe(&patterns).await?;
-        connection.subscribe(&echo).await?;
+        connection.subscribe(&echo(&self.key, self.publisher)).await?;
         if self.kind == BackendKind::Sharded {
-            connection.ssubscribe(&[events(&self.prefix), echo]).await?;
+            connection.ssubscribe(&[events(&self.prefix), sharded_echo(&self.prefix, self.publisher)]).await?;
         }
         Ok(())
     }
 
     /// Commands that send a number to ourselves, on every kind of channel that is heard.
     pub(super) fn echoes(&self, number: u64) -> Vec<Cmd> {
-        let kinds: &[&str] = if self.kind == BackendKind::Sharded { &["PUBLISH", "SPUBLISH"] } else { &["PUBLISH"] };
-        kinds.iter().map(|kind| cmd(kind).arg(echo(&self.prefix, self.publisher)).arg(number).take()).collect()
+        let classic = cmd("PUBLISH").arg(echo(&self.key, self.publisher)).arg(number).take();
+        let sharded = || cmd("SPUBLISH").arg(sharded_echo(&self.prefix, self.publisher)).arg(number).take();
+        [classic].into_iter().chain((self.kind == BackendKind::Sharded).then(sharded)).collect()
     }
 }
 
@@ -98,13 +98,30 @@ pub(super) fn stream(prefix: &str) -> String {
     format!("{prefix}stream")
 }
 
-/// The channel on which a node hears itself.
-pub(super) fn echo(prefix: &str, publisher: u64) -> String {
+/// The channel on which a node hears itself. It has the slot of the first pattern: the library subscribes to the patterns at the
+/// server of that slot, and whether that server is heard is what the channel is to show.
+pub(super) fn echo(key: &str, publisher: u64) -> String {
+    let pattern = channel::broadcast_pattern(key);
+    let tag = hash_tag(&pattern).unwrap_or(&pattern);
+    format!("tidegate:{{{tag}}}:echo:{publisher:016x}")
+}
+
+/// The same of the server that has the channel of the nodes.
+pub(super) fn sharded_echo(prefix: &str, publisher: u64) -> String {
     format!("{prefix}echo:{publisher:016x}")
+}
+
+/// The part of a name by which a Cluster finds its slot. `None`: all of it.
+fn hash_tag(name: &str) -> Option<&str> {
+    let (_, rest) = name.split_once('{')?;
+    let (tag, _) = rest.split_once('}')?;
+    (!tag.is_empty()).then_some(tag)
 }
 
 #[cfg(test)]
 mod tests {
+    use redis::cluster_routing::{Route, SlotAddr};
+
     use super::*;
     use crate::cluster::table::{ClusterTable, RedisTable};
 
@@ -120,6 +137,20 @@ mod tests {
             _ => String::new(),
         });
         arguments.collect()
+    }
+
+    #[test]
+    fn a_node_hears_itself_at_the_server_that_has_its_patterns() {
+        for (key, expected) in [
+            ("socket.io", "tidegate:{socket.io#/*}:echo:0000000000000007"),
+            ("{app}-io", "tidegate:{app}:echo:0000000000000007"),
+        ] {
+            let (echo, pattern) = (echo(key, 7), channel::broadcast_pattern(key));
+            assert_eq!(echo, expected);
+            let route = |name: &str| Route::with_key(name, SlotAddr::Master);
+            assert_eq!(route(&echo), route(&pattern));
+            assert_ne!(route(&echo), route("tidegate:{other}:echo:0000000000000007"));
+        }
     }
 
     fn to_room() -> Topic {

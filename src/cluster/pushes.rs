@@ -25,7 +25,8 @@ use crate::{
 pub(super) struct Pushes {
     key: Arc<str>,
     events: String,
-    echo: String,
+    /// Where the node hears itself, on classic and on sharded channels.
+    echoes: [String; 2],
     feeder: Feeder,
     /// Messages are taken from the first subscription until the connection is given up: it may live on in other hands.
     open: AtomicBool,
@@ -42,7 +43,7 @@ impl Pushes {
         Arc::new(Self {
             key: Arc::clone(&rules.key),
             events: backend::events(&rules.prefix),
-            echo: backend::echo(&rules.prefix, publisher),
+            echoes: [backend::echo(&rules.key, publisher), backend::sharded_echo(&rules.prefix, publisher)],
             feeder,
             open: AtomicBool::new(false),
             end: OnceLock::new(),
@@ -111,7 +112,7 @@ impl Pushes {
     }
 
     fn echo(&self, kind: usize, channel: &[u8], payload: &[u8]) {
-        if channel != self.echo.as_bytes() {
+        if channel != self.echoes[kind].as_bytes() {
             return;
         }
         let number = std::str::from_utf8(payload).ok().and_then(|number| number.parse().ok());
@@ -198,9 +199,9 @@ mod tests {
     #[test]
     fn a_number_is_heard_on_our_own_channel_only() {
         let (pushes, _inbound) = pushes();
-        pushes.take(push(PushKind::Message, &["tidegate:{app}:echo:0000000000000002", "5"]));
+        pushes.take(push(PushKind::Message, &["tidegate:{socket.io#/*}:echo:0000000000000002", "5"]));
         assert!(!pushes.has_heard(5, 1));
-        pushes.take(push(PushKind::Message, &["tidegate:{app}:echo:0000000000000001", "5"]));
+        pushes.take(push(PushKind::Message, &["tidegate:{socket.io#/*}:echo:0000000000000001", "5"]));
         assert!(pushes.has_heard(5, 1) && !pushes.has_heard(5, 2) && !pushes.has_heard(6, 1));
         pushes.take(push(PushKind::SMessage, &["tidegate:{app}:echo:0000000000000001", "5"]));
         assert!(pushes.has_heard(5, 2));

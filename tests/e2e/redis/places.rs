@@ -62,6 +62,25 @@ async fn a_cluster_is_heard_also_after_its_slots_have_moved() {
     is_up(&classic).await;
 }
 
+/// The other servers answer, and none takes its place.
+#[tokio::test]
+async fn that_the_server_of_the_subscriptions_stands_still_is_noticed() {
+    let mut cluster = RedisCluster::start().await;
+    for node in cluster.nodes() {
+        node.cli(&["CONFIG", "SET", "cluster-node-timeout", "600000"]).await;
+    }
+    let (own, patterns) = (cluster.owner("tidegate:{app}:").await, cluster.owner("socket.io#/*").await);
+    let still = if own == patterns { cluster.reshard("socket.io#/*").await } else { patterns };
+    let gate = gate(&format!("redis+cluster://{}", cluster.urls().join(",").replace("redis://", ""))).await;
+    is_up(&gate).await;
+
+    cluster.nodes()[still].freeze();
+    gate.log().wait(&["WARN", "is away", "a message to ourselves did not come back"]).await;
+    gate.counts(0.0, "tidegate_redis_up", &[]).await;
+    cluster.nodes()[still].thaw();
+    is_up(&gate).await;
+}
+
 #[tokio::test]
 async fn a_server_of_a_cluster_that_is_named_alone_is_told_where_it_matters() {
     let cluster = RedisCluster::start().await;
