@@ -118,7 +118,7 @@ impl Revocations {
         (self.size, self.read) = (Some(size), Some(now));
         self.tell_full(size);
         let ours = self.revoker.list();
-        let mut news = theirs.beyond(&ours);
+        let mut news = theirs.list.beyond(&ours);
         // What would be forgotten at once would be news again.
         let floor = ours.floor(REVOKED_MAX);
         news.retain(|revocation| revocation.until > floor);
@@ -128,7 +128,7 @@ impl Revocations {
                 format!("{} revocations were read from Redis; they met {} sessions here", done.new, done.sessions);
             journal::line(LogLevel::Info, &sentence);
         }
-        let missing = self.revoker.list().beyond(&theirs);
+        let missing = theirs.lacks(&self.revoker.list());
         for chunk in missing.chunks(WRITE_MAX) {
             let mut command = redis::cmd("ZADD");
             command.arg(&self.key).arg("GT");
@@ -154,7 +154,7 @@ impl Revocations {
     }
 
     /// What the set says, of more than fit what lasts longest.
-    async fn read(&mut self, redis: &mut impl ConnectionLike) -> RedisResult<Revoked> {
+    async fn read(&mut self, redis: &mut impl ConnectionLike) -> RedisResult<Theirs> {
         let now = unix_seconds(SystemTime::now());
         let mut command = redis::cmd("ZREVRANGEBYSCORE");
         command
@@ -166,13 +166,7 @@ impl Revocations {
             .arg(0)
             .arg(REVOKED_MAX);
         let members: Vec<(Vec<u8>, f64)> = command.query_async(redis).await?;
-        let (mut list, mut unreadable) = (Revoked::default(), 0);
-        for (text, until) in &members {
-            match whom(text) {
-                Some(whom) => list.add(&Revocation { whom, until: *until as u64 }),
-                None => unreadable += 1,
-            }
-        }
+        let (theirs, unreadable) = Theirs::of(&members, REVOKED_MAX);
         if unreadable > 0 && !self.has_unreadable {
             let sentence = format!(
                 "{unreadable} members of {} are ignored: each must be jti:ID, user:SECONDS:NAME or socket:ID",
@@ -181,7 +175,41 @@ impl Revocations {
             journal::line(LogLevel::Warn, &sentence);
         }
         self.has_unreadable = unreadable > 0;
-        Ok(list)
+        Ok(theirs)
+    }
+}
+
+/// What was read of the set.
+#[derive(Debug, Default)]
+struct Theirs {
+    list: Revoked,
+    /// The last member that was read, where there may be more, with its end. `None`: this is all.
+    last: Option<(u64, Vec<u8>)>,
+}
+
+impl Theirs {
+    /// Of these members in the order of Redis, of which at most `max` are read; and how many of them nobody can read.
+    fn of(members: &[(Vec<u8>, f64)], max: usize) -> (Self, usize) {
+        let (mut theirs, mut unreadable) = (Self::default(), 0);
+        for (text, until) in members {
+            match whom(text) {
+                Some(whom) => theirs.list.add(&Revocation { whom, until: *until as u64 }),
+                None => unreadable += 1,
+            }
+        }
+        theirs.last =
+            members.last().filter(|_| members.len() >= max).map(|(text, until)| (*until as u64, text.clone()));
+        (theirs, unreadable)
+    }
+
+    /// What is to be written. What Redis would put behind the last member that was read may be there already, and would be read
+    /// by nobody.
+    fn lacks(&self, ours: &Revoked) -> Vec<Revocation> {
+        let mut missing = ours.beyond(&self.list);
+        if let Some((last, text)) = &self.last {
+            missing.retain(|Revocation { whom, until }| (*until, member(whom).as_bytes()) > (*last, &**text));
+        }
+        missing
     }
 }
 
@@ -226,6 +254,23 @@ mod tests {
         ] {
             assert_eq!(whom(text.as_bytes()), Some(expected.clone()), "{text}");
             assert_eq!(member(&expected), text);
+        }
+    }
+
+    #[test]
+    fn of_more_than_are_read_only_what_would_be_read_is_written() {
+        let token = |name: &str, until| Revocation { whom: Whom::Token(name.into()), until };
+        let mut ours = Revoked::default();
+        for (name, until) in [("a", 11), ("b", 10), ("c", 10), ("d", 10), ("e", 9)] {
+            ours.add(&token(name, until));
+        }
+        let members = [(b"jti:x".to_vec(), 12.0), (b"jti:c".to_vec(), 10.0)];
+        for (max, expected) in [(2, &["a", "d"][..]), (3, &["a", "b", "d", "e"])] {
+            let (theirs, unreadable) = Theirs::of(&members, max);
+            let mut lacks: Vec<_> = theirs.lacks(&ours).iter().map(|revocation| member(&revocation.whom)).collect();
+            lacks.sort_unstable();
+            assert_eq!(lacks, expected.iter().map(|name| format!("jti:{name}")).collect::<Vec<_>>(), "{max}");
+            assert_eq!(unreadable, 0);
         }
     }
 
