@@ -233,7 +233,8 @@ mod tests {
                     envelopes.extend(self.outbound.take(1, PAYLOAD_BYTES_MAX).await);
                 }
             }
-            let decode = |envelope: Envelope| (envelope.topic, Broadcast::decode(&envelope.payload).unwrap());
+            let decode =
+                |(_, envelope): (Instant, Envelope)| (envelope.topic, Broadcast::decode(&envelope.payload).unwrap());
             envelopes.into_iter().map(decode).collect()
         }
 

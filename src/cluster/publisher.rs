@@ -24,10 +24,9 @@ pub(super) struct Publisher {
     gauges: Arc<RedisGauges>,
     /// All go to the server that has this key.
     home: Arc<str>,
-    /// Not published yet, since when.
-    pending: Vec<Cmd>,
-    since: Instant,
-    /// How long they are tried again.
+    /// Not published yet, each with the moment since when it waits.
+    pending: Vec<(Instant, Cmd)>,
+    /// How long one waits at most.
     patience: Duration,
 }
 
@@ -39,7 +38,7 @@ impl Publisher {
         home: Arc<str>,
         patience: Duration,
     ) -> Self {
-        Self { backend, outbound, gauges, home, pending: Vec::new(), since: Instant::now(), patience }
+        Self { backend, outbound, gauges, home, pending: Vec::new(), patience }
     }
 
     pub(super) const fn backend(&self) -> &Backend {
@@ -50,8 +49,8 @@ impl Publisher {
     pub(super) async fn ready(&mut self) {
         if self.pending.is_empty() {
             let taken = self.outbound.take(BATCH_MESSAGES, BATCH_BYTES).await;
-            self.pending = taken.into_iter().map(|envelope| self.backend.command(envelope)).collect();
-            self.since = Instant::now();
+            let command = |(since, envelope)| (since, self.backend.command(envelope));
+            self.pending = taken.into_iter().map(command).collect();
         }
     }
 
@@ -68,7 +67,7 @@ impl Publisher {
 
     async fn publish_batch(&mut self, connection: &mut Connection) -> RedisResult<Option<RedisError>> {
         let mut batch = Pipeline::with_capacity(self.pending.len());
-        self.pending.iter().for_each(|command| _ = batch.add_command(command.clone()));
+        self.pending.iter().for_each(|(_, command)| _ = batch.add_command(command.clone()));
         let answers = match connection.send_in_order(&batch, &self.home).await {
             Ok(answers) => answers,
             Err(error) => {
@@ -106,10 +105,11 @@ impl Publisher {
     /// Drops what has waited for too long.
     pub(super) fn expire(&mut self, now: Instant) {
         self.outbound.expire(now);
-        if !self.pending.is_empty() && now.saturating_duration_since(self.since) > self.patience {
-            self.gauges.dropped(Dropped::OutExpired, self.pending.len() as u64);
-            self.pending.clear();
-            self.outbound.keeps(0);
+        let waited = self.pending.len();
+        self.pending.retain(|(since, _)| now.saturating_duration_since(*since) <= self.patience);
+        if self.pending.len() < waited {
+            self.gauges.dropped(Dropped::OutExpired, (waited - self.pending.len()) as u64);
+            self.outbound.keeps(self.pending.len());
         }
     }
 

@@ -76,8 +76,9 @@ impl Outbound {
         self.0.push(envelope, Instant::now());
     }
 
-    /// Waits for messages, and takes the oldest: at most so many messages and, of more than one, so many bytes.
-    pub(super) async fn take(&self, messages: usize, bytes: usize) -> Vec<Envelope> {
+    /// Waits for messages, and takes the oldest, each with the moment since when it waits: at most so many messages and, of more
+    /// than one, so many bytes.
+    pub(super) async fn take(&self, messages: usize, bytes: usize) -> Vec<(Instant, Envelope)> {
         loop {
             let taken = self.0.take(messages, bytes, Instant::now());
             if !taken.is_empty() {
@@ -115,7 +116,7 @@ impl Inbound {
     /// The next message. `None`: no more will come.
     pub async fn recv(&mut self) -> Option<Envelope> {
         loop {
-            if let Some(envelope) = self.0.take(1, 0, Instant::now()).pop() {
+            if let Some((_, envelope)) = self.0.take(1, 0, Instant::now()).pop() {
                 self.0.drained.notify_one();
                 return Some(envelope);
             }
@@ -184,7 +185,7 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    fn take(&self, messages: usize, bytes: usize, now: Instant) -> Vec<Envelope> {
+    fn take(&self, messages: usize, bytes: usize, now: Instant) -> Vec<(Instant, Envelope)> {
         let mut state = self.lock();
         self.expire(&mut state, now);
         let (mut taken, mut taken_bytes) = (Vec::new(), 0);
@@ -218,10 +219,10 @@ impl Queue {
 }
 
 impl State {
-    fn pop(&mut self) -> Option<Envelope> {
-        let (_, envelope) = self.waiting.pop_front()?;
-        self.bytes -= cost(&envelope);
-        Some(envelope)
+    fn pop(&mut self) -> Option<(Instant, Envelope)> {
+        let waiting = self.waiting.pop_front()?;
+        self.bytes -= cost(&waiting.1);
+        Some(waiting)
     }
 }
 
@@ -246,8 +247,8 @@ mod tests {
         Envelope { topic: Topic::Request { namespace: "/".into() }, payload: Bytes::from_static(payload) }
     }
 
-    fn payloads(taken: Vec<Envelope>) -> Vec<Bytes> {
-        taken.into_iter().map(|envelope| envelope.payload).collect()
+    fn payloads(taken: Vec<(Instant, Envelope)>) -> Vec<Bytes> {
+        taken.into_iter().map(|(_, envelope)| envelope.payload).collect()
     }
 
     fn queue() -> (Arc<Queue>, Arc<RedisGauges>) {

@@ -104,10 +104,15 @@ async fn number(stream: &mut BufReader<TcpStream>) -> Option<usize> {
     line.get(1..)?.trim_end().parse().ok()
 }
 
+/// How long a message waits at most.
+const PATIENCE: Duration = Duration::from_hours(1);
+
 struct Node {
     publisher: Publisher,
     connection: Connection,
     gauges: Arc<RedisGauges>,
+    /// When the first message was there, and when all were that are in the batch.
+    said: [Instant; 2],
 }
 
 impl Node {
@@ -120,14 +125,16 @@ impl Node {
         let connection = open(&rules, None, Duration::from_millis(100)).await.unwrap();
         let gauges = Arc::new(RedisGauges::default());
         let outbound = Outbound::new(Bounds { messages: 10, bytes: 10_000, age: None }, Arc::clone(&gauges));
+        let began = Instant::now();
         for _ in 0..messages {
             let topic = Topic::Broadcast { namespace: "/".into(), room: None };
             outbound.push(Envelope { topic, payload: b"payload"[..].into() });
         }
-        let (home, patience) = (Arc::clone(&rules.prefix), Duration::from_hours(1));
-        let mut publisher = Publisher::new(Backend::new(&rules, 7), outbound, Arc::clone(&gauges), home, patience);
+        let said = [began, Instant::now()];
+        let home = Arc::clone(&rules.prefix);
+        let mut publisher = Publisher::new(Backend::new(&rules, 7), outbound, Arc::clone(&gauges), home, PATIENCE);
         publisher.ready().await;
-        Self { publisher, connection, gauges }
+        Self { publisher, connection, gauges, said }
     }
 
     async fn publishes(&mut self) -> RedisResult<Option<RedisError>> {
@@ -173,4 +180,15 @@ async fn of_a_slot_that_has_moved_a_message_is_kept_and_a_batch_only_in_a_stream
         assert_eq!(cluster.came.load(Relaxed) as usize, messages + kept, "{backend:?}");
         assert_eq!((node.publisher.pending.len(), node.gauges.dropped_out()), (0, dropped), "{backend:?}");
     }
+}
+
+#[tokio::test]
+async fn a_message_waits_no_longer_in_queue_and_batch_together_than_it_may() {
+    let cluster = FakeCluster::start(Says::Published).await;
+    let mut node = Node::before(&cluster, BackendKind::Streams, 3).await;
+    let [first, last] = node.said;
+    node.publisher.expire(first + PATIENCE);
+    assert_eq!((node.publisher.pending.len(), node.gauges.dropped_out()), (3, 0));
+    node.publisher.expire(last + PATIENCE + Duration::from_nanos(1));
+    assert_eq!((node.publisher.pending.len(), node.gauges.dropped_out()), (0, 3));
 }
