@@ -5,10 +5,10 @@
 -- it has reported since its lease exists. used + held never exceeds the budget, whatever is lost on the way.
 --
 -- KEYS: the stream of wishes, the set of nodes, and a hash for each budget.
--- ARGV: node, life of a lease in us, last wish seen, nodes that there are at least, and for each budget: messages, per in us, total used, total settled,
--- held, and what for: "report", "share", "more" or "release".
+-- ARGV: node, life of a lease in us, last wish seen, nodes that there are at least, and for each budget: messages, per in us,
+-- total used, total settled, held, and what for: "report", "share", "more" or "release".
 -- Returns the number of nodes, the wishes of others since, and for each budget: change of what is held, us until there may
--- be more, the share of a node.
+-- be more, the share of a node, and how many messages nobody holds.
 local SPARE = 25 -- This part of a budget is kept for a node that begins to take interest, and by nodes that are idle.
 local RECALL_US = 10000 -- Until others can have given back.
 local WISHES_MAX = 1000
@@ -86,7 +86,7 @@ local function settle(key, messages, per, total, settled, held, what)
   local expires = what == 'release' and now or now + life
   redis.call('HSET', key, node, string.format('%d %.0f %.0f', held, expires, total))
   redis.call('PEXPIRE', key, string.format('%.0f', math.max(per, life) / 1000 + 1))
-  return { change, wait, share }
+  return { change, wait, share, math.max(0, math.floor(exact - change)) }
 end
 
 local wishes = {}
@@ -108,7 +108,7 @@ for i = 3, #KEYS do
   if not ok then
     -- What nobody can read begins anew, and disturbs no other budget.
     redis.call('DEL', KEYS[i])
-    answer = { 0, RECALL_US, 1 }
+    answer = { 0, RECALL_US, 1, 0 }
   end
   answers[#answers + 1] = answer
 end

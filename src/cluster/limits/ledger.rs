@@ -228,6 +228,7 @@ impl Ledger {
     fn settle_one(&mut self, lease: &Lease, report: &Report, answer: &Answer, sent: Instant, now: Instant) {
         let Some(entry) = self.entries.get_mut(&report.key) else { return };
         let left = lease.settle(report.stock.used, answer.change, answer.wait, now);
+        lease.note_room(report.stock.used, answer.room);
         let amount = answer.change.unsigned_abs();
         if answer.change > 0 {
             self.totals.granted += amount;

@@ -43,6 +43,8 @@ pub(super) struct Answer {
     pub(super) wait: Duration,
     /// The share of this node in the budget.
     pub(super) share: u32,
+    /// Messages that nobody holds.
+    pub(super) room: u32,
 }
 
 /// Another node has too little of a budget.
@@ -64,8 +66,8 @@ pub(super) struct Settled {
     pub(super) answers: Vec<Answer>,
 }
 
-/// As Redis sends it: nodes; id, key, node, busy and idle of each wish; change, wait and share of each lease.
-type Raw = (u32, Vec<(String, String, String, u32, u32)>, Vec<(i64, u64, u32)>);
+/// As Redis sends it: nodes; id, key, node, busy and idle of each wish; change, wait, share and room of each lease.
+type Raw = (u32, Vec<(String, String, String, u32, u32)>, Vec<(i64, u64, u32, u32)>);
 
 /// The id before all wishes.
 const FIRST: &str = "0-0";
@@ -119,7 +121,8 @@ impl Calls {
         let others = wishes.into_iter().filter(|(_, _, node, ..)| node != self.node.as_str());
         let wish =
             |(_, key, _, busy, idle): (_, String, _, _, _)| Some(Wish { key: LimitKey::at_end_of(&key)?, busy, idle });
-        let answer = |(change, wait_us, share)| Answer { change, wait: Duration::from_micros(wait_us), share };
+        let answer =
+            |(change, wait_us, share, room)| Answer { change, wait: Duration::from_micros(wait_us), share, room };
         let (wishes, answers) = (others.filter_map(wish).collect(), answers.into_iter().map(answer).collect());
         Ok(Settled { nodes, wishes, answers })
     }

@@ -308,6 +308,23 @@ fn a_node_whose_sessions_have_left_gives_everything_back() {
 }
 
 #[test]
+fn who_comes_back_before_the_lease_begins_with_the_advance_if_the_budget_has_room() {
+    for (sent, first) in [(50, 1), (100, 0)] {
+        let mut world = World::hundred();
+        while world.passed() < sent {
+            let most = sent - world.passed();
+            world.sends(0, most);
+            world.tick(&ALL, 1);
+        }
+        for (ticks, first) in [(2, first), (0, 0)] {
+            world.nodes[0].meters = None;
+            world.tick(&ALL, ticks);
+            assert_eq!(world.sends(0, 10), first, "after {sent}, and {ticks} calls");
+        }
+    }
+}
+
+#[test]
 fn what_a_dead_node_held_is_free_after_the_life_of_its_lease() {
     let mut world = World::hundred();
     for node in [0, 1] {

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// A sender whose first packet is faster than the first lease may send this part of the budget, and one message at least.
-/// It is charged with the first report.
+/// It is charged with the first report, and given again to who comes back when that was covered.
 const ADVANCE_PART: u32 = 100;
 
 /// A packet that found nothing left is judged again after this time at the earliest, if its rule lets it wait.
@@ -32,6 +32,12 @@ pub struct Budget {
     pub messages: NonZeroU32,
     /// In which time.
     pub per: Duration,
+}
+
+impl Budget {
+    fn advance(self) -> u32 {
+        (self.messages.get() / ADVANCE_PART).max(1)
+    }
 }
 
 /// What a node has used and has left of one budget, at one moment.
@@ -62,6 +68,8 @@ pub struct Lease {
     hungry: AtomicBool,
     /// Once a question is on its way, packets ask no second one.
     asked: AtomicBool,
+    /// All that was let through is charged, and the budget had room for another advance.
+    covered: AtomicBool,
     /// Microseconds after `opened`: when there may be another message.
     next: AtomicU64,
     /// What this node gives by itself while nothing is shared: a message costs as many as there are nodes.
@@ -70,8 +78,7 @@ pub struct Lease {
 
 impl Lease {
     pub(super) fn new(key: LimitKey, budget: Budget, desk: Arc<Desk>, now: Instant) -> Self {
-        let messages = budget.messages.get();
-        let advance = (messages / ADVANCE_PART).max(1);
+        let (messages, advance) = (budget.messages.get(), budget.advance());
         Self {
             key,
             budget,
@@ -82,6 +89,7 @@ impl Lease {
             low: AtomicU32::new(advance),
             hungry: AtomicBool::new(false),
             asked: AtomicBool::new(false),
+            covered: AtomicBool::new(false),
             next: AtomicU64::new(0),
             alone: Limiter::new(Quota { messages: budget.messages, interval: budget.per / messages }, now),
         }
@@ -181,6 +189,21 @@ impl Lease {
         let next = (now + wait).saturating_duration_since(self.opened);
         self.next.store(u64::try_from(next.as_micros()).unwrap_or(u64::MAX), Relaxed);
         now_left
+    }
+
+    /// When a report of `used` messages was settled, nobody held so many of the budget.
+    pub fn note_room(&self, used: u32, room: u32) {
+        self.covered.store(room >= self.budget.advance() && self.stock().used == used, Relaxed);
+    }
+
+    /// A sender comes back to a lease that no session holds, and may be faster than the next one again. At most one advance of a
+    /// lease is not covered by the budget.
+    pub(super) fn advance_again(&self) {
+        let advance = self.budget.advance();
+        if self.stock().left < advance && self.covered.swap(false, Relaxed) {
+            let raised = |counts| Some(counts + u64::from(advance.saturating_sub(left(counts))));
+            let _ = self.counts.fetch_update(Relaxed, Relaxed, raised);
+        }
     }
 
     /// Packets may ask again.
@@ -286,6 +309,27 @@ mod tests {
         assert_eq!(lease.take_stock().used, 33, "and is reported later");
         desk.set_shared(true);
         assert_eq!(passed(&lease, 100, now), 17, "what is left of the lease");
+    }
+
+    #[test]
+    fn who_comes_back_has_the_advance_again_once_it_was_covered() {
+        let (desk, now) = (desk(), Instant::now());
+        desk.set_shared(true);
+        for (reported, room, expected) in [(1, 1, 1), (1, 0, 0), (0, 1, 0)] {
+            let lease = lease(100, &desk, now);
+            assert_eq!(passed(&lease, 9, now), 1);
+            lease.settle(reported, 0, Duration::ZERO, now);
+            lease.note_room(reported, room);
+            lease.advance_again();
+            assert_eq!(passed(&lease, 9, now), expected, "{reported} reported, room for {room}");
+            lease.advance_again();
+            assert_eq!(passed(&lease, 9, now), 0, "nothing of that is known to be covered");
+        }
+        let lease = lease(100, &desk, now);
+        lease.settle(0, 49, Duration::ZERO, now);
+        lease.note_room(0, 50);
+        lease.advance_again();
+        assert_eq!(passed(&lease, 99, now), 50, "it is still there");
     }
 
     #[test]

@@ -77,6 +77,10 @@ impl Sharing {
     fn get(&self, key: LimitKey, budget: Budget, now: Instant) -> Arc<Lease> {
         let mut entries = self.lock();
         if let Some(entry) = entries.get(&key) {
+            // New holders are made under the lock: no session holds it.
+            if Arc::strong_count(&entry.lease) == 1 {
+                entry.lease.advance_again();
+            }
             return Arc::clone(&entry.lease);
         }
         let key = if entries.len() >= ENTRIES_MAX { LimitKey { whose: 0, ..key } } else { key };
