@@ -2,4 +2,4 @@
 
 export { OfflineQueue } from "./queue.js";
 export { ConnectionQualityMonitor, measure } from "./monitor.js";
-export { linkOf, listen, membersOf } from "./link.js";
+export { linkOf, listen, membersOf, PONG } from "./link.js";

@@ -29,6 +29,9 @@ export interface Link {
   watch(listener: () => void): () => void;
 }
 
+/** The event by which the gate answers a quality ping over a WebSocket. */
+export const PONG = "quality_pong";
+
 /** Anything that the queue and the monitor work over. */
 export type Connection = SocketIoLike | WebSocketLike | Link;
 
@@ -72,7 +75,7 @@ function webSocketLink(socket: WebSocketLike): Link {
   listen(socket, ["message"], ({ data }) => {
     try {
       const { type, ackId, pingId, args } = JSON.parse(data);
-      waiting.get({ quality_pong: pingId, ack: ackId }[type as "ack"])?.(args?.[0]);
+      waiting.get({ [PONG]: pingId, ack: ackId }[type as "ack"])?.(args?.[0]);
     } catch {
       // Not for us: binary, or not JSON.
     }

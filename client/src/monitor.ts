@@ -38,9 +38,8 @@ export function measure(samples: readonly (number | null)[], connected: boolean,
   const times = samples.filter((sample) => sample !== null);
   const mean = times.reduce((sum, time) => sum + time, 0) / times.length;
   const deviation = Math.sqrt(times.reduce((sum, time) => sum + (time - mean) ** 2, 0) / times.length);
-  const unmeasured = samples.length ? "poor" : "good";
   return {
-    quality: !connected ? "offline" : mean < 100 ? "excellent" : mean < 250 ? "good" : mean < 500 ? "fair" : mean ? "poor" : unmeasured,
+    quality: !connected ? "offline" : mean < 100 ? "excellent" : mean < 250 ? "good" : mean < 500 ? "fair" : mean || samples.length ? "poor" : "good",
     latency: samples.at(-1) ?? null,
     avgLatency: times.length ? Math.round(mean) : null,
     packetLoss: Math.round((1 - times.length / samples.length) * 100) || 0,

@@ -70,6 +70,8 @@ describe("useWebSocket", () => {
     expect(onMessage.mock.calls).toEqual([[{ type: "tutor:message", text: "Hello" }]]);
     await act(async () => socket!.say({ type: "quality_pong", pingId: 1 }));
     expect(handle.lastMessage.type).toBe("tutor:message");
+    await act(async () => socket!.say({ type: "game_pong", ball: 1 }));
+    expect(handle.lastMessage).toEqual({ type: "game_pong", ball: 1 });
     const answer = handle.ask({ type: "agent:tutor", input: "why" });
     await pass();
     await act(async () => socket!.say({ type: "ack", ackId: socket!.sent.at(-1).ackId, args: [{ success: true }] }));

@@ -1,7 +1,7 @@
 // What stands behind the hooks: a connection, its queue and what is known of both, for `useSyncExternalStore`.
 
 import type { QueueEvents } from "../queue.js";
-import { linkOf, listen, membersOf, OfflineQueue } from "../core.js";
+import { linkOf, listen, membersOf, OfflineQueue, PONG } from "../core.js";
 import type { Link, SocketIoLike } from "../link.js";
 import type { QueueOptions } from "../index.js";
 import type { ConnectionStatus } from "../view.js";
@@ -211,7 +211,7 @@ export class WebSocketStore extends ConnectionStore<WebSocketOptions> implements
       } catch {
         // As it came.
       }
-      if (!/_pong$/.test(data?.type)) this.hear(data);
+      if (data?.type !== PONG) this.hear(data);
     });
     on("error", (event) => this.options.onError?.(event));
     on("close", (event) => {
