@@ -4,10 +4,9 @@
 //!
 //! A layer imports only layers that are listed before it, and the files of a layer never import each other in a circle;
 //! `tests/architecture.rs` checks both. Within a layer the files are listed from the bottom up as well.
+//! ## Values, protocols and records
 //!
-//! ## Values and protocols: no I/O, no clock
-//!
-//! * [`wire`] turns bytes into values and back.
+//! * [`wire`] turns bytes into values and back, without I/O and without a clock.
 //!   * `websocket`: RFC 6455 frames, masks, UTF-8, reassembly, the handshake.
 //!   * `engineio`: Engine.IO packets, the payloads of long-polling, the open packet, its error answers, session ids.
 //!   * `socketio`: the head of a Socket.IO packet, read and written in its one spelling; a packet of another parser, recognised
@@ -21,13 +20,14 @@
 //! * [`units`]: durations, sizes and secrets as they are written in the configuration.
 //! * [`event_names`]: event names as small numbers, with a cap.
 //! * [`network`]: what counts as one address.
-//! * [`observe`] counts and logs, and never calls back.
+//! * [`observe`] counts and logs, and never calls back. It reads `/proc` and the clock in a few files, and has a thread for log
+//! lines.
 //!   * `counter`, `histogram`: numbers with one writer that other threads read without a lock.
 //!   * `tally`: the counters of one worker.
 //!   * `memory`: what clients make the node keep, and how much memory it has.
-//!   * `gauges`, `acme`, `process`, `service_record`, `redis`, `limits`, `revocation`: figures of the whole process; whether the service and Redis are
-//!     there.
-//!   * `mirror`: figures of what nodes tell each other.
+//!   * `gauges`, `acme`, `process`, `service_record`, `redis`, `limits`, `revocation`: figures of the whole process; whether
+//! the service and Redis are up.
+//!   * `mirror`: figures of the events that nodes exchange.
 //!   * `prometheus`: the text format of a page of metrics.
 //!   * `catalog`: every metric, declared once: name, help, kind, and how it is read.
 //!   * `exposition`, `overview`: the page of all metrics; the figures of the status page.
@@ -44,40 +44,40 @@
 //!   * `identity`, `token_source`, `auth`, `token_fault`, `sid_owner`: a verified user, where a token is found, whether it is
 //!     valid, what is wrong with it, and who may use a sid.
 //!   * `policies`: all policies, in the order in which they judge.
-//! * [`mirror`] decides what other nodes shall have, and who is in which room.
+//! * [`mirror`] decides which service events are mirrored to other nodes, and who is in which room.
 //!   * `table`: the tables of the configuration.
 //!   * `template`, `confirm`: names of rooms with placeholders, and whether an ack lets a client into one.
 //!   * `rules`: which events and rooms the tables name.
-//!   * `copies`: which of the copies of one event is published.
+//!   * `copies`: selects which copy of an event is published.
 //! * [`session`] is one conversation as a state machine.
 //!   * `delivery`: an event from another node.
 //!   * `now`, `message`, `question`, `event`, `action`: what goes in and what comes out.
-//!   * `ended`, `answer`: why a session ends, and what each side is told.
-//!   * `quality`: how good a client's connection is, and the pings by which it asks for itself.
+//!   * `ended`, `answer`: why a session ends, and what each side receives.
+//!   * `quality`: how good a client's connection is, and the pings by which a client measures it.
 //!   * `heartbeat`, `control_rate`, `flood`: what a client must send, and how much it may.
 //!   * `membership`, `namespace_set`, `namespaces`: what is joined.
 //!   * `users`: the users of a session, of whom nearly always there is one.
 //!   * `table`, `hold`, `join_rate`, `rules`: the tables of sessions, and the rules that they compile to.
 //!   * `backoff`, `queue`, `replay`, `upstream`: what happens while the service is down.
-//!   * `parting`: which namespaces the service may not have left yet.
-//!   * `digest`, `late`, `acks`: which acks are outstanding, which are lost, and which packets repeat others.
-//!   * `reach`, `resume`: what happens while the client is absent.
+//!   * `parting`: namespaces that the session has left and the service perhaps not yet.
+//!   * `digest`, `late`, `acks`: which packets repeat others, which acks are lost, and which are outstanding.
+//!   * `reach`, `resume`: which events have reached the client, and what is kept while it is absent.
 //!   * `room_reason`, `snapshot`: why a client is in a room; a session as plain data.
-//!   * `orphans`: acks to sockets that the client has left, which confirm nothing.
-//!   * `rooms`: in which rooms a client is, and for which it has asked.
+//!   * `orphans`: acks to sockets that the client has left; they confirm nothing.
+//!   * `rooms`: the rooms in which a client is, and those for which it has asked.
 //!   * `offset`: what a service with connection state recovery adds to events.
-//!   * `core`: what a session has whatever is spoken on its legs.
+//!   * `core`: session state that does not depend on the protocols of the legs.
 //!   * `waiting`: how a packet of the client joins those that wait for the service.
-//!   * `route_answers`: what a client of a plain route is told in the gate's own name.
+//!   * `route_answers`: the gate's own answers on a plain route.
 //!   * `engineio`, `socketio`, `plain`, `json`, `speech`: what is spoken on each leg.
 //!   * `conversation`: the parts of a Socket.IO session together.
-//!   * `elsewhere`: events from other nodes for the client, and its disconnection by other programs.
-//!   * `expiry`, `revocation`: how long a client may be in each of its namespaces, and what is revoked of it.
-//!   * `joining`, `offers`: what brings a client into a room; which events other nodes shall have.
-//!   * `connect`, `refused_dial`, `other_parser`, `client_packet`, `service_packet`: what each kind of packet does.
+//!   * `elsewhere`: handles events from other nodes for the client, and its disconnection by other programs.
+//!   * `expiry`, `revocation`: expiry of a client's namespaces, and revocations of them.
+//!   * `joining`, `offers`: when a client enters a room; service events that are mirrored to other nodes.
+//!   * `connect`, `refused_dial`, `other_parser`, `client_packet`, `service_packet`: judge each kind of packet.
 //!   * `beginnings`: how a session begins, on the Socket.IO endpoint and on each kind of route.
-//!   * `claims`: whether a client gets back the session that it had.
-//!   * `continuation`: how a session becomes plain data, and goes on from it; not in use yet.
+//!   * `claims`: decides whether a returning client gets its earlier session back.
+//!   * `continuation`: converts a session into plain data and back; not in use yet.
 //!   * `view`: a session as the log, the gauges and `/sessions` see it.
 //!
 //! ## I/O
@@ -88,20 +88,20 @@
 //!     break, the frames in them, the time.
 //!   * `leg`: WebSocket, long-polling, and the upgrade from one to the other.
 //!   * `client_leg`, `service_leg`: the two legs of a session.
-//!   * `cookies`, `dial_request`: what the service hears at each dial of a session, with the cookies that it has set.
+//!   * `cookies`, `dial_request`: the handshake request to the service, with the cookies that it has set.
 //!   * `dial_answer`, `dial_error`, `dial`, `reconnect_pacer`: connections to the service, what it answers, why there is none,
 //!     and how fast they are made again.
-//!   * `service_state`: whether the service is away, or objects to one client.
-//!   * `room_command`, `room_mail`, `room_index`: what other nodes want done with the clients of a room, and with one of them;
-//!     who is in which room.
+//!   * `service_state`: decides whether the service is down, or objects to one client.
+//!   * `room_command`, `room_mail`, `room_index`: commands of other nodes for the clients of a room, and for one of them; who
+//! is in which room.
 //!   * `rules`: the rules of sessions, with their I/O.
-//!   * `outlet`: where packets go that other nodes shall have.
+//!   * `outlet`: the interface through which workers hand mirrored events to `cluster`.
 //!   * `listing`: which sessions an operator sees first.
 //!   * `responder`, `request`, `registry`: what comes to a session beside its frames, and how it finds the worker.
 //!   * `revoker`: revokes tokens on this node, and ends what is open with them.
 //!   * `parked`: requests that wait for a key.
 //!   * `directory`, `cell`, `rooms`, `worker`: the sessions of one thread, and its rooms.
-//!   * `dial_outcome`: what a dial says of the service, and a dial before there is a session.
+//!   * `dial_outcome`: reports the outcome of a dial, and dials before there is a session.
 //!   * `client_side`, `service_side`: a leg, and what is under way beside it.
 //!   * `ledger`, `session_lines`: what is counted and logged of a session, and its own lines in the log.
 //!   * `closing`: the last moments of a session.
@@ -128,9 +128,9 @@
 //!   * `standing`, `conflict`: whether the service has a Redis adapter of its own, and who looks for it.
 //!   * `probe`: Redis tried once, to say what a node would find.
 //!   * `offers`, `dispatch`: what goes to other nodes, and what comes from them.
-//!   * `leaving`: the last messages of a node that ends.
+//!   * `leaving`: waits for the last messages of a node that ends.
 //!   * `members`, `limits`: which nodes are alive, and limits that count on all of them.
-//!   * `bus`: what nodes tell each other.
+//!   * `bus`: joins the parts that exchange events with other nodes.
 //!   * `revocation`: what is revoked, the same on every node.
 //!   * `seal`, `acme_cache`: what is secret, sealed; account and certificate of ACME for replicas that share no folder.
 //! * [`gateway`] is the edge towards clients: HTTP until a connection becomes a session.
@@ -157,16 +157,16 @@
 //! * [`config`] is the TOML file; the type of each table lives beside the code that obeys it.
 //!   * `model`, `error`, `check`: all tables, a mistake with its place, rules between tables.
 //!   * `load`, `schema`: reads the configuration, documents it.
-//!   * `files`, `watch`, `changes`: which files it names, notices that they change, says which keys did.
-//! * [`start`] joins the parts.
+//!   * `files`, `watch`, `changes`: the files that it names, triggers of a reload, and names of changed keys.
+//! * [`start`] joins the parts, and decides what concerns the process: overload, leaving, reload.
 //!   * `memory`: the limits of memory, and what is done before one is reached.
-//!   * `departure`, `sign`: which signal makes the node leave, and in which stages; how other processes see which one it is in.
+//!   * `departure`, `sign`: which signal makes the node leave, and in which stages; the stage as the name of a thread.
 //!   * `cluster`: the thread that speaks with Redis.
 //!   * `error`, `compile`, `prepare`: why a node does not start, the configuration compiled into rules, and all that is
 //!     made of it before it takes effect.
 //!   * `acme`, `descriptors`, `thread`: the order of a certificate, how many descriptors there are, the worker threads.
 //!   * `key_task`, `reload`, `control`: the keys of an issuer, the configuration read again, the control thread.
-//!   * `survey`: single parts of a configuration, for somebody who tries them and starts no node.
+//!   * `survey`: compiles single parts of a configuration, for tools that test them without starting a node.
 //! * [`cli`] is the command line.
 //!   * `failure`, `output`, `configuration`: exit codes, what is printed, which file is read.
 //!   * `inject`: the gate in manifests of Kubernetes, in and out.

@@ -1,4 +1,5 @@
-//! I/O of one session: obeys the session, decides nothing.
+//! I/O of sessions. It decides nothing about a packet. Whether the service is down or objects to one client, and who dials next,
+//! is decided from all sessions of the node in `service_state` and `reconnect_pacer`, as functions of time.
 
 pub mod batch;
 pub mod broken_rule;

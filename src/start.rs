@@ -1,4 +1,4 @@
-//! Starts a node: joins all parts. It has no logic of its own.
+//! Starts a node: joins the parts, and decides what concerns the process: overload, leaving, reload.
 
 mod acme;
 mod cluster;

@@ -1,4 +1,4 @@
-//! Protocols: bytes to values and back. No I/O, no clock, no allocation on the way in.
+//! Protocols: bytes to values and back. No I/O, no clock; a packet in one frame is read without an allocation.
 
 pub mod bridge;
 pub mod engineio;

@@ -1,10 +1,10 @@
-//! What all sessions of the node know of the service together: whether it is away, or closed one connection for what its
-//! client sent.
+//! Decides from all sessions of the node whether the service is down, or closed one connection because of its client's packets.
 //!
 //! A service that goes away loses every connection within moments, whoever spoke last; one of several replicas loses
 //! several. A service that objects to a client closes the connection of that client alone, right after a packet of it, and
-//! the others go on. So after a loss the sessions that are left decide, and a dial that succeeds confirms it. What nobody
-//! can tell is an absence, for which clients wait; only a session that this happens to again and again is not believed.
+//! the others go on. So after a loss the state of the remaining sessions decides, and a dial that succeeds confirms it. A loss
+//! with an unknown cause counts as an outage, in which clients wait. The exception is a session that loses the service
+//! repeatedly.
 
 use std::{
     fmt,
