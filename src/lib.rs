@@ -21,12 +21,12 @@
 //! * [`event_names`]: event names as small numbers, with a cap.
 //! * [`network`]: what counts as one address.
 //! * [`observe`] counts and logs, and never calls back. It reads `/proc` and the clock in a few files, and has a thread for log
-//! lines.
+//!   lines.
 //!   * `counter`, `histogram`: numbers with one writer that other threads read without a lock.
 //!   * `tally`: the counters of one worker.
 //!   * `memory`: what clients make the node keep, and how much memory it has.
 //!   * `gauges`, `acme`, `process`, `service_record`, `redis`, `limits`, `revocation`: figures of the whole process; whether
-//! the service and Redis are up.
+//!     the service and Redis are up.
 //!   * `mirror`: figures of the events that nodes exchange.
 //!   * `prometheus`: the text format of a page of metrics.
 //!   * `catalog`: every metric, declared once: name, help, kind, and how it is read.
@@ -82,7 +82,8 @@
 //!
 //! ## I/O
 //!
-//! * [`side_http`]: an HTTP/1 server for short answers, beside the gate; `body` is one that may last, `outlet` its connection.
+//! * [`side_http`] is an HTTP/1 server for short answers, beside the gate.
+//!   * `body`, `outlet`: an answer that may last, and its connection.
 //! * [`relay`] moves the bytes of a session, on the thread that accepted it.
 //!   * `stream`, `scratch`, `batch`, `broken_rule`, `inflow`, `clock`: sockets, lent buffers, received bytes, a rule that they
 //!     break, the frames in them, the time.
@@ -93,7 +94,7 @@
 //!     and how fast they are made again.
 //!   * `service_state`: decides whether the service is down, or objects to one client.
 //!   * `room_command`, `room_mail`, `room_index`: commands of other nodes for the clients of a room, and for one of them; who
-//! is in which room.
+//!     is in which room.
 //!   * `rules`: the rules of sessions, with their I/O.
 //!   * `outlet`: the interface through which workers hand mirrored events to `cluster`.
 //!   * `listing`: which sessions an operator sees first.

@@ -1,4 +1,4 @@
-//! Which packets of the service other nodes shall have, and which clients are in which room.
+//! Decides which service packets are mirrored to other nodes, and which clients are in which room.
 //!
 //! No I/O, no clock, no log: neither a session nor a connection is known here.
 

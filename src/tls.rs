@@ -73,7 +73,7 @@ pub struct TlsTable {
     /// Further certificates, a table each, shown to clients that ask for one of their names. Two for the same name, RSA
     /// and ECDSA for example: the first that the client understands.
     pub certificates: Vec<CertificateTable>,
-    /// What a client gets that asks for an unknown name: `"default"`, the first certificate, or `"refuse"`.
+    /// What a client gets if it asks for an unknown name: `"default"`, the first certificate, or `"refuse"`.
     pub unknown_name: UnknownName,
     /// The oldest version of TLS: `"1.2"` or `"1.3"`.
     pub min_version: TlsVersion,

@@ -1,4 +1,4 @@
-//! `/drained`: answers once the last client has left, for a service that shall live for as long as that.
+//! `/drained`: answers once the last client has left, so that the service can stop after its clients.
 
 use std::{
     cmp::Reverse,

@@ -1,4 +1,4 @@
-//! What nodes tell each other through Redis: the parts of it together.
+//! Joins the parts that exchange events with other nodes through Redis.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     relay::{outlet::Outlet, registry::Registry},
 };
 
-/// Publishes what other nodes shall have, and delivers what they publish.
+/// Publishes mirrored events, and delivers those of other nodes.
 #[derive(Debug)]
 pub struct Bus {
     uid: Arc<str>,

@@ -1,4 +1,4 @@
-//! What came from Redis, on its way to the clients of this node. It never goes to the service, so a gate cannot mirror it again.
+//! Passes messages from Redis to the clients of this node. They never go to the service, so a gate cannot mirror them again.
 
 use std::{
     sync::Arc,

@@ -1,4 +1,4 @@
-//! The last messages of a node that ends: they are waited for, and those that are lost are told.
+//! Waits for the last messages of a node that ends, and reports those that are lost.
 
 use std::{
     sync::{Arc, OnceLock},

@@ -1,4 +1,4 @@
-//! Which nodes are alive: each writes a key that ends by itself unless it is written again.
+//! Tracks which nodes are alive: each refreshes a key that otherwise expires.
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What the service says by a `[[mirror]]` rule, on its way to other nodes.
+//! Selects and encodes the service events that a `[[mirror]]` rule names, for other nodes.
 //!
 //! A worker decides whether a copy is published; the thread of Redis encodes it.
 

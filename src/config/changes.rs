@@ -1,4 +1,4 @@
-//! Which keys differ between the configuration in force and one that was read again: their names, never what they say.
+//! Compares the configuration in force with a reloaded one: names of changed keys, never their values.
 
 use serde_json::Value;
 

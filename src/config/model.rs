@@ -21,7 +21,7 @@ use crate::{
 pub struct Config {
     /// Where clients connect.
     pub listen: ListenTable,
-    /// TLS at that address. Without the table clients speak plain HTTP, and TLS is ended elsewhere.
+    /// TLS at that address. Without the table clients speak plain HTTP, and TLS is handled elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsTable>,
     /// The operator's address: metrics, health, who is connected.
@@ -48,7 +48,7 @@ pub struct Config {
     pub redis: Option<RedisTable>,
     /// The nodes that serve one service.
     pub cluster: ClusterTable,
-    /// Rooms, a table each: which clients get what is said to a room on another node.
+    /// Rooms, a table each: which clients receive what is sent to a room on another node.
     pub room: Vec<RoomTable>,
     /// Events of the service that the clients of other nodes get too, a table each; none by default.
     pub mirror: Vec<MirrorTable>,

@@ -1,4 +1,4 @@
-//! Notices that files say something else; and that the configuration is to be read again, for that or for SIGHUP.
+//! Detects changed files, and SIGHUP, as triggers of a reload.
 
 use std::{
     collections::BTreeSet,

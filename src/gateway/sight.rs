@@ -1,4 +1,4 @@
-//! What the log shows of a request: its line, without what may be secret.
+//! Reduces a request to what the log may show: its line, without secrets.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! One event for k clients of this node leaves the service as k equal packets. Here it is decided which of them is published.
+//! Selects which copy of an event is published: the service sends an event for k clients of this node as k equal packets.
 //!
 //! *Publish on new maximum*: per event, each session has a counter of its copies, and the maximum of all counters is kept. A copy
 //! is published when its session's counter exceeds the maximum. Each session gets its packets in order, and each broadcast once,

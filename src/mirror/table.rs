@@ -40,8 +40,8 @@ pub struct RoomTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"entered")]
     pub confirm_equals: Option<String>,
-    /// Whether a client is in the room without a confirmation, merely because it asks. Any client can read then what is said in
-    /// any room of this name.
+    /// Whether a client is in the room without a confirmation, merely because it asks. Then any client can read everything that
+    /// is sent to rooms of this name.
     pub unconfirmed: bool,
 }
 

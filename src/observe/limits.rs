@@ -1,4 +1,4 @@
-//! Figures of the limits that all nodes share.
+//! Figures of shared limits.
 
 use std::sync::{Mutex, PoisonError};
 

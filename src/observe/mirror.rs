@@ -1,4 +1,4 @@
-//! Figures of what nodes tell each other through Redis.
+//! Figures of the events that nodes exchange through Redis.
 
 use std::{
     array,

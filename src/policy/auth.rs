@@ -83,8 +83,8 @@ pub struct AuthTable {
     #[schemars(example = &["/admin"])]
     pub optional_namespaces: Vec<String>,
     /// Whether the namespaces of one connection may belong to several users, each by a token in its CONNECT: `"one"` or
-    /// `"many"`. With `"one"` a guest, who has no token, may still become a user. The service learns from headers alone who the
-    /// first one is.
+    /// `"many"`. With `"one"` a guest, who has no token, may still become a user. Request headers name only the first one to
+    /// the service.
     pub users_per_connection: UsersPerConnection,
     /// The claims that name the user; the first one present counts.
     pub user_claim: Vec<String>,

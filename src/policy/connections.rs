@@ -77,7 +77,7 @@ pub struct LimitsTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &10_000)]
     pub room_members: Option<u32>,
-    /// At most this much memory may all sessions keep together for what was sent to them: packets that wait or are not
+    /// How much memory all sessions together may keep for what was sent to them: packets that wait or are not
     /// complete, what slow readers have not taken, CONNECT packets. If there is more, the session that keeps most is closed.
     /// Polling payloads and answers to polls may take as much again. Never more than a quarter of the limit of memory.
     pub session_memory: ByteSize,
@@ -87,7 +87,7 @@ pub struct LimitsTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"512MB")]
     pub memory: Option<ByteSize>,
-    /// How long a node serves on after SIGTERM or SIGUSR1, new clients too, while `/readyz` is 503: as long as balancers may
+    /// How long a node still serves after SIGTERM or SIGUSR1, new clients too, while `/readyz` is 503: as long as balancers may
     /// still send some. Then it drains. SIGINT and a second signal skip it. At most `"5m"`; `"0s"`: it drains at once.
     pub lame_duck: Period,
     /// The time over which clients are disconnected then. In Kubernetes `terminationGracePeriodSeconds` must be more than

@@ -1,4 +1,4 @@
-//! The client of a session: its leg, what it waits for, and the requests that it makes beside its frames.
+//! The client's side of a session: its leg, its pauses, and the requests that arrive beside its frames.
 
 use std::{
     future::Future as _,

@@ -1,5 +1,5 @@
-//! The cookies that the service has set in its handshake answers of one session, for the dials that follow: to a service,
-//! or a balancer before it, that knows its clients by a cookie, a session that dials again is the client that it was.
+//! Keeps the cookies that the service set at the handshakes of one session, and sends them with later dials, so that a service
+//! or balancer that identifies clients by cookie recognises the session.
 //!
 //! A small part of RFC 6265: what the service sets goes back to the service alone, so its domain is its own and `Secure`
 //! means nothing. A cookie for another path is not kept. One that ends later is kept as long as its session.

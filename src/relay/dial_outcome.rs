@@ -1,4 +1,4 @@
-//! What the outcome of a dial says of the service, to the other sessions and to the log; and a dial before there is a session.
+//! Reports the outcome of a dial to the other sessions and to the log, and dials before there is a session.
 
 use std::{net::IpAddr, time::Instant};
 

@@ -1,4 +1,4 @@
-//! What the service hears at its handshake: the client's request, as every dial repeats it.
+//! The handshake request to the service, kept for repeated dials.
 
 use std::time::SystemTime;
 

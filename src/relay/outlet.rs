@@ -1,4 +1,4 @@
-//! Where packets of the service go that other nodes shall have.
+//! Interface through which workers hand mirrored events to `cluster`.
 
 use std::{fmt, sync::Arc, time::Instant};
 

@@ -1,4 +1,4 @@
-//! Requests that wait for a key: whether they come from the client of their session is not known before.
+//! Requests that wait for a key, because only then their tokens can be verified.
 
 use std::{cell::RefCell, time::Instant};
 

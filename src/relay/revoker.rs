@@ -1,4 +1,4 @@
-//! Revokes on this node: the list that tokens are verified against, and the sessions that are open already.
+//! Revokes on this node: adds to the list that tokens are verified against, and ends open sessions.
 
 use std::{
     sync::{

@@ -1,4 +1,4 @@
-//! What another node, or a program beside the service, wants done with the clients of a room.
+//! A command of another node, or of another program, for the clients of a room.
 
 use std::sync::Arc;
 

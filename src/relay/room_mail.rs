@@ -1,4 +1,4 @@
-//! What other nodes want of one session, as it waits in the session's mailbox.
+//! Events and commands of other nodes that wait in the mailbox of a session.
 
 use std::{
     collections::{HashSet, VecDeque},

@@ -1,4 +1,4 @@
-//! The rooms of one worker: who is in them, and what waits to be done with their clients.
+//! The rooms of one worker: their members, and the commands that wait for them.
 
 use std::{
     cell::{Cell, RefCell},

@@ -72,7 +72,7 @@ pub struct Worker {
     jumps: Arc<Jumps>,
     /// What sessions and requests keep, of all workers.
     pub memory: Arc<Memory>,
-    /// Takes what other nodes shall have.
+    /// Takes the events that are mirrored to other nodes.
     pub outlet: Arc<dyn Outlet>,
     /// Who is in which room.
     pub rooms: Rooms,
@@ -121,7 +121,7 @@ impl SharedState {
         Self { memory, service, ..Self::default() }
     }
 
-    /// The same, of a node that gives others what they shall have.
+    /// The same, of a node that mirrors events to others.
     #[must_use]
     pub fn with_outlet(self, outlet: Arc<dyn Outlet>) -> Self {
         Self { outlet, ..self }

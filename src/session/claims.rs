@@ -1,4 +1,4 @@
-//! A client that claims a session that it had before: whether it gets it back.
+//! Decides whether a returning client gets its earlier session back.
 
 use crate::session::{
     Session,

@@ -1,4 +1,4 @@
-//! What a Socket.IO client says: which packet may pass, and whose attachments these are.
+//! Judges the packets of a Socket.IO client: which may pass, and to which packet an attachment belongs.
 
 use crate::{
     event_names::EventSlot,

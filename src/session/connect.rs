@@ -1,4 +1,4 @@
-//! A client's CONNECT: who asks, which namespace, and whether it means a session that the client had before.
+//! Judges a client's CONNECT: its user, its namespace, and whether it resumes an earlier session.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! How a session becomes plain data, and goes on from it: for a hand-over to another node. Not in use yet: the simulation alone
-//! restores snapshots.
+//! Converts a session into plain data, and continues it from that data, for a hand-over to another node. Not in use yet: only the
+//! simulation restores snapshots.
 
 use crate::{
     policy::identity::{CertifiedUser, Identity},

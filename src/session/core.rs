@@ -1,4 +1,4 @@
-//! What a session has whatever is spoken on its legs.
+//! Session state that does not depend on the protocols of the legs.
 
 use std::{
     net::IpAddr,

@@ -1,4 +1,4 @@
-//! By what a packet is known when the client repeats it: a repeat has the same bytes, but for its ack id.
+//! Identifies repeated packets: a repeat has the same bytes except for its ack id.
 
 use std::hash::{DefaultHasher, Hasher};
 

@@ -1,5 +1,4 @@
-//! What other nodes, and programs beside the service, want of a session: events for its client, and the client's
-//! disconnection.
+//! Handles requests of other nodes and programs: events for the client, and its disconnection.
 
 use std::sync::Arc;
 

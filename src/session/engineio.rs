@@ -1,4 +1,4 @@
-//! Engine.IO with the client: who it says it is, which attachments it owes, what it takes to come back.
+//! Engine.IO with the client: its identity, its missing attachments, and the state for its return.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! How long a client may be in each of its namespaces, and what prolongs it.
+//! Expiry of a client's namespaces, and its extension by newer tokens.
 
 use crate::{
     policy::{

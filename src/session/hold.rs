@@ -35,14 +35,14 @@ pub struct SessionTable {
     pub volatile_events: Vec<String>,
     /// At most this many packets of one session may wait.
     pub queue_packets: u32,
-    /// At most this much memory may the waiting packets of one session take: their bytes, and about 200 more for each.
+    /// How much memory the waiting packets of one session may take: their bytes, and about 200 more for each.
     pub queue_bytes: ByteSize,
     /// What happens to a session whose queue is full.
     pub overflow: Overflow,
     /// How often a packet is sent again if its ack was lost with the service.
     pub retries: u8,
-    /// Events that are sent again: names, or patterns with `*`. The service must accept them twice. What happens to the acks
-    /// of all others says `on_lost_ack`.
+    /// Events that are sent again: names, or patterns with `*`. The service must accept them twice. `on_lost_ack` decides what
+    /// happens to the acks of all others.
     pub retry_events: Vec<String>,
     /// What happens when the service is lost while a client waits for an ack of it: `"error"` or `"close"`. `"error"`: when
     /// the service is back and the client has not repeated the packet within `ack_grace`, the ack fails with

@@ -1,4 +1,5 @@
-//! What brings a client into a room and out of it: the service's answer to CONNECT, an event and its ack, another program.
+//! Decides when a client enters and leaves a room: by the service's answer to CONNECT, by an event and its ack, or by another
+//! program.
 
 use std::sync::Arc;
 

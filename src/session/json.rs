@@ -1,4 +1,4 @@
-//! A bridged route: the client speaks JSON, of which packets of one namespace are made, and back.
+//! A bridged route: converts the client's JSON messages into packets of one namespace, and back.
 //!
 //! Towards everything else in a session such a client is one of Socket.IO: its packets are judged, held, counted and
 //! acknowledged as those of official clients.

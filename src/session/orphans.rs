@@ -1,4 +1,4 @@
-//! Acks that the service may still say to sockets that the client has left.
+//! Tracks acks that the service may still send to sockets that the client has left.
 //!
 //! A slow handler acknowledges also when its socket has left the namespace (`Socket.ack` in socket.io), on the same connection.
 //! Nothing tells that ack from one to the next socket in the namespace: it confirms nothing.

@@ -1,4 +1,4 @@
-//! A client with a custom parser, which the gate does not read: it is refused in its own words, where these are known.
+//! Refuses a client with a custom parser, in the format of that parser if it is known.
 
 use crate::{
     policy::verdict::{Refusal, RefusalKind},

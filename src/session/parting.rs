@@ -1,5 +1,4 @@
-//! Which namespaces the service may not have left yet, although the session has: what it waits for before it asks for them
-//! again.
+//! Tracks namespaces that the session has left and the service perhaps not yet; they are joined again only afterwards.
 //!
 //! socket.io closes a connection, and with it every other namespace, on a DISCONNECT for a namespace that it has not let the
 //! client into, and on a CONNECT for one that it is about to leave: it handles a DISCONNECT a tick after it has read it, and

@@ -1,4 +1,4 @@
-//! How far an event is known to have come on its way to the client.
+//! Tracks which events are known to have reached the client.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,4 @@
-//! The service has answered a dial, and does not let this client in: the client hears it where it has asked for nothing
-//! else yet.
+//! Passes a refused dial on to the client: a CONNECT_ERROR where it is in no namespace yet, else the end of the session.
 
 use crate::{
     policy::verdict::{Refusal, RefusalKind},

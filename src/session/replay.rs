@@ -1,5 +1,4 @@
-//! The first messages and the subscriptions of a plain route's client, to be sent again to a service that has lost
-//! them.
+//! Keeps the first messages and the subscriptions of a plain route's client, and sends them again to a service that was lost.
 
 use crate::{
     fault::{Fault, Faults},

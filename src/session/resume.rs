@@ -1,4 +1,4 @@
-//! The client is absent: its events are kept, and sent when it comes back with the `pid` that it was given.
+//! Keeps the events of an absent client, and sends them when it returns with its `pid`.
 //!
 //! This is Socket.IO's connection state recovery (socket.io-protocol v5), done here for a service that does not do it:
 //! the upstream leg stays, and the service does not notice the absence. Every event carries its number as one more

@@ -1,4 +1,4 @@
-//! What of a session is revoked, and what becomes of it.
+//! Applies a revocation to a session: which of its namespaces end, and whether it ends as a whole.
 
 use crate::{
     policy::{

@@ -1,5 +1,4 @@
-//! What a client of a plain route is told in the gate's own name: text, and close codes. The route may carry any protocol,
-//! and its client understands what that protocol has.
+//! The gate's own answers on a plain route: a text, and close codes. The route sets them, because it may carry any protocol.
 
 use std::{borrow::Cow, sync::Arc};
 

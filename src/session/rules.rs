@@ -60,7 +60,7 @@ pub struct SessionRules {
     pub joins: JoinLimit,
     /// In how many namespaces a session may be at once.
     pub max_namespaces: usize,
-    /// Which clients are in which room, and what other nodes shall have.
+    /// Which clients are in which room, and which events are mirrored to other nodes.
     pub mirror: MirrorRules,
     /// In how many rooms a session may be at once, beside those of its sockets.
     pub rooms_per_session: usize,

@@ -1,4 +1,4 @@
-//! What a Socket.IO service says: acks and answers are noted, and what the client gets may be changed or kept.
+//! Judges the packets of a Socket.IO service: notes acks and answers, and may change or keep what goes to the client.
 
 use crate::{
     event_names::EventSlot,

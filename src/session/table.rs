@@ -19,7 +19,7 @@ pub struct SocketioTable {
     pub transports: Vec<Transport>,
     /// The namespaces clients may join: names, or patterns with `*`.
     pub namespaces: Vec<String>,
-    /// In how many namespaces a session may be at once, at most 255; a place for `/` is always kept. What asks for one more is
+    /// In how many namespaces a session may be at once, at most 255; a place for `/` is always kept. A CONNECT for one more is
     /// refused by a CONNECT_ERROR with the code `too_many_namespaces`, and the session goes on.
     pub max_namespaces: u32,
     /// How many times a session may join a namespace at once, after its first join. Then one more each `joins_per / joins`. A

@@ -56,7 +56,7 @@ impl Cluster {
         Self { parts, sharing }
     }
 
-    /// Takes what other nodes shall have.
+    /// Takes the events that are mirrored to other nodes.
     pub(super) fn outlet(&self) -> Arc<dyn Outlet> {
         self.parts.as_ref().map_or_else(|| Arc::new(NoOutlet) as _, |parts| parts.bus.outlet())
     }

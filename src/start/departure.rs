@@ -1,4 +1,4 @@
-//! How the node leaves when it is asked to: which signal brings which stage, and when.
+//! Maps signals to the stages in which a node leaves, and to their times.
 
 use std::{pin::pin, time::Duration};
 

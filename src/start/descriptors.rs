@@ -1,4 +1,4 @@
-//! Finds out at the start how many descriptors there are, and says so where they do not suffice.
+//! Counts the available descriptors at the start, and warns if they are too few.
 
 use std::{fs, sync::Arc};
 

@@ -1,5 +1,5 @@
-//! Reads the configuration, and the files it names, again. What has a mistake changes nothing, and stays told in the metrics
-//! until it is mended.
+//! Reloads the configuration and the files it names. An invalid one changes nothing and keeps `tidegate_config_reload_success`
+//! at 0.
 
 use std::{
     net::SocketAddr,

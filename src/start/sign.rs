@@ -1,4 +1,4 @@
-//! By what other processes see the stage of this one: the name of its control thread.
+//! Publishes the node's stage as the name of its control thread, readable in `/proc`.
 //!
 //! It can be read in `/proc` without the configuration, the network or a token, also while the configuration has a mistake.
 

@@ -1,4 +1,4 @@
-//! Parts of a configuration, each for itself, for somebody who tries them without starting a node.
+//! Compiles single parts of a configuration, for tools that test them without starting a node.
 
 use crate::{
     cluster::rules::RedisRules,

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::certificate::Certificate;
 use crate::tls::acme::Ordered;
 
-/// What a client gets that asks for an unknown name.
+/// What a client gets if it asks for an unknown name.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UnknownName {

@@ -1,4 +1,4 @@
-//! Reads what all layers come to. A value that cannot be read is told and left out, so that one reading tells all of them.
+//! Reads the merged layers. A value that cannot be read is reported and left out, so that one run reports all of them.
 
 use std::collections::HashMap;
 

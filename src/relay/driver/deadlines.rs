@@ -1,4 +1,4 @@
-//! What time alone brings about in a session, and when its task is next due for it.
+//! Handles expired deadlines, and computes the next one.
 
 use std::{
     sync::Arc,

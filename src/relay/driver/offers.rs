@@ -1,4 +1,4 @@
-//! Events of the service that other nodes shall have.
+//! Service events that are mirrored to other nodes.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! What the operator asks of the sessions of this worker.
+//! Answers an operator's requests about the sessions of this worker.
 
 use super::Worker;
 use crate::relay::{

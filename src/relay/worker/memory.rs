@@ -1,4 +1,4 @@
-//! What the sessions of a worker keep, and which of them ends for it.
+//! Sums the memory that the sessions of a worker keep, and ends the largest if it is too much.
 
 use std::cmp::Reverse;
 

@@ -1,4 +1,4 @@
-//! What other nodes want done with clients of this worker.
+//! Obeys commands of other nodes for clients of this worker.
 
 use std::rc::Rc;
 

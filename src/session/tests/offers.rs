@@ -1,4 +1,4 @@
-//! What other nodes shall have.
+//! Which service events are mirrored to other nodes.
 
 use super::world::World;
 use crate::{
