@@ -2,21 +2,17 @@
 
 use tokio::net::TcpStream;
 
-use crate::support::{Gate, Raw, Service, Way, eventually, http, json, token};
+use crate::support::{
+    Gate, Raw, Service, Way,
+    departure::{are_sent_away, clients, why_not_ready},
+    eventually, http, json, token,
+};
 
 #[tokio::test]
 async fn sigterm_sends_clients_away_and_ends_with_success() {
     let service = Service::start().await;
     let mut gate = Gate::before(&service).with(r#"limits.shutdown_grace = "3s""#).await;
-    let mut clients = Vec::new();
-    for way in Way::ALL.into_iter().cycle().take(12) {
-        let mut options = way.options();
-        options["reconnection"] = json!(false);
-        let client = gate.connect_with(json!({ "token": token("ada") }), options).await;
-        client.connected().await;
-        client.travels_by(way.transport()).await;
-        clients.push(client);
-    }
+    let clients = clients(&gate, 12).await;
 
     gate.signal("TERM");
     eventually("the node is not ready", async || {
@@ -52,26 +48,14 @@ async fn no_new_client_is_accepted_while_it_drains() {
 async fn a_second_signal_leaves_no_time() {
     let service = Service::start().await;
     let mut gate = Gate::before(&service).with(r#"limits.shutdown_grace = "10m""#).await;
-    let mut clients = Vec::new();
     // A poll that waits for its answer keeps an HTTP connection busy.
-    for way in Way::ALL.into_iter().cycle().take(5) {
-        let mut options = way.options();
-        options["reconnection"] = json!(false);
-        let client = gate.connect_with(json!({ "token": token("ada") }), options).await;
-        client.connected().await;
-        client.travels_by(way.transport()).await;
-        clients.push(client);
-    }
+    let clients = clients(&gate, 5).await;
     gate.signal("TERM");
     gate.log().wait(&["clients are disconnected within 600s"]).await;
 
     gate.signal("TERM");
 
-    for client in &clients {
-        // Between two polls the port is closed.
-        let reason = client.disconnected().await;
-        assert!(["transport close", "transport error"].contains(&reason.as_str()), "{reason}");
-    }
+    are_sent_away(&clients).await;
     assert_eq!(gate.exit().await, Some(0));
 }
 
@@ -128,8 +112,7 @@ async fn during_an_outage_it_says_what_never_reached_the_service() {
 async fn for_the_lame_duck_new_clients_are_served_by_a_node_that_is_not_ready() {
     let service = Service::start().await;
     let mut gate = Gate::before(&service).with(r#"limits.lame_duck = "5m""#).await;
-    let once = json!({ "reconnection": false });
-    let old = gate.connect_with(json!({ "token": token("ada") }), once.clone()).await;
+    let old = gate.connect_with(json!({ "token": token("ada") }), json!({ "reconnection": false })).await;
     old.connected().await;
     let mut kept_alive = Raw::connect(gate.address).await;
     let answer = asks(&mut kept_alive).await;
@@ -137,23 +120,9 @@ async fn for_the_lame_duck_new_clients_are_served_by_a_node_that_is_not_ready() 
 
     gate.signal("TERM");
 
-    let ready = eventually("the node is not ready", async || {
-        let ready = http::get(&gate.admin_url("/readyz")).await;
-        (ready.status == 503).then_some(ready)
-    })
-    .await;
-    let conditions = ready.json()["conditions"].clone();
-    let draining = conditions.as_array().unwrap().iter().find(|condition| condition["name"] == "draining").cloned();
-    assert_eq!(draining.unwrap()["why"], "SIGTERM has come; new clients are served for 300s, then none");
-    let mut clients = vec![old];
-    for way in Way::ALL {
-        let mut options = way.options();
-        options["reconnection"] = json!(false);
-        let client = gate.connect_with(json!({ "token": token("bob") }), options).await;
-        client.connected().await;
-        client.travels_by(way.transport()).await;
-        clients.push(client);
-    }
+    assert_eq!(why_not_ready(&gate).await, "SIGTERM has come; new clients are served for 300s, then none");
+    let mut clients = clients(&gate, Way::ALL.len()).await;
+    clients.push(old);
     for client in &clients {
         assert_eq!(client.ask("echo", json!([1])).await, 1);
     }

@@ -14,7 +14,9 @@ use tokio::{
 };
 
 use crate::support::{
-    Client, Gate, Redis, Service, Way, eventually,
+    Client, Gate, Redis, Service,
+    departure::{self, are_sent_away, clients, why_not_ready},
+    eventually,
     http::{self, Reply},
     json, process, soon,
     tidegate::PROGRAM,
@@ -55,38 +57,6 @@ fn asks(gate: &Gate) -> JoinHandle<Reply> {
     tokio::spawn(async move { http::get(&url).await })
 }
 
-async fn clients(gate: &Gate, count: usize) -> Vec<Client> {
-    let mut clients = Vec::new();
-    for way in Way::ALL.into_iter().cycle().take(count) {
-        let mut options = way.options();
-        options["reconnection"] = json!(false);
-        let client = gate.connect_with(json!({ "token": token("ada") }), options).await;
-        client.connected().await;
-        client.travels_by(way.transport()).await;
-        clients.push(client);
-    }
-    clients
-}
-
-/// Waits until they are. One that polls may find the port closed between two polls.
-async fn are_sent_away(clients: &[Client]) {
-    for client in clients {
-        let reason = client.disconnected().await;
-        assert!(["transport close", "transport error"].contains(&reason.as_str()), "{reason}");
-    }
-}
-
-/// Why the node is not ready, once it is not.
-async fn why_not_ready(gate: &Gate) -> String {
-    let reply = eventually("the node is not ready", async || {
-        Some(http::get(&gate.admin_url("/readyz")).await).filter(|reply| reply.status == 503)
-    })
-    .await;
-    let conditions = reply.json()["conditions"].clone();
-    let draining = conditions.as_array().unwrap().iter().find(|condition| condition["name"] == "draining").cloned();
-    draining.unwrap()["why"].as_str().unwrap().to_owned()
-}
-
 /// In the order of a pod: both hooks begin at once, the service lives until its clients have gone, and the gate is ended last.
 #[tokio::test]
 async fn a_sidecar_leaves_before_its_service_does() {
@@ -94,13 +64,13 @@ async fn a_sidecar_leaves_before_its_service_does() {
     let mut service = Service::start().await;
     let times = "limits.lame_duck = \"5s\"\nlimits.shutdown_grace = \"2s\"";
     let mut gate = Gate::before(&service).with(times).by(&program.file).await;
-    let mut clients = clients(&gate, 6).await;
+    let mut clients = departure::clients(&gate, 6).await;
     let hook_of_service = asks(&gate);
 
     let command = program.drain(&[]);
 
     assert_eq!(why_not_ready(&gate).await, "SIGUSR1 has come; new clients are served for 5s, then none");
-    clients.extend(self::clients(&gate, 1).await);
+    clients.extend(departure::clients(&gate, 1).await);
     for (number, client) in clients.iter().enumerate() {
         assert_eq!(client.ask("echo", json!([number])).await, number, "new and old ones are served");
     }

@@ -36,12 +36,6 @@ async fn client_that_waits(gate: &Gate) -> Client {
     client
 }
 
-async fn comes_back(client: &Client) {
-    client.disconnected().await;
-    client.connect_again().await;
-    client.connected().await;
-}
-
 async fn away(gate: &Gate, sessions: u32) {
     gate.counts(f64::from(sessions), "tidegate_away_sessions", &[]).await;
 }
@@ -161,8 +155,8 @@ async fn what_the_service_asks_meanwhile_is_answered_afterwards() {
     away(&gate, 1).await;
     other.send("echo", json!(["no matter"])).await;
 
-    comes_back(&client).await;
-    comes_back(&chat).await;
+    client.comes_back().await;
+    chat.comes_back().await;
     assert!(client.recovered().await && chat.recovered().await, "in both namespaces");
     assert_eq!(client.ask("ask", json!([1])).await, json!({ "answer": "an answer" }));
     assert_eq!(chat.ask("say", json!(["hello"])).await, json!({ "success": true }));
@@ -182,7 +176,7 @@ async fn a_service_that_restarts_later_hears_what_the_client_came_back_with() {
     away(&gate, 1).await;
     client.set_auth(json!({ "token": token("ada"), "n": 2 })).await;
     client.set_headers(json!({ "x-device": "second" })).await;
-    comes_back(&client).await;
+    client.comes_back().await;
     assert!(client.recovered().await);
     assert_eq!(heard_first(&service).await, json!([1, "first", null]), "the service has not noticed");
 
@@ -204,7 +198,7 @@ async fn a_service_that_was_dialled_for_the_new_connection_loses_it_when_the_cli
     for returns in 1..=2 {
         client.cut().await;
         away(&gate, 1).await;
-        comes_back(&client).await;
+        client.comes_back().await;
         assert!(client.recovered().await);
         assert_eq!(service.transports().await, 1 + returns, "it is dialled at the handshake");
         gate.counts(1.0, "tidegate_upstream_connections", &[]).await;
@@ -327,7 +321,7 @@ async fn a_client_that_was_away_for_too_much_starts_afresh() {
         for n in 0..20 {
             service.emit("ada", "tutor:message", json!([{ "n": n }])).await;
         }
-        comes_back(&client).await;
+        client.comes_back().await;
         assert!(!client.recovered().await, "{overflow}: it has missed something, and must know");
         assert_eq!(client.ask("echo", json!([1])).await, 1, "{overflow}");
     }

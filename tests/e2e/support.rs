@@ -4,6 +4,7 @@ pub(crate) mod browser;
 pub(crate) mod bystander;
 pub(crate) mod cable;
 pub(crate) mod client;
+pub(crate) mod departure;
 pub(crate) mod emitter;
 pub(crate) mod eventually;
 pub(crate) mod frame;

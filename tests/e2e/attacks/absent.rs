@@ -11,12 +11,6 @@ async fn client(gate: &Gate, user: &str) -> Client {
     client
 }
 
-async fn comes_back(client: &Client) {
-    client.disconnected().await;
-    client.connect_again().await;
-    client.connected().await;
-}
-
 async fn absent(gate: &Gate, sessions: u32) {
     gate.counts(f64::from(sessions), "tidegate_away_sessions", &[]).await;
 }
@@ -40,7 +34,7 @@ async fn who_comes_back_is_not_refused_for_its_own_absence() {
     third.disconnect().await;
     gate.counts(0.0, "websocket_connections_total", &[]).await;
     for client in &clients {
-        comes_back(client).await;
+        client.comes_back().await;
         assert!(client.recovered().await);
     }
     gate.counts(1.0, "tidegate_refused_total", &[("reason", "limit.connections_per_ip")]).await;
@@ -59,7 +53,7 @@ async fn no_more_sessions_wait_for_absent_clients_than_are_allowed() {
     gate.counts(1.0, "tidegate_refused_total", &[("stage", "resume"), ("reason", "limit.absent_per_ip")]).await;
     service.disconnection().await;
     for (client, recovers) in [(&kept, true), (&not_kept, false)] {
-        comes_back(client).await;
+        client.comes_back().await;
         assert_eq!(client.recovered().await, recovers);
     }
     let line = gate.log().wait(&["limit.absent_per_ip"]).await;

@@ -1,13 +1,13 @@
-//! How long an event is on its way to a client of another node.
+//! Every event reaches a client of another node; how long it takes is printed.
 
 use super::Nodes;
 use crate::support::{client::Driver, json, soon, token};
 
 const EVENTS: u32 = 200;
 
-/// One after the other. The figures are printed; how fast this machine is is not judged.
+/// One after the other. The figures are printed and not judged, because they depend on the machine.
 #[tokio::test]
-async fn an_event_is_soon_with_a_client_of_another_node() {
+async fn every_event_reaches_a_client_of_another_node() {
     let nodes = Nodes::start().await;
     let crowd = Driver::of("crowd.mjs").await;
     let with = json!({

@@ -333,6 +333,13 @@ impl Client {
         self.call("connectAgain", json!({})).await.unwrap();
     }
 
+    /// Waits for its disconnection, and connects again.
+    pub(crate) async fn comes_back(&self) {
+        self.disconnected().await;
+        self.connect_again().await;
+        self.connected().await;
+    }
+
     /// Its network is gone: all its TCP connections end without a packet or a frame, whatever the transport.
     pub(crate) async fn cut(&self) {
         self.call("cut", json!({})).await.unwrap();
