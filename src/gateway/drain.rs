@@ -38,14 +38,27 @@ pub async fn begins(mut stage: watch::Receiver<Stage>) {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::mpsc, thread};
+
+    use tokio::runtime::Builder;
+
     use super::*;
 
-    #[tokio::test]
-    async fn the_next_stage_can_be_set_while_its_begin_is_handled() {
-        let (sender, stage) = watch::channel(Stage::Draining(Duration::from_secs(600)));
-        tokio::select! {
-            // It would not return while the stage is borrowed.
-            () = begins(stage) => drop(sender.send_replace(Stage::Draining(Duration::ZERO))),
-        }
+    /// A stage that stays borrowed would block its thread for good, so a thread of its own is waited for.
+    #[test]
+    fn the_next_stage_can_be_set_while_its_begin_is_handled() {
+        let (done, is_done) = mpsc::channel();
+        thread::spawn(move || {
+            let runtime = Builder::new_current_thread().build().unwrap();
+            let (sender, stage) = watch::channel(Stage::Draining(Duration::from_secs(600)));
+            runtime.block_on(async {
+                tokio::select! {
+                    () = begins(stage) => drop(sender.send_replace(Stage::Draining(Duration::ZERO))),
+                }
+            });
+            let next = *sender.borrow();
+            done.send(next).unwrap();
+        });
+        assert_eq!(is_done.recv_timeout(Duration::from_secs(30)), Ok(Stage::Draining(Duration::ZERO)));
     }
 }
