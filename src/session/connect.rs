@@ -84,32 +84,20 @@ pub(super) fn misread(talk: &mut Conversation<'_>, message: &Message<'_>, error:
 
 /// Nobody is told of it, because nobody can say which namespace it asks for.
 fn dropped_connect(talk: &mut Conversation<'_>, refusal: Refusal, now: Now) -> (Fate, Note) {
-    let (fate, mut note) = talk.core.obey(Verdict::Drop(refusal), None, now);
-    if let Note::Refused(refused) = &mut note {
-        refused.is_connect = true;
-    }
-    (fate, note)
+    obey(talk, Verdict::Drop(refusal), now)
 }
 
 /// Refuses a CONNECT of which nothing was read but its namespace: it costs what any refusal costs, and is none of those that
 /// end a session.
 fn refuse_cheaply(talk: &mut Conversation<'_>, namespace: &str, refusal: Refusal, now: Now) -> (Fate, Note) {
     say_error(talk, Spoken::text(refusal_text(namespace, refusal)), now);
-    let (fate, mut note) = talk.core.obey(Verdict::Reply { refusal, once_per: Duration::ZERO }, None, now);
-    if let Note::Refused(refused) = &mut note {
-        refused.is_connect = true;
-    }
-    (fate, note)
+    obey(talk, Verdict::Reply { refusal, once_per: Duration::ZERO }, now)
 }
 
 /// Refuses a CONNECT for its size, which is known before all of it has come.
 pub(super) fn too_big(talk: &mut Conversation<'_>, head: &PacketHead<'_>, now: Now) -> (Fate, Note) {
     talk.core.spend_join(now);
-    let (fate, mut note) = refuse(talk, head.namespace, TOO_BIG, now);
-    if let Note::Refused(refused) = &mut note {
-        refused.is_connect = true;
-    }
-    (fate, note)
+    refuse(talk, head.namespace, TOO_BIG, now)
 }
 
 /// Judges a CONNECT with this JSON, or none.
@@ -125,20 +113,26 @@ pub(super) fn judge(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[
         return (Fate::Drop, Note::None);
     }
     let was_known = talk.core.users.are_known();
-    let (fate, mut note) = if talk.core.may_join(now) {
-        join(talk, head, json, now)
-    } else {
-        talk.core.obey(Verdict::Close(TOO_MANY), None, now)
-    };
+    let (fate, note) =
+        if talk.core.may_join(now) { join(talk, head, json, now) } else { obey(talk, Verdict::Close(TOO_MANY), now) };
     // The first that is accepted is what every session has.
     let is_free = !was_known && talk.core.users.are_known();
     if !matches!(fate, Fate::Wait(_)) && !is_free {
         talk.core.spend_join(now);
     }
-    if let Note::Refused(refused) = &mut note {
-        refused.is_connect = true;
-    }
     (fate, note)
+}
+
+/// What a verdict does to a CONNECT.
+fn obey(talk: &mut Conversation<'_>, verdict: Verdict, now: Now) -> (Fate, Note) {
+    let (fate, note) = talk.core.obey(verdict, None, now);
+    (fate, note.of_connect())
+}
+
+/// A CONNECT breaks a rule of the protocol: the session ends.
+pub(super) fn malformed(talk: &mut Conversation<'_>, rule: &'static str) -> (Fate, Note) {
+    let (fate, note) = talk.core.malformed(rule);
+    (fate, note.of_connect())
 }
 
 /// Whether it asks for a namespace more than a session may have. What else is wrong with it is told first.
@@ -220,10 +214,10 @@ enum Unknown {
 /// Lets the client ask for a namespace, or refuses it. Its CONNECT is said in its place, or as soon as the service is open.
 fn join(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: Now) -> (Fate, Note) {
     if talk.client.attachments.awaited > 0 {
-        return talk.core.malformed("attachment_missing");
+        return malformed(talk, "attachment_missing");
     }
     if talk.service.namespaces.find(head.namespace).is_some() {
-        return talk.core.malformed("connect_twice");
+        return malformed(talk, "connect_twice");
     }
     if !talk.core.rules.policies.namespaces.admits(head.namespace) {
         return refuse(talk, head.namespace, namespaces::Namespaces::REFUSAL, now);
@@ -232,7 +226,7 @@ fn join(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: No
         Ok(identity) => identity,
         Err(Unknown::KeysPending) => return wait_for_keys(talk, now),
         Err(Unknown::Refused(refusal)) if refusal.kind == RefusalKind::Unavailable => {
-            return talk.core.obey(Verdict::Close(refusal), None, now);
+            return obey(talk, Verdict::Close(refusal), now);
         }
         Err(Unknown::Refused(refusal)) => return refuse(talk, head.namespace, refusal, now),
     };
@@ -321,7 +315,7 @@ fn wait_for_keys(talk: &mut Conversation<'_>, now: Now) -> (Fate, Note) {
     let pending = talk.client.pending.get_or_insert_default();
     let until = *pending.keys_since.get_or_insert(now.instant) + auth::KEYS_WITHIN;
     if now.instant >= until {
-        return talk.core.obey(Verdict::Close(auth::KEYS_UNAVAILABLE), None, now);
+        return obey(talk, Verdict::Close(auth::KEYS_UNAVAILABLE), now);
     }
     let ticket = talk.core.ticket();
     talk.core.actions.push(Action::Ask(ticket, Question::Keys));
@@ -343,7 +337,7 @@ pub(super) fn refuse_saying(talk: &mut Conversation<'_>, error: Spoken, refusal:
     } else {
         Verdict::Reply { refusal, once_per: Duration::ZERO }
     };
-    talk.core.obey(verdict, None, now)
+    obey(talk, verdict, now)
 }
 
 fn refusal_text(namespace: &str, refusal: Refusal) -> Vec<u8> {

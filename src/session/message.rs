@@ -142,6 +142,16 @@ pub enum Note {
     Refused(Box<Refused>),
 }
 
+impl Note {
+    /// The same of a message that asks to join a namespace.
+    pub(super) fn of_connect(mut self) -> Self {
+        if let Self::Refused(refused) = &mut self {
+            refused.is_connect = true;
+        }
+        self
+    }
+}
+
 /// What became of a ping by which a client measures its connection. None reaches the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pinged {

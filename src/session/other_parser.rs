@@ -32,29 +32,17 @@ pub(super) fn refuse(talk: &mut Conversation<'_>, message: &Message<'_>, now: No
     if !talk.service.namespaces.is_empty() {
         return None;
     }
+    // Where it cannot be read, it is not known what the client would understand.
+    let is_foreign = parser == Parser::MessagePack;
     if message.len > talk.core.rules.max_connect {
-        return (parser == Parser::MessagePack).then(|| end(talk));
+        return is_foreign.then(|| connect::malformed(talk, PARSER_UNSUPPORTED));
     }
     if !message.complete {
         return Some((Fate::Gather, Note::None));
     }
     let Some(namespace) = parser.connects(message.bytes) else {
-        return (parser == Parser::MessagePack).then(|| end(talk));
+        return is_foreign.then(|| connect::malformed(talk, PARSER_UNSUPPORTED));
     };
     let error = parser.connect_error(namespace, UNSUPPORTED.message, UNSUPPORTED.code);
-    let (fate, note) = connect::refuse_saying(talk, Spoken::Own(message.opcode, error.into()), UNSUPPORTED, now);
-    Some((fate, of_connect(note)))
-}
-
-/// What the client would understand is not known.
-fn end(talk: &mut Conversation<'_>) -> (Fate, Note) {
-    let (fate, note) = talk.core.malformed(PARSER_UNSUPPORTED);
-    (fate, of_connect(note))
-}
-
-fn of_connect(mut note: Note) -> Note {
-    if let Note::Refused(refused) = &mut note {
-        refused.is_connect = true;
-    }
-    note
+    Some(connect::refuse_saying(talk, Spoken::Own(message.opcode, error.into()), UNSUPPORTED, now))
 }
