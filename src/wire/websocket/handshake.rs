@@ -28,12 +28,6 @@ pub struct Upgrade {
     pub protocols: Vec<String>,
 }
 
-/// Whether the request asks for any upgrade.
-#[must_use]
-pub fn wants_upgrade(parts: &Parts) -> bool {
-    parts.headers.contains_key(UPGRADE)
-}
-
 /// Whether the request is a client's WebSocket handshake as RFC 6455 §4.1 has it.
 ///
 /// # Errors
