@@ -22,6 +22,7 @@ use crate::{
         mirror::{Dropped, MirrorGauges},
     },
     relay::outlet::{Offer, Outlet},
+    session::action::Offered,
     wire::redis_adapter::{PAYLOAD_BYTES_MAX, broadcast::Broadcast, malformed::Malformed},
 };
 
@@ -36,7 +37,7 @@ const BACKLOG_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(super) struct Offers {
     keys: Keys,
     copies: Mutex<Copies>,
-    backlog: mpsc::Sender<Offer>,
+    backlog: mpsc::Sender<Offered>,
     waiting_bytes: Arc<AtomicUsize>,
     standing: Standing,
     gauges: Arc<MirrorGauges>,
@@ -44,7 +45,7 @@ pub(super) struct Offers {
 
 /// What waits to be encoded.
 #[derive(Debug, Clone)]
-pub struct Backlog(mpsc::WeakSender<Offer>);
+pub struct Backlog(mpsc::WeakSender<Offered>);
 
 impl Backlog {
     /// How many events. None: they are all with the messages that wait to be published.
@@ -57,7 +58,7 @@ impl Backlog {
 #[derive(Debug)]
 pub(super) struct Encoder {
     uid: Arc<str>,
-    backlog: mpsc::Receiver<Offer>,
+    backlog: mpsc::Receiver<Offered>,
     waiting_bytes: Arc<AtomicUsize>,
     outbound: Outbound,
     gauges: Arc<MirrorGauges>,
@@ -90,20 +91,21 @@ impl Outlet for Offers {
             Known::Nothing => return self.gauges.dropped(Dropped::OutUnchecked),
             Known::Adapter => return self.gauges.dropped(Dropped::OutConflict),
         }
+        let Offer { session, event, at } = offer;
         let key = self.keys.key(&Parts {
-            rule: offer.rule,
-            namespace: &offer.namespace,
-            room: offer.room.as_deref(),
-            json: &offer.json,
-            attachments: &offer.attachments,
-            offset: offer.offset.as_deref(),
+            rule: event.rule,
+            namespace: &event.namespace,
+            room: event.room.as_deref(),
+            json: &event.json,
+            attachments: &event.attachments,
+            offset: event.offset.as_deref(),
         });
         let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
-        let goes_on = copies.offer(key, offer.session, offer.at);
+        let goes_on = copies.offer(key, session, at);
         self.gauges.set_forgotten_early(copies.forgotten_early());
         if goes_on {
             // Under the lock: events leave in the order in which the service said them.
-            self.enqueue(offer);
+            self.enqueue(event);
         } else {
             self.gauges.copy();
         }
@@ -120,13 +122,13 @@ impl Offers {
         Backlog(self.backlog.downgrade())
     }
 
-    fn enqueue(&self, offer: Offer) {
-        let bytes = bytes(&offer);
+    fn enqueue(&self, event: Offered) {
+        let bytes = bytes(&event);
         if bytes > PAYLOAD_BYTES_MAX {
-            return unfit(&self.gauges, offer.rule, Malformed::TooLarge);
+            return unfit(&self.gauges, event.rule, Malformed::TooLarge);
         }
         let has_room = self.waiting_bytes.fetch_add(bytes, Relaxed) + bytes <= BACKLOG_BYTES_MAX;
-        if !has_room || self.backlog.try_send(offer).is_err() {
+        if !has_room || self.backlog.try_send(event).is_err() {
             self.waiting_bytes.fetch_sub(bytes, Relaxed);
             self.gauges.dropped(Dropped::OutBacklog);
         }
@@ -136,9 +138,9 @@ impl Offers {
 impl Encoder {
     /// Runs as long as there is a [`Offers`].
     pub(super) async fn run(mut self) {
-        while let Some(offer) = self.backlog.recv().await {
-            self.waiting_bytes.fetch_sub(bytes(&offer), Relaxed);
-            if let Some(envelope) = self.encode(offer) {
+        while let Some(event) = self.backlog.recv().await {
+            self.waiting_bytes.fetch_sub(bytes(&event), Relaxed);
+            if let Some(envelope) = self.encode(event) {
                 self.gauges.published();
                 self.outbound.push(envelope);
             }
@@ -146,26 +148,26 @@ impl Encoder {
     }
 
     /// As the classic adapter publishes it: one room has its own channel. `None`: it cannot be published, and that was counted.
-    fn encode(&self, mut offer: Offer) -> Option<Envelope> {
+    fn encode(&self, event: Offered) -> Option<Envelope> {
         let broadcast = Broadcast {
             uid: Box::from(&*self.uid),
-            namespace: Box::from(&*offer.namespace),
-            json: std::mem::take(&mut offer.json),
-            attachments: std::mem::take(&mut offer.attachments),
-            rooms: offer.room.iter().cloned().collect(),
+            namespace: event.namespace,
+            json: event.json,
+            attachments: event.attachments,
+            rooms: event.room.iter().cloned().collect(),
             except: Vec::new(),
             is_volatile: false,
             is_of_gate: true,
         };
-        let payload = broadcast.encode().inspect_err(|malformed| unfit(&self.gauges, offer.rule, *malformed)).ok()?;
-        let topic = Topic::Broadcast { namespace: broadcast.namespace, room: offer.room };
+        let payload = broadcast.encode().inspect_err(|malformed| unfit(&self.gauges, event.rule, *malformed)).ok()?;
+        let topic = Topic::Broadcast { namespace: broadcast.namespace, room: event.room };
         Some(Envelope { topic, payload: Bytes::from(payload) })
     }
 }
 
 /// What an event keeps while it waits.
-fn bytes(offer: &Offer) -> usize {
-    offer.json.len() + offer.attachments.iter().map(Vec::len).sum::<usize>()
+fn bytes(event: &Offered) -> usize {
+    event.json.len() + event.attachments.iter().map(Vec::len).sum::<usize>()
 }
 
 /// It cannot be published.
@@ -210,24 +212,23 @@ mod tests {
         }
 
         fn offer(&self, session: u64, json: &str, after_ms: u64) {
-            self.offers.offer(Offer {
-                session,
+            let event = Offered {
                 rule: 0,
                 namespace: "/".into(),
                 room: Some("user:ada".into()),
                 json: json.into(),
                 attachments: Vec::new(),
                 offset: None,
-                at: self.start + Duration::from_millis(after_ms),
-            });
+            };
+            self.offers.offer(Offer { session, event, at: self.start + Duration::from_millis(after_ms) });
         }
 
         /// What has been published, as the others read it.
         async fn published(&mut self) -> Vec<(Topic, Broadcast)> {
             let mut envelopes = Vec::new();
-            while let Ok(offer) = self.encoder.backlog.try_recv() {
-                self.encoder.waiting_bytes.fetch_sub(bytes(&offer), Relaxed);
-                if let Some(envelope) = self.encoder.encode(offer) {
+            while let Ok(event) = self.encoder.backlog.try_recv() {
+                self.encoder.waiting_bytes.fetch_sub(bytes(&event), Relaxed);
+                if let Some(envelope) = self.encoder.encode(event) {
                     self.encoder.gauges.published();
                     self.outbound.push(envelope);
                     envelopes.extend(self.outbound.take(1, PAYLOAD_BYTES_MAX).await);

@@ -5,7 +5,6 @@
 
 mod deadlines;
 mod lifecycle;
-mod offers;
 mod packets;
 
 use std::{
@@ -30,6 +29,7 @@ use crate::{
         closing::Closing,
         inflow::{self, Found},
         ledger::{Ledger, Volume},
+        outlet::Offer,
         rules::RelayRules,
         scratch::Scratch,
         service_side::ServiceSide,
@@ -395,7 +395,10 @@ impl Driver {
             Action::LeaveRoom(room) => self.worker.leave_room(&self.cell, &room),
             // No service understands an event of another node.
             Action::Say(_, Spoken::Delivery(_)) => {}
-            Action::Offer(offered) => self.offer(*offered, now),
+            Action::Offer(event) => {
+                self.cell.has_offered.set(true);
+                self.worker.outlet.offer(Offer { session: self.cell.id, event: *event, at: now });
+            }
             Action::NotOffered { rule, is_first } => self.ledger.not_offered(rule, is_first),
             Action::RoomsFull { is_first } => self.ledger.rooms_full(turn.session.view().peer(), is_first),
             Action::Dial { again } => self.dial(again, turn),

@@ -48,12 +48,14 @@ fn an_event_that_is_mirrored_reaches_its_client_and_the_outlet() {
         let outcome = play_beside(Arc::clone(&recorder) as _, rules(), way, &["40".into()], &says, 5);
         assert_eq!(outcome.client[1..], says, "{way:?}");
         let offers = recorder.offers.lock().unwrap();
-        let [first, second] = &offers[..] else { panic!("{way:?}: {offers:?}") };
+        let [Offer { session, event: first, .. }, Offer { event: second, .. }] = &offers[..] else {
+            panic!("{way:?}: {offers:?}")
+        };
         assert_eq!((first.rule, &*first.namespace, first.room.as_deref()), (0, "/", Some("lesson:5")));
         assert!(first.json == news.as_bytes() && first.attachments.is_empty());
         assert_eq!((second.rule, second.room.as_deref(), &second.json[..]), (1, None, picture.as_bytes()));
         assert!(second.attachments == [bytes]);
-        assert_eq!(*recorder.ended.lock().unwrap(), [first.session], "{way:?}");
+        assert_eq!(*recorder.ended.lock().unwrap(), [*session], "{way:?}");
     }
 }
 
