@@ -55,7 +55,7 @@
 //!   * `ended`, `answer`: why a session ends, and what each side receives.
 //!   * `quality`: how good a client's connection is, and the pings by which a client measures it.
 //!   * `heartbeat`, `control_rate`, `flood`: what a client must send, and how much it may.
-//!   * `membership`, `namespace_set`, `namespaces`: what is joined.
+//!   * `membership`, `namespace_set`, `said_connect`, `namespaces`: what is joined, and what was said to join it.
 //!   * `users`: the users of a session, of whom nearly always there is one.
 //!   * `table`, `hold`, `join_rate`, `rules`: the tables of sessions, and the rules that they compile to.
 //!   * `backoff`, `queue`, `replay`, `upstream`: what happens while the service is down.

@@ -56,6 +56,7 @@ mod room_reason;
 mod rooms;
 pub mod route_answers;
 pub mod rules;
+mod said_connect;
 mod service_packet;
 pub mod snapshot;
 mod socketio;

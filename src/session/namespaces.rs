@@ -11,6 +11,7 @@ use crate::{
         membership::Membership,
         now::{Deadline, Now, later},
         queue::{allocated, allocated_text},
+        said_connect::SaidConnect,
         snapshot::{Blob, NamespaceData, TokenData},
     },
     wire::socketio::encode,
@@ -44,8 +45,7 @@ pub(super) struct Login {
 /// What is needed to join a namespace again, at a service that does not know the session.
 #[derive(Default)]
 struct Memory {
-    /// The JSON of the client's CONNECT, which may hold its token.
-    connect: Zeroizing<Vec<u8>>,
+    connect: SaidConnect,
     /// The client's socket id there. `None` before the first answer.
     socket_id: Option<Box<str>>,
     /// `None` where the service does not recover connections.
@@ -88,7 +88,7 @@ impl Entry {
         NamespaceData {
             name: name.into(),
             membership: self.membership,
-            connect: memory.map(|memory| Blob(memory.connect.clone())).unwrap_or_default(),
+            connect: memory.map(|memory| Blob(memory.connect.let_in().clone())).unwrap_or_default(),
             socket_id: memory.and_then(|memory| memory.socket_id.clone()),
             pid: recovery.map(|recovery| recovery.pid.clone()),
             offset: recovery.and_then(|recovery| recovery.offset.clone()),
@@ -108,7 +108,8 @@ impl Entry {
         };
         let recovery = pid.map(|pid| Box::new(Recovery { pid, offset, offset_to_come: None }));
         let login = Login { user, expires: lives.map(|lives| Deadline::at(now.wall() + lives, now)) };
-        let memory = Memory { connect: connect.0, socket_id, recovery, join, login, token, asked_again: false };
+        let connect = SaidConnect::new(connect.0);
+        let memory = Memory { connect, socket_id, recovery, join, login, token, asked_again: false };
         Some(Self { membership, memory: (membership != Membership::Apart).then(|| Box::new(memory)) })
     }
 }
@@ -166,7 +167,7 @@ impl Namespaces {
 
     /// A CONNECT passes, with this JSON or none.
     pub fn connecting(&mut self, name: &str, connect: &[u8]) {
-        let memory = Memory { connect: Zeroizing::new(connect.to_vec()), ..Memory::default() };
+        let memory = Memory { connect: SaidConnect::new(Zeroizing::new(connect.to_vec())), ..Memory::default() };
         let entry = Entry { membership: Membership::Connecting, memory: Some(Box::new(memory)) };
         if name == "/" {
             self.root = entry;
@@ -177,17 +178,18 @@ impl Namespaces {
         }
     }
 
-    /// The client is in a namespace by a CONNECT with this JSON from now on.
+    /// The client has come back to a namespace with this JSON in its CONNECT.
     pub(super) fn connects_anew(&mut self, name: &str, connect: &[u8]) {
         let entry = self.number(name).and_then(|number| self.entry_mut(number));
         if let Some(memory) = entry.and_then(|entry| entry.memory.as_mut()) {
-            memory.connect = Zeroizing::new(connect.to_vec());
+            memory.connect.comes_back(connect);
         }
     }
 
     /// Whether so many bytes of JSON may be kept for this namespace, where the largest CONNECT has `max`.
     pub(super) fn keeps_connect(&self, name: &str, len: usize, max: usize) -> bool {
-        let had = self.number(name).map_or(0, |number| self.auth_of(number).len());
+        let memory = self.number(name).and_then(|number| self.entry(number)?.memory.as_ref());
+        let had = memory.map_or(0, |memory| memory.connect.len_again());
         (self.connect_bytes() - had).saturating_add(len) <= max.saturating_mul(CONNECTS_KEPT_MAX)
     }
 
@@ -203,7 +205,7 @@ impl Namespaces {
         let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, allocated_text);
         let of = |memory: &Memory| {
             allocated(size_of::<Memory>())
-                + allocated(memory.connect.capacity())
+                + memory.connect.memory()
                 + text(&memory.socket_id)
                 + memory.recovery.as_deref().map_or(0, Recovery::memory)
                 // Those that share it have a part each.
@@ -221,6 +223,9 @@ impl Namespaces {
         let memory = entry.memory.as_mut()?;
         let asked = std::mem::take(&mut memory.asked_again) || entry.membership == Membership::Connecting;
         entry.membership = Membership::Joined;
+        if asked {
+            memory.connect.answered();
+        }
         let Ok(Joined { sid, pid }) = serde_json::from_slice(answer) else { return asked.then_some(Answered::News) };
         let recovered = memory.socket_id.as_deref() == Some(&*sid);
         if !recovered {
@@ -251,12 +256,13 @@ impl Namespaces {
         let mut packets = Vec::new();
         for (name, memory) in entries.filter_map(|(name, entry)| Some((name, entry.memory.as_mut()?))) {
             memory.asked_again = true;
+            memory.connect.asked();
             if let Some(recovery) = &mut memory.recovery {
                 recovery.offset_to_come = None;
             }
             let mut packet = Vec::new();
             let recovery = memory.recovery.as_deref().map(|recovery| (&*recovery.pid, recovery.offset.as_deref()));
-            encode::connect(name, &memory.connect, recovery, &mut packet);
+            encode::connect(name, memory.connect.last(), recovery, &mut packet);
             packets.push(packet);
         }
         packets
@@ -279,13 +285,13 @@ impl Namespaces {
     pub(super) fn connect_of(&self, name: &str) -> Option<Vec<u8>> {
         let memory = self.entry(self.number(name)?)?.memory.as_ref()?;
         let mut packet = Vec::new();
-        encode::connect(name, &memory.connect, None, &mut packet);
+        encode::connect(name, memory.connect.last(), None, &mut packet);
         Some(packet)
     }
 
-    /// The JSON that the client has said to join the namespace with this number; empty where it said none.
+    /// The JSON by which the client was let into the namespace with this number; empty where it said none.
     pub(super) fn auth_of(&self, number: u8) -> &[u8] {
-        self.entry(number).and_then(|entry| entry.memory.as_ref()).map_or(&[], |memory| &memory.connect)
+        self.entry(number).and_then(|entry| entry.memory.as_ref()).map_or(&[], |memory| memory.connect.let_in())
     }
 
     /// Whether the service numbers the events of this namespace, so that it can tell which ones a client has missed.
@@ -362,7 +368,7 @@ impl Namespaces {
         let all = std::iter::once(&mut self.root).chain(self.others.iter_mut().map(|(_, entry)| entry));
         for memory in all.filter_map(|entry| entry.memory.as_mut()).filter(|memory| memory.login.user == user) {
             let is_longer = later(memory.login.expires, ends) == ends;
-            if is_longer && (claims(memory.token.as_ref()) == claims(token) || !is_own(&memory.connect)) {
+            if is_longer && (claims(memory.token.as_ref()) == claims(token) || !is_own(memory.connect.last())) {
                 (memory.login.expires, memory.token) = (ends, token.cloned());
             }
         }

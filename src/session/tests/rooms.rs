@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
-use super::{shown, world::World};
+use super::{
+    shown,
+    world::{World, id},
+};
 use crate::{
     config::Config,
     mirror::table::RoomTable,
-    policy::auth::revoked::unix_seconds,
+    policy::{auth::revoked::unix_seconds, identity::Identity},
     session::{
         action::{Action, RoomOf},
         ended::Ended,
         event::Event,
         message::{Fate, Message, Side},
+        question::{Claim, Returning},
     },
     units::Period,
     wire::websocket::frame::OpCode,
@@ -340,6 +344,34 @@ fn a_client_keeps_its_rooms_when_the_service_restarts() {
     assert_eq!(moves(&mut world), ["-/ first", "+/ second"]);
     world.client(r#"42["leave",{"id":5}]"#);
     assert_eq!(moves(&mut world), ["-/ lesson:5"]);
+}
+
+#[test]
+fn a_client_that_comes_back_is_in_rooms_of_its_new_connect_once_the_service_lets_it_in() {
+    let mut world = World::without_auth(|config| {
+        with(&[room("lesson:{auth.lesson}")])(config);
+        config.session.resume = Period::from_secs(30);
+    });
+    world.client(r#"40{"lesson":1}"#);
+    world.opens();
+    world.service(r#"40{"sid":"first"}"#);
+    assert_eq!(moves(&mut world), ["+/ first", "+/ lesson:1"]);
+    let comes_back = |world: &mut World, connect: &[u8]| {
+        world.event(Event::Lost(Ended::ClientLost));
+        let claim = Claim { user: None, namespace: "/".into(), offset: None };
+        let (peer, identity, connect) = (world.view().peer(), Identity::anonymous(), connect.to_vec().into());
+        world.event(Event::Returned(Returning { pid: id(9), claim, sid: id(1), peer, identity, connect }));
+    };
+    comes_back(&mut world, br#"{"lesson":2}"#);
+    assert_eq!(moves(&mut world), [""; 0], "the service may refuse it");
+    restarts(&mut world, "", "second");
+    assert_eq!(moves(&mut world), ["-/ first", "-/ lesson:1", "+/ second", "+/ lesson:2"]);
+    // It is back before the service has answered about what it had said before.
+    assert!(world.loses(Ended::ServiceLost));
+    world.opens();
+    comes_back(&mut world, br#"{"lesson":3}"#);
+    world.service(r#"40{"sid":"third"}"#);
+    assert_eq!(moves(&mut world), ["-/ second", "+/ third"]);
 }
 
 #[test]
