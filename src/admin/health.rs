@@ -90,11 +90,11 @@ impl Condition {
         Self { name, ok, required: true, why, since: None }
     }
 
-    /// A node stays in rotation while the service is away: taking it out would not help.
+    /// A node stays in rotation while the service is down: taking it out would not help.
     fn upstream(seen: Option<Seen>) -> Self {
         let (ok, why, since) = match seen {
             None => (true, Some("not tried yet".to_owned()), None),
-            Some(Seen { since, away }) => (away.is_none(), away, SystemTime::now().checked_sub(since.elapsed())),
+            Some(Seen { since, down }) => (down.is_none(), down, SystemTime::now().checked_sub(since.elapsed())),
         };
         Self { name: "upstream", ok, required: false, why, since: since.map(httpdate::fmt_http_date) }
     }
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_is_away_is_reported_and_does_not_fail_readiness() {
+    fn a_service_that_is_down_is_reported_and_does_not_fail_readiness() {
         let service = Arc::new(ServiceRecord::default());
         let health = Health::new(Instant::now(), vec![Tally::new(&[])], Arc::clone(&service));
         health.set_listening(true);

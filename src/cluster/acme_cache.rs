@@ -69,9 +69,9 @@ impl RedisCache {
             if let Some(connection) = link.connection() {
                 return Ok(connection);
             }
-            let away = || io::Error::new(io::ErrorKind::NotConnected, "Redis is not connected");
-            if !timeout_at(until, link.changed()).await.map_err(|_| away())? {
-                return Err(away());
+            let unconnected = || io::Error::new(io::ErrorKind::NotConnected, "Redis is not connected");
+            if !timeout_at(until, link.changed()).await.map_err(|_| unconnected())? {
+                return Err(unconnected());
             }
         }
     }
@@ -162,7 +162,7 @@ impl Cache for RedisCache {
         Box::pin(async move { self.lock().await.map_err(self.failed("locked", "lock")) })
     }
 
-    /// All replicas share one Redis, so all of them would order at once when it is away.
+    /// All replicas share one Redis, so all of them would order at once when it is unreachable.
     fn orders_without_lock(&self) -> bool {
         false
     }

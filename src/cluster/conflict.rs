@@ -34,7 +34,7 @@ const CHECK_CONFLICT_EVERY: Duration = Duration::from_secs(5);
 /// How soon after a check that had no answer.
 const CHECK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// So long after Redis was away an adapter that was there before may still be on its way back.
+/// So long after Redis was unreachable an adapter that was there before may still be on its way back.
 const RETURN_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long one question may take.

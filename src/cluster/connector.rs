@@ -87,7 +87,7 @@ impl Connector {
             self.publisher.expire(now);
             if complaints.is_due(&told, now) {
                 let consequence = "clients stay connected, and events of other nodes do not reach them";
-                let line = format!("Redis at {} is away; {consequence}: {}", self.rules.place(), told.sentence);
+                let line = format!("Redis at {} is unreachable; {consequence}: {}", self.rules.place(), told.sentence);
                 journal::line(LogLevel::Warn, &line);
             }
             pace.wait(began.elapsed()).await;

@@ -64,7 +64,7 @@ impl Leaving {
         let lost = dropped + self.unpublished() as u64;
         if lost > 0 {
             let why = match self.gauges.seen().and_then(|seen| seen.down) {
-                Some(why) => format!("Redis is away: {why}"),
+                Some(why) => format!("Redis is unreachable: {why}"),
                 None => format!("Redis has not confirmed them within {LAST_MESSAGES:?}"),
             };
             let sentence =

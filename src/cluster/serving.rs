@@ -232,8 +232,8 @@ impl Serving<'_> {
         let Some(seen) = self.gauges.seen().filter(|seen| seen.down.is_some()) else { return };
         self.gauges.up(now);
         self.complaints.forget();
-        let away = now.saturating_duration_since(seen.since).as_secs_f64();
-        let line = format!("Redis at {} is there, after {away:.1} s; events of other nodes come", self.rules.place());
+        let lasted = now.saturating_duration_since(seen.since).as_secs_f64();
+        let line = format!("Redis at {} is there, after {lasted:.1} s; events of other nodes come", self.rules.place());
         journal::line(LogLevel::Info, &line);
     }
 

@@ -32,7 +32,7 @@ pub struct RedisTable {
     pub key: String,
     /// How nodes publish to each other. They all need the same.
     pub backend: BackendKind,
-    /// With `streams`, how many messages Redis keeps for nodes that are away from it for a while, approximately.
+    /// With `streams`, how many messages Redis keeps for nodes that do not reach it for a while, approximately.
     pub stream_length: u32,
     /// Whether the node is ready (`/readyz`) only while Redis is there.
     pub required: bool,
@@ -53,7 +53,7 @@ pub enum BackendKind {
     Pubsub,
     /// Sharded pub/sub on a channel of our own: in a Redis Cluster a message does not go to every server. Needs Redis 7.
     Sharded,
-    /// A stream of our own: nodes read later what they missed while Redis or they were away.
+    /// A stream of our own: nodes read later what they missed while Redis was unreachable.
     Streams,
 }
 

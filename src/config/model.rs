@@ -39,7 +39,7 @@ pub struct Config {
     /// Limits on packets, a table each, judged in their order: so many at once, then one more each `per / messages`.
     /// Tables that are written replace this one; `rate_limit = []` before the first table of the file turns limits off.
     pub rate_limit: Vec<RateLimitTable>,
-    /// When the service goes away, or the client.
+    /// When the service is down, or the client absent.
     pub session: SessionTable,
     /// How good connections are.
     pub quality: QualityTable,

@@ -142,7 +142,7 @@ const METRICS: &[Metric] = &[
         |s| s.total(|t| &t.transit),
     ),
     gauge("tidegate_upstream_up", "Whether the service is there, as far as the last dials tell.", |s| {
-        Some(s.gauges.service.seen().map(|seen| Sample::of(f64::from(seen.away.is_none()))).into_iter().collect())
+        Some(s.gauges.service.seen().map(|seen| Sample::of(f64::from(seen.down.is_none()))).into_iter().collect())
     }),
     counter("tidegate_upstream_dials_total", "Connection attempts to the service, by result.", |s| {
         let (ok, failed) = s.gauges.service.dials();
@@ -156,8 +156,8 @@ const METRICS: &[Metric] = &[
         let oldest_ms = s.tallies.iter().map(|t| t.held_now().1).max().unwrap_or_default();
         Some(vec![Sample::of(oldest_ms as f64 / 1000.0)])
     }),
-    gauge("tidegate_away_sessions", "Sessions whose client is absent and may reconnect.", |s| {
-        one(s.sum(Tally::away_now))
+    gauge("tidegate_absent_sessions", "Sessions whose client is absent and may reconnect.", |s| {
+        one(s.sum(Tally::absent_now))
     }),
     counter("tidegate_resumes_total", "Clients that asked to resume an earlier session, by result.", |s| {
         s.by_result(|t| &t.counts.resumes_ok, |t| &t.counts.resumes_failed)

@@ -155,7 +155,7 @@ pub struct Ended<'a> {
     /// How long it was open.
     pub duration: Duration,
     /// For how long its client has been absent, if it ends so.
-    pub away: Option<Duration>,
+    pub absent: Option<Duration>,
     /// Packets from the client.
     pub packets_received: u64,
     /// Packets to the client.
@@ -212,9 +212,9 @@ pub fn session_absent(session: &SessionFields<'_>, cause: &str, fault: &str, wai
     );
 }
 
-/// A line when the client is back, after it was away for so long.
-pub fn session_back(session: &SessionFields<'_>, away: Duration) {
-    session_line!(session, "session back", away_seconds = seconds(away));
+/// A line when the client is back, after it was absent for so long.
+pub fn session_back(session: &SessionFields<'_>, absent: Duration) {
+    session_line!(session, "session back", absent_seconds = seconds(absent));
 }
 
 /// The last line of a session.
@@ -223,7 +223,7 @@ pub fn session_ended(ended: &Ended<'_>) {
         ended.session,
         "session ended",
         duration_seconds = seconds(ended.duration),
-        away_seconds = ended.away.map(seconds),
+        absent_seconds = ended.absent.map(seconds),
         packets_received = ended.packets_received,
         packets_sent = ended.packets_sent,
         packets_refused = ended.packets_refused,
@@ -342,17 +342,17 @@ pub fn client_not_taken(peer: IpAddr, why: &dyn fmt::Display) {
 pub fn service_gone(why: &dyn fmt::Display) {
     repeated_warning(
         "service",
-        &format_args!("the service is away; clients that had it stay connected for session.hold: {why}"),
+        &format_args!("the service is down; clients that had it stay connected for session.hold: {why}"),
     );
 }
 
-/// A line for a further dial that failed while the service is away. Limited like a refused handshake.
+/// A line for a further dial that failed while the service is down. Limited like a refused handshake.
 pub fn service_still_gone(why: &dyn fmt::Display) {
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return;
     }
     let Some(suppressed) = admitted!("service") else { return };
-    debug!(suppressed, "the service is still away: {why}");
+    debug!(suppressed, "the service is still down: {why}");
 }
 
 /// A line when the service begins to refuse websockets, which is all that the gate speaks with it.
@@ -369,8 +369,8 @@ pub fn service_takes_websocket() {
 }
 
 /// A line when the service is connected again.
-pub fn service_back(away: Duration) {
-    info!(away_seconds = away.as_secs_f64(), "the service is back");
+pub fn service_back(down: Duration) {
+    info!(down_seconds = down.as_secs_f64(), "the service is back");
 }
 
 /// A line for a client that is closed for what it sends to the service. Limited like a refused handshake.

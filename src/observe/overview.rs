@@ -182,8 +182,8 @@ impl Overview {
     pub fn figures(&self, now: Moment) -> Figures {
         let (tallies, gauges) = (&self.tallies, &self.gauges);
         let service = gauges.service.seen().map_or(Reachability { up: None, since: None, why: None }, |seen| {
-            let Seen { since, away } = seen;
-            Reachability { up: Some(away.is_none()), since: Some(now.unix(since)), why: away }
+            let Seen { since, down } = seen;
+            Reachability { up: Some(down.is_none()), since: Some(now.unix(since)), why: down }
         });
         let redis = gauges.redis.seen().map(|RedisSeen { since, down }| Reachability {
             up: Some(down.is_none()),
@@ -233,7 +233,7 @@ fn sum(tallies: &[Arc<Tally>], of: impl Fn(&Tally) -> u64) -> u64 {
 fn sessions(tallies: &[Arc<Tally>]) -> SessionFigures {
     let open = open_sessions(tallies);
     let left = sum(tallies, |tally| tally.counts.left.get());
-    let absent = sum(tallies, Tally::away_now).min(open);
+    let absent = sum(tallies, Tally::absent_now).min(open);
     let polling = u64::try_from(tallies.iter().map(|tally| tally.polling_now()).sum::<i64>()).unwrap_or_default();
     SessionFigures {
         open,
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_away_is_dated_by_the_wall_clock() {
+    fn what_is_down_is_dated_by_the_wall_clock() {
         let gauges = Arc::new(Gauges::new());
         let now = Moment { instant: Instant::now(), wall: UNIX_EPOCH + Duration::from_secs(1_000_000) };
         gauges.service.is_away(&"refused", now.instant);

@@ -22,8 +22,8 @@ pub struct ServiceRecord {
 pub struct Seen {
     /// Since when that is so.
     pub since: Instant,
-    /// What failed first, if the service is away. `None`: it is there.
-    pub away: Option<String>,
+    /// What failed first, if the service is down. `None`: it is there.
+    pub down: Option<String>,
 }
 
 impl ServiceRecord {
@@ -35,16 +35,16 @@ impl ServiceRecord {
     /// The service is there.
     pub fn is_there(&self, now: Instant) {
         let mut seen = self.lock();
-        if seen.as_ref().is_none_or(|seen| seen.away.is_some()) {
-            *seen = Some(Seen { since: now, away: None });
+        if seen.as_ref().is_none_or(|seen| seen.down.is_some()) {
+            *seen = Some(Seen { since: now, down: None });
         }
     }
 
-    /// The service is away. `why`: what failed. Of a service that is away already only the first failure is kept.
+    /// The service is down. `why`: what failed. Of a service that is down already only the first failure is kept.
     pub fn is_away(&self, why: &dyn fmt::Display, now: Instant) {
         let mut seen = self.lock();
-        if seen.as_ref().is_none_or(|seen| seen.away.is_none()) {
-            *seen = Some(Seen { since: now, away: Some(why.to_string()) });
+        if seen.as_ref().is_none_or(|seen| seen.down.is_none()) {
+            *seen = Some(Seen { since: now, down: Some(why.to_string()) });
         }
     }
 
@@ -77,11 +77,11 @@ mod tests {
         assert_eq!(record.seen(), None);
         record.is_there(at(1));
         record.is_there(at(2));
-        assert_eq!(record.seen(), Some(Seen { since: at(1), away: None }));
+        assert_eq!(record.seen(), Some(Seen { since: at(1), down: None }));
         record.is_away(&"refused", at(3));
         record.is_away(&"timeout", at(4));
-        assert_eq!(record.seen(), Some(Seen { since: at(3), away: Some("refused".to_owned()) }));
+        assert_eq!(record.seen(), Some(Seen { since: at(3), down: Some("refused".to_owned()) }));
         record.is_there(at(5));
-        assert_eq!(record.seen(), Some(Seen { since: at(5), away: None }));
+        assert_eq!(record.seen(), Some(Seen { since: at(5), down: None }));
     }
 }

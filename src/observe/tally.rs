@@ -63,7 +63,7 @@ pub(super) struct Counts {
 
     upstream_open: AtomicI64,
     polling: AtomicI64,
-    away: AtomicU64,
+    absent: AtomicU64,
     /// As [`Graded`].
     graded: [[AtomicU64; QUALITIES.len()]; 2],
     /// By [`QualityPing`].
@@ -264,8 +264,8 @@ impl Tally {
     }
 
     /// The sessions whose clients are absent and may reconnect.
-    pub fn away(&self, sessions: u64) {
-        self.counts.away.store(sessions, Relaxed);
+    pub fn absent(&self, sessions: u64) {
+        self.counts.absent.store(sessions, Relaxed);
     }
 
     /// How many sessions have a connection of each quality.
@@ -404,8 +404,8 @@ impl Tally {
     }
 
     /// How many clients are absent.
-    pub(super) fn away_now(&self) -> u64 {
-        self.counts.away.load(Relaxed)
+    pub(super) fn absent_now(&self) -> u64 {
+        self.counts.absent.load(Relaxed)
     }
 
     /// Packets and bytes that wait for the service.

@@ -319,7 +319,7 @@ impl SessionCell {
             users: view.users(),
             peer: view.peer(),
             namespaces: view.namespaces(),
-            transport: self.transport.get().map_or("away", Transport::name),
+            transport: self.transport.get().map_or("absent", Transport::name),
             service: view.service(),
             waiting_packets: view.waiting().0,
             upgraded: self.upgraded.get(),

@@ -19,8 +19,8 @@ use crate::{
 
 /// The service has answered.
 pub(super) fn reached(service: &ServiceState, now: Instant) {
-    if let Some(away) = service.reached(now) {
-        journal::service_back(away);
+    if let Some(down) = service.reached(now) {
+        journal::service_back(down);
     }
 }
 
@@ -64,8 +64,8 @@ pub(super) fn failed(service: &ServiceState, dial: FailedDial<'_>, now: Instant)
                 journal::client_not_taken(peer, error);
             }
         }
-        Failure::Away => journal::service_gone(error),
-        Failure::StillAway => journal::service_still_gone(error),
+        Failure::Down => journal::service_gone(error),
+        Failure::StillDown => journal::service_still_gone(error),
     }
 }
 
@@ -94,8 +94,8 @@ pub fn request_dialled<T>(service: &ServiceState, outcome: &Result<T, DialError>
     service.record().dialled(outcome.is_ok());
     match outcome {
         Ok(_) => {
-            if let Some(away) = service.accepted(began, now) {
-                journal::service_back(away);
+            if let Some(down) = service.accepted(began, now) {
+                journal::service_back(down);
             }
         }
         Err(error) => failed(service, FailedDial { error, peer: None, probed: false, began }, now),

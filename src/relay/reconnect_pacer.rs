@@ -19,24 +19,24 @@ const EARLY: Duration = Duration::from_millis(100);
 /// The session that dials first is waited for no longer than this.
 const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whether the service is away, as far as dials tell, and which session may dial it next. Asked at dials only.
+/// Whether the service is down, as far as dials tell, and which session may dial it next. Asked at dials only.
 #[derive(Debug, Default)]
 pub struct ReconnectPacer(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Since when the service is away, so that sessions that had it wait for a probe. `None`: it is there.
-    away_since: Option<Instant>,
+    /// Since when the service is down, so that sessions that had it wait for a probe. `None`: it is there.
+    down_since: Option<Instant>,
     /// No connection could be made, so that new sessions wait for the probe too.
     unreachable: bool,
-    /// It was told that the service is away.
+    /// It was told that the service is down.
     told: bool,
     /// When a session began to probe the service. `None`: no probe is under way.
     probe: Option<Instant>,
     /// How often a probe has failed, and until when there is no other.
     failures: u32,
     quiet_until: Option<Instant>,
-    /// For how long the service has been away so far. A ticket is a moment on a clock that stands still meanwhile, so an
+    /// For how long the service has been down so far. A ticket is a moment on a clock that stands still meanwhile, so an
     /// outage takes nobody's place.
     stood_still: Duration,
     again: Lane,
@@ -56,7 +56,7 @@ struct Lane {
 /// A place among the sessions that wait to dial. It stays good through further outages.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct PaceTicket {
-    /// The turn, on the clock that stands still while the service is away. `None`: there is none yet.
+    /// The turn, on the clock that stands still while the service is down. `None`: there is none yet.
     turn: Option<Instant>,
 }
 
@@ -78,7 +78,7 @@ impl ReconnectPacer {
     /// before.
     pub fn ask(&self, first: bool, ticket: Option<PaceTicket>, per_second: u32, now: Instant) -> DialTurn {
         let mut state = self.state();
-        if state.away_since.is_some() && (!first || state.unreachable) {
+        if state.down_since.is_some() && (!first || state.unreachable) {
             let is_probing = state.probe.is_some_and(|at| now < at + PROBE_PATIENCE);
             if is_probing || state.quiet_until.is_some_and(|until| now < until) {
                 return DialTurn::Later;
@@ -115,12 +115,12 @@ impl ReconnectPacer {
 
     /// No session has the service any more: those that had it wait for a probe.
     pub fn lost_by_all(&self, now: Instant) {
-        self.state().away_since.get_or_insert(now);
+        self.state().down_since.get_or_insert(now);
     }
 
-    /// A dial has failed. `probed`: it was the probe. `unreachable`: there was no connection. `away`: that says that the
-    /// service is away. True: it is away since now, as far as anybody was told.
-    pub fn failed(&self, probed: bool, unreachable: bool, away: bool, now: Instant) -> bool {
+    /// A dial has failed. `probed`: it was the probe. `unreachable`: there was no connection. `down`: that says that the
+    /// service is down. True: it is down since now, as far as anybody was told.
+    pub fn failed(&self, probed: bool, unreachable: bool, down: bool, now: Instant) -> bool {
         let mut state = self.state();
         if probed {
             state.probe = None;
@@ -128,10 +128,10 @@ impl ReconnectPacer {
             state.failures = state.failures.saturating_add(1);
         }
         state.unreachable = unreachable;
-        if !away {
+        if !down {
             return false;
         }
-        state.away_since.get_or_insert(now);
+        state.down_since.get_or_insert(now);
         !std::mem::replace(&mut state.told, true)
     }
 
@@ -144,17 +144,17 @@ impl ReconnectPacer {
     pub fn reached(&self, now: Instant) -> Option<Duration> {
         let mut state = self.state();
         (state.probe, state.failures, state.quiet_until, state.unreachable) = (None, 0, None, false);
-        let away = now.saturating_duration_since(state.away_since.take()?);
-        state.stood_still += away;
+        let down = now.saturating_duration_since(state.down_since.take()?);
+        state.stood_still += down;
         (state.again.turn, state.first.turn) = (Some(now), Some(now));
-        std::mem::take(&mut state.told).then_some(away)
+        std::mem::take(&mut state.told).then_some(down)
     }
 
     /// The service has accepted a connection of a dial that began then. Where it accepted none before, it is
-    /// [reached](Self::reached); a connection that was made before the service was away says nothing.
+    /// [reached](Self::reached); a connection that was made before the service was down says nothing.
     pub fn accepted(&self, began: Instant, now: Instant) -> Option<Duration> {
         let state = self.state();
-        let ends_it = state.unreachable && state.away_since.is_some_and(|since| since <= began);
+        let ends_it = state.unreachable && state.down_since.is_some_and(|since| since <= began);
         drop(state);
         if ends_it { self.reached(now) } else { None }
     }

@@ -46,9 +46,9 @@ pub struct SessionView {
     pub peer: std::net::IpAddr,
     /// Namespaces joined.
     pub namespaces: Vec<String>,
-    /// `websocket` or `polling`; `away` while a client is absent that may come back.
+    /// `websocket`, `polling`, or `absent`: the client may come back.
     pub transport: &'static str,
-    /// The service's side: `open`; `away`; `joining` while it is asked for the namespaces again. None before the first
+    /// The service's side: `open`; `down`; `joining` while it is asked for the namespaces again. None before the first
     /// namespace was asked for.
     pub service: Option<&'static str>,
     /// Packets of the client that wait for the service.

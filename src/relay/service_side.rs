@@ -370,6 +370,6 @@ mod tests {
         assert_eq!(world.repeats(Some(SECOND)), 1);
         world.worker.service.dial_failed(false, false, world.now, &"refused", world.now);
         world.now += SECOND;
-        assert_eq!(world.repeats(Some(SECOND)), 1, "the service was away");
+        assert_eq!(world.repeats(Some(SECOND)), 1, "the service was down");
     }
 }

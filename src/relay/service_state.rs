@@ -1,6 +1,6 @@
 //! Decides from all sessions of the node whether the service is down, or closed one connection because of its client's packets.
 //!
-//! A service that goes away loses every connection within moments, whoever spoke last; one of several replicas loses
+//! A service that goes down loses every connection within moments, whoever spoke last; one of several replicas loses
 //! several. A service that objects to a client closes the connection of that client alone, right after a packet of it, and
 //! the others go on. So after a loss the state of the remaining sessions decides, and a dial that succeeds confirms it. A loss
 //! with an unknown cause counts as an outage, in which clients wait. The exception is a session that loses the service
@@ -68,7 +68,7 @@ struct Evidence {
     losses: Latest,
     /// Those that came without an [`Occasion`].
     unprovoked: Latest,
-    /// When a dial last failed as it does when the service is away.
+    /// When a dial last failed as it does when the service is down.
     failed: Option<Instant>,
     /// When a dial last succeeded, with its handshake.
     reached: Option<Instant>,
@@ -127,7 +127,7 @@ pub struct Loss {
 /// What a loss means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The service is away, or closes connections by itself: the client waits for it.
+    /// The service is down, or closes connections by itself: the client waits for it.
     Absence,
     /// There is nothing to tell it from, or other sessions have lost the service at the same time: the client waits.
     Unexplained,
@@ -144,10 +144,10 @@ pub enum Verdict {
 pub enum Failure {
     /// It may be this client's handshake: other sessions have the service.
     OfOne,
-    /// The service is away, and nobody was told of it yet.
-    Away,
-    /// The service is still away.
-    StillAway,
+    /// The service is down, and nobody was told of it yet.
+    Down,
+    /// The service is still down.
+    StillDown,
 }
 
 impl ServiceState {
@@ -243,23 +243,23 @@ impl ServiceState {
         let is_before = |at: Option<Instant>| at.is_some_and(|at| began < at);
         // A service that stands still accepts connections too: that says nothing of a handshake.
         let is_late = is_before(evidence.reached) || (!connected && is_before(evidence.accepted));
-        let away = !is_late && (!connected || !evidence.looks.iter().any(Look::flows));
-        if away {
+        let down = !is_late && (!connected || !evidence.looks.iter().any(Look::flows));
+        if down {
             evidence.failed = Some(now);
         }
-        let is_news = self.pacer.failed(probed, !connected && !is_late, away, now);
+        let is_news = self.pacer.failed(probed, !connected && !is_late, down, now);
         if is_news {
             self.record.is_away(why, now);
         }
         drop(evidence);
-        match (away, is_news) {
+        match (down, is_news) {
             (false, _) => Failure::OfOne,
-            (true, true) => Failure::Away,
-            (true, false) => Failure::StillAway,
+            (true, true) => Failure::Down,
+            (true, false) => Failure::StillDown,
         }
     }
 
-    /// Whether a dial has failed since then as it does when the service is away.
+    /// Whether a dial has failed since then as it does when the service is down.
     #[must_use]
     pub fn has_failed_since(&self, at: Instant) -> bool {
         self.evidence().failed.is_some_and(|failed| failed >= at)
@@ -269,10 +269,10 @@ impl ServiceState {
     pub fn reached(&self, now: Instant) -> Option<Duration> {
         let mut evidence = self.evidence();
         evidence.reached = Some(now);
-        let away = self.pacer.reached(now);
+        let down = self.pacer.reached(now);
         self.record.is_there(now);
         drop(evidence);
-        away
+        down
     }
 
     /// The service has accepted a connection, on which nothing was said yet: that ends an outage in which it accepted none,
@@ -280,12 +280,12 @@ impl ServiceState {
     pub fn accepted(&self, began: Instant, now: Instant) -> Option<Duration> {
         let mut evidence = self.evidence();
         evidence.accepted = Some(now);
-        let away = self.pacer.accepted(began, now);
-        if away.is_some() || self.record.seen().is_none() {
+        let down = self.pacer.accepted(began, now);
+        if down.is_some() || self.record.seen().is_none() {
             self.record.is_there(now);
         }
         drop(evidence);
-        away
+        down
     }
 
     fn evidence(&self) -> MutexGuard<'_, Evidence> {

@@ -97,9 +97,9 @@ impl SessionLines {
 
     /// The client is back.
     pub fn back(&mut self, cell: &SessionCell, view: View<'_>, transport: Option<Transport>, now: Instant) {
-        if let Some(away) = self.away(now) {
+        if let Some(absent) = self.absent_for(now) {
             self.stage = Stage::Open;
-            self.write(cell, view, transport, |session| journal::session_back(session, away));
+            self.write(cell, view, transport, |session| journal::session_back(session, absent));
         }
     }
 
@@ -115,14 +115,14 @@ impl SessionLines {
         if matches!(self.stage, Stage::Unknown | Stage::Over) {
             return;
         }
-        let away = self.away(now);
+        let absent = self.absent_for(now);
         self.stage = Stage::Over;
         let (packets_received, packets_sent) = cell.packets.get();
         self.write(cell, view, transport, |session| {
             journal::session_ended(&EndedLine {
                 session,
                 duration: now.saturating_duration_since(cell.opened),
-                away,
+                absent,
                 packets_received,
                 packets_sent,
                 packets_refused: cell.refused.get(),
@@ -134,7 +134,7 @@ impl SessionLines {
         });
     }
 
-    fn away(&self, now: Instant) -> Option<Duration> {
+    fn absent_for(&self, now: Instant) -> Option<Duration> {
         if let Stage::Absent(since) = self.stage { Some(now.saturating_duration_since(since)) } else { None }
     }
 

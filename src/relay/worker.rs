@@ -437,7 +437,7 @@ impl Worker {
         }
         self.service.looked(self.index, flowing, now);
         self.tally.held(held);
-        self.tally.away(absent);
+        self.tally.absent(absent);
         self.tally.graded(graded);
     }
 }

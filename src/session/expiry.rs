@@ -119,12 +119,12 @@ impl Conversation<'_> {
     /// The client is told that it is in this namespace no more, and so is the service.
     pub(super) fn put_out(&mut self, number: u8, why: TokenFault) {
         let Some(namespace) = self.service.namespaces.name(number).map(str::to_owned) else { return };
-        let is_away = self
+        let is_absent = self
             .client
             .resume
             .as_ref()
             .is_some_and(|resume| resume.absent_since().is_some() || resume.is_unreturned(number));
-        match self.service.namespaces.find(&namespace).filter(|_| !is_away) {
+        match self.service.namespaces.find(&namespace).filter(|_| !is_absent) {
             Some((_, Membership::Joined)) => self.say_disconnect(Side::Client, &namespace),
             Some(_) => {
                 let mut text = Vec::new();

@@ -169,12 +169,12 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The side of the service: `away`, `joining` or `open`. `None`: it was never dialled.
+    /// The side of the service: `down`, `joining` or `open`. `None`: it was never dialled.
     #[must_use]
     pub const fn service(self) -> Option<&'static str> {
         match self.upstream.stage() {
             Stage::Unwanted => None,
-            Stage::Down { .. } | Stage::Dialling => Some("away"),
+            Stage::Down { .. } | Stage::Dialling => Some("down"),
             Stage::Rejoining => Some("joining"),
             Stage::Flowing => Some("open"),
         }

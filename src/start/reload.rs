@@ -112,7 +112,20 @@ impl Reload {
         let in_force = loaded.config.clone();
         let prefix = prefix(&redis_rules(&in_force).unwrap_or_default());
         let (failure, wanted, stale) = (None, None, Stale::default());
-        Self { loaded, in_force, prefix, source, node, keys, files, failure, wanted, keyless: false, stale, generation: 1 }
+        Self {
+            loaded,
+            in_force,
+            prefix,
+            source,
+            node,
+            keys,
+            files,
+            failure,
+            wanted,
+            keyless: false,
+            stale,
+            generation: 1,
+        }
     }
 
     pub(super) async fn on_changes(mut self) {

@@ -12,7 +12,7 @@ async fn health_is_answered() {
     assert_eq!((alive.status, ready.status), (200, 200));
     assert_eq!(ready.json()["ready"], true);
 
-    // A node whose service is away stays: taking it out of rotation would bring nothing back.
+    // A node whose service is down stays: taking it out of rotation would bring nothing back.
     service.kill().await;
     let client = gate.connect(json!({ "token": token("ada") })).await;
     eventually("the failed dial is told", async || {

@@ -100,7 +100,7 @@ async fn each_panel_has_data_and_no_alert_fires() {
 }
 
 #[tokio::test]
-async fn an_alert_fires_while_the_service_is_away_and_clears() {
+async fn an_alert_fires_while_the_service_is_down_and_clears() {
     let mut service = Service::start().await;
     let gate = Gate::before(&service).with("session.hold = \"10m\"").await;
     let labels = json!({ "namespace": "tutor", "pod": "tutor-0" });
@@ -114,8 +114,8 @@ async fn an_alert_fires_while_the_service_is_away_and_clears() {
 
     service.kill().await;
 
-    let away = ("TidegateUpstreamDown".to_owned(), "tutor-0".to_owned());
-    eventually("it fires", async || prometheus.alerts().await.contains(&away).then_some(())).await;
+    let down = ("TidegateUpstreamDown".to_owned(), "tutor-0".to_owned());
+    eventually("it fires", async || prometheus.alerts().await.contains(&down).then_some(())).await;
 
     service.restart().await;
 

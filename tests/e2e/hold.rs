@@ -1,4 +1,4 @@
-//! The service is away for a while: its clients stay connected, and what is sent meanwhile arrives once or fails.
+//! The service is down for a while: its clients stay connected, and what is sent meanwhile arrives once or fails.
 
 mod load;
 mod matrix;

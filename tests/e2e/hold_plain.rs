@@ -1,4 +1,4 @@
-//! Plain WebSocket routes whose service goes away: closed with 1012 or, where the route says so, held.
+//! Plain WebSocket routes whose service goes down: closed with 1012 or, where the route says so, held.
 
 use tokio_tungstenite::tungstenite::Message;
 

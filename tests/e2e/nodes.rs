@@ -1,7 +1,7 @@
 //! Several nodes: what a service says on one of them reaches clients of the others through Redis, in the format of Socket.IO's
 //! own adapter.
 
-mod away;
+mod absent;
 mod backends;
 mod beside;
 mod bounds;

@@ -1,4 +1,4 @@
-//! What the operator is told of a service that is away: once, whoever dialled it.
+//! What the operator is told of a service that is down: once, whoever dialled it.
 
 use std::sync::{
     Arc,
@@ -18,7 +18,7 @@ async fn upstream(gate: &Gate) -> serde_json::Value {
 /// How many lines there are of the beginning of an outage, and of its end.
 fn lines(gate: &Gate) -> (usize, usize) {
     let count = |part| gate.log().containing(part).len();
-    (count("the service is away;"), count("the service is back"))
+    (count("the service is down;"), count("the service is back"))
 }
 
 #[tokio::test]
@@ -40,10 +40,10 @@ async fn a_service_that_is_asked_over_http_alone_is_seen_to_go_and_to_come_back(
     eventually("the outage is told", async || (lines(&gate) == (1, 0)).then_some(())).await;
     gate.counts(0.0, "tidegate_upstream_up", &[]).await;
     assert!(gate.metrics().await.sum("tidegate_upstream_dials_total", &[("result", "failed")]) >= 4.0);
-    let away = upstream(&gate).await;
-    assert_eq!(away["ok"], false);
-    assert!(away["why"].as_str().unwrap().contains("cannot connect to the service at 127.0.0.1:"), "{away}");
-    assert!(away["since"].as_str().unwrap().ends_with(" GMT"), "{away}");
+    let down = upstream(&gate).await;
+    assert_eq!(down["ok"], false);
+    assert!(down["why"].as_str().unwrap().contains("cannot connect to the service at 127.0.0.1:"), "{down}");
+    assert!(down["since"].as_str().unwrap().ends_with(" GMT"), "{down}");
 
     service.restart().await;
     assert_eq!(http::get(&plan).await.status, 200);

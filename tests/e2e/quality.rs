@@ -112,7 +112,7 @@ async fn an_absent_client_is_shown_as_it_was_and_a_new_one_is_unknown() {
 
     client.cut().await;
     let absent = eventually("the client is absent", async || {
-        Some(session(&gate).await).filter(|session| session["transport"] == "away")
+        Some(session(&gate).await).filter(|session| session["transport"] == "absent")
     })
     .await;
     assert_eq!(absent["quality"], "excellent");

@@ -1,4 +1,4 @@
-//! The connection to Redis: what the gate says and does while it is away, and that it comes back by itself.
+//! The connection to Redis: what the gate says and does while it is unreachable, and that it comes back by itself.
 
 mod backends;
 mod faults;

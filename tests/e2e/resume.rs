@@ -1,4 +1,4 @@
-//! The client is away for a while: the service does not notice, and the client misses nothing.
+//! The client is absent for a while: the service does not notice, and the client misses nothing.
 
 use std::{env, time::Duration};
 
@@ -14,11 +14,11 @@ const RESUME: &str = "rate_limit = []\nsession.resume = \"1m\"";
 
 /// A client that comes back half a second after it was cut.
 async fn client(gate: &Gate, way: Way) -> Client {
-    client_that_stays_away(gate, way, Duration::from_millis(500)).await
+    client_that_stays_absent(gate, way, Duration::from_millis(500)).await
 }
 
 /// A client that comes back so long after it was cut.
-async fn client_that_stays_away(gate: &Gate, way: Way, delay: Duration) -> Client {
+async fn client_that_stays_absent(gate: &Gate, way: Way, delay: Duration) -> Client {
     let mut options = way.options();
     options["reconnectionDelay"] = (delay.as_millis() as u64).into();
     options["reconnectionDelayMax"] = options["reconnectionDelay"].clone();
@@ -36,8 +36,8 @@ async fn client_that_waits(gate: &Gate) -> Client {
     client
 }
 
-async fn away(gate: &Gate, sessions: u32) {
-    gate.counts(f64::from(sessions), "tidegate_away_sessions", &[]).await;
+async fn absent(gate: &Gate, sessions: u32) {
+    gate.counts(f64::from(sessions), "tidegate_absent_sessions", &[]).await;
 }
 
 /// What the first socket of the service has shown: a field and the `pid` of its CONNECT, and a header.
@@ -87,18 +87,18 @@ async fn a_client_that_was_cut_gets_all_that_it_missed_and_the_service_never_not
 
 /// With `scripts/test --long` for twenty seconds.
 #[tokio::test]
-async fn a_client_that_is_away_for_many_heartbeats_is_there_for_the_service_all_the_time() {
-    let away = Duration::from_secs(if env::var_os("TIDEGATE_LONG").is_some() { 20 } else { 3 });
+async fn a_client_that_is_absent_for_many_heartbeats_is_there_for_the_service_all_the_time() {
+    let absent = Duration::from_secs(if env::var_os("TIDEGATE_LONG").is_some() { 20 } else { 3 });
     let service = Service::with(&[("PING_MS", "300")]).await;
     let gate = Gate::before(&service).with(RESUME).await;
-    let client = client_that_stays_away(&gate, Way::Websocket, away).await;
+    let client = client_that_stays_absent(&gate, Way::Websocket, absent).await;
     service.emit("ada", "tutor:message", json!([{ "n": 0 }])).await;
     assert_eq!(number(&client).await, 0);
 
     client.cut().await;
     for n in 1..=50 {
         service.emit("ada", "tutor:message", json!([{ "n": n }])).await;
-        sleep(away / 60).await;
+        sleep(absent / 60).await;
     }
     client.disconnected().await;
     client.connected().await;
@@ -152,7 +152,7 @@ async fn what_the_service_asks_meanwhile_is_answered_afterwards() {
     chat.connected().await;
 
     client.cut().await;
-    away(&gate, 1).await;
+    absent(&gate, 1).await;
     other.send("echo", json!(["no matter"])).await;
 
     client.comes_back().await;
@@ -173,7 +173,7 @@ async fn a_service_that_restarts_later_hears_what_the_client_came_back_with() {
     assert_eq!(heard_first(&service).await, json!([1, "first", null]));
 
     client.cut().await;
-    away(&gate, 1).await;
+    absent(&gate, 1).await;
     client.set_auth(json!({ "token": token("ada"), "n": 2 })).await;
     client.set_headers(json!({ "x-device": "second" })).await;
     client.comes_back().await;
@@ -197,7 +197,7 @@ async fn a_service_that_was_dialled_for_the_new_connection_loses_it_when_the_cli
     gate.counts(1.0, "tidegate_upstream_connections", &[]).await;
     for returns in 1..=2 {
         client.cut().await;
-        away(&gate, 1).await;
+        absent(&gate, 1).await;
         client.comes_back().await;
         assert!(client.recovered().await);
         assert_eq!(service.transports().await, 1 + returns, "it is dialled at the handshake");
@@ -211,11 +211,11 @@ async fn a_client_that_closes_hears_a_close_whether_it_may_come_back_or_not() {
     const GOING_AWAY: u16 = 1001;
     let service = Service::start().await;
     let gate = Gate::before(&service).with(RESUME).await;
-    for (code, absent) in [(1000, 1), (GOING_AWAY, 1), (4000, 2)] {
+    for (code, now_absent) in [(1000, 1), (GOING_AWAY, 1), (4000, 2)] {
         let mut raw = Raw::socketio(gate.address).await;
         raw.send(&masked(CLOSE, &u16::to_be_bytes(code))).await;
         assert_eq!(raw.close_code().await, Some(code));
-        away(&gate, absent).await;
+        absent(&gate, now_absent).await;
     }
 }
 
@@ -245,7 +245,7 @@ async fn a_client_whose_network_is_lost_while_the_service_speaks_misses_nothing(
     for n in 0..EVENTS {
         service.emit("ada", "tutor:message", json!([{ "n": n, "text": "x".repeat(500_000) }])).await;
     }
-    away(&gate, 1).await;
+    absent(&gate, 1).await;
     gate.counts(1.0, "websocket_disconnections_total", &[("reason", "slow_reader")]).await;
 
     let mut heard = events(&lost.until_end().await);
@@ -296,28 +296,28 @@ async fn a_client_that_leaves_is_gone_and_one_that_does_not_return_is_given_up()
     let leaves = client(&gate, Way::Websocket).await;
     leaves.disconnect().await;
     assert_eq!(service.disconnection().await["reason"], "client namespace disconnect");
-    away(&gate, 0).await;
+    absent(&gate, 0).await;
 
-    let stays_away = client_that_waits(&gate).await;
-    stays_away.cut().await;
-    away(&gate, 1).await;
+    let stays_absent = client_that_waits(&gate).await;
+    stays_absent.cut().await;
+    absent(&gate, 1).await;
     eventually("the service hears of it after a second", async || {
         (service.seen().await["disconnects"].as_array().unwrap().len() == 2).then_some(())
     })
     .await;
-    away(&gate, 0).await;
+    absent(&gate, 0).await;
     gate.counts(0.0, "tidegate_upstream_connections", &[]).await;
 }
 
 #[tokio::test]
-async fn a_client_that_was_away_for_too_much_starts_afresh() {
+async fn a_client_that_was_absent_for_too_much_starts_afresh() {
     for overflow in ["close", "drop_oldest"] {
         let service = Service::start().await;
         let bounds = format!("session.queue_packets = 10\nsession.overflow = \"{overflow}\"");
         let gate = Gate::before(&service).with(RESUME).with(&bounds).await;
         let client = client_that_waits(&gate).await;
         client.cut().await;
-        away(&gate, 1).await;
+        absent(&gate, 1).await;
         for n in 0..20 {
             service.emit("ada", "tutor:message", json!([{ "n": n }])).await;
         }
@@ -347,5 +347,5 @@ async fn a_service_that_recovers_connections_itself_is_left_to_do_so() {
     for n in 1..5 {
         assert_eq!(number(&client).await, n);
     }
-    away(&gate, 0).await;
+    absent(&gate, 0).await;
 }

@@ -180,7 +180,7 @@ async fn an_issuer_whose_clock_is_behind_names_the_moment_by_its_own_clock() {
 }
 
 #[tokio::test]
-async fn what_is_revoked_while_redis_is_away_is_shared_when_it_is_back() {
+async fn what_is_revoked_while_redis_is_unreachable_is_shared_when_it_is_back() {
     let services = services().await;
     let redis = Redis::start().await;
     let gates = three(&services, &redis).await;
@@ -189,7 +189,7 @@ async fn what_is_revoked_while_redis_is_away_is_shared_when_it_is_back() {
     let (here, there) = (gates[0].client(tokens.clone()).await, gates[1].client(tokens.clone()).await);
 
     redis.freeze();
-    eventually("the node notices that Redis is away", async || {
+    eventually("the node notices that Redis is unreachable", async || {
         (revoke(&gates[0], &json!({ "jti": "one" })).await.json()["reach"] == "later").then_some(())
     })
     .await;

@@ -46,7 +46,7 @@ async fn a_session_whose_client_is_absent_and_back_has_one_line_for_each() {
         assert_eq!((&opened["namespaces"], &opened["route"]), (&json!("/"), &Value::Null), "{way:?}");
         let (_, absent) = &lines[1];
         assert_eq!((&absent["waits_seconds"], &absent["fault"]), (&json!(60.0), &json!("client")), "{way:?}: {absent}");
-        assert!(lines[2].1["away_seconds"].as_f64().unwrap() > 0.0, "{way:?}");
+        assert!(lines[2].1["absent_seconds"].as_f64().unwrap() > 0.0, "{way:?}");
         assert_eq!(lines[5].1["namespaces"], "/", "{way:?}: it has left it before it ended");
     }
 }
@@ -64,7 +64,7 @@ async fn a_session_whose_client_does_not_come_back_ends_once() {
     let messages: Vec<_> = lines.iter().map(|(message, _)| &**message).collect();
     assert_eq!(messages, ["session opened", "session absent", "session ended"]);
     assert_eq!(lines[2].1["transport"], "none");
-    assert!(lines[2].1["away_seconds"].as_f64().unwrap() >= 1.0, "{}", lines[2].1);
+    assert!(lines[2].1["absent_seconds"].as_f64().unwrap() >= 1.0, "{}", lines[2].1);
 }
 
 #[tokio::test]

@@ -119,7 +119,7 @@ fn sessions() -> Value {
             "rtt_ms": 12.0, "rtt_avg_ms": 12.5, "packets_received": 30, "packets_sent": 60, "packets_refused": 0,
             "waiting_packets": 0, "age_seconds": 75.5,
         }, {
-            "id": 5, "user": "bob", "peer": "198.51.100.8", "namespaces": [], "transport": "away", "quality": null,
+            "id": 5, "user": "bob", "peer": "198.51.100.8", "namespaces": [], "transport": "absent", "quality": null,
             "rtt_ms": null, "packets_received": 0, "packets_sent": 0, "packets_refused": 0, "waiting_packets": 2,
             "age_seconds": 5.0,
         }],
@@ -331,12 +331,12 @@ async fn in_a_terminal_keys_are_obeyed_and_a_lost_node_is_waited_for() {
     let address = node.address;
     let mut terminal = Terminal::start(&node.url());
     terminal.shows(" tidegate gate-7f9c  0.1.0  up 1h ").await;
-    terminal.shows("\nada          198.51.100.7 ").await;
+    terminal.shows("\nada        198.51.100.7 ").await;
     assert!(terminal.text().contains("\u{1b}[?1049h"), "on a screen of its own");
     terminal.press("?").await;
     terminal.shows(" reverse the order\n").await;
     terminal.press("?").await;
-    terminal.shows("\nada          198.51.100.7 ").await;
+    terminal.shows("\nada        198.51.100.7 ").await;
     terminal.press("p").await;
     terminal.shows("  PAUSED\n").await;
     terminal.press("p/bo\r").await;

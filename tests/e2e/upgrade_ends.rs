@@ -166,7 +166,7 @@ async fn a_client_that_has_stopped_to_poll_hears_the_end_on_its_websocket() {
 }
 
 #[tokio::test]
-async fn a_session_may_go_over_while_the_service_is_away() {
+async fn a_session_may_go_over_while_the_service_is_down() {
     let mut service = Service::start().await;
     let gate = Gate::before(&service).await;
     let (poller, mut socket) = probed(&gate).await;

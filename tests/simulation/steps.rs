@@ -218,7 +218,7 @@ impl World {
                 if self.chance.percent(30) {
                     self.client_emits(device, namespace);
                 }
-                if self.chance.percent(5) && self.is_away_from(device) {
+                if self.chance.percent(5) && self.lacks_service(device) {
                     self.client_repeats(device, namespace, false);
                 }
             }
@@ -238,10 +238,10 @@ impl World {
         }
     }
 
-    /// The service of this client is away: its client, who does not know that, waits for an ack in vain.
-    fn is_away_from(&self, device: usize) -> bool {
+    /// The service of this client is down: its client, who does not know that, waits for an ack in vain.
+    fn lacks_service(&self, device: usize) -> bool {
         let seat = self.devices[device].conn.map(|conn| self.conns[conn].seat);
-        seat.is_some_and(|seat| self.seats[seat].session.view().service() == Some("away"))
+        seat.is_some_and(|seat| self.seats[seat].session.view().service() == Some("down"))
     }
 
     fn each_seat(&mut self, does: impl Fn(&mut Self, usize)) {
@@ -445,7 +445,7 @@ impl World {
         });
         let seats = self.seats.iter().filter(|seat| seat.over.is_none());
         let seats = seats.map(|seat| {
-            let is_served = seat.conn.is_none() || seat.session.view().service() != Some("away");
+            let is_served = seat.conn.is_none() || seat.session.view().service() != Some("down");
             let asks = seat.paused.is_some() || seat.asked.is_some() || !seat.mail.is_empty();
             seat.leg != ServiceLeg::Dialling && is_served && !asks
         });

@@ -1,5 +1,5 @@
 // Stock clients with default options over several pods, each from an address of its own, so that a balancer that goes by the
-// address spreads them. They emit numbered events at a steady rate, and note what is acknowledged and how long they are away.
+// address spreads them. They emit numbered events at a steady rate, and note what is acknowledged and how long they are absent.
 // Driven by JSON lines as client.mjs is.
 
 import * as http from "node:http";
@@ -9,7 +9,7 @@ import { io } from "socket.io-client";
 
 const say = (line) => console.log(JSON.stringify(line));
 
-const clients = []; // {number, user, socket, seq, acked, failed, waiting, wrong, heard, away, returns, reasons, timer}
+const clients = []; // {number, user, socket, seq, acked, failed, waiting, wrong, heard, absent, returns, reasons, timer}
 
 function emitStep(client) {
   const seq = client.seq;
@@ -42,18 +42,18 @@ const operations = {
         waiting: new Set(),
         wrong: [],
         heard: [],
-        away: undefined,
+        absent: undefined,
         returns: [],
         reasons: [],
       };
       clients.push(client);
       socket.on("disconnect", (reason) => {
         client.reasons.push(reason);
-        client.away = performance.now();
+        client.absent = performance.now();
       });
       socket.on("connect", () => {
-        if (client.away !== undefined) client.returns.push(Math.round(performance.now() - client.away));
-        client.away = undefined;
+        if (client.absent !== undefined) client.returns.push(Math.round(performance.now() - client.absent));
+        client.absent = undefined;
       });
       socket.on("tutor:message", (said) => client.heard.push(said));
       return new Promise((done) => {

@@ -18,7 +18,7 @@ const grades = [[100, "excellent"], [250, "good"], [500, "fair"], [Infinity, "po
 const sessions = Array.from({ length: most }, (_, at) => {
   const rtt = 18 * Math.exp(random() * random() * 4.2);
   const measured = random() > 0.06;
-  const transport = random() < 0.12 ? "polling" : random() < 0.03 ? "away" : "websocket";
+  const transport = random() < 0.12 ? "polling" : random() < 0.03 ? "absent" : "websocket";
   const pace = random() ** 4 * 18;
   const age = 4 + (most - at - random()) * (18_000 / most);
   return {
@@ -51,8 +51,8 @@ function status() {
   return {
     node: "gate-7c9f4", version: "0.1.0", at: opened / 1000 + seconds, started_at: began, uptime_seconds: 275_400 + Math.floor(seconds),
     sessions: {
-      open, active: open - Math.round(most / 20), held: 0, absent: transports.away ?? 0,
-      by_transport: { websocket: transports.websocket ?? 0, polling: transports.polling ?? 0, absent: transports.away ?? 0 },
+      open, active: open - Math.round(most / 20), held: 0, absent: transports.absent ?? 0,
+      by_transport: { websocket: transports.websocket ?? 0, polling: transports.polling ?? 0, absent: transports.absent ?? 0 },
       by_quality: { excellent: 0, good: 0, fair: 0, poor: 0, unknown: 0, ...qualities },
     },
     totals: {

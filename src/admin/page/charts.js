@@ -16,7 +16,7 @@ const CHARTS = [
   {
     id: "open", title: "Sessions", lines: [["open", "accent", true]],
     big: (p) => [count(p.open), ""],
-    keys: (p) => [["plain", `${count(p.active)} with a token`], p.held && ["plain", `${count(p.held)} held`], p.absent && ["plain", `${count(p.absent)} away`]],
+    keys: (p) => [["plain", `${count(p.active)} with a token`], p.held && ["plain", `${count(p.held)} held`], p.absent && ["plain", `${count(p.absent)} absent`]],
   },
   {
     id: "messages", title: "Messages a second", lines: [["received", "accent", true], ["sent", "second"]],

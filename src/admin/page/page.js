@@ -139,7 +139,7 @@ function show(status) {
   charts.show(status);
   showStates(status);
   const { websocket, polling, absent } = status.sessions.by_transport;
-  write($("transports"), [[websocket, "by WebSocket"], [polling, "by polling"], [absent, "away"]].filter(([n], at) => n > 0 || at === 0).map(([n, how]) => `${count(n)} ${how}`).join(", "));
+  write($("transports"), [[websocket, "by WebSocket"], [polling, "by polling"], [absent, "absent"]].filter(([n], at) => n > 0 || at === 0).map(([n, how]) => `${count(n)} ${how}`).join(", "));
   showQualities(status.sessions.by_quality);
   rank("refused", status.totals.refused, "Nothing was refused since the start.");
   rank("ended", status.totals.disconnected, "No session has ended since the start.");

@@ -144,8 +144,8 @@ function make(id) {
 
 const nameOf = (session) => (session.users?.length ? session.users.join(", ") : session.user) ?? null;
 const called = (session) => nameOf(session) ?? `session ${session.id}`;
-const TRANSPORTS = { websocket: "WebSocket", polling: "Polling", away: "Away" };
-const SERVICE = { away: "service down", joining: "rejoining" };
+const TRANSPORTS = { websocket: "WebSocket", polling: "Polling", absent: "Absent" };
+const SERVICE = { down: "service down", joining: "rejoining" };
 
 function fill(part, session) {
   const trace = known.get(session.id);
@@ -154,7 +154,7 @@ function fill(part, session) {
   part.name.className = name ? "" : "nobody";
   write(part.peer, session.peer + (session.namespaces.some((one) => one !== "/") ? ` in ${session.namespaces.join(", ")}` : ""));
   write(part.transport, (TRANSPORTS[session.transport] ?? session.transport) + (session.upgraded ? ", upgraded" : ""));
-  part.transport.className = session.transport === "away" ? "away" : "";
+  part.transport.className = session.transport === "absent" ? "absent" : "";
   write(part.service, SERVICE[session.service] ?? "");
   const { grade, trip } = connection(session);
   part.grade.className = session.quality ? `grade ${session.quality}` : "";

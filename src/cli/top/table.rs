@@ -26,9 +26,9 @@ pub(super) struct Column {
 
 /// From left to right.
 static COLUMNS: [Column; 14] = [
-    Column::text("USER", 12, 40, 0, user).by(Sort::User),
+    Column::text("USER", 10, 40, 0, user).by(Sort::User),
     Column::text("PEER", 15, 39, 0, |_, session| or_unknown(session.peer.as_deref())),
-    Column::text("VIA", 4, 4, 1, via),
+    Column::text("VIA", 6, 6, 1, via),
     Column::text("QUALITY", 9, 9, 1, |_, session| session.quality.clone().unwrap_or_else(|| "unknown".to_owned())),
     Column::figures("RTT ms", 7, 0, |_, session| session.rtt.map_or_else(|| UNKNOWN.to_owned(), millis)).by(Sort::Rtt),
     Column::figures("JITTER", 6, 4, |_, session| session.jitter.map_or_else(|| UNKNOWN.to_owned(), millis)),
@@ -95,7 +95,7 @@ fn user(_: &Live, session: &Session) -> String {
     if session.users_beside == 0 { user.clone() } else { format!("{user} +{}", count(session.users_beside as u64)) }
 }
 
-/// In four characters.
+/// In six characters.
 fn via(_: &Live, session: &Session) -> String {
     let transport = or_unknown(session.transport.as_deref());
     match &*transport {
@@ -142,7 +142,7 @@ mod tests {
         let width = |of: usize, title: &str| {
             columns(of, Sort::Age).into_iter().find(|(column, _)| column.title == title).map(|(_, width)| width)
         };
-        assert_eq!(width(82, "USER"), Some(14));
+        assert_eq!(width(82, "USER"), Some(12));
         assert_eq!((width(300, "USER"), width(300, "PEER")), (Some(40), Some(39)));
     }
 }

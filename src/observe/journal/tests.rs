@@ -50,7 +50,7 @@ fn a_session_has_two_lines() {
         session_ended(&Ended {
             session: &ada(&namespaces),
             duration: Duration::from_millis(1500),
-            away: None,
+            absent: None,
             packets_received: 3,
             packets_sent: 4,
             packets_refused: 1,

@@ -243,8 +243,8 @@ fn a_handshake_that_fails_says_something_of_the_service_only_if_no_session_has_i
     assert_eq!(node.state.pacer().ask(false, None, 100, node.now), DialTurn::Now);
     node.flows[1] = None;
     node.passes(100);
-    assert_eq!(node.state.dial_failed(false, true, node.now, &"refused", node.now), Failure::Away);
-    assert_eq!(node.state.dial_failed(false, true, node.now, &"refused", node.now), Failure::StillAway, "told once");
+    assert_eq!(node.state.dial_failed(false, true, node.now, &"refused", node.now), Failure::Down);
+    assert_eq!(node.state.dial_failed(false, true, node.now, &"refused", node.now), Failure::StillDown, "told once");
     assert!(node.state.has_failed_since(node.now));
     assert_eq!(node.state.pacer().ask(true, None, 100, node.now), DialTurn::Now, "it takes connections");
     node.state.dial_failed(false, false, node.now, &"refused", node.now);
@@ -259,19 +259,19 @@ fn a_connection_without_a_handshake_ends_an_outage_in_which_there_was_none() {
     let node = Node::alone();
     let at = |ms: u32| node.start + MS * ms;
     let fails = |connected, began, now| node.state.dial_failed(false, connected, at(began), &"refused", at(now));
-    let is_away = || node.state.record().seen().map(|seen| seen.away.is_some());
-    assert_eq!(is_away(), None, "not tried yet");
-    assert_eq!((node.state.accepted(at(0), at(1)), is_away()), (None, Some(false)));
+    let is_down = || node.state.record().seen().map(|seen| seen.down.is_some());
+    assert_eq!(is_down(), None, "not tried yet");
+    assert_eq!((node.state.accepted(at(0), at(1)), is_down()), (None, Some(false)));
 
-    assert_eq!(fails(false, 10, 10), Failure::Away);
-    assert_eq!((node.state.accepted(at(5), at(11)), is_away()), (None, Some(true)), "it was made before the outage");
-    assert_eq!((node.state.accepted(at(20), at(30)), is_away()), (Some(20 * MS), Some(false)));
-    assert_eq!((fails(false, 15, 31), is_away()), (Failure::OfOne, Some(false)), "it began during the outage before");
+    assert_eq!(fails(false, 10, 10), Failure::Down);
+    assert_eq!((node.state.accepted(at(5), at(11)), is_down()), (None, Some(true)), "it was made before the outage");
+    assert_eq!((node.state.accepted(at(20), at(30)), is_down()), (Some(20 * MS), Some(false)));
+    assert_eq!((fails(false, 15, 31), is_down()), (Failure::OfOne, Some(false)), "it began during the outage before");
 
-    assert_eq!(fails(true, 15, 40), Failure::Away, "who accepts connections need not answer");
-    assert_eq!((node.state.accepted(at(50), at(50)), is_away()), (None, Some(true)));
+    assert_eq!(fails(true, 15, 40), Failure::Down, "who accepts connections need not answer");
+    assert_eq!((node.state.accepted(at(50), at(50)), is_down()), (None, Some(true)));
     assert_eq!(node.state.reached(at(60)), Some(20 * MS));
-    assert_eq!((fails(true, 55, 61), is_away()), (Failure::OfOne, Some(false)));
+    assert_eq!((fails(true, 55, 61), is_down()), (Failure::OfOne, Some(false)));
 }
 
 /// Eight threads, as many workers would be.
@@ -291,7 +291,7 @@ fn an_outage_is_told_once_whoever_dials() {
     for outage in 1..=3 {
         everybody(&|| {
             let now = Instant::now();
-            if state.dial_failed(false, false, now, &"refused", now) == Failure::Away {
+            if state.dial_failed(false, false, now, &"refused", now) == Failure::Down {
                 told.fetch_add(1, Relaxed);
             }
         });

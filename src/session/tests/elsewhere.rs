@@ -199,7 +199,7 @@ fn an_absent_client_that_is_put_out_does_not_get_its_socket_back() {
 }
 
 #[test]
-fn a_client_is_put_out_while_the_service_is_away() {
+fn a_client_is_put_out_while_the_service_is_down() {
     let mut world = World::joined(|_| ());
     assert!(world.loses(Ended::ServiceLost));
     world.event(Event::Disconnected("/", false));

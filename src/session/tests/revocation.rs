@@ -141,7 +141,7 @@ fn without_revocation_nothing_is_kept_of_a_token_for_it() {
 }
 
 #[test]
-fn a_client_that_is_away_does_not_come_back() {
+fn a_client_that_is_absent_does_not_come_back() {
     let mut world = World::new(|config| config.session.resume = Period::from_secs(60));
     world.joins("", "ada", "one", "s");
     world.event(Event::Lost(Ended::ClientLost));

@@ -78,7 +78,7 @@ async fn replicas_with_one_redis_order_one_certificate_and_whoever_is_asked_answ
 }
 
 #[tokio::test]
-async fn while_redis_is_away_nothing_is_ordered_and_afterwards_it_is() {
+async fn while_redis_is_unreachable_nothing_is_ordered_and_afterwards_it_is() {
     let (world, setup) = World::new(LONG).await;
     world.redis.freeze();
     let gate = setup.unready().await;

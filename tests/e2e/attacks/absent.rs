@@ -12,7 +12,7 @@ async fn client(gate: &Gate, user: &str) -> Client {
 }
 
 async fn absent(gate: &Gate, sessions: u32) {
-    gate.counts(f64::from(sessions), "tidegate_away_sessions", &[]).await;
+    gate.counts(f64::from(sessions), "tidegate_absent_sessions", &[]).await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Clients that make the service close its connections, again and again. It is away for none of the others.
+//! Clients that make the service close its connections, again and again. It is down for none of the others.
 
 use std::{
     future::Future,
@@ -45,10 +45,10 @@ async fn assert_undisturbed(clients: &[Client]) {
     }
 }
 
-/// The service was away for nobody.
+/// The service was down for nobody.
 async fn assert_no_outage(gate: &Gate) {
     let log = gate.logged().await;
-    let lines = [log.containing("the service is away"), log.containing("the service is back")].concat();
+    let lines = [log.containing("the service is down"), log.containing("the service is back")].concat();
     assert!(lines.is_empty(), "{lines:#?}");
 }
 
@@ -233,8 +233,8 @@ async fn a_service_that_is_killed_objects_to_nobody_however_busy() {
         // Where the first dial already finds it again, nobody was told.
         let log = gate.logged().await;
         let told = |line| log.containing(line).len();
-        let (away, back) = (told("the service is away"), told("the service is back"));
-        assert!(away <= 3 && back == away, "away {away}, back {back}");
+        let (down, back) = (told("the service is down"), told("the service is back"));
+        assert!(down <= 3 && back == down, "down {down}, back {back}");
     }
 }
 

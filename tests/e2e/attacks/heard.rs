@@ -96,7 +96,7 @@ async fn a_question_that_was_heard_or_waited_here_is_no_loss() {
     eventually("both have answered another ping", async || (pongs().await >= before + 4.0).then_some(())).await;
 
     air.silence_after(0);
-    gate.counts(2.0, "tidegate_away_sessions", &[]).await;
+    gate.counts(2.0, "tidegate_absent_sessions", &[]).await;
     for user in ["ada", "eve"] {
         service.ask(user, "question", json!(["meanwhile"])).await;
         service.emit(user, "tutor:message", json!([{ "n": 1 }])).await;
@@ -175,7 +175,7 @@ async fn a_client_that_notices_first_is_not_told_more_than_is_known() {
     assert!(!client.recovered().await);
     gate.counts(1.0, "tidegate_events_lost_total", &[]).await;
     service.disconnection().await;
-    gate.counts(0.0, "tidegate_away_sessions", &[]).await;
+    gate.counts(0.0, "tidegate_absent_sessions", &[]).await;
 }
 
 #[tokio::test]

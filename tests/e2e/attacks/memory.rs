@@ -151,7 +151,7 @@ async fn control_a_large_connect_costs_memory_where_it_may_be_large() {
     assert!(grown > 45, "{grown} MB");
 }
 
-/// Clients of a service that is away send so many packets of seven bytes each, until the gate shows at most so many megabytes
+/// Clients of a service that is down send so many packets of seven bytes each, until the gate shows at most so many megabytes
 /// as kept: how much that is, how much the gate grew at its peak, and how much its heap has grown, in megabytes.
 async fn queue_up(bounds: &str, most: u64, clients: usize, packets: usize) -> [u64; 3] {
     let mut service = Service::start().await;

@@ -18,7 +18,7 @@ async fn client(gate: &Gate) -> Client {
 /// The client is cut off, and what `meanwhile` does reaches it later or never: it comes back once that is done.
 async fn is_absent(gate: &Gate, client: &Client, meanwhile: impl AsyncFnOnce()) {
     client.cut().await;
-    gate.counts(1.0, "tidegate_away_sessions", &[]).await;
+    gate.counts(1.0, "tidegate_absent_sessions", &[]).await;
     meanwhile().await;
     client.disconnected().await;
     client.connect_again().await;

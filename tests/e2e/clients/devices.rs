@@ -102,7 +102,7 @@ async fn a_device_that_polls_and_goes_over_is_answered_as_by_the_service() {
 }
 
 #[tokio::test]
-async fn what_a_device_says_while_the_service_is_away_arrives_in_one_spelling() {
+async fn what_a_device_says_while_the_service_is_down_arrives_in_one_spelling() {
     let mut service = Service::start().await;
     let gate = Gate::before(&service).await;
     let mut raw = device(gate.address).await;

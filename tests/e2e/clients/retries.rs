@@ -27,7 +27,7 @@ impl Shop {
     }
 
     /// The process is gone until this is over.
-    async fn is_away(&mut self, meanwhile: impl Future<Output = ()>) {
+    async fn go_down(&mut self, meanwhile: impl Future<Output = ()>) {
         self.service.kill().await;
         meanwhile.await;
         self.service.restart().await;
@@ -87,7 +87,7 @@ fn repeating() -> [Value; 2] {
 /// An `ackTimeout` in which a service that is there answers, however busy the machine.
 const PATIENT: u32 = 15_000;
 
-/// The service is away until a client whose time passes has repeated its order, more than once. From then on it waits for its
+/// The service is down until a client whose time passes has repeated its order, more than once. From then on it waits for its
 /// acks: a service that is only slow would get an order again, with the gate and without.
 async fn repeats_and_waits(gate: Option<&Gate>, client: &Client, options: &Value) {
     if options["ackTimeout"] == PATIENT {
@@ -114,7 +114,7 @@ async fn is_stored_once(through_gate: bool, settings: &str, way: Way, mut option
         shop.service.freeze();
         let ordered = orders(&client, 0, None);
         on_its_way(gate.as_ref(), &client).await;
-        shop.is_away(repeats_and_waits(gate.as_ref(), &client, &options)).await;
+        shop.go_down(repeats_and_waits(gate.as_ref(), &client, &options)).await;
         ordered
     } else {
         shop.service.kill().await;
@@ -185,7 +185,7 @@ async fn an_order_is_stored_once_where_sessions_with_lost_acks_are_closed() {
     shop.service.freeze();
     let ordered = orders(&client, 0, None);
     on_its_way(Some(&gate), &client).await;
-    shop.is_away(async {}).await;
+    shop.go_down(async {}).await;
 
     assert_eq!(client.disconnected().await, "transport close");
     assert_eq!(ordered.await.unwrap(), json!({ "seq": 0 }));
@@ -213,7 +213,7 @@ async fn hears(settings: Option<&str>, timeout: Option<u64>) -> Value {
         shop.service.restart().await;
         return heard;
     }
-    shop.is_away(async {}).await;
+    shop.go_down(async {}).await;
     let heard = ordered.await.unwrap();
     assert_eq!(shop.stored(), [""; 0]);
     heard

@@ -132,7 +132,7 @@ async fn only_a_client_that_is_known_has_the_service_dialled_first() {
 }
 
 #[tokio::test]
-async fn while_the_service_is_away_a_client_waits_for_it_whenever_it_is_dialled() {
+async fn while_the_service_is_down_a_client_waits_for_it_whenever_it_is_dialled() {
     let mut service = Service::cookies(&[]).await;
     let gate = open(&service).with(r#"socketio.dial = "first""#).await;
     service.kill().await;

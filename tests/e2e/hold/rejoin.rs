@@ -93,7 +93,7 @@ async fn a_service_that_does_not_want_the_client_back_ends_the_session() {
 }
 
 #[tokio::test]
-async fn a_service_that_answers_503_is_still_away() {
+async fn a_service_that_answers_503_is_still_down() {
     let mut service = Service::start().await;
     let gate = Gate::before(&service).await;
     let client = gate.client(token("ada")).await;

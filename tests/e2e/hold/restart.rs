@@ -4,7 +4,7 @@ use super::{asks, connected, held, restarted};
 use crate::support::{Gate, Raw, Service, Value, eventually, frame, http, json, token};
 
 #[tokio::test]
-async fn what_is_sent_while_the_service_is_away_arrives_when_it_is_back() {
+async fn what_is_sent_while_the_service_is_down_arrives_when_it_is_back() {
     let (mut service, gate, client) = connected("").await;
     service.kill().await;
     held(&gate, 1).await;
@@ -56,7 +56,7 @@ async fn the_operator_sees_who_waits_and_for_how_long() {
     client.send("silence", json!([])).await;
 
     gate.counts(2.0, "tidegate_queue_packets", &[]).await;
-    assert_eq!(session().await, (json!("away"), json!(2)));
+    assert_eq!(session().await, (json!("down"), json!(2)));
     let metrics = gate.metrics().await;
     assert!((1000.0..1700.0).contains(&metrics.sum("tidegate_queue_bytes", &[])), "{}", metrics.text);
     let age = metrics.sum("tidegate_held_oldest_seconds", &[]);
@@ -68,7 +68,7 @@ async fn the_operator_sees_who_waits_and_for_how_long() {
     gate.counts(0.0, "tidegate_queue_bytes", &[]).await;
     gate.counts(0.0, "tidegate_held_oldest_seconds", &[]).await;
     assert_eq!(session().await, (json!("open"), json!(0)));
-    for line in ["the service is away", "the service is back", "cannot connect to the service"] {
+    for line in ["the service is down", "the service is back", "cannot connect to the service"] {
         assert_eq!(
             gate.log().wait_for(1, &[line]).await.len(),
             1,
@@ -133,7 +133,7 @@ async fn a_client_whom_the_service_throws_out_is_not_held() {
     assert_eq!(client.disconnected().await, "io server disconnect");
     gate.counts(0.0, "websocket_connections_total", &[]).await;
     assert_eq!(service.transports().await, 1);
-    assert_eq!(gate.logged().await.containing("the service is away"), [""; 0]);
+    assert_eq!(gate.logged().await.containing("the service is down"), [""; 0]);
 }
 
 #[tokio::test]

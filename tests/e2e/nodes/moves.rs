@@ -111,7 +111,7 @@ async fn a_failover_ends_no_session_and_events_limits_and_revocations_go_on() {
     for gate in &two.gates {
         gate.counts(0.0, "tidegate_redis_up", &[]).await;
         gate.counts(0.0, "tidegate_shared_limit_up", &[]).await;
-        gate.log().wait(&["WARN", "is away", "clients stay connected"]).await;
+        gate.log().wait(&["WARN", "is unreachable", "clients stay connected"]).await;
         reaches(gate, "later").await;
     }
     assert_eq!(revoke(&two.gates[0], &json!({ "jti": "bobs" })).await.json()["reach"], "later");

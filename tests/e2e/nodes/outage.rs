@@ -11,7 +11,7 @@ use crate::support::{Client, Gate, Redis, Service, Value, client::Driver, eventu
 const CLIENTS: u32 = 6;
 const RATE: u32 = 20;
 
-/// So many more acks are waited for while Redis is away.
+/// So many more acks are waited for while Redis is unreachable.
 const ACKS: u64 = 300;
 
 /// Clients of one node that ask their service all the time, over each transport.
@@ -102,7 +102,7 @@ async fn heard_once(client: &Client) {
 }
 
 /// Takes Redis away and brings it back, by these two, and looks at both nodes meanwhile.
-async fn notices_nothing(what: &str, away: impl AsyncFn(&mut Redis), back: impl AsyncFn(&mut Redis)) {
+async fn notices_nothing(what: &str, outage: impl AsyncFn(&mut Redis), back: impl AsyncFn(&mut Redis)) {
     let journals = TempDir::new().unwrap();
     let mut nodes = two_nodes(&journals).await;
     let (near, far) = (nodes.a.client(token("ada")).await, nodes.b.client(token("ada")).await);
@@ -118,7 +118,7 @@ async fn notices_nothing(what: &str, away: impl AsyncFn(&mut Redis), back: impl 
     }
     let locals = [Local::start(a, service_a).await, Local::start(b, service_b).await];
 
-    away(redis).await;
+    outage(redis).await;
     for gate in [&*a, &*b] {
         gate.counts(0.0, "tidegate_redis_up", &[]).await;
     }

@@ -65,7 +65,7 @@ async fn clients_of_a_pod_that_leaves_are_back_on_another_within_five_seconds_an
     let unanswered: u64 = moved.iter().map(|client| client["unanswered"].as_u64().unwrap()).sum();
     returns.sort_unstable();
     println!(
-        "{of_a} clients moved, with {} in their own words, and were away for {returns:?} ms; {acked} events were acknowledged, \
+        "{of_a} clients moved, with {} in their own words, and were absent for {returns:?} ms; {acked} events were acknowledged, \
          and {unanswered} were on their way when their client was disconnected",
         moved[0]["reasons"]
     );

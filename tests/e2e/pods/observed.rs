@@ -77,7 +77,7 @@ async fn every_panel_has_data_and_alerts_fire_while_something_is_wrong_and_clear
     }
     nothing_fires(&prometheus).await;
     outage(&pods, &deployed, &prometheus).await;
-    redis_away(&pods, &deployed, &prometheus).await;
+    redis_unreachable(&pods, &deployed, &prometheus).await;
 
     for client in crowd.end().await {
         assert_eq!((&client["reasons"], &client["wrong"], &client["unanswered"]), (&json!([]), &json!([]), &json!(0)));
@@ -138,7 +138,7 @@ async fn outage(pods: &Pods, deployed: &Deployed, prometheus: &Prometheus) {
 }
 
 /// Redis stands still, and goes on.
-async fn redis_away(pods: &Pods, deployed: &Deployed, prometheus: &Prometheus) {
+async fn redis_unreachable(pods: &Pods, deployed: &Deployed, prometheus: &Prometheus) {
     pods.pause(&deployed.redis, "redis").await;
     prometheus.fires("TidegateRedisDown", true).await;
     pods.resume(&deployed.redis, "redis").await;

@@ -10,7 +10,7 @@ async fn a_redis_that_is_absent_at_the_start_is_waited_for_and_found() {
     let mut redis = Redis::start().await;
     redis.kill().await;
     let gate = gate(&redis.url()).await;
-    let line = gate.log().wait(&["WARN", "is away", "nothing listens there"]).await;
+    let line = gate.log().wait(&["WARN", "is unreachable", "nothing listens there"]).await;
     assert!(line.contains(&redis.port().to_string()), "{line}");
     is_down(&gate).await;
     let (condition, ready) = readiness(&gate).await;
@@ -45,7 +45,7 @@ async fn a_redis_that_restarts_is_found_again_and_the_gap_is_told() {
     let before = gap(&gate).await;
     redis.kill().await;
     is_down(&gate).await;
-    gate.log().wait(&["WARN", "is away", "clients stay connected"]).await;
+    gate.log().wait(&["WARN", "is unreachable", "clients stay connected"]).await;
     redis.restart().await;
     is_up(&gate).await;
     let after = gap(&gate).await;
@@ -61,7 +61,7 @@ async fn a_redis_that_stands_still_for_ten_seconds_is_given_up_and_found_again()
     let before = connects(&gate).await;
     redis.pause(Duration::from_secs(10));
     is_down(&gate).await;
-    gate.log().wait(&["WARN", "is away", "does not answer in time"]).await;
+    gate.log().wait(&["WARN", "is unreachable", "does not answer in time"]).await;
     is_back(&gate, before).await;
 }
 

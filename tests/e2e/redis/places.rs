@@ -13,18 +13,18 @@ async fn over_tls_both_sides_show_their_certificates() {
     is_up(&gate(&redis.url()).with(&(ca.clone() + &pair)).await).await;
 
     let without_ca = gate(&redis.url()).with(&pair).await;
-    without_ca.log().wait(&["WARN", "is away", "redis.tls.ca"]).await;
+    without_ca.log().wait(&["WARN", "is unreachable", "redis.tls.ca"]).await;
     let without_pair = gate(&redis.url()).with(&ca).await;
-    without_pair.log().wait(&["WARN", "is away", "redis.tls.certificate"]).await;
+    without_pair.log().wait(&["WARN", "is unreachable", "redis.tls.certificate"]).await;
     let without_tls = gate(&redis.url().replace("rediss", "redis")).await;
-    without_tls.log().wait(&["WARN", "is away", "rediss://"]).await;
+    without_tls.log().wait(&["WARN", "is unreachable", "rediss://"]).await;
 }
 
 #[tokio::test]
 async fn tls_to_a_server_that_speaks_none_is_told() {
     let redis = Redis::start().await;
     let gate = gate(&redis.url().replace("redis://", "rediss://")).await;
-    gate.log().wait(&["WARN", "is away", "redis.url meant to begin with redis://"]).await;
+    gate.log().wait(&["WARN", "is unreachable", "redis.url meant to begin with redis://"]).await;
 }
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn the_master_that_sentinel_names_is_followed() {
 async fn a_name_that_sentinel_does_not_know_is_told() {
     let sentinel = Sentinel::start().await;
     let gate = gate(&format!("redis+sentinel://127.0.0.1:{}/other", sentinel.port())).await;
-    gate.log().wait(&["WARN", "is away", "no Sentinel in redis.url answers with a master of this name"]).await;
+    gate.log().wait(&["WARN", "is unreachable", "no Sentinel in redis.url answers with a master of this name"]).await;
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn that_the_server_of_the_subscriptions_stands_still_is_noticed() {
     is_up(&gate).await;
 
     cluster.nodes()[still].freeze();
-    gate.log().wait(&["WARN", "is away", "a message to ourselves did not come back"]).await;
+    gate.log().wait(&["WARN", "is unreachable", "a message to ourselves did not come back"]).await;
     gate.counts(0.0, "tidegate_redis_up", &[]).await;
     cluster.nodes()[still].thaw();
     is_up(&gate).await;

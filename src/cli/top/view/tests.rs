@@ -74,7 +74,7 @@ fn sessions(second: u64) -> Value {
             session["rtt_avg_ms"] = Value::Null;
             session["jitter_ms"] = Value::Null;
             session["loss_percent"] = Value::Null;
-            session["transport"] = "away".into();
+            session["transport"] = "absent".into();
         }
         if id == 7 {
             session["peer"] = "2001:db8:85a3::8a2e:370:7334".into();

@@ -1,10 +1,10 @@
-//! Events of other nodes for clients whose service is away, and for clients that are away themselves.
+//! Events of other nodes for clients whose service is down, and for clients that are absent.
 
 use super::{MIRROR, Nodes};
 use crate::support::{Way, json, token};
 
 #[tokio::test]
-async fn a_client_whose_own_service_is_away_hears_the_others_at_once() {
+async fn a_client_whose_own_service_is_down_hears_the_others_at_once() {
     for way in Way::ALL {
         let mut nodes = Nodes::start().await;
         let (near, far) = (nodes.a.client(token("ada")).await, nodes.b.client_by(way, token("ada")).await);
@@ -48,7 +48,7 @@ async fn a_client_that_was_cut_gets_the_events_of_other_nodes_when_it_is_back_an
         assert_eq!(far.next("tutor:message").await[0], "before");
 
         far.cut().await;
-        nodes.b.counts(1.0, "tidegate_away_sessions", &[]).await;
+        nodes.b.counts(1.0, "tidegate_absent_sessions", &[]).await;
         for number in 0..5 {
             nodes.service_a.emit("ada", "tutor:message", json!([number, { "$binary": "AQID" }])).await;
         }
