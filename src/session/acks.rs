@@ -194,7 +194,7 @@ impl Acks {
     /// A packet of the client is taken, whole, and may repeat one before it; `waits`: it goes to the queue. Lost acks of
     /// those that it repeats wait behind its own. The ack id of the one that it repeats and that has not lost its ack.
     pub(super) fn repeats(&mut self, of: AckOf, digests: Digests, waits: bool, now: Instant) -> Option<u64> {
-        self.is_taken(of, digests.whole());
+        self.set_whole_digest(of, digests.whole());
         if waits {
             self.late.get_or_insert_with(|| Box::new(Late::new()));
         }
@@ -209,7 +209,7 @@ impl Acks {
     }
 
     /// The whole of this packet is known.
-    pub(super) fn is_taken(&mut self, of: AckOf, digest: Digest) {
+    pub(super) fn set_whole_digest(&mut self, of: AckOf, digest: Digest) {
         let is_it = |waiting: &&mut Waiting| (waiting.namespace, waiting.id) == of;
         if let Some(waiting) = self.waiting.iter_mut().rfind(is_it) {
             waiting.digest = digest;
@@ -237,7 +237,7 @@ impl Acks {
     }
 
     /// The client is told that it is connected anew.
-    pub(super) fn client_is_told(&mut self, now: Instant) {
+    pub(super) fn mark_told(&mut self, now: Instant) {
         self.late.get_or_insert_with(|| Box::new(Late::new())).told(now);
     }
 

@@ -216,7 +216,7 @@ fn event(
             talk.asks_for_ack((namespace, id));
         }
         (Verdict::Reply { once_per, .. }, _) => {
-            let may_tell = head.ack_id.is_some() || talk.core.may_tell(once_per, now);
+            let may_tell = head.ack_id.is_some() || talk.core.admit_telling(once_per, now);
             tell(talk.core, head, may_tell);
         }
         _ => {}
@@ -241,7 +241,7 @@ fn tell(core: &mut Core, head: &PacketHead<'_>, may_tell: bool) {
 fn disconnect(talk: &mut Conversation<'_>, head: &PacketHead<'_>) -> (Fate, Note) {
     let flows = talk.upstream.flows() && head.is_canonical;
     if flows {
-        talk.service.parting.says();
+        talk.service.parting.count_disconnect();
     } else if talk.upstream.is_open() {
         talk.part_from(head.namespace);
     }

@@ -255,7 +255,7 @@ pub(super) fn ask(talk: &mut Conversation<'_>, (namespace, json): (&str, &[u8]),
         talk.upstream.want(now.instant);
         talk.core.actions.push(Action::Dial { again: false });
     } else if talk.upstream.is_open() {
-        if talk.service.parting.may_ask(namespace) {
+        if talk.service.parting.ask_or_hold(namespace) {
             let mut text = Vec::new();
             encode::connect(namespace, json, None, &mut text);
             talk.core.say(Side::Service, text);

@@ -73,12 +73,12 @@ impl Session {
         let mut core = Core::new(beginning.rules, beginning.peer, beginning.seed, now);
         let users = Users::load(users, &core.rules.policies, core.peer, now);
         core.users = users.ok_or(invalid("users"))?;
-        core.was_quiet_for((snapshot.idle_for, snapshot.told_for), now);
+        core.restore_quiet((snapshot.idle_for, snapshot.told_for), now);
         let upstream = Upstream::load(snapshot.upstream, now.instant);
         let mut acks = Acks::load(snapshot.acks, &core.rules.names, now.instant);
         for packet in upstream.backlog().into_iter().flat_map(|backlog| backlog.queue.iter()) {
             if let Some((id, digests)) = packet.ack_id.zip(Digests::of(packet)) {
-                acks.is_taken((packet.namespace, id), digests.whole());
+                acks.set_whole_digest((packet.namespace, id), digests.whole());
             }
         }
         let namespaces = Namespaces::load(snapshot.namespaces, |user| core.users.token(user), now);

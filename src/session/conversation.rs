@@ -101,7 +101,7 @@ impl Conversation<'_> {
         if !is_there || !self.core.rules.hold.knows_repeats() {
             return;
         }
-        self.service.acks.client_is_told(now.instant);
+        self.service.acks.mark_told(now.instant);
         if has_asking {
             self.await_echoes(now);
         }
@@ -189,8 +189,8 @@ impl Conversation<'_> {
     /// Says DISCONNECT to the service, now or when it has answered.
     pub(super) fn part_from(&mut self, namespace: &str) {
         let is_answered = self.service.namespaces.is_answered(namespace);
-        if self.service.parting.leaves(namespace, is_answered) {
-            self.service.parting.says();
+        if self.service.parting.leave(namespace, is_answered) {
+            self.service.parting.count_disconnect();
             self.say_disconnect(Side::Service, namespace);
         }
     }
@@ -199,7 +199,7 @@ impl Conversation<'_> {
     pub(super) fn answers_one_that_left(&mut self, namespace: &str, lets_in: bool) -> bool {
         let is_left = self.service.parting.answered(namespace);
         if is_left && lets_in {
-            self.service.parting.says();
+            self.service.parting.count_disconnect();
             self.say_disconnect(Side::Service, namespace);
         }
         is_left
@@ -317,12 +317,12 @@ impl Conversation<'_> {
         }
         // Another join tells the client that it has missed something.
         if !recovers || !hold.keeps_in(namespace) {
-            self.service.namespaces.joins(namespace, resume.joins());
+            self.service.namespaces.set_join(namespace, resume.next_join());
         }
         for packet in resume.missed(number, offset) {
             self.core.actions.say(Side::Client, Spoken::Packet(Box::new(packet)));
         }
-        resume.is_back_in(number);
+        resume.mark_returned(number);
         let mut text = Vec::new();
         let namespaces = &self.service.namespaces;
         let pid = (resume.pid, namespaces.join_of(namespace));
@@ -343,7 +343,7 @@ impl Conversation<'_> {
                 let hold = &self.core.rules.hold;
                 let closes = hold.overflow == Overflow::Close;
                 if !resume.keep(&packet, &hold.bounds) {
-                    self.core.is_filled("resume", || fills(resume.packets()));
+                    self.core.record_filled("resume", || fills(resume.packets()));
                     if closes {
                         self.core.end(Ended::QueueFull);
                     }

@@ -126,7 +126,7 @@ impl Core {
     }
 
     /// It was [so](Self::quiet_for) when the session was saved.
-    pub(super) fn was_quiet_for(&mut self, (idle, told): (Duration, Option<Duration>), now: Now) {
+    pub(super) fn restore_quiet(&mut self, (idle, told): (Duration, Option<Duration>), now: Now) {
         let before = |ago: Duration| now.instant.checked_sub(ago);
         self.last_packet = before(idle).unwrap_or(now.instant);
         if let Some(told) = told {
@@ -145,7 +145,7 @@ impl Core {
     }
 
     /// A queue is full, mostly of this event. The first one counts that is found in an outage or absence.
-    pub(super) fn is_filled(&mut self, queue: &'static str, event: impl FnOnce() -> Option<EventSlot>) {
+    pub(super) fn record_filled(&mut self, queue: &'static str, event: impl FnOnce() -> Option<EventSlot>) {
         if self.filled.as_ref().is_none_or(|filled| filled.queue != queue) {
             self.filled = event().map(|event| Box::new(Filled { queue, event }));
         }
@@ -359,7 +359,7 @@ impl Core {
     }
 
     /// Whether the client may be told again of refused packets that ask for no ack.
-    pub(super) fn may_tell(&mut self, once_per: Duration, now: Now) -> bool {
+    pub(super) fn admit_telling(&mut self, once_per: Duration, now: Now) -> bool {
         let told = &mut self.rare(now).told;
         let may = told.is_none_or(|at| now.instant.saturating_duration_since(at) >= once_per);
         if may {

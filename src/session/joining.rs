@@ -154,7 +154,7 @@ impl Conversation<'_> {
 
     /// Whether this ack is to a socket that the client has left, as far as that is known: it answers nothing.
     #[inline]
-    pub(super) fn is_late_ack(&mut self, (number, id): AckOf, namespace: &str) -> bool {
+    pub(super) fn take_late_ack(&mut self, (number, id): AckOf, namespace: &str) -> bool {
         let Some(rooms) = self.service.rooms.as_mut().filter(|rooms| !rooms.orphans.is_empty()) else { return false };
         // One of the same id that is awaited comes before it or behind it, and nothing tells which.
         !self.service.acks.waiting_in(number).any(|waiting| waiting == id) && rooms.orphans.take(namespace, id)
@@ -246,7 +246,7 @@ impl Conversation<'_> {
 
     #[cold]
     fn rooms_are_full(&mut self) {
-        let is_first = self.service.rooms.as_deref_mut().is_some_and(Rooms::are_full_first);
+        let is_first = self.service.rooms.as_deref_mut().is_some_and(Rooms::mark_full);
         self.core.actions.push(Action::RoomsFull { is_first });
     }
 

@@ -302,21 +302,21 @@ impl Namespaces {
     }
 
     /// The offset of the last event that the client got.
-    pub fn got(&mut self, name: &str, offset: &str) {
+    pub fn set_offset(&mut self, name: &str, offset: &str) {
         if let Some(recovery) = self.number(name).and_then(|number| self.recovery(number)) {
             recovery.offset = Some(offset.into());
         }
     }
 
-    /// The offset of an event that the client gets once [all of it](Self::got_whole) has come.
-    pub fn gets(&mut self, name: &str, offset: &str) {
+    /// The offset of an event that the client gets once [all of it](Self::commit_offset) has come.
+    pub fn stage_offset(&mut self, name: &str, offset: &str) {
         if let Some(recovery) = self.number(name).and_then(|number| self.recovery(number)) {
             recovery.offset_to_come = Some(offset.into());
         }
     }
 
     /// All attachments of an event have come.
-    pub fn got_whole(&mut self, number: u8) {
+    pub fn commit_offset(&mut self, number: u8) {
         if let Some(recovery) = self.recovery(number) {
             recovery.offset = recovery.offset_to_come.take().or_else(|| recovery.offset.take());
         }
@@ -335,7 +335,7 @@ impl Namespaces {
     }
 
     /// The client has another socket there than it had, by this join of the session.
-    pub fn joins(&mut self, name: &str, join: u32) {
+    pub fn set_join(&mut self, name: &str, join: u32) {
         let entry = self.number(name).and_then(|number| self.entry_mut(number));
         if let Some(memory) = entry.and_then(|entry| entry.memory.as_mut()) {
             memory.join = join;

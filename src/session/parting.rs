@@ -54,14 +54,14 @@ impl Parting {
     }
 
     /// DISCONNECT is said.
-    pub(super) fn says(&mut self) {
+    pub(super) fn count_disconnect(&mut self) {
         let state = self.state();
         state.said = state.said.wrapping_add(1);
     }
 
     /// The client leaves a namespace. Whether DISCONNECT is to be said for it now. `answered`: the service has answered its
     /// CONNECT.
-    pub(super) fn leaves(&mut self, namespace: &str, answered: bool) -> bool {
+    pub(super) fn leave(&mut self, namespace: &str, answered: bool) -> bool {
         if let Some(state) = &mut self.0
             && let Some(at) = state.held.iter().position(|held| **held == *namespace)
         {
@@ -83,7 +83,7 @@ impl Parting {
     }
 
     /// The client asks for a namespace. Whether the service may be asked now, or else when [`next`](Self::next) says so.
-    pub(super) fn may_ask(&mut self, namespace: &str) -> bool {
+    pub(super) fn ask_or_hold(&mut self, namespace: &str) -> bool {
         let Some(state) = &mut self.0 else { return true };
         let may = state.may_ask(namespace);
         if !may {
@@ -154,27 +154,27 @@ mod tests {
     fn the_service_is_asked_again_when_it_has_read_that_the_namespace_is_left() {
         let now = Instant::now();
         let mut parting = Parting::default();
-        assert!(parting.may_ask("/a") && parting.leaves("/a", true));
+        assert!(parting.ask_or_hold("/a") && parting.leave("/a", true));
         assert_eq!(parting.ping(now), None);
-        parting.says();
-        assert!(!parting.may_ask("/a") && parting.holds("/a") && !parting.holds("/b"));
+        parting.count_disconnect();
+        assert!(!parting.ask_or_hold("/a") && parting.holds("/a") && !parting.holds("/b"));
         let ping = parting.ping(now).unwrap();
         assert_eq!((parting.ping(now), parting.next()), (None, None), "one is under way");
         parting.ponged(b"unsolicited");
         assert_eq!((parting.next(), parting.deadline()), (None, Some(now + ANSWERED_WITHIN)));
         parting.ponged(&ping);
         assert_eq!((parting.next().as_deref(), parting.deadline()), (Some("/a"), None));
-        assert!(!parting.holds("/a") && parting.may_ask("/a"));
+        assert!(!parting.holds("/a") && parting.ask_or_hold("/a"));
     }
 
     #[test]
     fn another_one_that_is_left_meanwhile_takes_another_ping() {
         let now = Instant::now();
         let mut parting = Parting::default();
-        parting.says();
-        assert!(!parting.may_ask("/a"));
+        parting.count_disconnect();
+        assert!(!parting.ask_or_hold("/a"));
         let first = parting.ping(now).unwrap();
-        parting.says();
+        parting.count_disconnect();
         parting.ponged(&first);
         assert_eq!(parting.next(), None);
         assert_ne!(parting.ping(now), Some(first));
@@ -185,10 +185,10 @@ mod tests {
     #[test]
     fn a_namespace_is_left_when_the_service_has_answered() {
         let mut parting = Parting::default();
-        assert!(!parting.leaves("/a", false) && !parting.may_ask("/a"));
-        assert!(parting.may_ask("/b") && parting.memory() > 0);
-        assert!(!parting.leaves("/a", false), "the service was not asked a second time");
-        assert!(!parting.may_ask("/a"));
+        assert!(!parting.leave("/a", false) && !parting.ask_or_hold("/a"));
+        assert!(parting.ask_or_hold("/b") && parting.memory() > 0);
+        assert!(!parting.leave("/a", false), "the service was not asked a second time");
+        assert!(!parting.ask_or_hold("/a"));
         assert_eq!(parting.next(), None);
         assert!(parting.answered("/a") && !parting.answered("/a"));
         assert_eq!(parting.next().as_deref(), Some("/a"));

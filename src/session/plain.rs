@@ -145,7 +145,7 @@ impl Plain {
         let event_or_unclear = (named != NamedEvent::Unclear).then_some(event);
         let verdict = core.judge_message(event_or_unclear, slot, answers.instead, now);
         if let Verdict::Reply { once_per, .. } = verdict
-            && (answers.answers_each() || core.may_tell(once_per, now))
+            && (answers.answers_each() || core.admit_telling(once_per, now))
             && let Some(text) = answers.refusal(message.bytes)
         {
             core.actions.say(Side::Client, Spoken::text(text));

@@ -171,7 +171,7 @@ impl Resume {
     }
 
     /// The client joins a namespace, or gets another socket there: the number of this join, from 0.
-    pub(super) const fn joins(&mut self) -> u32 {
+    pub(super) const fn next_join(&mut self) -> u32 {
         let join = self.joins;
         self.joins += 1;
         join
@@ -210,7 +210,7 @@ impl Resume {
         if self.is_unreturned(namespace) {
             self.loses(|kept| kept.packet.namespace == namespace);
         }
-        self.is_back_in(namespace);
+        self.mark_returned(namespace);
         self.events.retain(|kept| kept.packet.namespace != namespace);
         self.count_bytes();
     }
@@ -249,7 +249,7 @@ impl Resume {
     }
 
     /// The client has joined this namespace again.
-    pub(super) fn is_back_in(&mut self, namespace: u8) {
+    pub(super) fn mark_returned(&mut self, namespace: u8) {
         self.unreturned.remove(namespace);
         if self.unreturned.is_empty() {
             self.returns_by = None;

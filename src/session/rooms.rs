@@ -160,8 +160,8 @@ impl Rooms {
         self.asked.retain(|asked| asked.ack.0 != namespace.0);
     }
 
-    /// There are too many. True: nobody was told of that yet.
-    pub(super) const fn are_full_first(&mut self) -> bool {
+    /// There are too many. True: nobody was told of that before.
+    pub(super) const fn mark_full(&mut self) -> bool {
         !std::mem::replace(&mut self.told_full, true)
     }
 
@@ -251,7 +251,7 @@ mod tests {
             assert_eq!(entered, n < 3);
         }
         assert!(rooms.enter(CHAT, "sid", Reason::Own, 3, &mut actions));
-        assert!(rooms.are_full_first() && !rooms.are_full_first());
+        assert!(rooms.mark_full() && !rooms.mark_full());
         assert!(rooms.memory() > 0);
     }
 

@@ -80,7 +80,7 @@ fn attachment(talk: &mut Conversation<'_>, bytes: &[u8]) -> Result<(Fate, Note),
     }
     packet.attach(bytes.to_vec());
     if packet.is_whole() {
-        talk.service.namespaces.got_whole(packet.namespace);
+        talk.service.namespaces.commit_offset(packet.namespace);
         talk.offer_begun(&packet);
     }
     send(talk, packet);
@@ -166,8 +166,8 @@ fn heard(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: N
             }
             if let Some(offset) = offset_of(json) {
                 match head.attachments {
-                    0 => talk.service.namespaces.got(head.namespace, offset),
-                    _ => talk.service.namespaces.gets(head.namespace, offset),
+                    0 => talk.service.namespaces.set_offset(head.namespace, offset),
+                    _ => talk.service.namespaces.stage_offset(head.namespace, offset),
                 }
             }
             (Form::AsItIs, note)
@@ -175,7 +175,7 @@ fn heard(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: N
         PacketType::Ack | PacketType::BinaryAck => {
             let of = head.ack_id.zip(talk.service.namespaces.find(head.namespace));
             let Some((id, (number, _))) = of else { return (Form::AsItIs, Note::None) };
-            if talk.is_late_ack((number, id), head.namespace) {
+            if talk.take_late_ack((number, id), head.namespace) {
                 return (Form::AsItIs, Note::None);
             }
             talk.upstream.acknowledged(number, id);
@@ -218,7 +218,7 @@ fn connected(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8]) ->
                 talk.client.resume = None;
             }
             if let Some(resume) = &mut talk.client.resume {
-                talk.service.namespaces.joins(head.namespace, resume.joins());
+                talk.service.namespaces.set_join(head.namespace, resume.next_join());
                 resume.has_joined_root |= head.namespace == "/";
             }
             Form::AsItIs

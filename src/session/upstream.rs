@@ -431,7 +431,7 @@ impl Upstream {
     }
 
     /// Counts a packet that is dropped.
-    pub(super) const fn drops(&mut self) {
+    pub(super) const fn count_dropped(&mut self) {
         self.dropped += 1;
     }
 

@@ -48,7 +48,7 @@ fn another_service_gets_the_connect_packets_of_the_client_again() {
     joined(&mut namespaces, "/", "a");
     namespaces.joined("/chat", br#"{"sid":"b","pid":"p"}"#);
     assert!(namespaces.numbers_events("/chat") && !namespaces.numbers_events("/"));
-    namespaces.got("/chat", "7-0");
+    namespaces.set_offset("/chat", "7-0");
 
     let packets = namespaces.ask_again();
 

@@ -63,7 +63,7 @@ pub(in crate::session) fn message(
             let pinged = core.ping_comes(now);
             let text = match pinged {
                 Pinged::Answered => Some(pong.into()),
-                _ if answers.answers_each() || core.may_tell(PING_INTERVAL, now) => answers.refusal(message.bytes),
+                _ if answers.answers_each() || core.admit_telling(PING_INTERVAL, now) => answers.refusal(message.bytes),
                 _ => None,
             };
             text.into_iter().for_each(|text| core.actions.say(Side::Client, Spoken::text(text)));

@@ -316,7 +316,7 @@ impl Ends {
         }));
         assert_eq!(self.world.done(), [Action::Opened]);
         self.absent = false;
-        self.is_back(first, behind);
+        self.comes_back(first, behind);
     }
 
     fn joins(&mut self, anew: bool) {
@@ -334,7 +334,7 @@ impl Ends {
         let has_gap = !drops && (self.is_unknown(room) || !self.is_roomy);
         assert!(!is_new || anew || has_gap, "it could have all of them");
         if !is_new {
-            return self.is_back(room, behind);
+            return self.comes_back(room, behind);
         }
         // For the service the client leaves and connects as a new one, and the service accepts it.
         assert_eq!((at_service.len(), &at_service[0][..2], &at_service[1][..2]), (2, "41", "40"), "{at_service:?}");
@@ -353,7 +353,7 @@ impl Ends {
     }
 
     /// The client gets every event that it missed, and none that it has got.
-    fn is_back(&mut self, room: usize, behind: usize) {
+    fn comes_back(&mut self, room: usize, behind: usize) {
         self.collect();
         let said: Vec<_> = self.wire.iter().skip(behind).filter(|text| *text != "2").cloned().collect();
         let (connect, missed) = said.split_last().unwrap();
