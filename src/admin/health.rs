@@ -287,9 +287,9 @@ mod tests {
             (upstream.ok, upstream.why, upstream.since.is_some())
         };
         assert_eq!(upstream(), (true, Some("not tried yet".to_owned()), false));
-        service.is_away(&"connection refused", Instant::now());
+        service.mark_down(&"connection refused", Instant::now());
         assert_eq!(upstream(), (false, Some("connection refused".to_owned()), true));
-        service.is_there(Instant::now());
+        service.mark_up(Instant::now());
         assert_eq!(upstream(), (true, None, true));
     }
 

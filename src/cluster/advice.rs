@@ -182,7 +182,7 @@ pub(super) struct Complaints {
 
 impl Complaints {
     /// Whether to write a line: where it is another error than before, or a minute has passed.
-    pub(super) fn is_due(&mut self, told: &Told, now: Instant) -> bool {
+    pub(super) fn admit(&mut self, told: &Told, now: Instant) -> bool {
         let due =
             self.last.is_none_or(|(kind, at)| kind != told.kind || now.saturating_duration_since(at) >= SAID_EVERY);
         if due {
@@ -278,9 +278,9 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let (refused, auth) = (Told::new("refused", ""), Told::new("auth", ""));
         let due = [(&refused, 0), (&refused, 1), (&auth, 2), (&refused, 3), (&refused, 62), (&refused, 63)];
-        let due = due.map(|(told, seconds)| complaints.is_due(told, at(seconds)));
+        let due = due.map(|(told, seconds)| complaints.admit(told, at(seconds)));
         assert_eq!(due, [true, false, true, true, false, true]);
         complaints.forget();
-        assert!(complaints.is_due(&refused, at(64)));
+        assert!(complaints.admit(&refused, at(64)));
     }
 }

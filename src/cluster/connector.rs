@@ -85,7 +85,7 @@ impl Connector {
             let now = Instant::now();
             self.gauges.down(&told.sentence, since);
             self.publisher.expire(now);
-            if complaints.is_due(&told, now) {
+            if complaints.admit(&told, now) {
                 let consequence = "clients stay connected, and events of other nodes do not reach them";
                 let line = format!("Redis at {} is unreachable; {consequence}: {}", self.rules.place(), told.sentence);
                 journal::line(LogLevel::Warn, &line);

@@ -100,7 +100,7 @@ impl Serving<'_> {
                 biased;
                 why = pushes.ended() => return Told::new("closed", why),
                 () = pushes.hears() => {
-                    self.has_heard(&mut subscriptions);
+                    self.mark_proven(&mut subscriptions);
                     Ok(())
                 }
                 _ = checks.tick() => self.check(&mut subscriptions, &mut strikes).await,
@@ -127,7 +127,7 @@ impl Serving<'_> {
 
     fn complain_of_publishing(&mut self, error: &RedisError) {
         let told = self.told(error);
-        if self.refusals.is_due(&told, Instant::now()) {
+        if self.refusals.admit(&told, Instant::now()) {
             let line = format!("Redis at {} refuses to publish: {}", self.rules.place(), told.sentence);
             journal::line(LogLevel::Warn, &line);
         }
@@ -163,7 +163,7 @@ impl Serving<'_> {
                 let told = self.told(&error);
                 let now = Instant::now();
                 self.gauges.down(&told.sentence, now);
-                if self.complaints.is_due(&told, now) {
+                if self.complaints.admit(&told, now) {
                     let line = format!("Redis at {} refuses a subscription: {}", self.rules.place(), told.sentence);
                     journal::line(LogLevel::Warn, &line);
                 }
@@ -211,7 +211,7 @@ impl Serving<'_> {
     }
 
     /// A message to ourselves has come.
-    fn has_heard(&mut self, subscriptions: &mut Subscriptions) {
+    fn mark_proven(&mut self, subscriptions: &mut Subscriptions) {
         if subscriptions.sent > 0 && self.pushes.has_heard(subscriptions.sent, subscriptions.kinds) {
             subscriptions.proven = true;
             self.heard = Instant::now();

@@ -81,7 +81,7 @@ impl Reader {
                 Err(error) => Told::of_open(&error, &self.rules),
             };
             self.state.send_replace(Some(told.sentence.clone()));
-            if complaints.is_due(&told, Instant::now()) {
+            if complaints.admit(&told, Instant::now()) {
                 let line = format!("the stream at Redis {} is not read: {}", self.rules.place(), told.sentence);
                 journal::line(LogLevel::Warn, &line);
             }

@@ -358,7 +358,7 @@ mod tests {
     fn what_is_down_is_dated_by_the_wall_clock() {
         let gauges = Arc::new(Gauges::new());
         let now = Moment { instant: Instant::now(), wall: UNIX_EPOCH + Duration::from_secs(1_000_000) };
-        gauges.service.is_away(&"refused", now.instant);
+        gauges.service.mark_down(&"refused", now.instant);
         let later = Moment { instant: now.instant + Duration::from_secs(90), wall: now.wall + Duration::from_secs(90) };
         let upstream = Overview::new(Vec::new(), gauges).figures(later).upstream;
         let why = Some("refused".to_owned());

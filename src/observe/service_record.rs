@@ -33,7 +33,7 @@ impl ServiceRecord {
     }
 
     /// The service is there.
-    pub fn is_there(&self, now: Instant) {
+    pub fn mark_up(&self, now: Instant) {
         let mut seen = self.lock();
         if seen.as_ref().is_none_or(|seen| seen.down.is_some()) {
             *seen = Some(Seen { since: now, down: None });
@@ -41,7 +41,7 @@ impl ServiceRecord {
     }
 
     /// The service is down. `why`: what failed. Of a service that is down already only the first failure is kept.
-    pub fn is_away(&self, why: &dyn fmt::Display, now: Instant) {
+    pub fn mark_down(&self, why: &dyn fmt::Display, now: Instant) {
         let mut seen = self.lock();
         if seen.as_ref().is_none_or(|seen| seen.down.is_none()) {
             *seen = Some(Seen { since: now, down: Some(why.to_string()) });
@@ -75,13 +75,13 @@ mod tests {
         let (record, start) = (ServiceRecord::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(record.seen(), None);
-        record.is_there(at(1));
-        record.is_there(at(2));
+        record.mark_up(at(1));
+        record.mark_up(at(2));
         assert_eq!(record.seen(), Some(Seen { since: at(1), down: None }));
-        record.is_away(&"refused", at(3));
-        record.is_away(&"timeout", at(4));
+        record.mark_down(&"refused", at(3));
+        record.mark_down(&"timeout", at(4));
         assert_eq!(record.seen(), Some(Seen { since: at(3), down: Some("refused".to_owned()) }));
-        record.is_there(at(5));
+        record.mark_up(at(5));
         assert_eq!(record.seen(), Some(Seen { since: at(5), down: None }));
     }
 }

@@ -278,7 +278,7 @@ impl SessionCell {
 
     /// Whether something was revoked since it was asked last.
     #[must_use]
-    pub fn takes_revocation(&self) -> bool {
+    pub fn take_revocation(&self) -> bool {
         self.revoked.take()
     }
 
@@ -290,7 +290,7 @@ impl SessionCell {
 
     /// Whether the operator has ended the session since this was asked last.
     #[must_use]
-    pub fn takes_close(&self) -> bool {
+    pub fn take_close(&self) -> bool {
         self.closed.take()
     }
 

@@ -50,7 +50,7 @@ impl<T> Responder<T> {
     }
 
     /// Whether the side that asked has gone. If not, the task is woken when that happens.
-    pub fn is_abandoned(&mut self, cx: &mut Context<'_>) -> bool {
+    pub fn poll_abandoned(&mut self, cx: &mut Context<'_>) -> bool {
         self.0.poll_closed(cx).is_ready()
     }
 }

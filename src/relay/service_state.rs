@@ -249,7 +249,7 @@ impl ServiceState {
         }
         let is_news = self.pacer.failed(probed, !connected && !is_late, down, now);
         if is_news {
-            self.record.is_away(why, now);
+            self.record.mark_down(why, now);
         }
         drop(evidence);
         match (down, is_news) {
@@ -270,7 +270,7 @@ impl ServiceState {
         let mut evidence = self.evidence();
         evidence.reached = Some(now);
         let down = self.pacer.reached(now);
-        self.record.is_there(now);
+        self.record.mark_up(now);
         drop(evidence);
         down
     }
@@ -282,7 +282,7 @@ impl ServiceState {
         evidence.accepted = Some(now);
         let down = self.pacer.accepted(began, now);
         if down.is_some() || self.record.seen().is_none() {
-            self.record.is_there(now);
+            self.record.mark_up(now);
         }
         drop(evidence);
         down

@@ -152,7 +152,7 @@ impl Ledger {
             };
             self.round.push_back((key, number));
             entry.expire(&lease, now);
-            if entry.is_report_due(&lease, now) {
+            if entry.check_report_due(&lease, now) {
                 self.make_due(key);
             }
         }
@@ -189,7 +189,7 @@ impl Ledger {
     pub(super) fn wished(&mut self, wish: &Wish, now: Instant) {
         let Some(entry) = self.entries.get_mut(&wish.key) else { return };
         let Some(lease) = entry.lease.upgrade() else { return };
-        let is_idle = entry.is_idle(&lease, now);
+        let is_idle = entry.check_idle(&lease, now);
         let returned = lease.surrender(if is_idle { wish.idle } else { wish.busy });
         if returned > 0 {
             entry.yields = true;
@@ -286,17 +286,17 @@ impl Entry {
             .then(|| now + answer.wait.max(backoff).min(latest))
     }
 
-    fn is_report_due(&mut self, lease: &Arc<Lease>, now: Instant) -> bool {
+    fn check_report_due(&mut self, lease: &Arc<Lease>, now: Instant) -> bool {
         let Some(settled) = self.settled else { return true };
         let stock = lease.stock();
         let since = now.saturating_duration_since(settled);
         let is_below = stock.left < self.share || stock.used != stock.settled;
         let window = lease.budget().per / PARTS_OF_WINDOW;
-        self.is_idle(lease, now);
+        self.check_idle(lease, now);
         is_left(lease) || since >= REFRESH || (is_below && since >= window.clamp(REPORT_MIN, REFRESH))
     }
 
-    fn is_idle(&mut self, lease: &Lease, now: Instant) -> bool {
+    fn check_idle(&mut self, lease: &Lease, now: Instant) -> bool {
         let used = lease.stock().used;
         if std::mem::replace(&mut self.used, used) != used {
             self.used_at = now;

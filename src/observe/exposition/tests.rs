@@ -56,7 +56,7 @@ fn exposition() -> Exposition {
     let gauges = Arc::new(Gauges::new());
     gauges.service.dialled(true);
     gauges.service.dialled(true);
-    gauges.service.is_there(Instant::now());
+    gauges.service.mark_up(Instant::now());
     gauges.jwks_fetched(false);
     gauges.certificates_read(&[("ws.example.com".to_owned(), SystemTime::UNIX_EPOCH + Duration::from_hours(24))]);
     gauges.memory.sampled(70, 100, OverloadStep::None);

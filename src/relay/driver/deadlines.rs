@@ -19,11 +19,11 @@ impl Driver {
             self.rules = self.worker.rules();
             turn.session.event(Event::NewRules(Arc::clone(&self.rules.session)), turn.now);
         }
-        if self.cell.takes_revocation() {
+        if self.cell.take_revocation() {
             turn.acts();
             turn.session.event(Event::Revoked, turn.now);
         }
-        if self.cell.takes_close() {
+        if self.cell.take_close() {
             turn.acts();
             turn.session.event(Event::Lost(Ended::ClosedByOperator), turn.now);
         }

@@ -293,7 +293,7 @@ impl PollingLeg {
             }
         }
         if let Some(mut poll) = self.poll.take() {
-            if poll.is_abandoned(cx) {
+            if poll.poll_abandoned(cx) {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
             if let Some(packets) = self.outbox.take() {

@@ -71,7 +71,7 @@ impl Unsent {
     }
 
     /// What is queued from there on is said by the gate itself.
-    pub(super) fn is_own(&mut self, begin: usize) {
+    pub(super) fn mark_own(&mut self, begin: usize) {
         if self.bytes.len() - begin >= self.of_largest() {
             self.largest = begin..self.bytes.len();
         }

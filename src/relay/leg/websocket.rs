@@ -148,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Sending + Unpin> WebSocketLeg<S> {
         } else {
             say_frame(opcode, payload, speaker, &mut unsent.bytes);
         }
-        unsent.is_own(begin);
+        unsent.mark_own(begin);
     }
 
     /// Queues messages of the gate's own, as frames that are made already.
@@ -156,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Sending + Unpin> WebSocketLeg<S> {
         let unsent = self.queue(now);
         let begin = unsent.bytes.len();
         unsent.bytes.extend_from_slice(frames);
-        unsent.is_own(begin);
+        unsent.mark_own(begin);
     }
 
     /// Sends messages of the gate's own, as frames that are made already: where nothing waits, without a copy. Only between two
@@ -171,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Sending + Unpin> WebSocketLeg<S> {
         }
         self.send(frames, now, cx)?;
         if let Some(unsent) = self.untaken.as_mut().and_then(|untaken| untaken.unsent.as_mut()) {
-            unsent.is_own(0);
+            unsent.mark_own(0);
         }
         Ok(())
     }

@@ -66,7 +66,7 @@ pub fn event_in_text<'a>(text: &'a [u8], field: &str) -> Result<NamedEvent<'a>, 
     if scanner.peek() == Some(b'{') {
         return scanner.event(field).unwrap_or(Err(Unreadable::NotJson));
     }
-    let is_clear = memchr::memchr(b'{', text).is_none() || scanner.is_one_value();
+    let is_clear = memchr::memchr(b'{', text).is_none() || scanner.skip_only_value();
     Ok(if is_clear { NamedEvent::None } else { NamedEvent::Unclear })
 }
 
@@ -82,7 +82,7 @@ pub fn event_in_binary<'a>(bytes: &'a [u8], field: &str) -> Result<NamedEvent<'a
     let is_object = scanner.peek() == Some(b'{');
     match from_utf8(bytes) {
         Ok(_) if is_object => scanner.event(field).unwrap_or(Ok(NamedEvent::Unclear)),
-        Ok(_) if scanner.is_one_value() => Ok(NamedEvent::None),
+        Ok(_) if scanner.skip_only_value() => Ok(NamedEvent::None),
         Ok(_) | Err(_) => Ok(NamedEvent::Unclear),
     }
 }
@@ -98,8 +98,8 @@ fn not_too_deep(bytes: &[u8]) -> Result<(), Unreadable> {
 }
 
 impl<'a> Scanner<'a> {
-    /// Whether nothing but one value is ahead.
-    fn is_one_value(&mut self) -> bool {
+    /// Passes one value. True: nothing else was ahead.
+    fn skip_only_value(&mut self) -> bool {
         let value = self.skip_value();
         self.skip_space();
         value.is_some() && self.at == self.text.len()
