@@ -490,3 +490,29 @@ fn lib_rs_lists_every_file_of_every_layer() {
     }
     assert_none(&complaints);
 }
+
+/// The methods in this code whose names ask something, and which change what they are asked of.
+fn mutating_predicates(code: &str) -> Vec<&str> {
+    const PREDICATES: [&str; 7] = ["is_", "has_", "was_", "are_", "can_", "may_", "had_"];
+    let asks = |name: &str| PREDICATES.iter().any(|word| name.starts_with(word));
+    let heads = code.split("fn ").skip(1).filter_map(|rest| rest.split_once('('));
+    heads
+        .filter(|(name, arguments)| asks(name) && arguments.trim_start().starts_with("&mut self"))
+        .map(|(name, _)| name)
+        .collect()
+}
+
+/// Who reads `is_…` in a condition does not expect that something changes.
+#[test]
+fn a_predicate_changes_nothing() {
+    let code =
+        "fn is_told(&mut self) {} fn is_late(&self) {} fn tell(&mut self) {} fn has_room<T>(\n    &mut self,\n) {}";
+    assert_eq!(mutating_predicates(code), ["is_told", "has_room<T>"]);
+    let mut complaints = Vec::new();
+    for source in sources() {
+        for name in mutating_predicates(&source.code) {
+            complaints.push(format!("{}: {name} changes what it is asked of; name what it does", source.path));
+        }
+    }
+    assert_none(&complaints);
+}
