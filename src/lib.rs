@@ -179,7 +179,7 @@
 //! [`Inflow::next`](relay::inflow::Inflow::next) finds the frame and unmasks a copy of its beginning.
 //! [`Session::message`](session::Session::message) reads the packet's head with
 //! [`peek_client`](wire::socketio::peek::peek_client), asks the [`Policies`](policy::policies::Policies), and answers with a
-//! [`Fate`](session::message::Fate) and a [`Note`](session::message::Note), which the [`Ledger`](relay::ledger::Ledger)
+//! [`Fate`](session::message::Fate) and a [`Note`](session::message::Note), which the [`SessionLedger`](relay::ledger::SessionLedger)
 //! counts. [`Inflow::decide`](relay::inflow::Inflow::decide) keeps or cuts the frame's bytes in the
 //! [`Batch`](relay::batch::Batch). [`ServiceLeg::send`](relay::service_leg::ServiceLeg::send) sends what was kept, as it came,
 //! in one call, and the [`Driver`](relay::driver::Driver) does what [`Session::poll`](session::Session::poll) asks for.

@@ -12,7 +12,7 @@ use tidegate::{
     relay::{
         batch::Batch,
         broken_rule::BrokenRule,
-        inflow::{Found, Inflow, shown},
+        inflow::{Ahead, Inflow, shown},
     },
     session::message::Fate,
     wire::{
@@ -94,12 +94,12 @@ impl Reading {
         let mut peek = [0; PEEK_BYTES];
         while let Some(found) = inflow.next(batch, &mut peek)? {
             match found {
-                Found::Control { opcode, len } => self.messages.push((opcode, peek[..len].to_vec())),
-                Found::Message { opcode, payload } => {
+                Ahead::Control { opcode, len } => self.messages.push((opcode, peek[..len].to_vec())),
+                Ahead::Message { opcode, payload } => {
                     assert!(payload.len() <= MESSAGE_BYTES_MAX);
                     self.messages.push((opcode, payload));
                 }
-                Found::Head { header, len, complete } => {
+                Ahead::Head { header, len, complete } => {
                     assert_eq!(complete, len as u64 == header.payload_len);
                     if fate == Fate::Pass {
                         let beginning = shown(&header, len, batch, &peek).to_vec();

@@ -13,7 +13,7 @@ use super::answer::{self, Answer};
 use crate::{
     observe::journal,
     policy::auth::revoked::{NAME_BYTES_MAX, Revocation, Whom, unix_seconds},
-    relay::revoker::{Reach, Revoker},
+    relay::revoker::{RevocationScope, Revoker},
     units::Period,
 };
 
@@ -87,9 +87,9 @@ async fn carry_out(
 ) -> Answer {
     let done = revoker.revoke(std::slice::from_ref(&revocation), now).await;
     let reach = match revoker.reach() {
-        Reach::Node => "node",
-        Reach::Later => "later",
-        Reach::Nodes => "nodes",
+        RevocationScope::Node => "node",
+        RevocationScope::Later => "later",
+        RevocationScope::Nodes => "nodes",
     };
     let until = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(revocation.until));
     let (Whom::Token(name) | Whom::Socket(name) | Whom::User { name, .. }) = &revocation.whom;

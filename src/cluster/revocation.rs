@@ -16,7 +16,7 @@ use crate::{
     cluster::link::Link,
     observe::journal::{self, LogLevel},
     policy::auth::revoked::{REVOKED_MAX, Revocation, Revoked, Whom, unix_seconds},
-    relay::revoker::{Reach, Revoker},
+    relay::revoker::{RevocationScope, Revoker},
 };
 
 /// How often Redis is asked whether the set has grown.
@@ -54,7 +54,7 @@ impl Revocations {
     /// Of a cluster whose keys begin with `prefix`.
     #[must_use]
     pub fn new(prefix: &str, link: Link, revoker: Revoker) -> Self {
-        revoker.reaches(Reach::Later);
+        revoker.reaches(RevocationScope::Later);
         let key = format!("{prefix}revoked");
         let (size, read, cleaned) = (None, None, None);
         Self { key, link, revoker, size, read, cleaned, is_failing: false, has_unreadable: false, is_full: false }
@@ -64,7 +64,7 @@ impl Revocations {
     pub async fn run(mut self) {
         loop {
             match self.link.connection() {
-                None => self.revoker.reaches(Reach::Later),
+                None => self.revoker.reaches(RevocationScope::Later),
                 Some(mut connection) => {
                     let outcome = self.pass(&mut connection).await;
                     self.tell(outcome);
@@ -85,11 +85,11 @@ impl Revocations {
 
     fn tell(&mut self, outcome: RedisResult<()>) {
         let Err(error) = outcome else {
-            self.revoker.reaches(Reach::Nodes);
+            self.revoker.reaches(RevocationScope::Nodes);
             self.is_failing = false;
             return;
         };
-        self.revoker.reaches(Reach::Later);
+        self.revoker.reaches(RevocationScope::Later);
         self.size = None;
         if !self.is_failing {
             self.is_failing = true;

@@ -25,7 +25,7 @@ impl<S> Default for Directory<S> {
 
 /// Where the session of a sid is.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found<S> {
+pub enum Whereabouts<S> {
     /// Here.
     Here(Rc<S>),
     /// Its client went on with the session of this `pid`.
@@ -74,11 +74,11 @@ impl<S> Directory<S> {
 
     /// The session that the client of this sid has.
     #[must_use]
-    pub fn find(&self, sid: Sid) -> Found<S> {
+    pub fn find(&self, sid: Sid) -> Whereabouts<S> {
         match (self.moved.get(&sid), self.by_sid.get(&sid)) {
-            (Some(pid), _) => Found::Moved(*pid),
-            (None, Some(session)) => Found::Here(Rc::clone(session)),
-            (None, None) => Found::Unknown,
+            (Some(pid), _) => Whereabouts::Moved(*pid),
+            (None, Some(session)) => Whereabouts::Here(Rc::clone(session)),
+            (None, None) => Whereabouts::Unknown,
         }
     }
 
@@ -131,11 +131,11 @@ mod tests {
     #[test]
     fn a_session_is_found_by_each_of_its_names_until_it_is_over() {
         let mut directory = directory();
-        assert_eq!(directory.find(id(1)), Found::Here(Rc::new("one")));
+        assert_eq!(directory.find(id(1)), Whereabouts::Here(Rc::new("one")));
         assert_eq!(directory.resumable(id(1)), Some(Rc::new("one")));
-        assert_eq!((directory.find(id(9)), directory.resumable(id(2))), (Found::Unknown, None));
+        assert_eq!((directory.find(id(9)), directory.resumable(id(2))), (Whereabouts::Unknown, None));
         assert!(directory.remove(1, Some(id(1)), Some(id(1))));
-        assert_eq!((directory.find(id(1)), directory.resumable(id(1))), (Found::Unknown, None));
+        assert_eq!((directory.find(id(1)), directory.resumable(id(1))), (Whereabouts::Unknown, None));
         assert_eq!((directory.len(), directory.get(1)), (2, None));
     }
 
@@ -144,9 +144,9 @@ mod tests {
         let mut directory = directory();
         directory.moved(id(2), id(1));
         assert!(directory.remove(2, Some(id(2)), None));
-        assert_eq!(directory.find(id(2)), Found::Moved(id(1)), "also when the session that it had is over");
+        assert_eq!(directory.find(id(2)), Whereabouts::Moved(id(1)), "also when the session that it had is over");
         directory.forget_sid(id(2));
-        assert_eq!(directory.find(id(2)), Found::Unknown);
+        assert_eq!(directory.find(id(2)), Whereabouts::Unknown);
         assert!(
             !directory.remove(1, Some(id(9)), Some(id(1))),
             "the sid that its client has now leads here from elsewhere"

@@ -27,8 +27,8 @@ use crate::{
         client_leg::ClientLeg,
         client_side::ClientSide,
         closing::Closing,
-        inflow::{self, Found},
-        ledger::{Ledger, Volume},
+        inflow::{self, Ahead},
+        ledger::{SessionLedger, Volume},
         outlet::Offer,
         rules::RelayRules,
         scratch::Scratch,
@@ -64,7 +64,7 @@ pub struct Driver {
     rules: Arc<RelayRules>,
     client: ClientSide,
     service: ServiceSide,
-    ledger: Ledger,
+    ledger: SessionLedger,
     closing: Option<Box<Closing>>,
 }
 
@@ -97,7 +97,7 @@ impl Driver {
     ) {
         service.begin(worker);
         let cell = worker.open(session, client.leg.transport(), owner);
-        let ledger = Ledger::new(Rc::clone(worker), Rc::clone(&cell));
+        let ledger = SessionLedger::new(Rc::clone(worker), Rc::clone(&cell));
         let (worker, rules) = (Rc::clone(worker), worker.rules());
         tokio::task::spawn_local(Self { worker, cell, rules, client, service, ledger, closing: None });
     }
@@ -238,14 +238,14 @@ impl Driver {
             let Some(inflow) = inflow else { break };
             let (fate, len) = match inflow.next(batch, peek) {
                 Ok(None) => break,
-                Ok(Some(Found::Control { opcode, len })) => {
+                Ok(Some(Ahead::Control { opcode, len })) => {
                     turn.acts();
                     let note = turn.session.event(Event::Control(from, opcode, &peek[..len]), turn.now);
                     self.ledger.note(from, note, turn.session.view());
                     self.speak(from, batch, turn);
                     continue;
                 }
-                Ok(Some(Found::Head { header, len, complete })) => {
+                Ok(Some(Ahead::Head { header, len, complete })) => {
                     let here = batch.ahead().len() as u64 >= header.header_len as u64 + header.payload_len;
                     let bytes = inflow::shown(&header, len, batch, peek);
                     let message = Message::in_frame(&header, bytes, complete, here);
@@ -257,7 +257,7 @@ impl Driver {
                     }
                     (fate, header.payload_len)
                 }
-                Ok(Some(Found::Message { opcode, mut payload })) => {
+                Ok(Some(Ahead::Message { opcode, mut payload })) => {
                     let (to, message) = (from.other(), Message::whole(opcode, &payload));
                     let (fate, len) = (self.ledger.judged(from, &message, turn.session, turn.now), payload.len());
                     match fate {

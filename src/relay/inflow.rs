@@ -57,7 +57,7 @@ struct FrameInProgress {
     remaining: u64,
     offset: usize,
     mask: Option<[u8; 4]>,
-    course: Course,
+    handling: FrameHandling,
     text: bool,
     fin: bool,
     /// The JSON in it, and how far behind its beginning that begins.
@@ -91,13 +91,13 @@ impl FrameInProgress {
 
 /// What is done with the bytes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Course {
+enum FrameHandling {
     Keep,
     Cut,
     Gather,
 }
 
-impl From<Fate> for Course {
+impl From<Fate> for FrameHandling {
     fn from(fate: Fate) -> Self {
         match fate {
             Fate::Pass | Fate::PassJson(_) | Fate::PassAs(..) => Self::Keep,
@@ -109,7 +109,7 @@ impl From<Fate> for Course {
 
 /// What the next bytes are.
 #[derive(Debug)]
-pub enum Found {
+pub enum Ahead {
     /// A control frame, already cut; the first `len` bytes of the peek buffer are its payload.
     Control {
         /// Close, Ping or Pong.
@@ -144,7 +144,7 @@ impl Inflow {
             remaining: 0,
             offset: 0,
             mask: None,
-            course: Course::Cut,
+            handling: FrameHandling::Cut,
             text: false,
             fin: true,
             json: None,
@@ -186,7 +186,7 @@ impl Inflow {
     /// May something else be said to the other side now, without tearing a frame that goes onward?
     #[must_use]
     pub const fn between_frames(&self) -> bool {
-        self.frame.remaining == 0 || !matches!(self.frame.course, Course::Keep)
+        self.frame.remaining == 0 || !matches!(self.frame.handling, FrameHandling::Keep)
     }
 
     /// Whether a message is being put together.
@@ -258,7 +258,7 @@ impl Inflow {
     /// # Errors
     /// The rule of RFC 6455 that the sender broke.
     #[inline]
-    pub fn next(&mut self, batch: &mut Batch<'_>, peek: &mut [u8; PEEK_BYTES]) -> Result<Option<Found>, BrokenRule> {
+    pub fn next(&mut self, batch: &mut Batch<'_>, peek: &mut [u8; PEEK_BYTES]) -> Result<Option<Ahead>, BrokenRule> {
         match self.small_text(batch.ahead(), peek) {
             Some(found) => Ok(Some(found)),
             None => self.next_of_any_kind(batch, peek),
@@ -268,7 +268,7 @@ impl Inflow {
     /// Nearly every frame: text of at most 125 bytes in ASCII, not fragmented, here to its end, between two others.
     /// `None` for every other frame, right or wrong.
     #[inline]
-    fn small_text(&self, bytes: &[u8], peek: &mut [u8; PEEK_BYTES]) -> Option<Found> {
+    fn small_text(&self, bytes: &[u8], peek: &mut [u8; PEEK_BYTES]) -> Option<Ahead> {
         const FINAL_TEXT: u8 = 0x81;
         const MASKED: u8 = 0x80;
         let [FINAL_TEXT, length, rest @ ..] = bytes else { return None };
@@ -296,18 +296,18 @@ impl Inflow {
         }
         let header_len = bytes.len() - rest.len() + mask.map_or(0, |key| key.len());
         let header = FrameHeader { fin: true, opcode: OpCode::Text, payload_len: len as u64, mask, header_len };
-        Some(Found::Head { header, len, complete: true })
+        Some(Ahead::Head { header, len, complete: true })
     }
 
     fn next_of_any_kind(
         &mut self,
         batch: &mut Batch<'_>,
         peek: &mut [u8; PEEK_BYTES],
-    ) -> Result<Option<Found>, BrokenRule> {
+    ) -> Result<Option<Ahead>, BrokenRule> {
         loop {
             if let Some(message) = self.gathered.take() {
                 let (opcode, payload) = *message;
-                return Ok(Some(Found::Message { opcode, payload }));
+                return Ok(Some(Ahead::Message { opcode, payload }));
             }
             if self.frame.remaining > 0 {
                 self.pass_on(batch)?;
@@ -334,7 +334,7 @@ impl Inflow {
                 unmask(&payload[..needed], &header, &mut peek[..needed]);
                 self.scan.accept(&header);
                 batch.cut(header.header_len + payload_len);
-                return Ok(Some(Found::Control { opcode: header.opcode, len: needed }));
+                return Ok(Some(Ahead::Control { opcode: header.opcode, len: needed }));
             }
             if gather || (payload_len > PEEK_BYTES && self.whole.has(payload_len)) {
                 self.take(&header, batch, Fate::Gather, false)?;
@@ -351,7 +351,7 @@ impl Inflow {
                 utf8.feed(shown(&header, needed, batch, peek))?;
                 utf8.finish()?;
             }
-            return Ok(Some(Found::Head { header, len: needed, complete }));
+            return Ok(Some(Ahead::Head { header, len: needed, complete }));
         }
     }
 
@@ -364,14 +364,14 @@ impl Inflow {
         if let Fate::PassAs(head, json) = fate {
             return self.pass_as(header, batch, head, json);
         }
-        let course = Course::from(fate);
+        let handling = FrameHandling::from(fate);
         let shown_whole = header.payload_len <= PEEK_BYTES as u64;
-        if !shown_whole || course == Course::Gather {
+        if !shown_whole || handling == FrameHandling::Gather {
             return self.take(header, batch, fate, shown_whole);
         }
         // All of it was shown, so all of it is here and checked: there is nothing to remember.
         let len = header.header_len + usize::try_from(header.payload_len).unwrap_or(usize::MAX);
-        if course == Course::Keep {
+        if handling == FrameHandling::Keep {
             batch.keep(len);
         } else {
             batch.cut(len);
@@ -397,21 +397,21 @@ impl Inflow {
         fate: Fate,
         utf8_checked: bool,
     ) -> Result<(), BrokenRule> {
-        let course = Course::from(fate);
-        if course == Course::Keep {
+        let handling = FrameHandling::from(fate);
+        if handling == FrameHandling::Keep {
             batch.keep(header.header_len);
         } else {
             batch.cut(header.header_len);
         }
         let text = self.scan.message().unwrap_or(header.opcode) == OpCode::Text;
-        if course == Course::Gather && self.gathering.is_none() {
+        if handling == FrameHandling::Gather && self.gathering.is_none() {
             self.gathering = Some(Box::new(Reassembly::new(header.opcode)));
         }
         self.frame = FrameInProgress {
             remaining: header.payload_len,
             offset: 0,
             mask: header.mask,
-            course,
+            handling,
             text: text && !utf8_checked,
             fin: header.fin,
             json: match fate {
@@ -431,17 +431,17 @@ impl Inflow {
         let ends = frame.fin && here as u64 == frame.remaining;
         // Before anything is kept: the last piece of a message that is wrong must not follow the others.
         frame.check(payload, ends, self.utf8.as_mut())?;
-        if let (Course::Gather, Some(message)) = (frame.course, &mut self.gathering) {
+        if let (FrameHandling::Gather, Some(message)) = (frame.handling, &mut self.gathering) {
             message.push(payload, frame.mask, frame.offset);
         }
-        if frame.course == Course::Keep {
+        if frame.handling == FrameHandling::Keep {
             batch.keep(here);
         } else {
             batch.cut(here);
         }
         frame.remaining -= here as u64;
         frame.offset = frame.offset.wrapping_add(here);
-        if ends && let (Course::Gather, Some(message)) = (frame.course, self.gathering.take()) {
+        if ends && let (FrameHandling::Gather, Some(message)) = (frame.handling, self.gathering.take()) {
             self.gathered = Some(Box::new(message.finish()));
         }
         Ok(())

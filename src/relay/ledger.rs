@@ -26,7 +26,7 @@ const TRANSIT_SAMPLE: u32 = 64;
 
 /// The counters of one session, and those of its worker.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct SessionLedger {
     worker: Rc<Worker>,
     cell: Rc<SessionCell>,
     lines: SessionLines,
@@ -102,7 +102,7 @@ impl Volume {
     }
 }
 
-impl Ledger {
+impl SessionLedger {
     /// Of a session that has just begun.
     #[must_use]
     pub fn new(worker: Rc<Worker>, cell: Rc<SessionCell>) -> Self {

@@ -194,13 +194,13 @@ impl Scan {
 
 /// What all workers have found.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct Matches {
     best: Vec<Ranked>,
     /// So many match.
     pub total: usize,
 }
 
-impl Found {
+impl Matches {
     /// One worker is done.
     pub fn add(&mut self, scan: Scan) {
         self.total += scan.matching;
@@ -226,7 +226,7 @@ mod tests {
     /// What is listed of these sessions on two workers.
     fn listed(query: Query, sessions: &[(u64, Value<'_>)]) -> (Vec<u64>, usize) {
         let query = Arc::new(query);
-        let mut found = Found::default();
+        let mut found = Matches::default();
         for worker in 0..2 {
             let mut scan = Scan::new(Arc::clone(&query));
             for (id, value) in sessions.iter().filter(|(id, _)| id % 2 == worker) {

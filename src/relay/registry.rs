@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     policy::{auth::revoked::Revocation, sid_owner::Requester},
     relay::{
-        listing::{Found, Query, Scan},
+        listing::{Matches, Query, Scan},
         request::Incoming,
         room_command::RoomCommand,
     },
@@ -327,7 +327,7 @@ impl Registry {
     pub async fn list(&self, query: Query) -> Page {
         let query = Arc::new(query);
         let mut scans: Vec<_> = self.workers.iter().map(|worker| (worker, Scan::new(Arc::clone(&query)))).collect();
-        let mut found = Found::default();
+        let mut found = Matches::default();
         while !scans.is_empty() {
             let ask = |(worker, scan): (_, Scan)| {
                 (worker, WorkerHandle::ask(worker, |answer| WorkerCommand::Scan { scan, answer }))

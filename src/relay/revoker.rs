@@ -38,7 +38,7 @@ struct Parts {
 /// How far a revocation reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Reach {
+pub enum RevocationScope {
     /// This node alone: there is no `[redis]`.
     Node = 0,
     /// This node now, the others once Redis is there again.
@@ -61,7 +61,13 @@ impl Revoker {
     #[must_use]
     pub fn new(list: Arc<SharedRevoked>, registry: Registry, gauges: Arc<Gauges>) -> Self {
         gauges.revocation.in_use();
-        Self(Arc::new(Parts { list, registry, gauges, added: Notify::new(), reach: AtomicU8::new(Reach::Node as u8) }))
+        Self(Arc::new(Parts {
+            list,
+            registry,
+            gauges,
+            added: Notify::new(),
+            reach: AtomicU8::new(RevocationScope::Node as u8),
+        }))
     }
 
     /// Refuses these from now on, and ends the sessions that have them.
@@ -113,16 +119,16 @@ impl Revoker {
 
     /// How far a revocation reaches now.
     #[must_use]
-    pub fn reach(&self) -> Reach {
+    pub fn reach(&self) -> RevocationScope {
         match self.0.reach.load(Relaxed) {
-            0 => Reach::Node,
-            1 => Reach::Later,
-            _ => Reach::Nodes,
+            0 => RevocationScope::Node,
+            1 => RevocationScope::Later,
+            _ => RevocationScope::Nodes,
         }
     }
 
     /// For what connects this node with others: revocations reach so far from now on.
-    pub fn reaches(&self, reach: Reach) {
+    pub fn reaches(&self, reach: RevocationScope) {
         self.0.reach.store(reach as u8, Relaxed);
     }
 }

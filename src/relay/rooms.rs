@@ -31,7 +31,7 @@ const LINE_EVERY: Duration = Duration::from_secs(60);
 
 /// The rooms of one worker. Never leaves its thread.
 #[derive(Debug)]
-pub struct Rooms {
+pub struct WorkerRooms {
     index: RefCell<RoomIndex>,
     /// Sessions that may have rooms to enter or to leave by what waits in their mailboxes.
     unsettled: RefCell<BTreeSet<u64>>,
@@ -72,7 +72,7 @@ impl Line {
     }
 }
 
-impl Rooms {
+impl WorkerRooms {
     /// No rooms yet. `on_node` counts those of all workers.
     #[must_use]
     pub fn new(on_node: Arc<AtomicUsize>, tally: Arc<Tally>) -> Self {

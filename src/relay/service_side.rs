@@ -17,7 +17,7 @@ use crate::{
         reconnect_pacer::{self, DialTurn, PaceTicket},
         rules::RelayRules,
         service_leg::ServiceLeg,
-        service_state::{Loss, Occasion, PROVOKED_WITHIN, REPEATED_WITHIN, ServiceState, Verdict},
+        service_state::{Loss, LossVerdict, Occasion, PROVOKED_WITHIN, REPEATED_WITHIN, ServiceState},
         worker::Worker,
     },
     session::{ended::Ended, view::Reading},
@@ -61,12 +61,12 @@ struct Lost {
     loss: Loss,
     /// When the first of the losses was that it repeats.
     first: Instant,
-    doubt: Doubt,
+    objection: Objection,
 }
 
 /// Whether a loss is an objection to what the client sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Doubt {
+enum Objection {
     /// It is not known yet.
     Open,
     /// It is, if the dial under way succeeds.
@@ -126,9 +126,9 @@ impl ServiceSide {
             DialTurn::Now
         } else {
             match self.judge(&worker.service, now) {
-                Some(Verdict::Objection) => return Dial::Objected,
+                Some(LossVerdict::Objection) => return Dial::Objected,
                 // Those that lost the service together are not all judged, and perhaps closed, in the same moment.
-                Some(Verdict::Undecided(at)) => {
+                Some(LossVerdict::Undecided(at)) => {
                     return Dial::Later { at: at + JUDGED_WITHIN.mul_f64(rand::random()), reserved: false };
                 }
                 _ => worker.service.pacer().ask(!again, self.place, hold.pace, now),
@@ -154,14 +154,14 @@ impl ServiceSide {
     }
 
     /// What the last loss means, if that is not known yet.
-    fn judge(&mut self, state: &ServiceState, now: Instant) -> Option<Verdict> {
-        let lost = self.lost.as_mut().filter(|lost| lost.doubt != Doubt::Settled)?;
+    fn judge(&mut self, state: &ServiceState, now: Instant) -> Option<LossVerdict> {
+        let lost = self.lost.as_mut().filter(|lost| lost.objection != Objection::Settled)?;
         let verdict = state.judge(&lost.loss, now);
         match verdict {
-            Verdict::Unconfirmed => lost.doubt = Doubt::Dial,
-            Verdict::Absence => (lost.doubt, lost.loss.repeats) = (Doubt::Settled, 0),
-            Verdict::Unexplained => lost.doubt = Doubt::Settled,
-            Verdict::Objection | Verdict::Undecided(_) => {}
+            LossVerdict::Unconfirmed => lost.objection = Objection::Dial,
+            LossVerdict::Absence => (lost.objection, lost.loss.repeats) = (Objection::Settled, 0),
+            LossVerdict::Unexplained => lost.objection = Objection::Settled,
+            LossVerdict::Objection | LossVerdict::Undecided(_) => {}
         }
         Some(verdict)
     }
@@ -214,7 +214,7 @@ impl ServiceSide {
     /// The dial has succeeded. Whether that says that the service closed the connection before for what the client sent.
     #[must_use]
     pub fn is_objected(&self) -> bool {
-        self.lost.as_ref().is_some_and(|lost| lost.doubt == Doubt::Dial)
+        self.lost.as_ref().is_some_and(|lost| lost.objection == Objection::Dial)
     }
 
     /// The next dial repeats the cookies that the service has set in this answer. Its headers for the client.
@@ -233,7 +233,7 @@ impl ServiceSide {
         match &mut self.lost {
             // What it is asked first is what the client has asked for.
             None => self.spoke = Some(now),
-            Some(lost) => lost.doubt = Doubt::Settled,
+            Some(lost) => lost.objection = Objection::Settled,
         }
     }
 
@@ -293,7 +293,7 @@ impl ServiceSide {
         let repeats = if occasion == Occasion::None { 0 } else { repeats.saturating_add(1) };
         let loss = Loss { at: now, session, worker: worker.index(), occasion, repeats };
         worker.service.lost(&loss);
-        self.lost = Some(Box::new(Lost { loss, first, doubt: Doubt::Open }));
+        self.lost = Some(Box::new(Lost { loss, first, objection: Objection::Open }));
     }
 }
 

@@ -126,7 +126,7 @@ pub struct Loss {
 
 /// What a loss means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum LossVerdict {
     /// The service is down, or closes connections by itself: the client waits for it.
     Absence,
     /// There is nothing to tell it from, or other sessions have lost the service at the same time: the client waits.
@@ -200,7 +200,7 @@ impl ServiceState {
 
     /// What a loss means.
     #[must_use]
-    pub fn judge(&self, loss: &Loss, now: Instant) -> Verdict {
+    pub fn judge(&self, loss: &Loss, now: Instant) -> LossVerdict {
         let evidence = self.evidence();
         let is_since = |at: Option<Instant>| at.is_some_and(|at| at >= loss.at);
         let flows = evidence.flows_after(loss);
@@ -209,22 +209,22 @@ impl ServiceState {
         }
         let all_lost_it = flows == Some(false) && evidence.losses.near(loss, TOGETHER) > 0;
         if is_since(evidence.failed) || all_lost_it || evidence.unprovoked.near(loss, TOGETHER) >= INDEPENDENT {
-            return Verdict::Absence;
+            return LossVerdict::Absence;
         }
-        let objection = if is_since(evidence.reached) { Verdict::Objection } else { Verdict::Unconfirmed };
+        let objection = if is_since(evidence.reached) { LossVerdict::Objection } else { LossVerdict::Unconfirmed };
         if loss.repeats >= REPEATED {
             return objection;
         }
         if loss.occasion != Occasion::Packet || flows == Some(false) {
-            return Verdict::Unexplained;
+            return LossVerdict::Unexplained;
         }
         let settled = evidence.last_loss_for(loss) + SETTLE;
         match flows {
-            _ if now < settled => Verdict::Undecided(settled),
-            Some(_) if evidence.losses.near(loss, SETTLE) > 0 => Verdict::Unexplained,
+            _ if now < settled => LossVerdict::Undecided(settled),
+            Some(_) if evidence.losses.near(loss, SETTLE) > 0 => LossVerdict::Unexplained,
             Some(_) => objection,
-            None if now < loss.at + PATIENCE => Verdict::Undecided(now + LOOK),
-            None => Verdict::Unexplained,
+            None if now < loss.at + PATIENCE => LossVerdict::Undecided(now + LOOK),
+            None => LossVerdict::Unexplained,
         }
     }
 

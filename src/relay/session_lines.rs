@@ -15,12 +15,12 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct SessionLines {
     stage: Stage,
-    namespaces: Told,
+    namespaces: ToldNamespaces,
 }
 
 /// The namespaces of the latest line: a client that disconnects leaves them one by one before its session ends.
 #[derive(Debug, Default)]
-enum Told {
+enum ToldNamespaces {
     #[default]
     None,
     /// `/` alone, as in nearly every session.
@@ -28,7 +28,7 @@ enum Told {
     These(Box<[String]>),
 }
 
-impl Told {
+impl ToldNamespaces {
     fn of(namespaces: Vec<String>) -> Self {
         match &namespaces[..] {
             [] => Self::None,
@@ -150,7 +150,7 @@ impl SessionLines {
         }
         let namespaces = view.namespaces();
         if !namespaces.is_empty() {
-            self.namespaces = Told::of(namespaces);
+            self.namespaces = ToldNamespaces::of(namespaces);
         }
         let sid_hash = view.sid().map(|sid| sid.hash().to_string());
         line(&SessionFields {

@@ -31,13 +31,13 @@ use crate::{
     relay::{
         cell::SessionCell,
         clock::{self, Clock, Jumps},
-        directory::{Directory, Found},
+        directory::{Directory, Whereabouts},
         outlet::{NoOutlet, Outlet},
         parked::{Parked, ParkedRequest},
         registry::{Registry, RevokedHere, Target, Undelivered, WorkerCommand},
         request::{Incoming, Transfer},
         responder::{Rejection, Responder},
-        rooms::Rooms,
+        rooms::WorkerRooms,
         rules::RelayRules,
         scratch::Scratch,
         service_state::{Flowing, ServiceState},
@@ -75,7 +75,7 @@ pub struct Worker {
     /// Takes the events that are mirrored to other nodes.
     pub outlet: Arc<dyn Outlet>,
     /// Who is in which room.
-    pub rooms: Rooms,
+    pub rooms: WorkerRooms,
     /// What the sessions of this worker keep, in bytes.
     kept: Cell<usize>,
     /// No session was dear when that was looked at last, since the last sweep.
@@ -142,7 +142,7 @@ impl Worker {
     ) -> Rc<Self> {
         Rc::new(Self {
             scratch: RefCell::default(),
-            rooms: Rooms::new(Arc::clone(&shared.rooms), Arc::clone(&tally)),
+            rooms: WorkerRooms::new(Arc::clone(&shared.rooms), Arc::clone(&tally)),
             tally,
             registry,
             service: Arc::clone(&shared.service),
@@ -317,12 +317,12 @@ impl Worker {
     fn receive(&self, to: Target, from: Option<Requester>, incoming: Incoming, since: Instant) {
         let found = match to {
             Target::Sid(sid) => self.sessions.borrow().find(sid),
-            Target::Pid(pid) => self.sessions.borrow().resumable(pid).map_or(Found::Unknown, Found::Here),
+            Target::Pid(pid) => self.sessions.borrow().resumable(pid).map_or(Whereabouts::Unknown, Whereabouts::Here),
         };
         let cell = match found {
-            Found::Here(cell) => cell,
-            Found::Moved(pid) => return self.deliver(Target::Pid(pid), from, incoming),
-            Found::Unknown => {
+            Whereabouts::Here(cell) => cell,
+            Whereabouts::Moved(pid) => return self.deliver(Target::Pid(pid), from, incoming),
+            Whereabouts::Unknown => {
                 if from.is_some() {
                     self.tally.refused("session", EngineError::SessionUnknown.reason());
                 }

@@ -1,6 +1,6 @@
 //! A frame that goes on with another head than it came with.
 
-use super::{BrokenRule, Course, FrameInProgress, Inflow, PEEK_BYTES, unmask};
+use super::{BrokenRule, FrameHandling, FrameInProgress, Inflow, PEEK_BYTES, unmask};
 use crate::{
     relay::batch::Batch,
     wire::{
@@ -50,7 +50,7 @@ impl Inflow {
             remaining: header.payload_len - replaced as u64,
             offset: replaced,
             mask: header.mask,
-            course: Course::Keep,
+            handling: FrameHandling::Keep,
             // What was shown whole has been checked, and a head that was read is text up to its end.
             text: header.opcode == OpCode::Text && !shown_whole,
             fin: header.fin,
@@ -66,7 +66,7 @@ mod tests {
     use crate::{
         relay::{
             batch::Batch,
-            inflow::{BrokenRule, Found, Inflow, shown},
+            inflow::{Ahead, BrokenRule, Inflow, shown},
         },
         session::message::Fate,
         wire::{
@@ -114,7 +114,7 @@ mod tests {
             buffer[carried..carried + piece.len()].copy_from_slice(piece);
             let mut batch = Batch::new(&mut buffer[..carried + piece.len()]);
             while let Some(found) = inflow.next(&mut batch, &mut peek)? {
-                let Found::Head { header, len, complete } = found else { panic!("{found:?}") };
+                let Ahead::Head { header, len, complete } = found else { panic!("{found:?}") };
                 let head = peek_client(shown(&header, len, &batch, &peek), complete).unwrap();
                 let fate = match head.is_canonical {
                     true => Fate::Pass,

@@ -29,10 +29,10 @@ fn found(bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>) {
         let mut batch = Batch::new(&mut buffer[..carried + piece.len()]);
         while let Some(found) = inflow.next(&mut batch, &mut peek).unwrap() {
             match found {
-                Found::Control { opcode, len } => {
+                Ahead::Control { opcode, len } => {
                     seen.push(format!("{opcode:?} {}", String::from_utf8_lossy(&peek[..len])));
                 }
-                Found::Head { header, len, .. } => {
+                Ahead::Head { header, len, .. } => {
                     seen.push(format!(
                         "{:?} {}",
                         header.opcode,
@@ -40,7 +40,7 @@ fn found(bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>) {
                     ));
                     inflow.decide(&header, &mut batch, Fate::Pass).unwrap();
                 }
-                Found::Message { opcode, payload } => {
+                Ahead::Message { opcode, payload } => {
                     seen.push(format!("gathered {opcode:?} {}", String::from_utf8_lossy(&payload)));
                 }
             }
@@ -89,7 +89,7 @@ fn what_was_put_back_comes_again_before_anything_else() {
     assert_eq!(inflow.take_carry(&mut buffer), 12, "as much as there is room for");
     assert!(inflow.has_put_back(), "and the rest later");
     let mut batch = Batch::new(&mut buffer);
-    let Ok(Some(Found::Head { header, len, .. })) = inflow.next(&mut batch, &mut [0; PEEK_BYTES]) else { panic!() };
+    let Ok(Some(Ahead::Head { header, len, .. })) = inflow.next(&mut batch, &mut [0; PEEK_BYTES]) else { panic!() };
     assert_eq!(len, 3);
     inflow.decide(&header, &mut batch, Fate::Drop).unwrap();
     assert!(inflow.next(&mut batch, &mut [0; PEEK_BYTES]).unwrap().is_none());
@@ -117,7 +117,7 @@ fn refusal(mut inflow: Inflow, bytes: &[u8], size: usize) -> Option<BrokenRule> 
         let mut batch = Batch::new(&mut buffer[..carried + piece.len()]);
         loop {
             match inflow.next(&mut batch, &mut peek) {
-                Ok(Some(Found::Head { header, .. })) => {
+                Ok(Some(Ahead::Head { header, .. })) => {
                     if let Err(rule) = inflow.decide(&header, &mut batch, Fate::Pass) {
                         return Some(rule);
                     }
@@ -202,7 +202,7 @@ fn passes_json(inflow: &mut Inflow, bytes: &[u8], size: usize, begin: JsonBegin)
         buffer[carried..carried + piece.len()].copy_from_slice(piece);
         let mut batch = Batch::new(&mut buffer[..carried + piece.len()]);
         while let Some(found) = inflow.next(&mut batch, &mut peek)? {
-            let Found::Head { header, complete, .. } = found else { panic!("{found:?}") };
+            let Ahead::Head { header, complete, .. } = found else { panic!("{found:?}") };
             assert!(!complete);
             inflow.decide(&header, &mut batch, Fate::PassJson(begin))?;
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    relay::{batch::Batch, inflow::Found, leg::websocket::WebSocketLeg, scratch::Scratch, stream::ClientStream},
+    relay::{batch::Batch, inflow::Ahead, leg::websocket::WebSocketLeg, scratch::Scratch, stream::ClientStream},
     session::{control_rate::ControlRate, message::Fate},
     wire::{engineio::packet::EnginePacket, websocket::frame::OpCode},
 };
@@ -98,8 +98,8 @@ impl Probe {
         let mut stage = self.stage;
         loop {
             let (header, len) = match self.leg.inflow.next(&mut batch, &mut scratch.peek) {
-                Ok(Some(Found::Head { header, len, complete: true })) if header.opcode == OpCode::Text => (header, len),
-                Ok(Some(Found::Control { opcode: OpCode::Pong, .. })) if self.pongs.admits(now) => continue,
+                Ok(Some(Ahead::Head { header, len, complete: true })) if header.opcode == OpCode::Text => (header, len),
+                Ok(Some(Ahead::Control { opcode: OpCode::Pong, .. })) if self.pongs.admits(now) => continue,
                 Ok(None) => return stage,
                 Ok(Some(_)) | Err(_) => return Probed::Failed,
             };

@@ -48,10 +48,10 @@ impl Node {
     }
 
     /// The verdict, as soon as there is one, and after how many milliseconds.
-    fn verdict(&mut self, loss: &Loss) -> (Verdict, u32) {
+    fn verdict(&mut self, loss: &Loss) -> (LossVerdict, u32) {
         for waited in (0..5000).step_by(50) {
             match self.state.judge(loss, self.now) {
-                Verdict::Undecided(at) => assert!(at > self.now, "it would be asked without end"),
+                LossVerdict::Undecided(at) => assert!(at > self.now, "it would be asked without end"),
                 verdict => return (verdict, waited),
             }
             self.passes(50);
@@ -65,15 +65,15 @@ fn a_loss_after_a_packet_while_others_flow_is_an_objection_if_a_dial_succeeds() 
     let mut node = Node::with_others();
     let loss = node.loses(1, Occasion::Packet);
     let (verdict, waited) = node.verdict(&loss);
-    assert_eq!(verdict, Verdict::Unconfirmed);
+    assert_eq!(verdict, LossVerdict::Unconfirmed);
     assert!((250..=350).contains(&waited), "others had {waited} ms to lose it too");
     node.state.reached(node.now);
-    assert_eq!(node.state.judge(&loss, node.now), Verdict::Objection);
+    assert_eq!(node.state.judge(&loss, node.now), LossVerdict::Objection);
 
     let loss = node.loses(1, Occasion::Packet);
     node.passes(400);
     node.state.dial_failed(false, false, node.now, &"refused", node.now);
-    assert_eq!(node.state.judge(&loss, node.now), Verdict::Absence, "it takes no connections any more");
+    assert_eq!(node.state.judge(&loss, node.now), LossVerdict::Absence, "it takes no connections any more");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_loss_of_every_session_is_an_absence_however_busy_they_were() {
     node.passes(100);
     node.flows[1] = None;
     node.loses(3, Occasion::Packet);
-    assert_eq!(node.verdict(&first).0, Verdict::Absence);
+    assert_eq!(node.verdict(&first).0, LossVerdict::Absence);
     assert_eq!(node.state.pacer().ask(false, None, 100, node.now), DialTurn::Probe, "one probes");
     assert_eq!(node.state.pacer().ask(false, None, 100, node.now), DialTurn::Later);
     assert_eq!(node.state.pacer().ask(true, None, 100, node.now), DialTurn::Now, "no dial has failed");
@@ -102,12 +102,12 @@ fn that_every_session_has_lost_it_is_known_before_the_next_look() {
     node.passes(100);
     let [first, last] = [(1, 0), (2, 1)].map(|(session, worker)| {
         let loss = Loss { at: node.now, session, worker, occasion: Occasion::Packet, repeats: 1 };
-        assert!(matches!(node.state.judge(&loss, node.now), Verdict::Undecided(_)), "others may have it still");
+        assert!(matches!(node.state.judge(&loss, node.now), LossVerdict::Undecided(_)), "others may have it still");
         node.state.lost(&loss);
         loss
     });
-    assert_eq!(node.state.judge(&first, node.now), Verdict::Absence);
-    assert_eq!(node.state.judge(&last, node.now), Verdict::Absence);
+    assert_eq!(node.state.judge(&first, node.now), LossVerdict::Absence);
+    assert_eq!(node.state.judge(&last, node.now), LossVerdict::Absence);
 }
 
 #[test]
@@ -119,9 +119,9 @@ fn a_session_that_came_after_the_last_look_may_tell_at_the_next() {
     node.state.opened(0, opened);
     node.now += MS;
     let loss = node.loses(1, Occasion::Packet);
-    assert!(matches!(node.state.judge(&loss, node.now), Verdict::Undecided(_)));
+    assert!(matches!(node.state.judge(&loss, node.now), LossVerdict::Undecided(_)));
     node.flows[1] = Some(opened);
-    assert_eq!(node.verdict(&loss).0, Verdict::Unconfirmed);
+    assert_eq!(node.verdict(&loss).0, LossVerdict::Unconfirmed);
 }
 
 #[test]
@@ -129,17 +129,17 @@ fn a_session_that_would_not_notice_a_loss_or_came_after_it_proves_nothing() {
     let mut node = Node::with_others();
     let loss = node.loses(1, Occasion::Packet);
     node.flows = [Some(node.now + MS), None];
-    assert_eq!(node.verdict(&loss).0, Verdict::Unexplained);
+    assert_eq!(node.verdict(&loss).0, LossVerdict::Unexplained);
 }
 
 #[test]
 fn a_worker_that_does_not_look_is_not_waited_for_without_end() {
     let mut node = Node::with_others();
     let loss = node.loses(1, Occasion::Packet);
-    while let Verdict::Undecided(at) = node.state.judge(&loss, node.now) {
+    while let LossVerdict::Undecided(at) = node.state.judge(&loss, node.now) {
         node.now = at;
     }
-    assert_eq!(node.state.judge(&loss, node.now), Verdict::Unexplained);
+    assert_eq!(node.state.judge(&loss, node.now), LossVerdict::Unexplained);
     assert!(node.now <= loss.at + PATIENCE + LOOK);
 }
 
@@ -150,7 +150,7 @@ fn two_losses_without_an_occasion_make_every_loss_near_them_an_absence() {
     node.loses(1, Occasion::None);
     node.passes(300);
     let alone = node.loses(2, Occasion::Packet);
-    assert_eq!(node.verdict(&alone).0, Verdict::Unconfirmed, "one session twice is one session");
+    assert_eq!(node.verdict(&alone).0, LossVerdict::Unconfirmed, "one session twice is one session");
     node.passes(300);
     let before = node.loses(3, Occasion::Packet);
     node.passes(200);
@@ -158,11 +158,11 @@ fn two_losses_without_an_occasion_make_every_loss_near_them_an_absence() {
     node.loses(5, Occasion::None);
     let after = node.loses(6, Occasion::Packet);
     for loss in [before, after] {
-        assert_eq!(node.verdict(&loss).0, Verdict::Absence);
+        assert_eq!(node.verdict(&loss).0, LossVerdict::Absence);
     }
     node.passes(3000);
     let later = node.loses(7, Occasion::Packet);
-    assert_eq!(node.verdict(&later).0, Verdict::Unconfirmed);
+    assert_eq!(node.verdict(&later).0, LossVerdict::Unconfirmed);
 }
 
 #[test]
@@ -172,11 +172,11 @@ fn busy_clients_of_a_replica_that_stops_wait_for_another_one() {
     node.passes(200);
     let last = node.loses(2, Occasion::Packet);
     for loss in [first, last] {
-        assert_eq!(node.verdict(&loss).0, Verdict::Unexplained);
+        assert_eq!(node.verdict(&loss).0, LossVerdict::Unexplained);
     }
     node.passes(300);
     let later = node.loses(3, Occasion::Packet);
-    assert_eq!(node.verdict(&later).0, Verdict::Unconfirmed, "alone, and not at that time");
+    assert_eq!(node.verdict(&later).0, LossVerdict::Unconfirmed, "alone, and not at that time");
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn a_hundred_clients_that_make_it_hang_up_are_no_outage_and_are_not_held_without
         assert_eq!(node.state.pacer().ask(true, None, 1, node.now), DialTurn::Now, "a new client dials at once");
         for loss in losses {
             let (verdict, waited) = node.verdict(&loss);
-            let expected = if repeats < REPEATED { Verdict::Unexplained } else { Verdict::Objection };
+            let expected = if repeats < REPEATED { LossVerdict::Unexplained } else { LossVerdict::Objection };
             assert_eq!(verdict, expected, "round {round}");
             assert!(waited <= 1200, "{waited} ms, though others lose it all the time");
         }
@@ -203,12 +203,12 @@ fn losses_all_the_time_keep_no_verdict_back() {
     let mut node = Node::with_others();
     let loss = node.loses(1, Occasion::Packet);
     let mut waited = 0;
-    while let Verdict::Undecided(_) = node.state.judge(&loss, node.now) {
+    while let LossVerdict::Undecided(_) = node.state.judge(&loss, node.now) {
         node.loses(2, Occasion::Packet);
         node.passes(50);
         waited += 50;
     }
-    assert_eq!(node.state.judge(&loss, node.now), Verdict::Unexplained);
+    assert_eq!(node.state.judge(&loss, node.now), LossVerdict::Unexplained);
     assert!((1000..=1200).contains(&waited), "{waited} ms");
 }
 
@@ -217,11 +217,11 @@ fn the_only_session_is_believed_until_it_loses_the_service_again_and_again() {
     let mut node = Node::alone();
     node.passes(1000);
     let loss = node.loses(1, Occasion::Packet);
-    assert_eq!(node.verdict(&loss), (Verdict::Unexplained, 0), "nobody else could tell");
+    assert_eq!(node.verdict(&loss), (LossVerdict::Unexplained, 0), "nobody else could tell");
     for (occasion, repeats, verdict) in [
-        (Occasion::Packet, 2, Verdict::Unexplained),
-        (Occasion::Unclear, 3, Verdict::Unconfirmed),
-        (Occasion::Packet, 4, Verdict::Unconfirmed),
+        (Occasion::Packet, 2, LossVerdict::Unexplained),
+        (Occasion::Unclear, 3, LossVerdict::Unconfirmed),
+        (Occasion::Packet, 4, LossVerdict::Unconfirmed),
     ] {
         node.state.reached(node.now);
         node.passes(100);
@@ -230,7 +230,7 @@ fn the_only_session_is_believed_until_it_loses_the_service_again_and_again() {
     }
     // Losses by itself are nobody's doing.
     let loss = node.loses(1, Occasion::None);
-    assert_eq!(node.verdict(&loss).0, Verdict::Unexplained);
+    assert_eq!(node.verdict(&loss).0, LossVerdict::Unexplained);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::{
     },
     policy::identity::Identity,
     relay::{
-        listing::{Found as Listed, Query, Scan, Search, Sort},
+        listing::{Matches, Query, Scan, Search, Sort},
         tests::world::{beginning, worker},
     },
     session::quality::Quality,
@@ -79,7 +79,7 @@ fn a_long_list_is_made_in_slices_and_others_have_their_turn_in_between() {
             scan = worker.scan(scan);
             slices += 1;
         }
-        let mut listed = Listed::default();
+        let mut listed = Matches::default();
         listed.add(scan);
         assert_eq!((slices, listed.total), (3, 600), "{sort:?}");
         assert_eq!(listed.ids(&query(sort)), expected.map(|at: usize| cells[at].id), "{sort:?}");
@@ -98,7 +98,7 @@ fn a_long_list_is_made_in_slices_and_others_have_their_turn_in_between() {
             scan = worker.scan(scan);
             slices += 1;
         }
-        let mut listed = Listed::default();
+        let mut listed = Matches::default();
         listed.add(scan);
         assert_eq!((slices, listed.total), (in_slices, 600), "{query:?}");
         let ids = listed.ids(&query);
