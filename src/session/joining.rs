@@ -13,7 +13,7 @@ use crate::{
         membership::Membership,
         now::Now,
         room_reason::Reason,
-        rooms::Rooms,
+        rooms::SessionRooms,
         rules::SessionRules,
         speech::{ClientSpeech, ServiceSpeech},
     },
@@ -246,7 +246,7 @@ impl Conversation<'_> {
 
     #[cold]
     fn rooms_are_full(&mut self) {
-        let is_first = self.service.rooms.as_deref_mut().is_some_and(Rooms::mark_full);
+        let is_first = self.service.rooms.as_deref_mut().is_some_and(SessionRooms::mark_full);
         self.core.actions.push(Action::RoomsFull { is_first });
     }
 

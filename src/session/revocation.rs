@@ -14,7 +14,7 @@ use crate::{
 
 /// What [`Session::find_revoked`] has found.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundRevoked {
     /// The tokens of sockets that are revoked. They are to be revoked too, or their clients come back with them.
     pub tokens: Vec<Revocation>,
 }
@@ -23,20 +23,20 @@ impl Session {
     /// Whether something of this session is revoked, so that [`Event::Revoked`](super::event::Event::Revoked) has something to
     /// do. Changes nothing.
     #[must_use]
-    pub fn find_revoked(&self, now: Now) -> Option<Found> {
+    pub fn find_revoked(&self, now: Now) -> Option<FoundRevoked> {
         let (list, users) = (self.core.rules.policies.auth.revoked(), &self.core.users);
         if list.is_empty() || self.ended().is_some() {
             return None;
         }
         let ServiceSpeech::SocketIo(service) = &self.service else {
-            return is_user_revoked(&list, users, now).then(Found::default);
+            return is_user_revoked(&list, users, now).then(FoundRevoked::default);
         };
         let numbers = revoked_namespaces(&list, service, users, now);
         if numbers.is_empty() && !(service.namespaces.is_empty() && is_user_revoked(&list, users, now)) {
             return None;
         }
         let of_socket = numbers.iter().filter(|number| is_socket_revoked(&list, service, **number, now));
-        Some(Found { tokens: of_socket.filter_map(|number| token(&service.namespaces, *number)).collect() })
+        Some(FoundRevoked { tokens: of_socket.filter_map(|number| token(&service.namespaces, *number)).collect() })
     }
 
     /// Ends what is revoked of the session.

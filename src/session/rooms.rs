@@ -13,7 +13,7 @@ use crate::session::{
 
 /// The rooms of one session in all of its namespaces.
 #[derive(Debug, Default)]
-pub(super) struct Rooms {
+pub(super) struct SessionRooms {
     /// Few, so that a list is as good as a map. A room may be there for several reasons.
     held: Vec<Held>,
     asked: VecDeque<Asked>,
@@ -47,7 +47,7 @@ struct Asked {
 /// A namespace, by number and name.
 pub(super) type Named<'a> = (u8, &'a str);
 
-impl Rooms {
+impl SessionRooms {
     /// The client is in a room, of which a session may have `max` beside those of its sockets. False: there are too many.
     pub(super) fn enter(
         &mut self,
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_room_is_joined_once_and_left_with_its_last_reason() {
-        let (mut rooms, mut actions) = (Rooms::default(), Actions::default());
+        let (mut rooms, mut actions) = (SessionRooms::default(), Actions::default());
         for reason in [Reason::Rule, Reason::Outside, Reason::Rule] {
             assert!(rooms.enter(CHAT, "r", reason, 2, &mut actions));
         }
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_rooms_of_a_session_are_bounded_beside_those_of_its_sockets() {
-        let (mut rooms, mut actions) = (Rooms::default(), Actions::default());
+        let (mut rooms, mut actions) = (SessionRooms::default(), Actions::default());
         for n in 0..5 {
             let entered = rooms.enter(CHAT, &n.to_string(), Reason::Outside, 3, &mut actions);
             assert_eq!(entered, n < 3);
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn what_was_asked_for_is_answered_once_and_bounded() {
-        let mut rooms = Rooms::default();
+        let mut rooms = SessionRooms::default();
         for id in 0..40 {
             assert_eq!(rooms.ask((1, id), 3, "r".into(), 32), id < 32);
         }
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_room_that_was_left_is_not_entered_by_an_ack_that_comes_later() {
-        let (mut rooms, mut actions) = (Rooms::default(), Actions::default());
+        let (mut rooms, mut actions) = (SessionRooms::default(), Actions::default());
         rooms.ask((1, 1), 0, "a".into(), 9);
         rooms.ask((1, 2), 0, "b".into(), 9);
         rooms.leave_asked(CHAT, 0, Some("a"), &mut actions);
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn rooms_follow_their_rules_where_those_have_other_numbers() {
-        let (mut rooms, mut actions) = (Rooms::default(), Actions::default());
+        let (mut rooms, mut actions) = (SessionRooms::default(), Actions::default());
         for rule in 0..3 {
             rooms.enter(CHAT, &rule.to_string(), Reason::Asked(rule), 9, &mut actions);
         }

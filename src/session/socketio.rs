@@ -14,7 +14,7 @@ use crate::{
         orphans::Orphans,
         parting::Parting,
         queue::{WholePacket, allocated_text},
-        rooms::Rooms,
+        rooms::SessionRooms,
         snapshot::{AskedData, RoomData},
         upstream::{Stage, Upstream},
         users::Users,
@@ -36,7 +36,7 @@ pub(super) struct SocketIo {
     /// before.
     pub(super) begun: Option<Box<WholePacket>>,
     /// `None` where there are no other nodes.
-    pub(super) rooms: Option<Box<Rooms>>,
+    pub(super) rooms: Option<Box<SessionRooms>>,
 }
 
 impl SocketIo {
@@ -84,7 +84,7 @@ impl SocketIo {
         if !core.rules.mirror.has_others() {
             return;
         }
-        let mut loaded = Box::new(Rooms::default());
+        let mut loaded = Box::new(SessionRooms::default());
         for RoomData { namespace, reason, room } in rooms {
             let Some(name) = self.namespaces.name(namespace) else { continue };
             loaded.enter((namespace, name), &room, reason, core.rules.rooms_per_session, &mut core.actions);
