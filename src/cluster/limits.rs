@@ -42,7 +42,7 @@ use crate::{
         journal::{self, LogLevel},
         limits::LimitFigures,
     },
-    policy::rate_limit::{desk::LimitKey, lease::Lease, sharing::Sharing},
+    policy::rate_limit::{lease::Lease, lease_requests::LimitKey, sharing::Sharing},
 };
 
 /// How often Redis is asked for the wishes of other nodes while this one holds leases.
@@ -96,7 +96,7 @@ impl SharedLimits {
 
     /// Counts the nodes and fetches leases. When the node ends, and Redis is there, gives all of them back and returns.
     pub async fn run(self, link: Link, prefix: Arc<str>) {
-        let Some(questions) = self.sharing.desk().questions() else { return };
+        let Some(questions) = self.sharing.requests().questions() else { return };
         let node = MemberId::draw();
         let shows = tokio::spawn(members::show(link.clone(), Arc::clone(&prefix), node.clone()));
         let task = Task::new(self, questions, Calls::new(Arc::clone(&prefix), node.clone(), LIFE));
@@ -205,7 +205,7 @@ impl Task {
                 Err(_) => return self.failed(batch, format!("Redis has not answered for {PATIENCE:?}")),
             };
             let now = Instant::now();
-            self.limits.sharing.desk().set_nodes(settled.nodes);
+            self.limits.sharing.requests().set_nodes(settled.nodes);
             self.ledger.settle(batch, &settled.answers, sent, now);
             for wish in &settled.wishes {
                 self.ledger.wished(wish, now);
@@ -232,43 +232,43 @@ impl Task {
     /// A node without others hears no wishes. Whether Redis answers is asked all the same, now and then.
     fn has_nothing_to_hear(&self, now: Instant) -> bool {
         let recently = self.called.is_some_and(|called| now.saturating_duration_since(called) < IDLE_TICK);
-        self.shared && recently && self.limits.sharing.desk().nodes() == 1
+        self.shared && recently && self.limits.sharing.requests().nodes() == 1
     }
 
     /// What holds from now on, for the packets, the metrics and the log.
     fn show(&mut self, answers: bool) {
-        let desk = self.limits.sharing.desk();
+        let requests = self.limits.sharing.requests();
         if self.shared != answers {
             if answers {
                 let now = Instant::now();
                 self.ledger.answers_again(now);
                 self.back = Some(now);
             } else {
-                (self.nodes_before, self.back) = (desk.nodes(), None);
+                (self.nodes_before, self.back) = (requests.nodes(), None);
                 self.calls.hear_from_the_first();
             }
-            desk.set_shared(answers);
+            requests.set_shared(answers);
         }
         // At the start there is no connection yet.
         let is_gone = !answers && (self.shared || self.told_gone || !self.cause.is_empty());
         if is_gone != self.told_gone {
-            tell(is_gone, &self.cause, desk.nodes());
+            tell(is_gone, &self.cause, requests.nodes());
         }
         (self.shared, self.told_gone) = (answers, is_gone);
         self.show_figures(Some(answers));
     }
 
     fn show_figures(&self, shared: Option<bool>) {
-        let (desk, totals) = (self.limits.sharing.desk(), self.ledger.totals());
+        let (requests, totals) = (self.limits.sharing.requests(), self.ledger.totals());
         self.limits.gauges.limits.set(LimitFigures {
             shared,
-            nodes: desk.nodes().into(),
+            nodes: requests.nodes().into(),
             leases: self.ledger.len() as u64,
             held: totals.held,
             granted: totals.granted,
             returned: totals.returned,
-            refused_alone: desk.refused_alone(),
-            asks_lost: desk.asks_lost(),
+            refused_alone: requests.refused_alone(),
+            asks_lost: requests.asks_lost(),
             failures: self.failures,
         });
     }

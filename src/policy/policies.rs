@@ -58,7 +58,7 @@ pub struct Policies {
 
 /// The parts of a client's packet that policies see.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct JudgedPacket<'a> {
     /// The namespace, `/` for the main one; empty on a plain WebSocket route, which has none.
     pub namespace: &'a str,
     /// The number of the event's name.
@@ -129,7 +129,7 @@ impl Policies {
     /// # Panics
     /// If `meters` were not opened by these policies.
     #[must_use]
-    pub fn judge(&self, asked: &Asked<'_>, meters: &Meters) -> Verdict {
+    pub fn judge(&self, asked: &JudgedPacket<'_>, meters: &Meters) -> Verdict {
         // After a reload a session may be in a namespace that is no longer allowed. Its transport is closed; the client
         // reconnects and gets a CONNECT_ERROR, which it understands.
         if !asked.namespace.is_empty() && !self.namespaces.admits(asked.namespace) {
@@ -178,7 +178,8 @@ mod tests {
         let meters = policies.open_meters(&Identity::anonymous(), IpAddr::from([192, 0, 2, 1]), now);
         let judge = |namespace| {
             let instead = Instead::AsRule;
-            policies.judge(&Asked { namespace, slot: EventSlot::OTHER, event: Some(b"chat"), instead, now }, &meters)
+            policies
+                .judge(&JudgedPacket { namespace, slot: EventSlot::OTHER, event: Some(b"chat"), instead, now }, &meters)
         };
         assert_eq!(judge("/admin"), Verdict::Close(Namespaces::REFUSAL));
         assert_eq!(judge("/"), Verdict::Forward, "a packet that was refused before is not counted");

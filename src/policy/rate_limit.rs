@@ -1,7 +1,7 @@
 //! How many packets: rules by scope and event pattern, counted with GCRA.
 
-pub mod desk;
 pub mod lease;
+pub mod lease_requests;
 mod limiter;
 mod shared_meters;
 pub mod sharing;
@@ -17,8 +17,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::{
-    desk::LimitKey,
     lease::{Budget, Lease},
+    lease_requests::LimitKey,
     limiter::{Limiter, Quota},
     shared_meters::{Counted, SharedMeters},
     sharing::{Sharing, rule_number},

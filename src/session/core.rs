@@ -11,7 +11,7 @@ use crate::{
     network::Network,
     policy::{
         identity::Identity,
-        policies::Asked,
+        policies::JudgedPacket,
         rate_limit::Instead,
         verdict::{Refusal, RefusalKind, Verdict},
     },
@@ -275,14 +275,14 @@ impl Core {
     pub(super) fn judge(&self, user: u8, namespace: &str, event: Option<&[u8]>, slot: EventSlot, now: Now) -> Verdict {
         let instead = Instead::AsRule;
         let meters = self.users.meters(user);
-        self.rules.policies.judge(&Asked { namespace, event, slot, instead, now: now.instant }, meters)
+        self.rules.policies.judge(&JudgedPacket { namespace, event, slot, instead, now: now.instant }, meters)
     }
 
     /// What the policies say of a message on a plain route. `event`: `None` if it depends on who reads it.
     #[inline]
     pub(super) fn judge_message(&self, event: Option<&[u8]>, slot: EventSlot, instead: Instead, now: Now) -> Verdict {
         let meters = self.users.meters(0);
-        self.rules.policies.judge(&Asked { namespace: "", event, slot, instead, now: now.instant }, meters)
+        self.rules.policies.judge(&JudgedPacket { namespace: "", event, slot, instead, now: now.instant }, meters)
     }
 
     /// What a verdict does to its message. `event` is the message's name where it has one.

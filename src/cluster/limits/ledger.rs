@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::script::{Answer, Purpose, Report, Wish};
-use crate::policy::rate_limit::{desk::LimitKey, lease::Lease};
+use crate::policy::rate_limit::{lease::Lease, lease_requests::LimitKey};
 
 /// How many leases one call settles. Redis does nothing else meanwhile: about a millisecond.
 pub(super) const BATCH: usize = 64;

@@ -7,8 +7,8 @@ use redis::{ErrorKind, RedisError, RedisResult, Script, aio::ConnectionLike};
 use crate::{
     cluster::members::{self, MemberId},
     policy::rate_limit::{
-        desk::LimitKey,
         lease::{Budget, Stock},
+        lease_requests::LimitKey,
     },
 };
 

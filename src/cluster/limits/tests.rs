@@ -23,7 +23,8 @@ use crate::{
     observe::gauges::Gauges,
     policy::{
         rate_limit::{
-            Instead, Meters, RateLimitTable, RateLimits, Scope, desk::LimitKey, lease::Lease, sharing::Sharing,
+            Instead, Meters, RateLimitTable, RateLimits, Scope, lease::Lease, lease_requests::LimitKey,
+            sharing::Sharing,
         },
         verdict::Verdict,
     },
@@ -56,10 +57,10 @@ struct Node {
 impl Node {
     fn new(messages: u32, per: Duration, nodes: usize) -> Self {
         let sharing = Arc::new(Sharing::new(Box::new(|| {})));
-        sharing.desk().set_shared(true);
-        sharing.desk().set_nodes(u32::try_from(nodes).unwrap());
+        sharing.requests().set_shared(true);
+        sharing.requests().set_nodes(u32::try_from(nodes).unwrap());
         let limits = limits_of(&sharing, messages, per);
-        let questions = sharing.desk().questions().unwrap();
+        let questions = sharing.requests().questions().unwrap();
         let calls = Calls::new(PREFIX.into(), MemberId::draw(), LIFE);
         let (meters, under_way) = (None, None);
         Self { sharing, limits, meters, questions, ledger: Ledger::default(), calls, under_way, passed: 0, nodes: 1 }
@@ -176,7 +177,7 @@ async fn a_session_that_asks_is_heard_although_no_rule_in_force_is_shared() {
         let sharing = Arc::clone(limits.sharing());
         let rules = limits_of(&sharing, 100, Duration::from_secs(60));
         let _meters = asks.then(|| rules.open(Some("ada"), [192, 0, 2, 1].into(), Instant::now()));
-        let questions = sharing.desk().questions().unwrap();
+        let questions = sharing.requests().questions().unwrap();
         let task = Task::new(limits, questions, Calls::new(PREFIX.into(), MemberId::draw(), LIFE));
         let mut is_redis_asked = false;
         let run = task.run(|| {
@@ -386,13 +387,13 @@ fn the_first_node_that_comes_back_to_an_empty_redis_leaves_something_for_the_nex
 #[tokio::test]
 async fn after_an_outage_the_nodes_of_before_count_until_they_may_have_come_back() {
     let limits = SharedLimits::new(&Arc::new(Gauges::new()));
-    let questions = limits.sharing().desk().questions().unwrap();
+    let questions = limits.sharing().requests().questions().unwrap();
     let mut task = Task::new(limits, questions, Calls::new(PREFIX.into(), MemberId::draw(), LIFE));
     let mut server = Server::start(PREFIX, 2);
     let settles = async |task: &mut Task, server: &mut Server| {
         let answers = task.settle_all(server).await;
         task.show(answers);
-        task.limits.sharing.desk().nodes()
+        task.limits.sharing.requests().nodes()
     };
     assert_eq!(settles(&mut task, &mut server).await, 2);
     task.show(false);

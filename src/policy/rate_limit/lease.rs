@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    desk::{Desk, LimitKey},
+    lease_requests::{LeaseRequests, LimitKey},
     limiter::{Limiter, Quota},
 };
 
@@ -59,7 +59,7 @@ pub struct Lease {
     key: LimitKey,
     budget: Budget,
     opened: Instant,
-    desk: Arc<Desk>,
+    requests: Arc<LeaseRequests>,
     /// Upper half: messages used, wrapping. Lower half: messages left. They change together, so that a report is exact.
     counts: AtomicU64,
     settled: AtomicU32,
@@ -77,13 +77,13 @@ pub struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(key: LimitKey, budget: Budget, desk: Arc<Desk>, now: Instant) -> Self {
+    pub(super) fn new(key: LimitKey, budget: Budget, requests: Arc<LeaseRequests>, now: Instant) -> Self {
         let (messages, advance) = (budget.messages.get(), budget.advance());
         Self {
             key,
             budget,
             opened: now,
-            desk,
+            requests,
             counts: AtomicU64::new(advance.into()),
             settled: AtomicU32::new(0),
             low: AtomicU32::new(advance),
@@ -109,7 +109,7 @@ impl Lease {
 
     /// Uses one. The error is the time when one may be available.
     pub(super) fn check(&self, now: Instant) -> Result<(), Instant> {
-        if !self.desk.is_shared() {
+        if !self.requests.is_shared() {
             return self.check_alone(now);
         }
         let taken = self
@@ -134,14 +134,14 @@ impl Lease {
         match checked {
             // What is leased is used first, as it would be otherwise.
             Ok(()) => self.charge(1),
-            Err(_) => self.desk.count_refused_alone(),
+            Err(_) => self.requests.count_refused_alone(),
         }
         checked
     }
 
     /// One of `messages / nodes`, or of one.
     fn check_own_part(&self, now: Instant) -> Result<(), Instant> {
-        let nodes = NonZeroU32::new(self.desk.nodes()).unwrap_or(NonZeroU32::MIN);
+        let nodes = NonZeroU32::new(self.requests.nodes()).unwrap_or(NonZeroU32::MIN);
         self.alone.check_n(nodes.min(self.budget.messages), now)
     }
 
@@ -156,7 +156,7 @@ impl Lease {
 
     /// Asks for more, unless that was asked already.
     pub(super) fn ask(&self) {
-        if !self.asked.swap(true, Relaxed) && !self.desk.ask(self.key) {
+        if !self.asked.swap(true, Relaxed) && !self.requests.ask(self.key) {
             self.asked.store(false, Relaxed);
         }
     }
@@ -231,13 +231,13 @@ fn left(counts: u64) -> u32 {
 mod tests {
     use super::*;
 
-    fn desk() -> Arc<Desk> {
-        Arc::new(Desk::new(Box::new(|| {})))
+    fn requests() -> Arc<LeaseRequests> {
+        Arc::new(LeaseRequests::new(Box::new(|| {})))
     }
 
-    fn lease(messages: u32, desk: &Arc<Desk>, now: Instant) -> Lease {
+    fn lease(messages: u32, requests: &Arc<LeaseRequests>, now: Instant) -> Lease {
         let budget = Budget { messages: NonZeroU32::new(messages).unwrap(), per: Duration::from_secs(60) };
-        Lease::new(LimitKey { rule: 1, whose: 2 }, budget, Arc::clone(desk), now)
+        Lease::new(LimitKey { rule: 1, whose: 2 }, budget, Arc::clone(requests), now)
     }
 
     fn passed(lease: &Lease, attempts: u32, now: Instant) -> u32 {
@@ -246,9 +246,9 @@ mod tests {
 
     #[test]
     fn what_was_fetched_passes_and_is_reported() {
-        let (desk, now) = (desk(), Instant::now());
-        desk.set_shared(true);
-        let lease = lease(100, &desk, now);
+        let (requests, now) = (requests(), Instant::now());
+        requests.set_shared(true);
+        let lease = lease(100, &requests, now);
         lease.settle(0, 32, Duration::ZERO, now);
         assert_eq!(passed(&lease, 50, now), 33, "with the advance");
         assert_eq!(lease.take_stock(), Stock { used: 33, settled: 0, left: 0, hungry: true });
@@ -260,10 +260,10 @@ mod tests {
 
     #[test]
     fn more_is_asked_for_at_half_and_once() {
-        let (desk, now) = (desk(), Instant::now());
-        let questions = desk.questions().unwrap();
-        desk.set_shared(true);
-        let lease = lease(100, &desk, now);
+        let (requests, now) = (requests(), Instant::now());
+        let questions = requests.questions().unwrap();
+        requests.set_shared(true);
+        let lease = lease(100, &requests, now);
         lease.settle(0, 19, Duration::ZERO, now);
         assert_eq!(passed(&lease, 10, now), 10);
         assert_eq!(questions.try_iter().count(), 0);
@@ -276,9 +276,9 @@ mod tests {
 
     #[test]
     fn a_refused_packet_may_wait_until_the_budget_has_another() {
-        let (desk, now) = (desk(), Instant::now());
-        desk.set_shared(true);
-        let lease = lease(100, &desk, now);
+        let (requests, now) = (requests(), Instant::now());
+        requests.set_shared(true);
+        let lease = lease(100, &requests, now);
         assert_eq!(lease.check(now), Ok(()));
         assert_eq!(lease.check(now), Err(now + AGAIN), "nothing is known yet");
         lease.settle(1, 0, Duration::from_millis(600), now);
@@ -289,34 +289,34 @@ mod tests {
     fn alone_a_node_gives_its_part_and_at_least_one() {
         let now = Instant::now();
         for (messages, nodes, part) in [(100, 1, 100), (100, 3, 33), (100, 100, 1), (100, 101, 1), (1, 5, 1)] {
-            let desk = desk();
-            desk.set_nodes(nodes);
-            assert_eq!(passed(&lease(messages, &desk, now), 200, now), part, "{messages} on {nodes} nodes");
-            assert_eq!(desk.refused_alone(), u64::from(200 - part));
+            let requests = requests();
+            requests.set_nodes(nodes);
+            assert_eq!(passed(&lease(messages, &requests, now), 200, now), part, "{messages} on {nodes} nodes");
+            assert_eq!(requests.refused_alone(), u64::from(200 - part));
         }
     }
 
     #[test]
     fn what_passed_before_counts_when_the_node_is_alone() {
-        let (desk, now) = (desk(), Instant::now());
-        desk.set_shared(true);
-        desk.set_nodes(3);
-        let lease = lease(100, &desk, now);
+        let (requests, now) = (requests(), Instant::now());
+        requests.set_shared(true);
+        requests.set_nodes(3);
+        let lease = lease(100, &requests, now);
         lease.settle(0, 49, Duration::ZERO, now);
         assert_eq!(passed(&lease, 20, now), 20);
-        desk.set_shared(false);
+        requests.set_shared(false);
         assert_eq!(passed(&lease, 100, now), 13);
         assert_eq!(lease.take_stock().used, 33, "and is reported later");
-        desk.set_shared(true);
+        requests.set_shared(true);
         assert_eq!(passed(&lease, 100, now), 17, "what is left of the lease");
     }
 
     #[test]
     fn who_comes_back_has_the_advance_again_once_it_was_covered() {
-        let (desk, now) = (desk(), Instant::now());
-        desk.set_shared(true);
+        let (requests, now) = (requests(), Instant::now());
+        requests.set_shared(true);
         for (reported, room, expected) in [(1, 1, 1), (1, 0, 0), (0, 1, 0)] {
-            let lease = lease(100, &desk, now);
+            let lease = lease(100, &requests, now);
             assert_eq!(passed(&lease, 9, now), 1);
             lease.settle(reported, 0, Duration::ZERO, now);
             lease.note_room(reported, room);
@@ -325,7 +325,7 @@ mod tests {
             lease.advance_again();
             assert_eq!(passed(&lease, 9, now), 0, "nothing of that is known to be covered");
         }
-        let lease = lease(100, &desk, now);
+        let lease = lease(100, &requests, now);
         lease.settle(0, 49, Duration::ZERO, now);
         lease.note_room(0, 50);
         lease.advance_again();
@@ -334,8 +334,8 @@ mod tests {
 
     #[test]
     fn a_charge_takes_from_what_is_left_and_is_reported_whole() {
-        let (desk, now) = (desk(), Instant::now());
-        let lease = lease(100, &desk, now);
+        let (requests, now) = (requests(), Instant::now());
+        let lease = lease(100, &requests, now);
         lease.settle(0, 4, Duration::ZERO, now);
         lease.charge(3);
         assert_eq!(lease.stock(), Stock { used: 3, settled: 0, left: 2, hungry: false });

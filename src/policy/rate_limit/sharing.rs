@@ -14,8 +14,8 @@ use std::{
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::{
-    desk::{Desk, LimitKey},
     lease::{Budget, Lease},
+    lease_requests::{LeaseRequests, LimitKey},
 };
 use crate::network::Network;
 
@@ -25,7 +25,7 @@ const ENTRIES_MAX: usize = 100_000;
 /// All leases of the node.
 #[derive(Debug)]
 pub struct Sharing {
-    desk: Arc<Desk>,
+    requests: Arc<LeaseRequests>,
     entries: Mutex<HashMap<LimitKey, Entry>>,
     wanted: AtomicBool,
 }
@@ -41,13 +41,13 @@ impl Sharing {
     /// No leases yet. `wake` is called when one asks for more; it must not wait.
     #[must_use]
     pub fn new(wake: Box<dyn Fn() + Send + Sync>) -> Self {
-        Self { desk: Arc::new(Desk::new(wake)), entries: Mutex::default(), wanted: AtomicBool::default() }
+        Self { requests: Arc::new(LeaseRequests::new(wake)), entries: Mutex::default(), wanted: AtomicBool::default() }
     }
 
     /// Where leases ask for more.
     #[must_use]
-    pub const fn desk(&self) -> &Arc<Desk> {
-        &self.desk
+    pub const fn requests(&self) -> &Arc<LeaseRequests> {
+        &self.requests
     }
 
     /// Whether a rule in force is shared.
@@ -85,7 +85,7 @@ impl Sharing {
         }
         let key = if entries.len() >= ENTRIES_MAX { LimitKey { whose: 0, ..key } } else { key };
         let new =
-            || Entry { lease: Arc::new(Lease::new(key, budget, Arc::clone(&self.desk), now)), unused_since: None };
+            || Entry { lease: Arc::new(Lease::new(key, budget, Arc::clone(&self.requests), now)), unused_since: None };
         Arc::clone(&entries.entry(key).or_insert_with(new).lease)
     }
 

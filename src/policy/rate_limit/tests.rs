@@ -189,8 +189,8 @@ fn shared_rule(scope: Scope, messages: u32) -> RateLimitTable {
 #[test]
 fn a_shared_rule_asks_when_a_session_opens_and_lets_through_what_is_fetched() {
     let (sharing, now) = (Arc::new(Sharing::new(Box::new(|| {}))), Instant::now());
-    let questions = sharing.desk().questions().unwrap();
-    sharing.desk().set_shared(true);
+    let questions = sharing.requests().questions().unwrap();
+    sharing.requests().set_shared(true);
     for scope in [Scope::User, Scope::Ip] {
         let limits = shared(&[shared_rule(scope, 100)], &sharing);
         let meters = limits.open(Some("ada"), ip("192.0.2.1"), now);
@@ -249,7 +249,7 @@ fn what_a_guest_has_used_is_charged_to_the_shared_budget_of_the_user() {
     assert_eq!(forwarded(&limits, &guest, 7, now), 7);
     let user = limits.open(Some("ada"), ip("192.0.2.1"), now);
     limits.charge(&guest, &user, now);
-    let key = sharing.desk().questions().unwrap().try_recv().unwrap();
+    let key = sharing.requests().questions().unwrap().try_recv().unwrap();
     assert_eq!(sharing.find(key).unwrap().stock().used, 7);
 }
 

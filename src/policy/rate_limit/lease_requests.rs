@@ -38,7 +38,7 @@ impl LimitKey {
 }
 
 /// Shared by all leases of the node and by the task that fetches for them. Nothing here waits.
-pub struct Desk {
+pub struct LeaseRequests {
     shared: AtomicBool,
     nodes: AtomicU32,
     asks: SyncSender<LimitKey>,
@@ -48,13 +48,16 @@ pub struct Desk {
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
-impl fmt::Debug for Desk {
+impl fmt::Debug for LeaseRequests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Desk").field("shared", &self.shared).field("nodes", &self.nodes).finish_non_exhaustive()
+        f.debug_struct("LeaseRequests")
+            .field("shared", &self.shared)
+            .field("nodes", &self.nodes)
+            .finish_non_exhaustive()
     }
 }
 
-impl Desk {
+impl LeaseRequests {
     /// Nothing is shared yet, and no other node is known. `wake` is called for each question; it must not wait.
     pub(super) fn new(wake: Box<dyn Fn() + Send + Sync>) -> Self {
         let (asks, asked) = sync_channel(ASKS_MAX);
@@ -137,11 +140,11 @@ mod tests {
 
     #[test]
     fn questions_beyond_the_bound_are_lost_and_counted() {
-        let desk = Desk::new(Box::new(|| {}));
+        let requests = LeaseRequests::new(Box::new(|| {}));
         let key = LimitKey { rule: 1, whose: 2 };
-        let asked = (0..ASKS_MAX + 3).filter(|_| desk.ask(key)).count();
-        assert_eq!((asked, desk.asks_lost()), (ASKS_MAX, 3));
-        assert_eq!(desk.questions().unwrap().try_iter().count(), ASKS_MAX);
-        assert!(desk.questions().is_none(), "one task answers them");
+        let asked = (0..ASKS_MAX + 3).filter(|_| requests.ask(key)).count();
+        assert_eq!((asked, requests.asks_lost()), (ASKS_MAX, 3));
+        assert_eq!(requests.questions().unwrap().try_iter().count(), ASKS_MAX);
+        assert!(requests.questions().is_none(), "one task answers them");
     }
 }
