@@ -17,14 +17,14 @@ const SAID_EVERY: Duration = Duration::from_secs(60);
 
 /// An error as it is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Advice {
     /// The kind, by which repetitions are recognised.
     pub(super) kind: &'static str,
     /// Cause and fix.
     pub(super) sentence: String,
 }
 
-impl Told {
+impl Advice {
     pub(super) fn new(kind: &'static str, sentence: impl Into<String>) -> Self {
         Self { kind, sentence: sentence.into() }
     }
@@ -119,7 +119,7 @@ fn detail(error: &RedisError) -> String {
     said.trim().replace(char::is_control, " ").chars().take(200).collect()
 }
 
-fn of_tls(error: &RedisError) -> Option<Told> {
+fn of_tls(error: &RedisError) -> Option<Advice> {
     // The library keeps its causes in an `Arc`, and tokio-rustls its own in an I/O error.
     let shared = error.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
     let cause: &rustls::Error = shared.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()?;
@@ -144,10 +144,10 @@ fn of_tls(error: &RedisError) -> Option<Told> {
         rustls::Error::InvalidMessage(_) => "it does not speak TLS there; is redis.url meant to begin with redis://?",
         _ => "the TLS handshake failed",
     };
-    Some(Told::new("tls", format!("{advice} ({cause})")))
+    Some(Advice::new("tls", format!("{advice} ({cause})")))
 }
 
-fn of_io(error: &RedisError, rules: &RedisRules) -> Option<Told> {
+fn of_io(error: &RedisError, rules: &RedisRules) -> Option<Advice> {
     if !error.is_io_error() {
         return None;
     }
@@ -171,7 +171,7 @@ fn of_io(error: &RedisError, rules: &RedisRules) -> Option<Told> {
     } else {
         ("io", "the connection failed")
     };
-    Some(Told::new(kind, format!("{advice} ({detail})")))
+    Some(Advice::new(kind, format!("{advice} ({detail})")))
 }
 
 /// What was said last, so that it is not said all the time.
@@ -182,7 +182,7 @@ pub(super) struct Complaints {
 
 impl Complaints {
     /// Whether to write a line: where it is another error than before, or a minute has passed.
-    pub(super) fn admit(&mut self, told: &Told, now: Instant) -> bool {
+    pub(super) fn admit(&mut self, told: &Advice, now: Instant) -> bool {
         let due =
             self.last.is_none_or(|(kind, at)| kind != told.kind || now.saturating_duration_since(at) >= SAID_EVERY);
         if due {
@@ -231,7 +231,7 @@ mod tests {
                 "redis.tls.ca",
             ),
         ] {
-            let told = Told::of(&error, &server);
+            let told = Advice::of(&error, &server);
             assert_eq!(told.kind, kind, "{told:?}");
             assert!(told.sentence.contains(part), "{told:?}");
         }
@@ -256,19 +256,19 @@ mod tests {
             ((ErrorKind::MasterNameNotFoundBySentinel, "no").into(), "no Sentinel in KEY answers"),
         ] {
             for (rules, key) in [(&secret, "redis.url_from"), (&rules("rediss://a"), "redis.url")] {
-                let told = Told::of(&error, rules);
+                let told = Advice::of(&error, rules);
                 assert!(told.sentence.contains(&part.replace("KEY", key)), "{told:?}");
             }
         }
         let login = make_extension_error("WRONGPASS".to_owned(), Some("invalid".to_owned()));
-        let told = Told::of(&login, &secret);
+        let told = Advice::of(&login, &secret);
         assert!(told.sentence.contains("does not accept user and password of redis.url_from;"), "{told:?}");
     }
 
     #[test]
     fn an_old_server_repeats_the_password_and_the_log_does_not() {
         let said = "unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `default`, `hunter2`";
-        let told = Told::of(&make_extension_error("ERR".to_owned(), Some(said.to_owned())), &rules("redis://a"));
+        let told = Advice::of(&make_extension_error("ERR".to_owned(), Some(said.to_owned())), &rules("redis://a"));
         assert!(told.sentence.contains("Redis 6") && !told.sentence.contains("hunter2"), "{told:?}");
     }
 
@@ -276,7 +276,7 @@ mod tests {
     fn the_same_is_said_once_a_minute() {
         let (mut complaints, start) = (Complaints::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
-        let (refused, auth) = (Told::new("refused", ""), Told::new("auth", ""));
+        let (refused, auth) = (Advice::new("refused", ""), Advice::new("auth", ""));
         let due = [(&refused, 0), (&refused, 1), (&auth, 2), (&refused, 3), (&refused, 62), (&refused, 63)];
         let due = due.map(|(told, seconds)| complaints.admit(told, at(seconds)));
         assert_eq!(due, [true, false, true, true, false, true]);

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::{
     cluster::{
-        advice::{Complaints, Told},
+        advice::{Advice, Complaints},
         backend::Backend,
         connection::Connection,
         link::Link,
@@ -116,7 +116,7 @@ impl Connector {
         self.gauges.connected(opened.is_ok());
         let connection = match opened {
             Ok(connection) => connection,
-            Err(error) => return Lost { told: Told::of_open(&error, &self.rules), since: Instant::now() },
+            Err(error) => return Lost { told: Advice::of_open(&error, &self.rules), since: Instant::now() },
         };
         self.current.send_replace(Some(connection.clone()));
         let serving = Serving {

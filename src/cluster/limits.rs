@@ -29,7 +29,7 @@ use tokio::{
 };
 
 use self::{
-    ledger::{LIFE, Ledger},
+    ledger::{LIFE, LeaseLedger},
     script::{Calls, Report},
 };
 use crate::{
@@ -112,7 +112,7 @@ struct Task {
     limits: SharedLimits,
     questions: Receiver<LimitKey>,
     calls: Calls,
-    ledger: Ledger,
+    ledger: LeaseLedger,
     /// Whether Redis answers.
     shared: bool,
     /// Whether the log says that it does not.
@@ -133,7 +133,7 @@ impl Task {
             limits,
             questions,
             calls,
-            ledger: Ledger::default(),
+            ledger: LeaseLedger::default(),
             shared: false,
             told_gone: false,
             cause: String::new(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use redis::{Cmd, FromRedisValue, RedisResult, Value, aio::ConnectionLike as _, cmd};
 
 use crate::cluster::{
-    advice::Told,
+    advice::Advice,
     backend::Backend,
     conflict,
     connection::Connection,
@@ -56,16 +56,16 @@ pub async fn probe(rules: &RedisRules) -> Result<Probed, String> {
     install_cryptography();
     let began = Instant::now();
     let opened = open(rules, None, RESPONSE_TIMEOUT).await;
-    let mut redis = opened.map_err(|error| Told::of_open(&error, rules).sentence)?;
+    let mut redis = opened.map_err(|error| Advice::of_open(&error, rules).sentence)?;
     let connected_in = began.elapsed();
-    let ping = ping(&mut redis, rules).await.map_err(|error| Told::of(&error, rules).sentence)?;
+    let ping = ping(&mut redis, rules).await.map_err(|error| Advice::of(&error, rules).sentence)?;
     let info: Option<String> = ask(&mut redis, rules, cmd("INFO").arg("server").take()).await.ok();
     let role = ask(&mut redis, rules, cmd("ROLE")).await.ok().and_then(first_of);
     let before = SystemTime::now();
     let time: Option<(u64, u64)> = ask(&mut redis, rules, cmd("TIME")).await.ok();
     let after = SystemTime::now();
     let said = time.map(|(seconds, micros)| UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(micros));
-    let hears = hears(&mut redis, rules).await.map_err(|error| Told::of(&error, rules).sentence);
+    let hears = hears(&mut redis, rules).await.map_err(|error| Advice::of(&error, rules).sentence);
     let adapter = conflict::adapter(&mut redis, &rules.key).await;
     Ok(Probed {
         connected_in,
@@ -77,7 +77,7 @@ pub async fn probe(rules: &RedisRules) -> Result<Probed, String> {
         hears,
         adapter: match adapter {
             Ok(found) => Ok(found.map(|adapter| adapter.to_string())),
-            Err(error) => Err(Told::of(&error, rules).sentence),
+            Err(error) => Err(Advice::of(&error, rules).sentence),
         },
     })
 }

@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     cluster::{
-        advice::{Complaints, Told},
+        advice::{Advice, Complaints},
         connection::Connection,
         publisher::Publisher,
         pushes::Pushes,
@@ -60,7 +60,7 @@ pub(super) struct Serving<'a> {
 #[derive(Debug)]
 pub(super) struct Lost {
     /// Why.
-    pub(super) told: Told,
+    pub(super) told: Advice,
     /// Since when nothing may have come any more: a server that stands still is noticed late.
     pub(super) since: Instant,
 }
@@ -89,7 +89,7 @@ impl Serving<'_> {
         Lost { told, since }
     }
 
-    async fn work(&mut self) -> Told {
+    async fn work(&mut self) -> Advice {
         self.connection.set_name(self.node, &self.rules.prefix).await;
         let mut checks = interval(CHECK_EVERY);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -98,7 +98,7 @@ impl Serving<'_> {
         loop {
             let outcome = tokio::select! {
                 biased;
-                why = pushes.ended() => return Told::new("closed", why),
+                why = pushes.ended() => return Advice::new("closed", why),
                 () = pushes.hears() => {
                     self.mark_proven(&mut subscriptions);
                     Ok(())
@@ -112,7 +112,7 @@ impl Serving<'_> {
         }
     }
 
-    async fn publish(&mut self) -> Result<(), Told> {
+    async fn publish(&mut self) -> Result<(), Advice> {
         match self.publisher.publish(&mut self.connection).await {
             Ok(None) => Ok(()),
             Ok(Some(error)) => {
@@ -133,7 +133,7 @@ impl Serving<'_> {
         }
     }
 
-    async fn check(&mut self, subscriptions: &mut Subscriptions, strikes: &mut u32) -> Result<(), Told> {
+    async fn check(&mut self, subscriptions: &mut Subscriptions, strikes: &mut u32) -> Result<(), Advice> {
         let mut ping = Pipeline::new();
         ping.add_command(cmd("PING"));
         let answer = self.connection.send_in_order(&ping, &self.rules.prefix).await;
@@ -155,7 +155,7 @@ impl Serving<'_> {
     }
 
     /// Subscribes. Where Redis refuses, the connection stays for those who need no channel.
-    async fn subscribe(&mut self, subscriptions: &mut Subscriptions) -> Result<(), Told> {
+    async fn subscribe(&mut self, subscriptions: &mut Subscriptions) -> Result<(), Advice> {
         self.pushes.set_open(true);
         match self.publisher.backend().subscribe(&mut self.connection).await {
             Ok(()) => subscriptions.confirmed = true,
@@ -174,7 +174,7 @@ impl Serving<'_> {
     }
 
     /// Sends a message to ourselves from time to time, and sees whether it has come.
-    async fn prove(&mut self, subscriptions: &mut Subscriptions) -> Result<(), Told> {
+    async fn prove(&mut self, subscriptions: &mut Subscriptions) -> Result<(), Advice> {
         if !subscriptions.confirmed {
             return Ok(());
         }
@@ -183,7 +183,7 @@ impl Serving<'_> {
         match age {
             Some(age) if !has_come && age >= ECHO_WITHIN => {
                 let why = "a message to ourselves did not come back: the subscription is lost; it is made again";
-                return Err(Told::new("silent", why));
+                return Err(Advice::new("silent", why));
             }
             Some(age) if age < ECHO_EVERY => return Ok(()),
             _ => {}
@@ -237,8 +237,8 @@ impl Serving<'_> {
         journal::line(LogLevel::Info, &line);
     }
 
-    fn told(&self, error: &RedisError) -> Told {
-        Told::of(error, self.rules)
+    fn told(&self, error: &RedisError) -> Advice {
+        Advice::of(error, self.rules)
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::{
     cluster::{
-        advice::{Complaints, Told},
+        advice::{Advice, Complaints},
         backend::{self, MESSAGE, PUBLISHER, SEQUENCE},
         connection::Connection,
         frame,
@@ -76,9 +76,9 @@ impl Reader {
             let told = match open(&self.rules, None, BLOCK + PATIENCE).await {
                 Ok(mut connection) => {
                     let error = self.read(&mut connection).await;
-                    Told::of(&error, &self.rules)
+                    Advice::of(&error, &self.rules)
                 }
-                Err(error) => Told::of_open(&error, &self.rules),
+                Err(error) => Advice::of_open(&error, &self.rules),
             };
             self.state.send_replace(Some(told.sentence.clone()));
             if complaints.admit(&told, Instant::now()) {

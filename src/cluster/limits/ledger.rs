@@ -42,7 +42,7 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// The leases of this node that Redis knows, or shall know.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct LeaseLedger {
     entries: HashMap<LimitKey, Entry>,
     /// To be settled as soon as possible.
     due: VecDeque<LimitKey>,
@@ -85,7 +85,7 @@ struct Entry {
     retry: Option<Instant>,
 }
 
-impl Ledger {
+impl LeaseLedger {
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

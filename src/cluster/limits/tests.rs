@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use self::server::Server;
 use super::{
     PATIENCE, SharedLimits, Task,
-    ledger::{LIFE, Ledger},
+    ledger::{LIFE, LeaseLedger},
     script::{Calls, Report, Settled},
 };
 use crate::{
@@ -46,7 +46,7 @@ struct Node {
     limits: RateLimits,
     meters: Option<Meters>,
     questions: Receiver<LimitKey>,
-    ledger: Ledger,
+    ledger: LeaseLedger,
     calls: Calls,
     under_way: Option<UnderWay>,
     passed: u32,
@@ -63,7 +63,17 @@ impl Node {
         let questions = sharing.requests().questions().unwrap();
         let calls = Calls::new(PREFIX.into(), MemberId::draw(), LIFE);
         let (meters, under_way) = (None, None);
-        Self { sharing, limits, meters, questions, ledger: Ledger::default(), calls, under_way, passed: 0, nodes: 1 }
+        Self {
+            sharing,
+            limits,
+            meters,
+            questions,
+            ledger: LeaseLedger::default(),
+            calls,
+            under_way,
+            passed: 0,
+            nodes: 1,
+        }
     }
 
     /// Ada sends so many packets at once.
