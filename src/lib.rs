@@ -137,7 +137,7 @@
 //! * [`gateway`] is the edge towards clients: HTTP until a connection becomes a session.
 //!   * `drain`, `listener`: whether the node serves, leaves or drains, and the sockets it accepts on.
 //!   * `patience`, `service_body`: how long a body may keep the gate waiting; the body of a service's answer.
-//!   * `reply`, `sight`, `cors`, `trust_headers`, `peer`: answers, cross-origin headers, who the client is behind proxies.
+//!   * `reply`, `request_summary`, `cors`, `trust_headers`, `peer`: answers, cross-origin headers, who the client is behind proxies.
 //!   * `head_guard`: judges each request head before hyper reads it.
 //!   * `http2`: the same for HTTP/2, and a bound for frames that carry nothing.
 //!   * `path`: what a path can mean to those who read it.

@@ -9,9 +9,9 @@ use crate::{
     gateway::{
         forward::Forward,
         head_guard::HeadRules,
-        reply::{self, Body, Counts, Untold},
+        reply::{self, Body, Counts, PendingRefusal},
+        request_summary::RequestSummary,
         router::Routes,
-        sight::Sight,
         websocket::route::PlainRoute,
     },
     observe::{journal, memory::OverloadStep, refusals::Refused},
@@ -130,23 +130,23 @@ impl Edge {
     }
 
     /// Counts and logs the refusal that this answer is, if it is one that nobody has counted and logged.
-    pub(super) fn tell(&self, sight: &Sight, answer: &mut Response<Body>) {
-        let Some(untold) = answer.extensions_mut().remove::<Untold>() else { return };
-        let Untold { stage, reason, why, setting, seen, asked, counts } = untold;
+    pub(super) fn tell(&self, summary: &RequestSummary, answer: &mut Response<Body>) {
+        let Some(pending) = answer.extensions_mut().remove::<PendingRefusal>() else { return };
+        let PendingRefusal { stage, reason, why, setting, seen, asked, counts } = pending;
         if counts != Counts::No {
             self.worker.tally.refused(stage, reason);
         }
         if counts == Counts::Error {
             self.worker.tally.error(reason);
         }
-        let seen = seen.unwrap_or_else(|| sight.show());
+        let seen = seen.unwrap_or_else(|| summary.show());
         journal::refused(&Refused {
             why: Some(&why),
             seen: Some(&seen),
-            origin: sight.origin(),
+            origin: summary.origin(),
             asked: asked.as_deref(),
             setting,
-            ..Refused::of(sight.peer, stage, reason)
+            ..Refused::of(summary.peer, stage, reason)
         });
     }
 
@@ -167,10 +167,10 @@ impl Edge {
 /// The HTTP answer to a refusal. It is counted and logged on its way, by [`Edge::tell`].
 pub(super) fn refuse(stage: &'static str, refusal: Refusal) -> Response<Body> {
     let answer = reply::closing(reply::json(status_of(refusal.kind), refusal.code, refusal.message));
-    reply::telling(answer, |untold| {
-        (untold.stage, untold.counts) = (stage, Counts::Error);
+    reply::telling(answer, |pending| {
+        (pending.stage, pending.counts) = (stage, Counts::Error);
         if let Some(fault) = refusal.fault {
-            (untold.why, untold.setting) = (fault.to_string(), fault.setting());
+            (pending.why, pending.setting) = (fault.to_string(), fault.setting());
         }
     })
 }

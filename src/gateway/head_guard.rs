@@ -132,7 +132,7 @@ impl Refused {
     #[must_use]
     pub fn answer(&self, method: &Method) -> Option<Response<Body>> {
         let cause = self.0.get().filter(|_| method.as_str() == REFUSED_METHOD)?;
-        Some(reply::telling(cause.error.answer(), |untold| untold.seen.clone_from(&cause.seen)))
+        Some(reply::telling(cause.error.answer(), |pending| pending.seen.clone_from(&cause.seen)))
     }
 
     /// The answer that replaces the service's when the guard cut off the body. `None` otherwise.

@@ -18,7 +18,7 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 /// What is to be counted and logged of a refusal. It goes with the answer as far as `Edge::tell`, which every answer passes,
 /// so that no refusal goes unseen.
 #[derive(Debug, Clone)]
-pub struct Untold {
+pub struct PendingRefusal {
     /// Where it is refused; the label `stage` of `tidegate_refused_total`.
     pub stage: &'static str,
     /// The rule; the label `reason`.
@@ -84,7 +84,7 @@ pub fn json(status: StatusCode, code: impl Into<Code>, message: impl Display) ->
     let reason = if let Code::Word(word) = code { word } else { "bad_request" };
     let of_service = matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT);
     let counts = if of_service { Counts::No } else { Counts::Refused };
-    response.extensions_mut().insert(Untold {
+    response.extensions_mut().insert(PendingRefusal {
         stage: "request",
         reason,
         why,
@@ -107,9 +107,9 @@ pub fn json(status: StatusCode, code: impl Into<Code>, message: impl Display) ->
 
 /// The same refusal, with this to be told of it.
 #[must_use]
-pub fn telling(mut response: Response<Body>, change: impl FnOnce(&mut Untold)) -> Response<Body> {
-    if let Some(untold) = response.extensions_mut().get_mut() {
-        change(untold);
+pub fn telling(mut response: Response<Body>, change: impl FnOnce(&mut PendingRefusal)) -> Response<Body> {
+    if let Some(pending) = response.extensions_mut().get_mut() {
+        change(pending);
     }
     response
 }
@@ -117,13 +117,13 @@ pub fn telling(mut response: Response<Body>, change: impl FnOnce(&mut Untold)) -
 /// The same refusal, at another stage.
 #[must_use]
 pub fn at(stage: &'static str, response: Response<Body>) -> Response<Body> {
-    telling(response, |untold| untold.stage = stage)
+    telling(response, |pending| pending.stage = stage)
 }
 
 /// The same answer, of which all has been counted and logged.
 #[must_use]
 pub fn told(mut response: Response<Body>) -> Response<Body> {
-    response.extensions_mut().remove::<Untold>();
+    response.extensions_mut().remove::<PendingRefusal>();
     response
 }
 

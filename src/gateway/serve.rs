@@ -28,8 +28,8 @@ use crate::{
         http2,
         peer::Peer,
         reply::{self, Body},
+        request_summary::RequestSummary,
         router::{Route, WebsocketRoute},
-        sight::Sight,
         upgrade::{self, Client, Declined, Switch},
         websocket::{self, route::PlainRoute},
     },
@@ -177,7 +177,7 @@ impl Server {
             Err(refusal) => Err(refusal),
         };
         Some(opened.map_err(|mut refusal| {
-            self.edge.tell(&Sight::of_head(self.address(client, &parts.headers), &parts), &mut refusal);
+            self.edge.tell(&RequestSummary::of_head(self.address(client, &parts.headers), &parts), &mut refusal);
             refusal
         }))
     }
@@ -225,12 +225,12 @@ impl Server {
                 let serving = activity.begin();
                 async move {
                     let _serving = serving;
-                    let sight = server.sight(&request, &client);
+                    let summary = server.summary(&request, &client);
                     let answer = match http2::normalize(&mut request, &rules) {
                         Ok(()) => server.answer(request, &client, &Refused::default()).await,
                         Err(error) => {
                             let mut answer = error.answer();
-                            server.edge.tell(&sight, &mut answer);
+                            server.edge.tell(&summary, &mut answer);
                             answer
                         }
                     };
@@ -247,9 +247,9 @@ impl Server {
     }
 
     /// What the log may show of a request.
-    fn sight<B>(&self, request: &Request<B>, client: &Connection) -> Sight {
+    fn summary<B>(&self, request: &Request<B>, client: &Connection) -> RequestSummary {
         let address = self.address(client, request.headers());
-        Sight::of(address, request.method(), request.uri(), request.version(), request.headers())
+        RequestSummary::of(address, request.method(), request.uri(), request.version(), request.headers())
     }
 
     /// The client's address, as far as it is known before its request is judged.
@@ -259,9 +259,9 @@ impl Server {
 
     /// Answers a request. A refusal is counted and logged here, whoever refuses.
     async fn answer(&self, request: Request<Incoming>, client: &Connection, refused: &Refused) -> Response<Body> {
-        let sight = self.sight(&request, client);
+        let summary = self.summary(&request, client);
         let mut answer = self.respond(request, client, refused).await;
-        self.edge.tell(&sight, &mut answer);
+        self.edge.tell(&summary, &mut answer);
         answer
     }
 
@@ -366,7 +366,7 @@ impl Server {
         if opens && let Err(refusal) = self.edge.worker.rules().session.policies.admit(parts, peer.site()) {
             // To compare with the origin.
             let asked = peer.site().to_string();
-            return Err(reply::telling(refuse("handshake", refusal), |untold| untold.asked = Some(asked)).into());
+            return Err(reply::telling(refuse("handshake", refusal), |pending| pending.asked = Some(asked)).into());
         }
         Ok(peer)
     }
@@ -397,13 +397,13 @@ impl Server {
                 let message = "There is no WebSocket route at this path";
                 let answer = reply::closing(reply::json(StatusCode::NOT_FOUND, "no_websocket_route", message));
                 let paths: Vec<_> = rules.websocket.iter().map(PlainRoute::path).collect();
-                Err(reply::telling(answer, |untold| {
+                Err(reply::telling(answer, |pending| {
                     // Which paths there are is for the operator alone.
-                    untold.why = match paths.is_empty() {
+                    pending.why = match paths.is_empty() {
                         true => "there is no [[websocket]] table at all".to_owned(),
                         false => format!("no [[websocket]] has this path; there are {}", paths.join(", ")),
                     };
-                    untold.stage = "handshake";
+                    pending.stage = "handshake";
                 })
                 .into())
             }

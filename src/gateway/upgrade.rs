@@ -137,7 +137,7 @@ pub(super) fn switching_protocols(upgrade: &Upgrade, protocol: Option<&str>) -> 
 pub(super) fn refused_by_service(refusal: &ServiceRefusal) -> Response<Body> {
     let status = if refusal.status.is_client_error() { refusal.status } else { StatusCode::BAD_GATEWAY };
     let answer = reply::closing(reply::json(status, UPSTREAM_REFUSED, &refusal.message));
-    reply::telling(answer, |untold| (untold.stage, untold.counts) = ("handshake", Counts::Error))
+    reply::telling(answer, |pending| (pending.stage, pending.counts) = ("handshake", Counts::Error))
 }
 
 /// Adds what the service's answer to its handshake brings the client. The gate's own headers and cookie stay what they are.

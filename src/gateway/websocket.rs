@@ -1,7 +1,7 @@
 //! The endpoint of `[[websocket]]` routes: the handshake, then the same relay as for Socket.IO.
 
+mod admitted_client;
 mod bridge;
-mod caller;
 pub(crate) mod route;
 pub(super) mod table;
 
@@ -10,7 +10,7 @@ use std::{mem, rc::Rc, sync::Arc, time::Instant};
 use http::{Response, StatusCode, request::Parts};
 
 pub use self::table::WebsocketTable;
-use self::{caller::Caller, route::PlainRoute};
+use self::{admitted_client::AdmittedClient, route::PlainRoute};
 use crate::{
     gateway::{
         edge::{Edge, EdgeRules, refuse},
@@ -64,10 +64,10 @@ pub(super) async fn open(
     };
     let identity = identify(&edge.worker, auth, credential, peer.certified_user()).await;
     let identity = identity.map_err(|refusal| refuse("handshake", refusal))?;
-    let caller = Caller { offer, token, identity, peer, permit };
+    let admitted = AdmittedClient { offer, token, identity, peer, permit };
     match &rules.websocket[route] {
-        PlainRoute::Plain(route) => connect(edge, &rules, parts, caller, Arc::clone(route)).await,
-        PlainRoute::Bridge(route) => bridge::open(edge, &rules, parts, caller, Arc::clone(route)),
+        PlainRoute::Plain(route) => connect(edge, &rules, parts, admitted, Arc::clone(route)).await,
+        PlainRoute::Bridge(route) => bridge::open(edge, &rules, parts, admitted, Arc::clone(route)),
     }
 }
 
@@ -76,10 +76,10 @@ async fn connect(
     edge: &Rc<Edge>,
     rules: &Arc<EdgeRules>,
     parts: &Parts,
-    caller: Caller,
+    admitted: AdmittedClient,
     route: Arc<PlainRules>,
 ) -> Result<Switch, Declined> {
-    let Caller { offer, token: _, identity, peer, permit } = caller;
+    let AdmittedClient { offer, token: _, identity, peer, permit } = admitted;
     let (rules, session_rules) = (Arc::clone(rules), edge.worker.rules());
     let sources = &session_rules.session.policies.token_sources;
     let mut request = upgrade::dial_request(parts, &rules, sources, &peer).map_err(upgrade::refused_header)?;

@@ -50,18 +50,18 @@ pub(super) fn deliver(edge: &Edge, sid: Sid, from: Requester, incoming: impl Int
 /// The answer to a request that breaks a rule of Engine.IO.
 pub(in crate::gateway) fn refused(error: EngineError) -> Response<Body> {
     let answer = reply::json(error.status(), error.code(), error);
-    reply::telling(answer, |untold| (untold.stage, untold.reason) = ("handshake", error.reason()))
+    reply::telling(answer, |pending| (pending.stage, pending.reason) = ("handshake", error.reason()))
 }
 
 /// The answer to a request that the session which it names, or whoever looks for that, refuses. It was counted there.
 pub(super) fn rejected(Rejection { error, reason, fault }: Rejection) -> Response<Body> {
-    reply::telling(refused(error), |untold| {
-        (untold.stage, untold.reason, untold.counts) = ("session", reason, Counts::No);
+    reply::telling(refused(error), |pending| {
+        (pending.stage, pending.reason, pending.counts) = ("session", reason, Counts::No);
         if reason == EngineError::SessionUnknown.reason() {
-            untold.why = NO_SESSION.to_owned();
+            pending.why = NO_SESSION.to_owned();
         }
         if let Some(fault) = fault {
-            (untold.why, untold.setting) = (fault.to_string(), fault.setting());
+            (pending.why, pending.setting) = (fault.to_string(), fault.setting());
         }
     })
 }

@@ -5,7 +5,7 @@ use super::{
     error::HeadError,
     head::{faulty_line, is_token},
 };
-use crate::gateway::sight::{shown, shown_path};
+use crate::gateway::request_summary::{shown, shown_path};
 
 /// Bytes of what is no request that are shown.
 const FOREIGN_BYTES: usize = 16;

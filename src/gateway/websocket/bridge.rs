@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::Arc};
 
 use http::request::Parts;
 
-use super::caller::Caller;
+use super::admitted_client::AdmittedClient;
 use crate::{
     gateway::{
         edge::{Edge, EdgeRules, refuse},
@@ -34,10 +34,10 @@ pub(super) fn open(
     edge: &Rc<Edge>,
     rules: &Arc<EdgeRules>,
     parts: &Parts,
-    caller: Caller,
+    admitted: AdmittedClient,
     route: Arc<BridgeRules>,
 ) -> Result<Switch, Declined> {
-    let Caller { offer, token, identity, peer, permit } = caller;
+    let AdmittedClient { offer, token, identity, peer, permit } = admitted;
     let session_rules = edge.worker.rules();
     let sources = &session_rules.session.policies.token_sources;
     // Neither the CONNECT nor the URL has them: a service may look for them in either.
@@ -47,8 +47,8 @@ pub(super) fn open(
     let is_short = |connect: &[u8]| connect.len() <= session_rules.session.max_connect;
     let connect = connect.and_then(|connect| if is_short(&connect) { Ok(connect) } else { Err(TOO_BIG) });
     let connect = connect.map_err(|refusal| {
-        reply::telling(refuse("handshake", refusal), |untold| {
-            untold.setting = (refusal.code == TOO_BIG.code).then_some("socketio.max_connect");
+        reply::telling(refuse("handshake", refusal), |pending| {
+            pending.setting = (refusal.code == TOO_BIG.code).then_some("socketio.max_connect");
         })
     })?;
     let request = upgrade::bridge_request(parts, rules, sources, &peer, &route.service_path, &left_out);

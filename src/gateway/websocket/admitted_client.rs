@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// A client whose handshake is good, and whose user is known.
-pub(super) struct Caller {
+pub(super) struct AdmittedClient {
     pub(super) offer: Upgrade,
     pub(super) token: Option<Token>,
     pub(super) identity: Identity,

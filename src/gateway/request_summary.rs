@@ -15,7 +15,7 @@ const KEYS: [&str; 2] = ["EIO", "transport"];
 
 /// A request, as far as the log may show it. Cheap to make, for each request; only for one that is refused it is written.
 #[derive(Debug, Clone)]
-pub struct Sight {
+pub struct RequestSummary {
     /// Who sends it.
     pub peer: IpAddr,
     method: Method,
@@ -25,7 +25,7 @@ pub struct Sight {
     origin: Option<HeaderValue>,
 }
 
-impl Sight {
+impl RequestSummary {
     /// Of a request from `peer`.
     #[must_use]
     pub fn of(peer: IpAddr, method: &Method, uri: &Uri, version: Version, headers: &HeaderMap) -> Self {
@@ -89,9 +89,9 @@ mod tests {
         headers.insert(header::COOKIE, secret.parse().unwrap());
         headers.insert(header::UPGRADE, "websocket".parse().unwrap());
         let peer = "192.0.2.1".parse().unwrap();
-        let sight = Sight::of(peer, &Method::GET, &uri.parse().unwrap(), Version::HTTP_11, &headers);
+        let summary = RequestSummary::of(peer, &Method::GET, &uri.parse().unwrap(), Version::HTTP_11, &headers);
         assert_eq!(
-            sight.show(),
+            summary.show(),
             "GET /ws/<52 bytes>/x%0a EIO=3 transport=<52 bytes> HTTP/1.1, which asks for an upgrade"
         );
         assert!(shown_path(&b"/a\n".repeat(200)).len() < 130);
