@@ -1,7 +1,7 @@
 //! An HTTP/1 server for short answers beside the gate: one request a connection, bounded in number, size and time.
 
 mod body;
-mod outlet;
+mod paced_stream;
 
 use std::{collections::VecDeque, convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use tokio::{
 };
 
 pub use self::body::{Body, LateAnswer, Waiting};
-use self::{body::Pace, outlet::Outlet};
+use self::{body::Pace, paced_stream::PacedStream};
 
 /// How long a request head may take.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -102,7 +102,7 @@ where
         .max_buf_size(HEADER_BYTES_MAX)
         // One request a connection: scrapes are seconds apart, and an idle connection would hold a place.
         .keep_alive(false)
-        .serve_connection(TokioIo::new(Outlet::new(stream, Arc::clone(&pace))), service);
+        .serve_connection(TokioIo::new(PacedStream::new(stream, Arc::clone(&pace))), service);
     let (mut serving, mut seen) = (pin!(serving), None);
     // A client that goes away, or is too slow, gets no answer. One that lasts goes on while its client takes parts.
     while timeout(patience.connection, serving.as_mut()).await.is_err() {

@@ -21,14 +21,14 @@ const SEND_BUFFER_BYTES: usize = 16 * 1024;
 
 /// A connection.
 #[derive(Debug)]
-pub(super) struct Outlet {
+pub(super) struct PacedStream {
     stream: TcpStream,
     /// Of the answer.
     pace: Arc<Pace>,
     is_small: bool,
 }
 
-impl Outlet {
+impl PacedStream {
     /// With an answer of this pace.
     pub(super) const fn new(stream: TcpStream, pace: Arc<Pace>) -> Self {
         Self { stream, pace, is_small: false }
@@ -46,13 +46,13 @@ impl Outlet {
     }
 }
 
-impl AsyncRead for Outlet {
+impl AsyncRead for PacedStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_read(cx, into)
     }
 }
 
-impl AsyncWrite for Outlet {
+impl AsyncWrite for PacedStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.outward().poll_write(cx, bytes)
     }
