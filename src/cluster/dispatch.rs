@@ -16,7 +16,7 @@ use crate::{
     mirror::template::ROOM_MAX_BYTES,
     observe::{
         journal::{self, LogLevel},
-        mirror::{Asked, Dropped, MirrorGauges, Sender},
+        mirror::{Dropped, MirrorGauges, NodeRequest, Sender},
     },
     relay::{
         registry::Registry,
@@ -150,20 +150,20 @@ impl Dispatch {
             return Err("room_too_long");
         }
         let (asked, command) = match request {
-            Request::Join(sockets, rooms) => (Asked::Join, Some(RoomCommand::Join(of(sockets), rooms))),
-            Request::Leave(sockets, rooms) => (Asked::Leave, Some(RoomCommand::Leave(of(sockets), rooms))),
+            Request::Join(sockets, rooms) => (NodeRequest::Join, Some(RoomCommand::Join(of(sockets), rooms))),
+            Request::Leave(sockets, rooms) => (NodeRequest::Leave, Some(RoomCommand::Leave(of(sockets), rooms))),
             Request::Disconnect(sockets, close) => {
-                (Asked::Disconnect, Some(RoomCommand::Disconnect(of(sockets), close)))
+                (NodeRequest::Disconnect, Some(RoomCommand::Disconnect(of(sockets), close)))
             }
             Request::ServerSideEmit => {
                 self.tell_of_server_side_emit();
-                (Asked::ServerSideEmit, None)
+                (NodeRequest::ServerSideEmit, None)
             }
-            Request::Question => (Asked::Question, None),
+            Request::Question => (NodeRequest::Question, None),
         };
         self.gauges.requested(asked);
         // Who asks waits for answers, as adapters alone do.
-        Ok(Some(Message { is_of_adapter: asked == Asked::Question, command }))
+        Ok(Some(Message { is_of_adapter: asked == NodeRequest::Question, command }))
     }
 
     fn tell_of_server_side_emit(&mut self) {

@@ -35,7 +35,7 @@ pub enum OverloadStep {
 
 /// Bytes that a request or an answer holds. They count until this is dropped.
 #[derive(Debug)]
-pub struct Held {
+pub struct HeldMemory {
     memory: Arc<Memory>,
     bytes: usize,
 }
@@ -61,8 +61,8 @@ impl Memory {
 
     /// Nothing held yet.
     #[must_use]
-    pub fn hold(self: &Arc<Self>) -> Held {
-        Held { memory: Arc::clone(self), bytes: 0 }
+    pub fn hold(self: &Arc<Self>) -> HeldMemory {
+        HeldMemory { memory: Arc::clone(self), bytes: 0 }
     }
 
     /// The process uses so many bytes of at most `limit`, and does this about it. `limit` 0: there is none.
@@ -89,7 +89,7 @@ impl Memory {
     }
 }
 
-impl Held {
+impl HeldMemory {
     /// Whether `bytes` may be held in all, of at most `max` for all requests together. They count if so.
     #[must_use]
     pub fn grow(&mut self, bytes: usize, max: usize) -> bool {
@@ -100,7 +100,7 @@ impl Held {
     }
 }
 
-impl Held {
+impl HeldMemory {
     /// These bytes, which count until the last part of them is dropped.
     #[must_use]
     pub fn over(mut self, bytes: impl AsRef<[u8]> + Send + 'static) -> Bytes {
@@ -113,7 +113,7 @@ impl Held {
 /// Bytes that count.
 struct HeldBytes<B> {
     bytes: B,
-    _held: Held,
+    _held: HeldMemory,
 }
 
 impl<B: AsRef<[u8]>> AsRef<[u8]> for HeldBytes<B> {
@@ -122,7 +122,7 @@ impl<B: AsRef<[u8]>> AsRef<[u8]> for HeldBytes<B> {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldMemory {
     fn drop(&mut self) {
         self.memory.requests.fetch_sub(self.bytes, Relaxed);
     }

@@ -36,7 +36,7 @@ pub enum Sender {
 
 /// What a request wants of all nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum NodeRequest {
     /// Sockets put into rooms.
     Join,
     /// Sockets taken out of rooms.
@@ -73,7 +73,7 @@ pub enum Dropped {
 /// The labels `from`, in the order of [`Sender`].
 const SENDERS: [&str; 3] = ["gate", "emitter", "adapter"];
 
-/// The labels `kind`, in the order of [`Asked`].
+/// The labels `kind`, in the order of [`NodeRequest`].
 const ASKED: [&str; 5] = ["join", "leave", "disconnect", "server_side_emit", "question"];
 
 /// The labels `direction` and `reason`, in the order of [`Dropped`].
@@ -163,7 +163,7 @@ impl MirrorGauges {
     }
 
     /// A request came from Redis.
-    pub fn requested(&self, what: Asked) {
+    pub fn requested(&self, what: NodeRequest) {
         self.requests.bump(what as usize);
     }
 
@@ -217,7 +217,7 @@ mod tests {
         let gauges = MirrorGauges::default();
         gauges.in_use();
         gauges.received(Sender::Adapter);
-        gauges.requested(Asked::Question);
+        gauges.requested(NodeRequest::Question);
         gauges.dropped(Dropped::OutUnfit);
         gauges.dropped(Dropped::InWorkerFull);
         let figures = gauges.figures().unwrap();

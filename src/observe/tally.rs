@@ -93,12 +93,12 @@ pub(super) struct Counts {
 
 /// Sessions that have lost their service.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Held {
+pub struct HeldSessions {
     sessions: u64,
     longest: Duration,
 }
 
-impl Held {
+impl HeldSessions {
     /// Counts one more, which has been without the service for `since`.
     pub fn count(&mut self, since: Duration) {
         self.sessions += 1;
@@ -258,7 +258,7 @@ impl Tally {
     }
 
     /// The sessions that have lost their service.
-    pub fn held(&self, held: Held) {
+    pub fn held(&self, held: HeldSessions) {
         self.counts.held.store(held.sessions, Relaxed);
         self.counts.held_oldest_ms.store(u64::try_from(held.longest.as_millis()).unwrap_or(u64::MAX), Relaxed);
     }

@@ -21,7 +21,7 @@ use crate::{
         journal,
         memory::Memory,
         refusals::Refused,
-        tally::{Graded, Held, Tally},
+        tally::{Graded, HeldSessions, Tally},
     },
     policy::{
         auth::AuthError,
@@ -412,7 +412,7 @@ impl Worker {
             self.refuse_stranger(&request.from, request.incoming, None);
         }
         self.none_is_dear.set(false);
-        let mut held = Held::default();
+        let mut held = HeldSessions::default();
         let mut absent = 0;
         let mut flowing = Flowing::default();
         let mut graded = Graded::default();

@@ -6,7 +6,7 @@ use super::*;
 use crate::observe::{
     limits::LimitFigures,
     memory::OverloadStep,
-    mirror::{Asked, Dropped, Sender},
+    mirror::{Dropped, NodeRequest, Sender},
     tally::{Direction, Graded, QualityPing},
 };
 
@@ -71,7 +71,7 @@ fn exposition() -> Exposition {
     gauges.mirror.published();
     gauges.mirror.copy();
     gauges.mirror.received(Sender::Emitter);
-    gauges.mirror.requested(Asked::Join);
+    gauges.mirror.requested(NodeRequest::Join);
     gauges.mirror.delivered();
     gauges.mirror.dropped(Dropped::OutTooBig);
     gauges.mirror.malformed("not_msgpack");
