@@ -14,7 +14,7 @@ const BODY_BYTES_MAX: usize = 256;
 /// What is asked for.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+struct CloseRequest {
     /// The `id` of `/sessions`.
     session: u64,
 }
@@ -32,7 +32,7 @@ pub(super) async fn close(registry: &Registry, body: Incoming, peer: Option<Sock
         Ok(body) => body,
         Err(refusal) => return refusal,
     };
-    let Asked { session } = match serde_json::from_slice(&body) {
+    let CloseRequest { session } = match serde_json::from_slice(&body) {
         Ok(asked) => asked,
         Err(error) => {
             let message = format!("{error}. Send {{\"session\": ID}}, the id of /sessions.");

@@ -36,7 +36,7 @@ const LASTS_MAX: Duration = Duration::from_hours(366 * 24);
 /// What is asked for.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+struct RevokeRequest {
     jti: Option<String>,
     user: Option<String>,
     socket: Option<String>,
@@ -104,8 +104,8 @@ async fn carry_out(
     answer::json(StatusCode::OK, &Done { revoked: kind, until, sessions: done.sessions, reach })
 }
 
-fn revocation(asked: Asked, now: SystemTime) -> Result<(&'static str, Revocation), String> {
-    let Asked { jti, user, socket, at, r#for } = asked;
+fn revocation(asked: RevokeRequest, now: SystemTime) -> Result<(&'static str, Revocation), String> {
+    let RevokeRequest { jti, user, socket, at, r#for } = asked;
     let (kind, name, default) = match (jti, user, socket) {
         (Some(jti), None, None) => ("jti", jti, LASTS),
         (None, Some(user), None) => ("user", user, LASTS),
