@@ -171,7 +171,7 @@ fn judge_cache(table: &AcmeTable, survey: &Survey, now: SystemTime) -> Vec<Findi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cli::doctor::finding::Status, tls::acme::survey::Held};
+    use crate::{cli::doctor::finding::Status, tls::acme::survey::OrderTimes};
 
     #[test]
     fn how_much_must_be_left_depends_on_the_lifetime() {
@@ -202,7 +202,7 @@ mod tests {
         let held = |left: i32| {
             let at =
                 |days: i32| if days < 0 { now - DAY * days.unsigned_abs() } else { now + DAY * days.unsigned_abs() };
-            Some(Ok(Held { not_after: at(left), renewal: at(left - 30), overdue: at(left - 22) }))
+            Some(Ok(OrderTimes { not_after: at(left), renewal: at(left - 30), overdue: at(left - 22) }))
         };
         let survey = |writable, free, held| Survey { folder: "/c".into(), writable, free, held, failures: 0 };
         let fine = || Ok(());

@@ -28,14 +28,14 @@ pub struct Survey {
     /// So many bytes are free there. `None`: the system does not tell.
     pub free: Option<u64>,
     /// The certificate in it. `None`: there is none yet.
-    pub held: Option<Result<Held, String>>,
+    pub held: Option<Result<OrderTimes, String>>,
     /// How many orders have failed since the last that has not.
     pub failures: u32,
 }
 
 /// A certificate that was ordered.
 #[derive(Debug, Clone, Copy)]
-pub struct Held {
+pub struct OrderTimes {
     /// When it ends.
     pub not_after: SystemTime,
     /// When the next one is ordered, at the latest.
@@ -57,7 +57,7 @@ pub async fn survey(table: &AcmeTable) -> Result<Survey, Vec<Fault>> {
     let held = stored.map(|pem| {
         let ordered = Ordered::from_pem(Zeroizing::new(pem), &rules.domains).map_err(|error| error.to_string())?;
         let renewal = UNIX_EPOCH + Duration::from_secs(ordered.validity.renewal(Chance::new(0)));
-        Ok(Held { not_after: ordered.not_after(), renewal, overdue: ordered.overdue() })
+        Ok(OrderTimes { not_after: ordered.not_after(), renewal, overdue: ordered.overdue() })
     });
     let attempts = entries.load(Entry::Attempts).await;
     let attempts: Attempts = attempts.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
