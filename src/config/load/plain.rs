@@ -22,21 +22,21 @@ pub(super) struct At<'a> {
 }
 
 /// What to say of it.
-pub(super) struct Told {
+pub(super) struct Explanation {
     pub(super) message: String,
     /// The key that an unknown one seems to stand for.
     pub(super) meant: Option<String>,
 }
 
 /// What to say where serde says `message`.
-pub(super) fn plain(message: &str, at: &At<'_>) -> Told {
+pub(super) fn plain(message: &str, at: &At<'_>) -> Explanation {
     let message = message.trim().replace('\n', " ");
     if let Some(unknown) = message.strip_prefix("unknown field `") {
         let mut names = unknown.split('`').step_by(2);
         let key = names.next().unwrap_or_default();
         return unknown_key(key, &names.filter(|name| !name.is_empty()).collect::<Vec<_>>(), at);
     }
-    Told { message: of_value(message, at), meant: None }
+    Explanation { message: of_value(message, at), meant: None }
 }
 
 fn of_value(message: String, at: &At<'_>) -> String {
@@ -127,9 +127,9 @@ fn no_list(node: Node<'_>, at: &At<'_>, shown: &str) -> String {
 const RENAMED: &[(&str, &str)] = &[("queue_total", "limits.session_memory")];
 
 /// What to say of a key that is none of those known.
-fn unknown_key(found: &str, known: &[&str], at: &At<'_>) -> Told {
+fn unknown_key(found: &str, known: &[&str], at: &At<'_>) -> Explanation {
     if let Some((_, new)) = RENAMED.iter().find(|(old, _)| *old == found) {
-        return Told { message: format!("is not a key any more; it is {new:?} now"), meant: None };
+        return Explanation { message: format!("is not a key any more; it is {new:?} now"), meant: None };
     }
     let tables = at.schema.tables_with(found);
     let nearest = known.iter().min_by_key(|name| distance(found, name));
@@ -143,7 +143,7 @@ fn unknown_key(found: &str, known: &[&str], at: &At<'_>) -> Told {
         }
         None => format!("is not a key here; the keys are {}", known.join(", ")),
     };
-    Told { message, meant: nearest.map(|name| (*name).to_owned()) }
+    Explanation { message, meant: nearest.map(|name| (*name).to_owned()) }
 }
 
 /// How many characters must be changed, added or dropped (Levenshtein).
