@@ -161,7 +161,7 @@
 //!   * `files`, `watch`, `changes`: the files that it names, triggers of a reload, and names of changed keys.
 //! * [`start`] joins the parts, and decides what concerns the process: overload, leaving, reload.
 //!   * `memory`: the limits of memory, and what is done before one is reached.
-//!   * `departure`, `sign`: which signal makes the node leave, and in which stages; the stage as the name of a thread.
+//!   * `departure`, `process_stage`: which signal makes the node leave, and in which stages; the stage as the name of a thread.
 //!   * `cluster`: the thread that speaks with Redis.
 //!   * `error`, `compile`, `prepare`: why a node does not start, the configuration compiled into rules, and all that is
 //!     made of it before it takes effect.

@@ -10,8 +10,8 @@ mod error;
 mod key_task;
 mod memory;
 mod prepare;
+pub mod process_stage;
 mod reload;
-pub mod sign;
 pub mod survey;
 mod thread;
 

@@ -16,7 +16,7 @@ use super::{
     failure::{DrainError, Failure},
     output::{clean, print},
 };
-use crate::start::sign::Sign;
+use crate::start::process_stage::ProcessStage;
 
 /// How often the node is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -68,10 +68,10 @@ pub(super) fn drain(args: &Args) -> Result<(), Failure> {
         Some(pid) => named(pid)?,
         None => only(seen().map_err(DrainError::Proc)?, &own_program(), mounts("self").as_deref())?,
     };
-    let Some(sign) = process.knows_the_signal()? else {
+    let Some(stage) = process.knows_the_signal()? else {
         return Ok(print(&format!("process {} has ended\n", process.0))?);
     };
-    if sign == Sign::Drained {
+    if stage == ProcessStage::Drained {
         return Ok(print(&format!("process {} is drained already\n", process.0))?);
     }
     match kill(process.0, Signal::SIGUSR1) {
@@ -115,15 +115,15 @@ fn only(processes: Vec<Seen>, program: &Path, mounts: Option<&Path>) -> Result<P
 
 impl Process {
     /// Waits until the process would not be ended by the signal. Returns its stage; `None` if it has ended.
-    fn knows_the_signal(self) -> Result<Option<Sign>, DrainError> {
+    fn knows_the_signal(self) -> Result<Option<ProcessStage>, DrainError> {
         let until = Instant::now() + PATIENCE;
         loop {
             let Ok(status) = fs::read_to_string(format!("/proc/{}/status", self.0)) else { return Ok(None) };
             // Where that is not told (gVisor), the control thread is all that is known.
             if catches(&status, Signal::SIGUSR1) != Some(false)
-                && let Some(sign) = Sign::of_process(self.0)
+                && let Some(stage) = ProcessStage::of_process(self.0)
             {
-                return Ok(Some(sign));
+                return Ok(Some(stage));
             }
             if is_dead(&status) {
                 return Ok(None);
@@ -143,25 +143,25 @@ impl Process {
 
     /// Says what the node does until it is drained, or has ended.
     fn follow(self) -> Result<(), Failure> {
-        let (began, mut told) = (Instant::now(), Sign::Serving);
+        let (began, mut told) = (Instant::now(), ProcessStage::Serving);
         loop {
-            let sign = Sign::of_process(self.0);
+            let stage = ProcessStage::of_process(self.0);
             // The list of its threads may lack the one while another ends.
-            if sign.is_none() && self.lives() {
+            if stage.is_none() && self.lives() {
                 sleep(LOOK);
                 continue;
             }
-            match sign {
-                Some(Sign::Serving) if began.elapsed() > PATIENCE => {
+            match stage {
+                Some(ProcessStage::Serving) if began.elapsed() > PATIENCE => {
                     return Err(DrainError::Deaf { pid: self.0.as_raw(), waited: PATIENCE }.into());
                 }
-                Some(sign) if sign == told => {}
-                sign => {
-                    print(&format!("process {} {}\n", self.0, sign.map_or("has ended", said)))?;
-                    told = sign.unwrap_or(told);
+                Some(stage) if stage == told => {}
+                stage => {
+                    print(&format!("process {} {}\n", self.0, stage.map_or("has ended", said)))?;
+                    told = stage.unwrap_or(told);
                 }
             }
-            if matches!(sign, None | Some(Sign::Drained)) {
+            if matches!(stage, None | Some(ProcessStage::Drained)) {
                 return Ok(());
             }
             sleep(LOOK);
@@ -170,12 +170,12 @@ impl Process {
 }
 
 /// What a node does, after its number.
-const fn said(sign: Sign) -> &'static str {
-    match sign {
-        Sign::Serving => "serves",
-        Sign::LameDuck => "is not ready any more, and serves on for limits.lame_duck",
-        Sign::Draining => "takes no new clients, and closes the others within limits.shutdown_grace",
-        Sign::Drained => "is drained: no client is left",
+const fn said(stage: ProcessStage) -> &'static str {
+    match stage {
+        ProcessStage::Serving => "serves",
+        ProcessStage::LameDuck => "is not ready any more, and serves on for limits.lame_duck",
+        ProcessStage::Draining => "takes no new clients, and closes the others within limits.shutdown_grace",
+        ProcessStage::Drained => "is drained: no client is left",
     }
 }
 
@@ -298,7 +298,7 @@ mod tests {
         let command = command.arg("run").current_dir(folder.path()).stdin(std::process::Stdio::piped());
         let mut node = command.spawn().unwrap();
         let process = Process(Pid::from_raw(node.id().try_into().unwrap()));
-        assert!(process.lives() && Sign::of_process(process.0).is_none());
+        assert!(process.lives() && ProcessStage::of_process(process.0).is_none());
         drop(node.stdin.take());
         process.follow().unwrap();
         // Until somebody waits for it, it is there as a zombie.

@@ -28,8 +28,8 @@ use crate::{
         departure,
         key_task::KeyTask,
         memory,
+        process_stage::ProcessStage,
         reload::{Node, Reload, Source},
-        sign::Sign,
     },
 };
 
@@ -72,7 +72,7 @@ pub(super) fn runtime() -> io::Result<Runtime> {
 impl Control {
     /// Starts the control thread. It ends when the workers have, unless the process stays.
     pub(super) fn spawn(self, runtime: Runtime) -> io::Result<JoinHandle<()>> {
-        std::thread::Builder::new().name(Sign::Serving.name().to_owned()).spawn(move || {
+        std::thread::Builder::new().name(ProcessStage::Serving.name().to_owned()).spawn(move || {
             if let Err(error) = runtime.block_on(self.live()) {
                 journal::line(LogLevel::Error, &format!("the control thread stopped: {error}"));
             }
@@ -131,7 +131,7 @@ impl Control {
         if health.set_drained(DRAINED) {
             tokio::time::sleep(LAST_ANSWERS).await;
         }
-        Sign::Drained.show();
+        ProcessStage::Drained.show();
         if *stays.borrow() {
             journal::line(LogLevel::Info, "the process stays, without clients, until SIGTERM or SIGINT");
             // An error means that nobody listens to signals, so nothing could end it.
@@ -188,12 +188,12 @@ async fn show_stage(
             Stage::Leaving(lame_duck) => {
                 let signal = if *stays.borrow() { "SIGUSR1" } else { "SIGTERM" };
                 health.set_draining(&format!("{signal} has come; new clients are served for {lame_duck:?}, then none"));
-                Sign::LameDuck.show();
+                ProcessStage::LameDuck.show();
             }
             Stage::Draining(_) => {
                 drain_began.get_or_init(Instant::now);
                 health.set_draining("the node is draining: it takes no new clients and closes the others");
-                Sign::Draining.show();
+                ProcessStage::Draining.show();
             }
         }
     }

@@ -6,7 +6,7 @@ use nix::{sys::prctl, unistd::Pid};
 
 /// What the control thread is called, from its start to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Sign {
+pub enum ProcessStage {
     /// The node serves.
     Serving,
     /// It leaves, and serves still.
@@ -17,7 +17,7 @@ pub enum Sign {
     Drained,
 }
 
-impl Sign {
+impl ProcessStage {
     const ALL: [Self; 4] = [Self::Serving, Self::LameDuck, Self::Draining, Self::Drained];
 
     /// The name of the thread: at most 15 bytes, which is what Linux keeps.
@@ -34,7 +34,7 @@ impl Sign {
     /// Which one a thread of this name shows. `None`: it is another thread.
     #[must_use]
     pub fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|sign| sign.name() == name)
+        Self::ALL.into_iter().find(|stage| stage.name() == name)
     }
 
     /// Shows it, from the control thread.
@@ -64,26 +64,26 @@ mod tests {
         let (told, heard) = std::sync::mpsc::channel();
         let (next, goes_on) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
-            for sign in Sign::ALL {
-                sign.show();
-                told.send(sign).unwrap();
+            for stage in ProcessStage::ALL {
+                stage.show();
+                told.send(stage).unwrap();
                 goes_on.recv().unwrap();
             }
         });
-        for sign in heard {
-            assert_eq!(Sign::of_process(own), Some(sign));
+        for stage in heard {
+            assert_eq!(ProcessStage::of_process(own), Some(stage));
             next.send(()).unwrap();
         }
         thread.join().unwrap();
-        assert_eq!(Sign::of_process(own), None, "no thread of another name is one");
+        assert_eq!(ProcessStage::of_process(own), None, "no thread of another name is one");
     }
 
     #[test]
     fn linux_keeps_the_whole_name() {
-        for sign in Sign::ALL {
-            assert!(sign.name().len() <= 15, "{sign:?}");
-            assert_eq!(Sign::of(sign.name()), Some(sign));
+        for stage in ProcessStage::ALL {
+            assert!(stage.name().len() <= 15, "{stage:?}");
+            assert_eq!(ProcessStage::of(stage.name()), Some(stage));
         }
-        assert_eq!(Sign::of("worker-0"), None);
+        assert_eq!(ProcessStage::of("worker-0"), None);
     }
 }
