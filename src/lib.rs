@@ -137,7 +137,8 @@
 //! * [`gateway`] is the edge towards clients: HTTP until a connection becomes a session.
 //!   * `drain`, `listener`: whether the node serves, leaves or drains, and the sockets it accepts on.
 //!   * `patience`, `service_body`: how long a body may keep the gate waiting; the body of a service's answer.
-//!   * `reply`, `request_summary`, `cors`, `trust_headers`, `peer`: answers, cross-origin headers, who the client is behind proxies.
+//!   * `reply`, `request_summary`, `cors`, `trust_headers`, `peer`: answers, cross-origin headers, who the client is
+//!     behind proxies.
 //!   * `head_guard`: judges each request head before hyper reads it.
 //!   * `http2`: the same for HTTP/2, and a bound for frames that carry nothing.
 //!   * `path`: what a path can mean to those who read it.
@@ -161,7 +162,8 @@
 //!   * `files`, `watch`, `changes`: the files that it names, triggers of a reload, and names of changed keys.
 //! * [`start`] joins the parts, and decides what concerns the process: overload, leaving, reload.
 //!   * `memory`: the limits of memory, and what is done before one is reached.
-//!   * `departure`, `process_stage`: which signal makes the node leave, and in which stages; the stage as the name of a thread.
+//!   * `departure`, `process_stage`: which signal makes the node leave, and in which stages; the stage as the name of a
+//!     thread.
 //!   * `cluster`: the thread that speaks with Redis.
 //!   * `error`, `compile`, `prepare`: why a node does not start, the configuration compiled into rules, and all that is
 //!     made of it before it takes effect.
@@ -179,7 +181,8 @@
 //! [`Inflow::next`](relay::inflow::Inflow::next) finds the frame and unmasks a copy of its beginning.
 //! [`Session::message`](session::Session::message) reads the packet's head with
 //! [`peek_client`](wire::socketio::peek::peek_client), asks the [`Policies`](policy::policies::Policies), and answers with a
-//! [`Fate`](session::message::Fate) and a [`Note`](session::message::Note), which the [`SessionLedger`](relay::ledger::SessionLedger)
+//! [`Fate`](session::message::Fate) and a [`Note`](session::message::Note), which the
+//! [`SessionLedger`](relay::ledger::SessionLedger)
 //! counts. [`Inflow::decide`](relay::inflow::Inflow::decide) keeps or cuts the frame's bytes in the
 //! [`Batch`](relay::batch::Batch). [`ServiceLeg::send`](relay::service_leg::ServiceLeg::send) sends what was kept, as it came,
 //! in one call, and the [`Driver`](relay::driver::Driver) does what [`Session::poll`](session::Session::poll) asks for.
