@@ -83,7 +83,7 @@
 //! ## I/O
 //!
 //! * [`side_http`] is an HTTP/1 server for short answers, beside the gate.
-//!   * `body`, `outlet`: an answer that may last, and its connection.
+//!   * `body`, `paced_stream`: an answer that may last, and its connection.
 //! * [`relay`] moves the bytes of a session, on the thread that accepted it.
 //!   * `stream`, `scratch`, `batch`, `broken_rule`, `inflow`, `clock`: sockets, lent buffers, received bytes, a rule that they
 //!     break, the frames in them, the time.

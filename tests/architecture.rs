@@ -80,7 +80,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "session",
-        imports: &["mirror", "policy", "wire", "fault", "units", "event_names"],
+        imports: &["mirror", "policy", "wire", "fault", "units", "event_names", "network"],
         must_not_name: &[PURE, CLOCKS, LOGS],
     },
     Layer {

@@ -298,7 +298,11 @@ mod tests {
         let command = command.arg("run").current_dir(folder.path()).stdin(std::process::Stdio::piped());
         let mut node = command.spawn().unwrap();
         let process = Process(Pid::from_raw(node.id().try_into().unwrap()));
-        assert!(process.lives() && ProcessStage::of_process(process.0).is_none());
+        // Linux shows its arguments a moment after it has begun.
+        while !process.lives() {
+            std::thread::yield_now();
+        }
+        assert_eq!(ProcessStage::of_process(process.0), None);
         drop(node.stdin.take());
         process.follow().unwrap();
         // Until somebody waits for it, it is there as a zombie.

@@ -97,7 +97,7 @@ impl Guard {
 
     /// Returns when to check again.
     async fn check(&mut self) -> Duration {
-        if self.link.has_changed() {
+        if self.link.take_change() {
             self.waits_for_who_was_there(Instant::now());
         }
         let Some(mut connection) = self.link.connection() else {

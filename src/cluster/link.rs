@@ -24,7 +24,7 @@ impl Link {
     }
 
     /// Whether there is another than when this was asked, or waited for, last.
-    pub(super) fn has_changed(&mut self) -> bool {
+    pub(super) fn take_change(&mut self) -> bool {
         let has_changed = self.0.has_changed().unwrap_or_default();
         self.0.mark_unchanged();
         has_changed

@@ -37,11 +37,12 @@ impl Share {
         Self { window: now, written: 0, suppressed: 0 }
     }
 
-    fn has_room(&mut self, max: u32, now: Instant) -> bool {
+    /// How many lines were written in the window of this moment.
+    fn written_by(&mut self, now: Instant) -> u32 {
         if now.saturating_duration_since(self.window) >= WINDOW {
             (self.window, self.written) = (now, 0);
         }
-        self.written < max
+        self.written
     }
 }
 
@@ -53,7 +54,7 @@ impl<K: Eq + Hash> LineLimit<K> {
     /// How many lines were left out before this one: of this key, or of all that are not told apart. `None`: this one is left
     /// out too.
     pub(super) fn admit(&mut self, key: K, now: Instant) -> Option<Suppressed> {
-        if !self.all.has_room(LINES_MAX, now) {
+        if self.all.written_by(now) >= LINES_MAX {
             self.all.suppressed += 1;
             return None;
         }
@@ -65,7 +66,7 @@ impl<K: Eq + Hash> LineLimit<K> {
             }
         }
         let share = self.shares.entry(key).or_insert_with(|| Share::new(now));
-        if !share.has_room(LINES_PER_KEY, now) {
+        if share.written_by(now) >= LINES_PER_KEY {
             share.suppressed += 1;
             return None;
         }
