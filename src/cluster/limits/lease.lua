@@ -75,8 +75,8 @@ local function settle(key, messages, per, total, settled, held, what)
   local wait = math.max(0, math.ceil((1 - (exact - change)) * per / messages))
   local urgent = what == 'more' and held < math.max(1, share) and most > idle
   if urgent or (what == 'share' and held < share and most > share) then
-    redis.call('XADD', KEYS[1], 'MAXLEN', WISHES_MAX, '*', 'key', key, 'node', node, 'busy', string.format('%d', share),
-      'idle', string.format('%d', urgent and idle or share))
+    redis.call('XADD', KEYS[1], 'MAXLEN', WISHES_MAX, '*', 'key', key, 'node', node,
+      'busy', string.format('%d', math.max(1, share)), 'idle', string.format('%d', urgent and idle or share))
     redis.call('PEXPIRE', KEYS[1], string.format('%.0f', life / 1000))
     wait = math.min(wait, RECALL_US)
   end

@@ -232,6 +232,10 @@ impl LeaseLedger {
         let amount = answer.change.unsigned_abs();
         if answer.change > 0 {
             self.totals.granted += amount;
+            // The packets that have asked for it come again. Others that wish for it meanwhile would have it go around unused.
+            if report.purpose == Purpose::More {
+                entry.used_at = now;
+            }
         } else {
             self.totals.returned += amount;
         }
