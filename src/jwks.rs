@@ -164,10 +164,11 @@ impl KeyServer {
         }
     }
 
-    /// Fetches now, unless that was done, and then at each interval, and calls `changed` after each fetch. Never returns.
+    /// Fetches now, unless that was done, and then at each interval, and calls `changed` after each. Never returns.
     pub async fn run(mut self, changed: impl Fn()) {
         if self.state.last_good.is_some() {
             self.gauges.jwks_fetched(true);
+            changed();
         }
         loop {
             let rest_ends = self.state.rest_ends;

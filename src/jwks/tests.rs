@@ -217,13 +217,12 @@ async fn keys_that_are_fetched_before_they_are_used_are_not_fetched_again() {
     server.fetch_first().await.unwrap();
     assert!(server.keys().ready());
     assert_eq!(gauges.jwks(), None, "the figures are those of the server in force");
-    let fetcher = tokio::spawn(server.run(|| ()));
-    within(async {
-        while gauges.jwks().is_none_or(|(last_success, _)| last_success == 0) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    let told = Arc::new(Notify::new());
+    let tells = Arc::clone(&told);
+    let fetcher = tokio::spawn(server.run(move || tells.notify_one()));
+    // Those who have waited for keys of the server before.
+    within(told.notified()).await;
+    assert!(gauges.jwks().is_some_and(|(last_success, _)| last_success > 0));
     assert_eq!(issuer.asked(), 2);
     fetcher.abort();
 }
