@@ -98,7 +98,14 @@ impl SharedLimits {
     pub async fn run(self, link: Link, prefix: Arc<str>) {
         let Some(questions) = self.sharing.requests().questions() else { return };
         let node = MemberId::draw();
-        let shows = tokio::spawn(members::show(link.clone(), Arc::clone(&prefix), node.clone()));
+        let sharing = Arc::clone(&self.sharing);
+        // Where limits are shared each call counts, and knows of nodes that have yet to come back.
+        let counted = move |nodes| {
+            if !sharing.is_wanted() {
+                sharing.requests().set_nodes(nodes);
+            }
+        };
+        let shows = tokio::spawn(members::show(link.clone(), Arc::clone(&prefix), node.clone(), counted));
         let task = Task::new(self, questions, Calls::new(Arc::clone(&prefix), node.clone(), LIFE));
         task.run(|| link.connection()).await;
         shows.abort();
@@ -154,10 +161,16 @@ impl Task {
                 self.collect();
             }
             self.collect();
+            if self.ends() && self.ledger.is_empty() {
+                return;
+            }
             self.cause.clear();
             let answers = match connection() {
                 Some(mut connection) => self.settle_all(&mut connection).await,
-                None => false,
+                None => {
+                    self.calls.hear_from_the_first();
+                    false
+                }
             };
             self.show(answers);
             match (answers, self.ledger.is_empty()) {
@@ -245,7 +258,6 @@ impl Task {
                 self.back = Some(now);
             } else {
                 (self.nodes_before, self.back) = (requests.nodes(), None);
-                self.calls.hear_from_the_first();
             }
             requests.set_shared(answers);
         }

@@ -19,14 +19,15 @@ const RETRY: Duration = Duration::from_millis(500);
 /// How long Redis may take.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Writes `node:<id>`, and its end into the set `nodes`, by Redis' clock.
+/// Writes `node:<id>`, and its end into the set `nodes`, by Redis' clock. Returns the number of nodes.
 const WRITE: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('ZADD', KEYS[2], string.format('%.0f', now + ARGV[3] * 1000), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('(%.0f', now))
-redis.call('PEXPIRE', KEYS[2], ARGV[3])";
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+return redis.call('ZCARD', KEYS[2])";
 
 /// What a node is called among the others. Drawn anew at each start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,8 +62,8 @@ fn node_key(prefix: &str, id: &MemberId) -> String {
     format!("{prefix}node:{id}")
 }
 
-/// Shows that this node is alive, for ever.
-pub async fn show(mut link: Link, prefix: Arc<str>, id: MemberId) {
+/// Shows that this node is alive, for ever, and tells how many are.
+pub async fn show(mut link: Link, prefix: Arc<str>, id: MemberId, counted: impl Fn(u32)) {
     let script = Script::new(WRITE);
     let keys = [node_key(&prefix, &id), nodes_key(&prefix)];
     loop {
@@ -74,7 +75,10 @@ pub async fn show(mut link: Link, prefix: Arc<str>, id: MemberId) {
         };
         let written = timeout(PATIENCE, write(&script, &keys, &id, &mut connection)).await;
         let pause = match written {
-            Ok(Ok(())) => REFRESH,
+            Ok(Ok(nodes)) => {
+                counted(nodes);
+                REFRESH
+            }
             Ok(Err(_)) | Err(_) => RETRY,
         };
         // A new connection may lead to a server that knows nothing of this node.
@@ -98,7 +102,7 @@ async fn write(
     keys: &[String; 2],
     id: &MemberId,
     connection: &mut impl ConnectionLike,
-) -> RedisResult<()> {
+) -> RedisResult<u32> {
     let state = serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "state": "up" }).to_string();
     let mut invocation = script.prepare_invoke();
     for key in keys {

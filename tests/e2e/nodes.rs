@@ -89,6 +89,14 @@ async fn hears(gate: &Gate, emitter: &Emitter) {
 }
 
 #[tokio::test]
+async fn nodes_that_share_no_limit_count_each_other() {
+    let nodes = Nodes::with(&format!("cluster.name = \"tutor\"\n{MIRROR}")).await;
+    for gate in [&nodes.a, &nodes.b] {
+        gate.counts(2.0, "tidegate_cluster_nodes", &[]).await;
+    }
+}
+
+#[tokio::test]
 async fn what_a_service_says_to_a_learner_reaches_clients_of_the_learner_on_other_nodes_once() {
     let nodes = Nodes::start().await;
     let near = nodes.a.client(token("ada")).await;

@@ -88,7 +88,7 @@ impl Calls {
         Self { script: Script::new(SCRIPT), prefix, node, life_us, seen: FIRST.to_owned() }
     }
 
-    /// Reads all wishes with the next call: the clock of another server may be behind that of the last. A wish of before asks
+    /// Reads all wishes with the next call, of another connection: the clock of another server may be behind that of the last. A wish of before asks
     /// for what this node does not have.
     pub(super) fn hear_from_the_first(&mut self) {
         FIRST.clone_into(&mut self.seen);
