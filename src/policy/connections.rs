@@ -90,8 +90,8 @@ pub struct LimitsTable {
     /// How long a node still serves after SIGTERM or SIGUSR1, new clients too, while `/readyz` is 503: as long as balancers may
     /// still send some. Then it drains. SIGINT and a second signal skip it. At most `"5m"`; `"0s"`: it drains at once.
     pub lame_duck: Period,
-    /// The time over which clients are disconnected then. In Kubernetes `terminationGracePeriodSeconds` must be more than
-    /// `lame_duck` and `shutdown_grace` together. A second signal leaves 2 s, a third none.
+    /// The time over which clients are disconnected then. In Kubernetes `terminationGracePeriodSeconds` must be at least 5 s
+    /// more than `lame_duck` and `shutdown_grace` together. A second signal leaves 2 s, a third none.
     pub shutdown_grace: Period,
 }
 

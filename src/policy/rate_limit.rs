@@ -58,8 +58,8 @@ pub struct RateLimitTable {
     /// What happens to a packet over the limit.
     pub exceeded: Exceeded,
     /// Whether all nodes have one budget for a user or an address, kept in `[redis]`; otherwise each node has its own.
-    /// `messages` pass in all, within 5 percent or one for each node. While Redis does not answer, each node lets `messages /
-    /// nodes` through, and at least one.
+    /// At most one percent of `messages`, or one message, more pass for each node; while there is demand, at most four percent
+    /// remain unused. While Redis does not answer, each node lets `messages / nodes` through, and at least one.
     pub shared: bool,
 }
 
