@@ -1,6 +1,6 @@
 //! Tidegate in front of a Socket.IO service, in one process: `cargo run --release --example demo`.
 //!
-//! The first build takes up to ten minutes on two cores: it compiles 250 crates, among them the C code of aws-lc.
+//! The first build takes four to seven minutes on two cores: it compiles 250 crates, among them the C code of aws-lc.
 //! The demo needs no network, no Node, no Redis, no configuration. The service does not know of the gate.
 
 mod life;
