@@ -22,8 +22,8 @@ limits.lame_duck (5s); then all are closed within limits.shutdown_grace (30s).
 SIGINT skips the first part. A second signal of either kind ends it and leaves
 2 s, a third leaves none. SIGUSR1, which `tidegate drain` sends: as SIGTERM, and
 the process stays, without clients, until SIGTERM. In Kubernetes,
-terminationGracePeriodSeconds must be more than lame_duck and shutdown_grace
-together.";
+terminationGracePeriodSeconds must be at least 5 s more than lame_duck and
+shutdown_grace together.";
 
 /// Run the gate in front of the service until SIGTERM or SIGINT
 #[derive(Debug, clap::Args)]
