@@ -412,6 +412,9 @@ fn a_text_that_an_edit_has_broken_is_said_to_be_of_a_form_that_cannot_be_changed
     let told = draft.tree().unwrap_err().to_string();
     assert!(told.starts_with("m.yaml:") && told.contains(": this form cannot be changed ("), "{told}");
     assert!(matches!(told.as_bytes()[7], b'2'..=b'4'), "a line of the input: {told}");
+    let told = drafts("a: 1\r\nb: 2\rc: 3\n")[0].tree().unwrap_err().to_string();
+    assert!(told.starts_with("m.yaml:2: ") && told.contains("a carriage return stands here"), "{told}");
+    assert!(drafts("a: 1\r\nb: 2\r\n")[0].tree().is_ok());
     let told = drafts("a: [\n")[0].tree().unwrap_err().to_string();
     assert!(told.contains("this is no YAML"), "{told}");
 }

@@ -65,6 +65,17 @@ pub(super) struct SyntaxError {
     pub(super) message: String,
 }
 
+/// YAML ends a line there too (YAML 1.2 §5.4), and no editor shows it. Lines are told apart by their line feeds here.
+fn lone_return(text: &str) -> Result<(), SyntaxError> {
+    match text.match_indices('\r').find(|(at, _)| !text[at + 1..].starts_with('\n')) {
+        Some((at, _)) => Err(SyntaxError {
+            line: line_of(text, at),
+            message: "a carriage return stands here without a line feed".to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
 impl<'t> Tree<'t> {
     /// Reads YAML, or JSON values one after another.
     pub(super) fn parse(text: &'t str) -> Result<Self, SyntaxError> {
@@ -75,7 +86,10 @@ impl<'t> Tree<'t> {
                     tree.read(value, true)?;
                 }
             }
-            None => tree.read(0..text.len(), false)?,
+            None => {
+                lone_return(text)?;
+                tree.read(0..text.len(), false)?;
+            }
         }
         Ok(tree)
     }
