@@ -3,7 +3,7 @@
 use std::{
     io,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use http::HeaderMap;
@@ -178,7 +178,7 @@ impl ClientLeg {
     pub fn flush(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Websocket(leg) => leg.flush(now, cx),
-            Self::Polling(leg) => leg.flush(cx),
+            Self::Polling(leg) => leg.flush(now, cx),
             Self::Absent => Poll::Ready(Ok(())),
         }
     }
@@ -227,12 +227,22 @@ impl ClientLeg {
     }
 
     /// Since when the client takes none of the queued bytes. `None` between two polls: the client cannot take any then,
-    /// and its heartbeat detects a client that has stopped polling.
+    /// and its heartbeat detects a client that has stopped polling, even while [nothing else](Self::polls_within) is read of it.
     #[must_use]
     pub const fn stalled_since(&self) -> Option<Instant> {
         match self {
             Self::Websocket(leg) => leg.stalled_since(),
             Self::Polling(_) | Self::Absent => None,
+        }
+    }
+
+    /// Whether the client may be there although nothing is read of it: with long-polling, whether it has polled within this time.
+    /// That a websocket is gone is noticed by writing to it.
+    #[must_use]
+    pub fn polls_within(&self, time: Duration, now: Instant) -> bool {
+        match self {
+            Self::Websocket(_) | Self::Absent => true,
+            Self::Polling(leg) => leg.polls_within(time, now),
         }
     }
 
@@ -249,7 +259,7 @@ impl ClientLeg {
     pub fn end(&mut self, buffer: &mut [u8], now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Websocket(leg) => leg.end(buffer, now, cx).map(drop),
-            Self::Polling(leg) => leg.end(cx),
+            Self::Polling(leg) => leg.end(now, cx),
             Self::Absent => Poll::Ready(()),
         }
     }

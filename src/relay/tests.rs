@@ -1,5 +1,6 @@
 //! One table of conversations, over every way that a client can come: the session does not know which it is.
 
+mod delayed;
 mod deliveries;
 mod offers;
 pub(in crate::relay) mod world;

@@ -133,6 +133,12 @@ impl Timing {
 }
 
 impl SessionRules {
+    /// From one ping to the latest answer to it.
+    #[must_use]
+    pub fn heartbeat(&self) -> Duration {
+        self.ping_interval + self.ping_timeout
+    }
+
     /// All of them.
     #[must_use]
     pub fn new(policies: Policies, names: Arc<EventNames>, timing: Timing) -> Self {

@@ -39,7 +39,8 @@ impl Driver {
         if drains {
             turn.session.event(Event::Drain, turn.now);
         }
-        if !self.service.leg.takes() || self.client.is_paused() {
+        let is_unread = !self.service.leg.takes() || self.client.is_paused();
+        if is_unread && self.client.leg.polls_within(self.rules.session.heartbeat(), now) {
             turn.session.event(Event::Unread(Side::Client), turn.now);
         }
         if !self.client.leg.takes() {

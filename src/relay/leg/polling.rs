@@ -7,7 +7,7 @@
 use std::{
     io,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -51,6 +51,8 @@ pub struct PollingLeg {
     pub inflow: Inflow,
     payload: Option<Payload>,
     poll: Option<Responder<Polled>>,
+    /// When the last poll was answered. `None`: none has been.
+    answered_at: Option<Instant>,
     /// What the next answer to a poll brings beside packets.
     headers: Option<Box<HeaderMap>>,
     /// The service is dialled, so there may be headers soon: a client that goes over to a websocket polls until then.
@@ -99,6 +101,7 @@ impl PollingLeg {
             inflow: Inflow::new(Sender::Client, payload_max, false),
             payload: None,
             poll: None,
+            answered_at: None,
             headers: None,
             awaits_headers: false,
             outbox: PayloadWriter::default(),
@@ -140,7 +143,8 @@ impl PollingLeg {
         }
     }
 
-    fn answer(&mut self, poll: Responder<Polled>, packets: Vec<u8>) {
+    fn answer(&mut self, poll: Responder<Polled>, packets: Vec<u8>, now: Instant) {
+        self.answered_at = Some(now);
         poll.answer(Polled { packets, headers: self.headers.take() });
     }
 
@@ -162,6 +166,12 @@ impl PollingLeg {
             reply,
         });
         Ok(())
+    }
+
+    /// Whether a poll waits, or did within the time before `now`.
+    #[must_use]
+    pub fn polls_within(&self, time: Duration, now: Instant) -> bool {
+        self.poll.is_some() || self.answered_at.is_some_and(|at| now < at + time)
     }
 
     /// Whether a websocket may come and be probed. If so, it is promised to the first that asks: no other may come
@@ -217,7 +227,7 @@ impl PollingLeg {
             }
         }
         if let Some(poll) = self.poll.take() {
-            self.answer(poll, NOOP.to_vec());
+            self.answer(poll, NOOP.to_vec(), now);
         }
         Upgraded::To(Box::new(leg))
     }
@@ -284,7 +294,7 @@ impl PollingLeg {
     }
 
     /// Answers the requests that can be answered.
-    pub fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn flush(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(payload) = self.payload.take_if(|payload| payload.is_read()) {
             if self.inflow.has_put_back() {
                 self.payload = Some(payload);
@@ -297,12 +307,12 @@ impl PollingLeg {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
             if let Some(packets) = self.outbox.take() {
-                self.answer(poll, packets);
+                self.answer(poll, packets, now);
             } else if let Some(last) = self.last.take() {
-                self.answer(poll, vec![last.digit()]);
+                self.answer(poll, vec![last.digit()], now);
             } else if !self.awaits_headers && self.probe.as_ref().is_some_and(|probe| probe.is_answered()) {
                 // The client waits for its poll to end before it goes over.
-                self.answer(poll, NOOP.to_vec());
+                self.answer(poll, NOOP.to_vec(), now);
             } else {
                 self.poll = Some(poll);
             }
@@ -343,11 +353,11 @@ impl PollingLeg {
     }
 
     /// The end: Ready once the client has fetched everything.
-    pub fn end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let gone = matches!(self.flush(cx), Poll::Ready(Err(_)));
+    pub fn end(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let gone = matches!(self.flush(now, cx), Poll::Ready(Err(_)));
         if gone || !self.has_packets() {
             if let Some(poll) = self.poll.take() {
-                self.answer(poll, NOOP.to_vec());
+                self.answer(poll, NOOP.to_vec(), now);
             }
             return Poll::Ready(());
         }
@@ -417,13 +427,26 @@ mod tests {
     }
 
     #[test]
+    fn a_client_polls_while_a_poll_waits_and_for_some_time_after() {
+        let (mut leg, start, second) = (PollingLeg::new(100), Instant::now(), Duration::from_secs(1));
+        assert!(!leg.polls_within(second, start), "it has never polled");
+        let (reply, _answer) = Responder::awaited();
+        leg.poll(reply).unwrap();
+        assert!(leg.polls_within(second, start + second * 60), "one waits");
+        leg.say(OpCode::Text, b"2");
+        let _ = leg.flush(start, &mut Context::from_waker(Waker::noop()));
+        assert!(leg.polls_within(second, start + second / 2));
+        assert!(!leg.polls_within(second, start + second));
+    }
+
+    #[test]
     fn packets_are_kept_if_the_connection_of_a_poll_is_lost() {
         let mut leg = PollingLeg::new(100);
         let (reply, answer) = Responder::awaited();
         leg.poll(reply).unwrap();
         leg.say(OpCode::Text, b"4ours");
         drop(answer);
-        let flushed = leg.flush(&mut Context::from_waker(Waker::noop()));
+        let flushed = leg.flush(Instant::now(), &mut Context::from_waker(Waker::noop()));
         assert!(matches!(flushed, Poll::Ready(Err(_))));
         assert!(leg.has_packets());
     }
@@ -447,7 +470,7 @@ mod tests {
             while leg.has_packets() {
                 let (reply, mut answer) = Responder::awaited();
                 leg.poll(reply).unwrap();
-                let _ = leg.flush(cx);
+                let _ = leg.flush(Instant::now(), cx);
                 fetched.push(answer.try_recv().unwrap().unwrap().packets);
             }
             assert_eq!(fetched, expected, "{ended:?}");

@@ -224,7 +224,8 @@ pub(super) struct Client {
     sid: Sid,
     pub(super) got: Rc<RefCell<Vec<Message>>>,
     pub(super) ended: Rc<Cell<bool>>,
-    goes_over: Rc<Cell<bool>>,
+    /// It polls no more once its poll is answered.
+    pub(super) goes_over: Rc<Cell<bool>>,
 }
 
 impl Client {
@@ -321,28 +322,41 @@ pub(super) async fn send(io: &mut (impl AsyncWrite + Unpin), messages: &[Message
 
 /// A worker for a service, whose clients need no token and may send so many messages.
 pub(in crate::relay) fn worker(service: std::net::SocketAddr, messages: u32) -> Rc<Worker> {
-    worker_beside(service, messages, MirrorRules::compile(&[], &[]).unwrap(), &SharedState::default())
+    let limit = RateLimitTable { messages, ..RateLimitTable::default() };
+    worker_obeying(service, Settings { limit, ..Settings::default() }, &SharedState::default())
 }
 
-/// The same, which mirrors by these rules.
-fn worker_beside(
-    service: std::net::SocketAddr,
-    messages: u32,
-    mirror: MirrorRules,
-    shared: &SharedState,
-) -> Rc<Worker> {
+/// What the sessions of a worker obey.
+pub(super) struct Settings {
+    pub(super) limit: RateLimitTable,
+    pub(super) mirror: MirrorRules,
+    pub(super) ping_interval: Duration,
+    pub(super) ping_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let (ping_interval, ping_timeout) = (Duration::from_secs(25), Duration::from_secs(20));
+        let mirror = MirrorRules::compile(&[], &[]).unwrap();
+        Self { limit: RateLimitTable::default(), mirror, ping_interval, ping_timeout }
+    }
+}
+
+/// A worker whose sessions obey that, and whose clients need no token.
+pub(super) fn worker_obeying(service: std::net::SocketAddr, settings: Settings, shared: &SharedState) -> Rc<Worker> {
+    let Settings { limit, mirror, ping_interval, ping_timeout } = settings;
     let tables = PolicyTables {
         auth: &AuthTable { required: false, ..AuthTable::default() },
         origins: &OriginsTable::default(),
         namespaces: &["*".to_owned()],
-        rate_limit: &[RateLimitTable { messages, ..RateLimitTable::default() }],
+        rate_limit: &[limit],
         sharing: None,
     };
     let session = SessionRules {
         policies: Policies::compile(&tables, &Arc::default(), 1).unwrap(),
         names: Arc::new(EventNames::new(10, [])),
-        ping_interval: Duration::from_secs(25),
-        ping_timeout: Duration::from_secs(20),
+        ping_interval,
+        ping_timeout,
         connect_timeout: Duration::from_secs(45),
         idle_timeout: None,
         max_payload: 10_000_000,
@@ -427,7 +441,9 @@ pub(super) fn play_beside(
     expected: usize,
 ) -> Outcome {
     let shared = SharedState::default().with_outlet(outlet);
-    play_at(|service| worker_beside(service, 100, mirror, &shared), way, packets, says, expected)
+    let limit = RateLimitTable { messages: 100, ..RateLimitTable::default() };
+    let settings = Settings { limit, mirror, ..Settings::default() };
+    play_at(|service| worker_obeying(service, settings, &shared), way, packets, says, expected)
 }
 
 fn play_at(
