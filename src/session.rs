@@ -67,11 +67,7 @@ mod users;
 pub mod view;
 mod waiting;
 
-use std::{
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use self::{
     action::{Action, Ready, Spoken},
@@ -259,27 +255,20 @@ impl Session {
         }
     }
 
-    /// How long after a ping without an answer the next one goes. `None`: the client does not count on pings.
-    fn pings_again_after(&self) -> Option<Duration> {
-        let rules = &self.core.rules;
-        matches!(self.client, ClientSpeech::EngineIo(_)).then(|| rules.ping_interval.max(rules.ping_timeout))
+    fn beat(&mut self, now: Now) {
+        let again_after = self.core.rules.pings_again_after();
+        match self.core.heartbeat.beat(now.instant, self.core.rules.ping_timeout) {
+            Beat::Wait if self.core.heartbeat.again(now.instant, again_after) => self.say_ping(),
+            Beat::Wait => {}
+            Beat::Dead => self.core.end(Ended::PingTimeout),
+            Beat::Ping => self.say_ping(),
+        }
     }
 
-    fn beat(&mut self, now: Now) {
-        let again_after = self.pings_again_after();
-        match self.core.heartbeat.beat(now.instant, self.core.rules.ping_timeout) {
-            Beat::Wait => {
-                if again_after.is_some_and(|after| self.core.heartbeat.again(now.instant, after))
-                    && let Some(mut talk) = self.conversation()
-                {
-                    talk.say_ping();
-                }
-            }
-            Beat::Dead => self.core.end(Ended::PingTimeout),
-            Beat::Ping => match self.conversation() {
-                Some(mut talk) => talk.say_ping(),
-                None => self.core.actions.say(Side::Client, Spoken::Own(OpCode::Ping, b"".into())),
-            },
+    fn say_ping(&mut self) {
+        match self.conversation() {
+            Some(mut talk) => talk.say_ping(),
+            None => self.core.actions.say(Side::Client, Spoken::Own(OpCode::Ping, b"".into())),
         }
     }
 
@@ -353,8 +342,7 @@ impl Session {
         let hold = &self.core.rules.hold;
         let beat = self.client.absent_since().is_none().then(|| self.core.heartbeat.due());
         let acks = self.service.deadline().filter(|_| !self.upstream.has_begun());
-        let again =
-            self.pings_again_after().and_then(|after| self.core.heartbeat.again_at(after)).filter(|_| beat.is_some());
+        let again = self.core.heartbeat.again_at(self.core.rules.pings_again_after()).filter(|_| beat.is_some());
         let others = [self.upstream.deadline(hold), acks, self.service.pong_by(), beat, again];
         let deadlines = self.core.deadlines().into_iter().chain(self.client.deadlines(hold)).chain(others);
         let deadline = deadlines.flatten().min();
@@ -414,17 +402,27 @@ impl Session {
         })
     }
 
-    /// The client sent a WebSocket pong.
+    /// The client sent a WebSocket pong. One that answers a ping counts in no limit: many may come at once that stood behind
+    /// delayed messages.
     fn client_pong(&mut self, now: Now) -> Note {
-        if !self.core.admits_control(Side::Client, now) || matches!(self.client, ClientSpeech::EngineIo(_)) {
-            return Note::None;
-        }
         let interval = self.core.rules.ping_interval;
-        let Pong::Last(rtt) = self.core.heartbeat.answered(now.instant, interval) else { return Note::None };
+        let pong = match self.client {
+            ClientSpeech::EngineIo(_) => Pong::Unasked,
+            _ => self.core.heartbeat.answered_by_any(now.instant, interval),
+        };
+        let note = match pong {
+            Pong::Unasked => {
+                self.core.admits_control(Side::Client, now);
+                return Note::None;
+            }
+            Pong::Earlier => return Note::None,
+            Pong::OneOfSeveral => Note::None,
+            Pong::Last(rtt) => Note::RoundTrip(rtt),
+        };
         if let Some(mut talk) = self.conversation() {
             talk.echoed(now);
         }
-        Note::RoundTrip(rtt)
+        note
     }
 
     /// A side is lost. Where that is the service, the session may go on without it for a while.

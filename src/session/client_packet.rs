@@ -60,7 +60,7 @@ pub(super) fn judge(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now
                     talk.echoed(now);
                     (Fate::Drop, Note::RoundTrip(rtt))
                 }
-                Pong::Earlier => (Fate::Drop, Note::None),
+                Pong::Earlier | Pong::OneOfSeveral => (Fate::Drop, Note::None),
                 Pong::Unasked => talk.core.meaningless(now),
             }
         }

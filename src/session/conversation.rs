@@ -124,7 +124,7 @@ impl Conversation<'_> {
         asks
     }
 
-    /// Pings the client, which has no ping to answer.
+    /// Pings the client, which may have earlier pings to answer.
     pub(super) fn say_ping(&mut self) {
         self.core.actions.say(Side::Client, Spoken::text(ENGINE_PING));
         if let Some(resume) = &mut self.client.resume {

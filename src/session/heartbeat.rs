@@ -11,7 +11,10 @@ pub struct Heartbeat {
     due: Instant,
     /// When the last ping went, if its answer is awaited.
     asked_at: Option<Instant>,
-    /// So many pings are without an answer: several where the client was pinged [again](Heartbeat::again).
+    /// The last ping went while the one before it was without an answer.
+    is_asked_again: bool,
+    /// So many pings are without an answer: several where the client was pinged [again](Heartbeat::again), and of a websocket
+    /// those too that it [need not](Heartbeat::answered_by_any) answer any more.
     unanswered: u16,
     trips: RoundTrips,
 }
@@ -34,6 +37,8 @@ pub enum Pong {
     Unasked,
     /// It answers an earlier ping than the last one.
     Earlier,
+    /// It answers one of several pings, and nobody can tell which.
+    OneOfSeveral,
     /// It answers the last ping: the round trip.
     Last(Duration),
 }
@@ -42,7 +47,7 @@ impl Heartbeat {
     /// The first ping comes an interval after the start, as engine.io does.
     #[must_use]
     pub fn new(now: Instant, interval: Duration) -> Self {
-        Self { due: now + interval, asked_at: None, unanswered: 0, trips: RoundTrips::default() }
+        Self { due: now + interval, asked_at: None, is_asked_again: false, unanswered: 0, trips: RoundTrips::default() }
     }
 
     /// The client is back, with another connection. What is known of the one before stays until as much is known of this one.
@@ -81,8 +86,9 @@ impl Heartbeat {
     }
 
     const fn asks(&mut self, now: Instant) {
+        self.is_asked_again = self.asked_at.is_some();
         self.asked_at = Some(now);
-        self.unanswered += 1;
+        self.unanswered = self.unanswered.saturating_add(1);
     }
 
     /// When the client is to be pinged [again](Self::again). `None`: it has no ping to answer.
@@ -90,8 +96,8 @@ impl Heartbeat {
         self.asked_at.filter(|_| self.unanswered < u16::MAX).map(|at| at + after)
     }
 
-    /// Whether to ping once more because the last ping was so long ago. Its answer may stand behind what is read late, and a
-    /// client of Engine.IO leaves if no pings come.
+    /// Whether to ping once more because the last ping was so long ago. Its answer may stand behind what is read late: a client
+    /// of Engine.IO leaves if no pings come, and that a connection is gone which is not read is noticed by writing to it.
     pub fn again(&mut self, now: Instant, after: Duration) -> bool {
         let is_due = self.again_at(after).is_some_and(|at| now >= at);
         if is_due {
@@ -116,6 +122,21 @@ impl Heartbeat {
         }
         let rtt = now.saturating_duration_since(asked_at);
         (self.asked_at, self.due) = (None, now + interval);
+        self.trips.add(rtt);
+        Pong::Last(rtt)
+    }
+
+    /// The client answered a ping of a websocket. An answer to the last of several pings may be the only one (RFC 6455 §5.5.3),
+    /// so any of them will do, and those that come after it answer nothing more.
+    pub fn answered_by_any(&mut self, now: Instant, interval: Duration) -> Pong {
+        let Some(unanswered) = self.unanswered.checked_sub(1) else { return Pong::Unasked };
+        self.unanswered = unanswered;
+        let Some(asked_at) = self.asked_at.take() else { return Pong::Earlier };
+        self.due = now + interval;
+        if self.is_asked_again {
+            return Pong::OneOfSeveral;
+        }
+        let rtt = now.saturating_duration_since(asked_at);
         self.trips.add(rtt);
         Pong::Last(rtt)
     }
@@ -184,5 +205,24 @@ mod tests {
         assert_eq!(heartbeat.answered(read, INTERVAL), Pong::Earlier);
         assert_eq!(heartbeat.answered(read, INTERVAL), Pong::Last(Duration::from_secs(1)));
         assert_eq!((heartbeat.due(), heartbeat.again_at(INTERVAL)), (read + INTERVAL, None));
+    }
+
+    #[test]
+    fn of_several_pings_of_a_websocket_one_is_answered_or_each() {
+        for answers in [1, 2] {
+            let start = Instant::now();
+            let mut heartbeat = Heartbeat::new(start, INTERVAL);
+            let pinged = start + INTERVAL;
+            assert_eq!(heartbeat.beat(pinged, TIMEOUT), Beat::Ping);
+            assert!(heartbeat.again(pinged + INTERVAL, INTERVAL));
+            let read = pinged + INTERVAL + Duration::from_secs(1);
+            let pongs: Vec<Pong> = (0..answers).map(|_| heartbeat.answered_by_any(read, INTERVAL)).collect();
+            assert_eq!(pongs, [Pong::OneOfSeveral, Pong::Earlier][..answers]);
+            assert_eq!(heartbeat.beat(read + INTERVAL, TIMEOUT), Beat::Ping);
+            let answered = read + INTERVAL + Duration::from_millis(40);
+            assert_eq!(heartbeat.answered_by_any(answered, INTERVAL), Pong::Last(Duration::from_millis(40)));
+            let more: Vec<Pong> = (0..2).map(|_| heartbeat.answered_by_any(answered, INTERVAL)).collect();
+            assert_eq!(more, [[Pong::Earlier, Pong::Unasked], [Pong::Unasked; 2]][answers - 1]);
+        }
     }
 }

@@ -139,6 +139,11 @@ impl SessionRules {
         self.ping_interval + self.ping_timeout
     }
 
+    /// From a ping without an answer to the next one.
+    pub(super) fn pings_again_after(&self) -> Duration {
+        self.ping_interval.max(self.ping_timeout)
+    }
+
     /// All of them.
     #[must_use]
     pub fn new(policies: Policies, names: Arc<EventNames>, timing: Timing) -> Self {

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use super::world::World;
 use crate::{
+    config::Config,
     policy::rate_limit::{Exceeded, RateLimitTable},
     session::{
         ended::Ended,
         event::Event,
         message::{Fate, Message, Note, Side},
+        plain::PlainRules,
         queue::STORED_MESSAGE_MAX,
     },
     units::{ByteSize, Period},
@@ -129,6 +131,43 @@ fn a_client_whose_packets_are_delayed_stays_and_is_pinged_all_the_time() {
     let mut world = joined(1000);
     passes_unread(&mut world, &[Side::Service], 80);
     assert_eq!(world.ended(), Some(Ended::PingTimeout), "it is read, and says nothing");
+}
+
+#[test]
+fn a_delayed_client_of_a_plain_route_is_pinged_all_the_time_and_may_answer_once() {
+    let config = |config: &mut Config| {
+        config.auth.required = false;
+        config.socketio.ping_interval = Period::from_secs(5);
+        config.socketio.ping_timeout = Period::from_secs(4);
+    };
+    let route = || World::plain(PlainRules::default(), config);
+    let bridge = || World::bridge_joined(config);
+    for (mut world, pongs) in [(route(), 1), (route(), 7), (bridge(), 1), (bridge(), 7)] {
+        passes_unread(&mut world, &[Side::Client, Side::Service], 39);
+        assert_eq!(world.client_got(), ["Ping []"; 7]);
+        let pong = |world: &mut World| world.event(Event::Control(Side::Client, OpCode::Pong, b""));
+        (0..pongs).for_each(|_| assert_eq!(pong(&mut world), Note::None, "it may answer any of them"));
+        for _ in 0..2 {
+            world.passes(Duration::from_secs(5));
+            assert_eq!((world.ended(), world.client_got()), (None, vec!["Ping []".to_owned()]));
+            assert_eq!(pong(&mut world), Note::RoundTrip(Duration::ZERO));
+        }
+        world.passes(Duration::from_secs(5));
+        world.passes(Duration::from_secs(4));
+        assert_eq!(world.ended(), Some(Ended::PingTimeout), "it is read, and says nothing");
+    }
+}
+
+#[test]
+fn the_answers_to_many_pings_may_come_at_once_and_others_may_not() {
+    let mut world = World::plain(PlainRules::default(), |config| config.auth.required = false);
+    passes_unread(&mut world, &[Side::Client, Side::Service], 10_000);
+    let pings = world.client_got().len();
+    assert_eq!(pings, 400);
+    for (pongs, ended) in [(pings, None), (pings, Some(Ended::ClientFrame(CloseCode::POLICY, "control_rate")))] {
+        (0..pongs).for_each(|_| drop(world.event(Event::Control(Side::Client, OpCode::Pong, b""))));
+        assert_eq!(world.ended(), ended);
+    }
 }
 
 #[test]
