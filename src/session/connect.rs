@@ -233,7 +233,7 @@ fn join(talk: &mut Conversation<'_>, head: &PacketHead<'_>, json: &[u8], now: No
     if !talk.core.users.admit(&identity, talk.core.rules.policies.auth.admits_many_users()) {
         return refuse(talk, head.namespace, auth::OTHER_USER, now);
     }
-    if !talk.service.namespaces.keeps_connect(head.namespace, json.len(), talk.core.rules.max_connect) {
+    if !talk.service.namespaces.keeps_connect(head.namespace, json, talk.core.rules.max_connect) {
         return refuse(talk, head.namespace, TOO_BIG, now);
     }
     let asked = (head.namespace, json);

@@ -291,7 +291,7 @@ impl Conversation<'_> {
     /// with it too much would be kept of such packets.
     pub(super) fn connects_anew(&mut self, namespace: &str, json: &[u8]) -> bool {
         let namespaces = &mut self.service.namespaces;
-        let fits = namespaces.keeps_connect(namespace, json.len(), self.core.rules.max_connect);
+        let fits = namespaces.keeps_connect(namespace, json, self.core.rules.max_connect);
         if fits {
             namespaces.connects_anew(namespace, json);
         }

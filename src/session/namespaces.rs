@@ -17,8 +17,9 @@ use crate::{
     wire::socketio::encode,
 };
 
-/// All that is kept of the CONNECT packets of one session has at most so many times the size of the largest one.
-const CONNECTS_KEPT_MAX: usize = 4;
+/// The last CONNECT packets of one session for each of its namespaces have together at most so many times the size of the largest
+/// one. All that is kept of CONNECT packets is at most twice that: of a client that has come back there may be two for each.
+const CONNECTS_MAX: usize = 4;
 
 /// The namespaces of one session. Nearly every session has `/` alone, which therefore owns little memory.
 #[derive(Debug, Default)]
@@ -186,17 +187,20 @@ impl Namespaces {
         }
     }
 
-    /// Whether so many bytes of JSON may be kept for this namespace, where the largest CONNECT has `max`.
-    pub(super) fn keeps_connect(&self, name: &str, len: usize, max: usize) -> bool {
+    /// Whether this JSON may be kept for this namespace, where the largest CONNECT has `max`.
+    pub(super) fn keeps_connect(&self, name: &str, json: &[u8], max: usize) -> bool {
+        let connects = self.entries().filter_map(|entry| entry.memory.as_ref()).map(|memory| &memory.connect);
+        let (last, all) =
+            connects.fold((0, 0), |(last, all), connect| (last + connect.last().len(), all + connect.len()));
         let memory = self.number(name).and_then(|number| self.entry(number)?.memory.as_ref());
-        let had = memory.map_or(0, |memory| memory.connect.len_again());
-        (self.connect_bytes() - had).saturating_add(len) <= max.saturating_mul(CONNECTS_KEPT_MAX)
-    }
-
-    /// The bytes of JSON that are kept of CONNECT packets.
-    #[must_use]
-    pub fn connect_bytes(&self) -> usize {
-        self.entries().filter_map(|entry| entry.memory.as_ref()).map(|memory| memory.connect.len()).sum()
+        let (had_last, had_again) = match memory {
+            Some(memory) if memory.connect.let_in()[..] == *json => return true,
+            Some(memory) => (memory.connect.last().len(), memory.connect.len_again()),
+            None => (0, 0),
+        };
+        let bound = max.saturating_mul(CONNECTS_MAX);
+        (last - had_last).saturating_add(json.len()) <= bound
+            && (all - had_again).saturating_add(json.len()) <= bound.saturating_mul(2)
     }
 
     /// What all of it takes in memory, in bytes.

@@ -40,6 +40,43 @@ fn namespaces_are_bounded_and_their_numbers_are_reused() {
 }
 
 #[test]
+fn what_is_kept_of_connects_is_bounded_for_all_namespaces_together() {
+    const MAX: usize = 100;
+    let names = ["/", "/a", "/b", "/c", "/d"];
+    let says = |byte: u8, len: usize| vec![byte; len];
+    let mut namespaces = Namespaces::default();
+    for name in names {
+        assert!(namespaces.keeps_connect(name, &says(b'1', 70), MAX));
+        namespaces.connecting(name, &says(b'1', 70));
+        joined(&mut namespaces, name, "a");
+    }
+    assert!(namespaces.keeps_connect("/new", &says(b'1', 50), MAX));
+    assert!(!namespaces.keeps_connect("/new", &says(b'1', 51), MAX));
+    // Twice, since a client comes back more often than the service is asked.
+    for byte in [b'2', b'3'] {
+        for name in names {
+            assert!(namespaces.keeps_connect(name, &says(byte, 70), MAX), "{name}: it is as long as before");
+            namespaces.connects_anew(name, &says(byte, 70));
+        }
+    }
+    assert!(namespaces.keeps_connect("/a", &says(b'4', 120), MAX));
+    assert!(!namespaces.keeps_connect("/a", &says(b'4', 121), MAX));
+    assert!(namespaces.keeps_connect("/new", &says(b'4', 50), MAX), "as before it came back");
+    assert!(!namespaces.keeps_connect("/new", &says(b'4', 51), MAX));
+}
+
+#[test]
+fn nothing_more_is_kept_of_a_connect_that_is_the_same() {
+    let mut namespaces = Namespaces::default();
+    namespaces.connecting("/", &[b'1'; 400]);
+    joined(&mut namespaces, "/", "a");
+    // As after a reload.
+    for (json, is_kept) in [(b'1', true), (b'2', false)] {
+        assert_eq!(namespaces.keeps_connect("/", &[json; 400], 10), is_kept);
+    }
+}
+
+#[test]
 fn another_service_gets_the_connect_packets_of_the_client_again() {
     let mut namespaces = Namespaces::default();
     namespaces.connecting("/", br#"{"token":"t"}"#);

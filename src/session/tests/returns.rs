@@ -153,6 +153,37 @@ fn what_is_kept_of_the_connects_of_clients_that_come_back_is_bounded() {
 }
 
 #[test]
+fn a_client_comes_back_to_all_of_its_namespaces_with_connects_as_long_as_before() {
+    let others = ["/a", "/b", "/c", "/d"];
+    let (said, longer) = (|n: u8| format!(r#""auth":"{n}{}""#, "x".repeat(200)), "x".repeat(100));
+    for (adds, ended) in [("", None), (&*longer, Some(Ended::Unrecovered))] {
+        let mut world = World::without_auth(|config| {
+            config.session.resume = Period::from_secs(30);
+            config.socketio.max_connect = ByteSize(270);
+        });
+        world.client(&format!("40{{{}}}", said(1)));
+        world.opens();
+        world.service(r#"40{"sid":"a"}"#);
+        for name in others {
+            world.client(&format!("40{name},{{{}}}", said(1)));
+            world.service(&format!(r#"40{name},{{"sid":"a"}}"#));
+        }
+        world.forget_what_was_said();
+        world.event(Event::Lost(Ended::ClientLost));
+        let connect = format!("{{{}{adds}}}", said(2)).into_bytes();
+        world.event(Event::Returned(Returning { connect: connect.into(), ..returning(&world, "/") }));
+        assert_eq!(world.ended(), ended, "{adds}");
+        if ended.is_some() {
+            continue;
+        }
+        for name in others {
+            world.client(&format!(r#"40{name},{{"pid":"{}",{}}}"#, Pid::as_str(&id(9)), said(2)));
+        }
+        assert_eq!((world.ended(), world.service_got()), (None, Vec::new()), "nothing is joined anew");
+    }
+}
+
+#[test]
 fn a_client_that_comes_back_from_another_network_has_the_limits_of_that() {
     for (address, passes) in [("192.0.2.7", 3), ("127.0.0.1", 0)] {
         let mut world = World::joined(|config| {
