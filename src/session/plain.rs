@@ -155,7 +155,9 @@ impl Plain {
             let mut packet = WholePacket::message(message.opcode, message.bytes.to_vec());
             packet.event = slot;
             packet.may_be_sent_again = self.rules.replay.names(event);
-            packet.is_volatile = event_or_unclear.is_some_and(|event| core.rules.hold.is_volatile_event(event))
+            // What names no event is often all that a route has: its protocol does not bear gaps.
+            packet.is_volatile = matches!(named, NamedEvent::One(_))
+                && core.rules.hold.is_volatile_event(event)
                 && !self.is_remembered(event);
             // No message of a plain route has an ack that could fail.
             drop(enqueue(packet, upstream, core));

@@ -114,6 +114,29 @@ fn a_volatile_message_passes_while_the_service_is_there_and_never_waits() {
 }
 
 #[test]
+fn a_message_that_names_no_event_is_never_volatile() {
+    let rows: [(_, &[&str]); 2] = [(Some("t"), &[r#"{"u":1}"#]), (None, &[r#"{"u":1}"#, r#"{"t":"message"}"#])];
+    for volatile in ["*", MESSAGE] {
+        for (event_field, waits) in rows {
+            let on_upstream_loss = OnUpstreamLoss::Hold;
+            let route =
+                PlainRules { event_field: event_field.map(Into::into), on_upstream_loss, ..PlainRules::default() };
+            let mut world = world::World::plain(route, |config| {
+                config.auth.required = false;
+                config.session.volatile_events = vec![volatile.to_owned()];
+            });
+            assert!(world.loses(Ended::ServiceLost));
+            for text in [r#"{"u":1}"#, r#"{"t":"message"}"#] {
+                world.client(text);
+            }
+            world.passes(Duration::ZERO);
+            world.event(Event::Connected(Some("chat")));
+            assert_eq!(world.service_got(), waits, "{volatile} {event_field:?}");
+        }
+    }
+}
+
+#[test]
 fn the_message_that_fills_a_queue_is_named() {
     for (overflow, ended) in [(Overflow::Close, Some(Ended::QueueFull)), (Overflow::DropOldest, None)] {
         let mut world = World::new(0, overflow);
