@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     policy::{identity::CertifiedUser, token_source::Token, verdict::Refusal},
-    session::{message::Ticket, now::Now, question::Returning, resume::Resume},
+    session::{message::Ticket, now::Now, question::Returning, queue::allocated, resume::Resume},
     wire::engineio::id::{ID_RANDOM_BYTES, Pid, Sid},
 };
 
@@ -181,6 +181,13 @@ impl EngineIo {
         if let Some(claim) = claim.filter(|claim| claim.ticket == ticket) {
             claim.granted = Some(granted);
         }
+    }
+
+    /// What it keeps whose length the sides have decided, in bytes of memory.
+    pub(super) fn memory(&self) -> usize {
+        let claim = self.pending.as_ref().and_then(|pending| pending.claim.as_ref());
+        let connect = claim.map_or(0, |claim| allocated(claim.returning.connect.capacity()));
+        connect + self.resume.as_ref().map_or(0, |resume| resume.memory())
     }
 
     /// Since when the client is absent. `None`: it is there.

@@ -11,6 +11,7 @@ use crate::{
         answer::{self, Close},
         core::Core,
         ended::Ended,
+        engineio::EngineIo,
         quality::Quality,
         speech::{ClientSpeech, ServiceSpeech},
         upstream::{Backlog, Stage, Upstream},
@@ -198,8 +199,7 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn memory(self) -> usize {
         let backlog = self.upstream.backlog().map_or(0, Backlog::memory);
-        let resume = self.client.of_socketio().and_then(|client| client.resume.as_ref());
-        let client = resume.map_or(0, |resume| resume.memory());
+        let client = self.client.of_socketio().map_or(0, EngineIo::memory);
         let service = match self.service {
             ServiceSpeech::SocketIo(service) => service.memory(),
             ServiceSpeech::Plain(service) => service.memory(),

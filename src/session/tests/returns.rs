@@ -49,6 +49,18 @@ fn a_connect_with_a_pid_waits_for_the_session_that_it_names() {
     }
 }
 
+#[test]
+fn a_connect_counts_while_it_waits_for_the_session_that_it_names() {
+    for (adds, least) in [(5000, 5000), (0, 0)] {
+        let mut world = World::without_auth(|config| config.session.resume = Period::from_secs(30));
+        let connect = format!(r#"40{{"pid":"{}","adds":"{}"}}"#, Pid::as_str(&id(9)), "x".repeat(adds));
+        let before = world.view().memory();
+        assert!(matches!(world.client(&connect), Fate::Wait(_)));
+        let kept = world.view().memory() - before;
+        assert!((least..least + 200).contains(&kept), "{kept}");
+    }
+}
+
 fn resumable() -> World {
     World::joined(|config| config.session.resume = Period::from_secs(30))
 }
