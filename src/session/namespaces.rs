@@ -89,7 +89,7 @@ impl Entry {
         NamespaceData {
             name: name.into(),
             membership: self.membership,
-            connect: memory.map(|memory| Blob(memory.connect.let_in().clone())).unwrap_or_default(),
+            connect: memory.map(|memory| Blob(memory.connect.last().to_vec().into())).unwrap_or_default(),
             socket_id: memory.and_then(|memory| memory.socket_id.clone()),
             pid: recovery.map(|recovery| recovery.pid.clone()),
             offset: recovery.and_then(|recovery| recovery.offset.clone()),

@@ -229,6 +229,25 @@ fn a_used_budget_stays_used_on_the_next_node() {
 }
 
 #[test]
+fn the_service_of_the_next_node_hears_the_connect_that_was_said_last() {
+    for (comes_back, said) in [(true, r#"40{"n":2}"#), (false, "40")] {
+        let mut world = resumable(|_| ());
+        if comes_back {
+            world.event(Event::Lost(Ended::ClientLost));
+            let claim = Claim { user: None, namespace: "/".into(), offset: None };
+            let (peer, identity) = (world.view().peer(), Identity::anonymous());
+            let connect = br#"{"n":2}"#.to_vec().into();
+            world.event(Event::Returned(Returning { pid: id(9), claim, sid: id(1), peer, identity, connect }));
+        }
+        suspend(&mut world);
+        let mut world = world.continued().unwrap();
+        world.passes(Duration::ZERO);
+        world.opens();
+        assert_eq!(world.service_got()[0], said);
+    }
+}
+
+#[test]
 fn a_session_with_a_connected_leg_is_not_continued_elsewhere() {
     let mut world = resumable(|_| ());
     assert!(world.continued().is_none());
