@@ -113,15 +113,7 @@ fn happens(world: &mut World, input: &Input) -> Seen {
         Input::Returns { namespace, offset } => {
             let claim = Claim { user: None, namespace: (*namespace).into(), offset: *offset };
             if world.session.takes_back(&claim) {
-                let (peer, identity) = (world.view().peer(), Identity::anonymous());
-                world.event(Event::Returned(Returning {
-                    pid: id(9),
-                    claim,
-                    sid: id(1),
-                    peer,
-                    identity,
-                    connect: Vec::new().into(),
-                }));
+                comes_back(world, claim, b"");
             }
         }
         Input::Passes(seconds) => world.passes(Duration::from_secs(*seconds)),
@@ -165,6 +157,13 @@ fn resumable(change: impl FnOnce(&mut crate::config::Config)) -> World {
     world.service(r#"40/chat,{"sid":"chat"}"#);
     world.forget_what_was_said();
     world
+}
+
+/// The client is back, with this JSON in its CONNECT.
+fn comes_back(world: &mut World, claim: Claim, connect: &[u8]) {
+    let (peer, identity) = (world.view().peer(), Identity::anonymous());
+    let connect = connect.to_vec().into();
+    world.event(Event::Returned(Returning { pid: id(9), claim, sid: id(1), peer, identity, connect }));
 }
 
 /// Both legs are lost.
@@ -211,15 +210,7 @@ fn a_used_budget_stays_used_on_the_next_node() {
     suspend(&mut world);
     let mut world = world.continued().unwrap();
     let claim = Claim { user: None, namespace: "/".into(), offset: None };
-    let (peer, identity) = (world.view().peer(), Identity::anonymous());
-    world.event(Event::Returned(Returning {
-        pid: id(9),
-        claim,
-        sid: id(1),
-        peer,
-        identity,
-        connect: Vec::new().into(),
-    }));
+    comes_back(&mut world, claim, b"");
     let mut allowed = 0;
     while !matches!(&world.note, Note::Refused(refused) if refused.answer == Answered::WithPacket) {
         world.client(r#"42["counted"]"#);
@@ -230,14 +221,12 @@ fn a_used_budget_stays_used_on_the_next_node() {
 
 #[test]
 fn the_service_of_the_next_node_hears_the_connect_that_was_said_last() {
-    for (comes_back, said) in [(true, r#"40{"n":2}"#), (false, "40")] {
+    for (has_returned, said) in [(true, r#"40{"n":2}"#), (false, "40")] {
         let mut world = resumable(|_| ());
-        if comes_back {
+        if has_returned {
             world.event(Event::Lost(Ended::ClientLost));
             let claim = Claim { user: None, namespace: "/".into(), offset: None };
-            let (peer, identity) = (world.view().peer(), Identity::anonymous());
-            let connect = br#"{"n":2}"#.to_vec().into();
-            world.event(Event::Returned(Returning { pid: id(9), claim, sid: id(1), peer, identity, connect }));
+            comes_back(&mut world, claim, br#"{"n":2}"#);
         }
         suspend(&mut world);
         let mut world = world.continued().unwrap();
