@@ -32,7 +32,7 @@ async fn haproxy_finds_the_gate_up_as_it_finds_the_service() {
         backend("metrics", gate.admin_address(), "option httpchk OPTIONS /metrics"),
     ];
 
-    let haproxy = Haproxy::start(&backends, None, "");
+    let haproxy = Haproxy::start(&backends, None, "").await;
 
     for Backend { name, .. } in &backends[..7] {
         haproxy.log.wait(&[&format!("Health check for server {name}/one succeeded"), "Layer7 check passed"]).await;

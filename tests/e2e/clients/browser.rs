@@ -99,13 +99,13 @@ async fn a_page_connects_behind_a_proxy_that_ends_tls() {
     // As Traefik says it; most others say `https` in both cases.
     let schemes = "http-request set-header X-Forwarded-Proto https\n \
                    http-request set-header X-Forwarded-Proto wss if { req.hdr(upgrade) -i websocket }";
-    let before = |gate: &Gate| {
+    let before = async |gate: &Gate| {
         let backend = Backend { name: "gate", address: gate.address, check: "" };
-        let haproxy = Haproxy::start(&[backend], Some(&pair), schemes);
+        let haproxy = Haproxy::start(&[backend], Some(&pair), schemes).await;
         let url = format!("https://localhost:{}", haproxy.address.port());
         (haproxy, url)
     };
-    let ((_trusted, by_trusted), (_unknown, by_unknown)) = (before(&trusting), before(&stranger));
+    let ((_trusted, by_trusted), (_unknown, by_unknown)) = (before(&trusting).await, before(&stranger).await);
     let token = token("ada");
     let page = |name, url: &str, transports| Page::new(name, url, transports, &service).with_token(&token);
     let pages = [

@@ -12,7 +12,7 @@ use super::{
 /// A running browser, with a profile of its own; it ends with the value.
 #[derive(Debug)]
 pub(crate) struct Browser {
-    _log: Lines,
+    log: Lines,
     child: Child,
     _profile: TempDir,
 }
@@ -20,6 +20,7 @@ pub(crate) struct Browser {
 /// Its helpers write to the profile for as long as they run.
 impl Drop for Browser {
     fn drop(&mut self) {
+        self.log.tell_if_failing("Chromium");
         let Some(group) = self.child.id() else { return };
         let kill = format!("kill -s KILL -- -{group}");
         let killed = std::process::Command::new("sh").args(["-c", &kill]).status();
@@ -112,6 +113,6 @@ impl Browser {
         let mut child = process::spawn(&mut command);
         // Read, so that it is never kept waiting.
         let log = Lines::of(child.stderr.take().expect("it is piped").into_owned_fd());
-        Self { _log: log, child, _profile: profile }
+        Self { log, child, _profile: profile }
     }
 }

@@ -3,9 +3,13 @@
 use std::{fmt::Write as _, net::SocketAddr};
 
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::{
+    net::TcpStream,
+    process::{Child, Command},
+};
 
 use super::{
+    eventually,
     pki::Pair,
     ports::Port,
     process::{self, Lines},
@@ -31,10 +35,16 @@ pub(crate) struct Backend<'a> {
     pub(crate) check: &'a str,
 }
 
+impl Drop for Haproxy {
+    fn drop(&mut self) {
+        self.log.tell_if_failing(&format!("HAProxy at {}", self.address));
+    }
+}
+
 impl Haproxy {
     /// Passes everything to the first backend, and checks all of them. With a pair it ends TLS; `frontend` are further
-    /// lines of its configuration.
-    pub(crate) fn start(backends: &[Backend<'_>], pair: Option<&Pair>, frontend: &str) -> Self {
+    /// lines of its configuration. It listens when this returns: a browser does not ask a second time.
+    pub(crate) async fn start(backends: &[Backend<'_>], pair: Option<&Pair>, frontend: &str) -> Self {
         let (port, folder) = (Port::reserve(), TempDir::new().unwrap());
         let mut bind = format!("bind {}", port.address);
         if let Some(Pair { certificate, private_key }) = pair {
@@ -43,7 +53,7 @@ impl Haproxy {
             write!(bind, " ssl crt {}", file.display()).unwrap();
         }
         let mut config = format!(
-            "global\n maxconn 200\n log fd@2 local0\ndefaults\n mode http\n log global\n option log-health-checks\n \
+            "global\n maxconn 200\n log fd@2 local0\ndefaults\n mode http\n log global\n option dontlognull\n option log-health-checks\n \
              timeout connect 10s\n timeout client 60s\n timeout server 60s\n timeout check 30s\n\
              frontend front\n {bind}\n option forwardfor\n default_backend {}\n {frontend}\n",
             backends[0].name
@@ -57,6 +67,7 @@ impl Haproxy {
         // In the foreground, without workers of its own, so that it ends with us.
         let mut child = process::spawn(Command::new("haproxy").arg("-db").arg("-f").arg(&file));
         let log = Lines::of(child.stderr.take().expect("it is piped").into_owned_fd());
+        eventually("HAProxy listens", async || TcpStream::connect(port.address).await.ok()).await;
         Self { address: port.address, log, _port: port, _child: child, _folder: folder }
     }
 }
