@@ -33,6 +33,7 @@ export class Seen {
   reset() {
     this.transports = 0; // WebSocket or Engine.IO connections opened
     this.opened = []; // when they were, in milliseconds
+    this.heartbeats = 0; // its pings that were answered
     this.connections = []; // sockets, as {sid, namespace, auth, headers}
     this.upgrades = []; // upgrade requests, as {url, headers, rawHeaders}
     this.polls = []; // requests of the polling transport, as {method, url}

@@ -4,7 +4,7 @@
 // AUTH=off leaves its own check of tokens out, NEXTAUTH_SECRET is the secret of that check. RECOVERY=on turns connection
 // state recovery on. REDIS_PORT is a redis-server: with REDIS_KEY it is one of several servers, by the Redis adapter on that key (the
 // sharded one with SHARDED=on); else it
-// has the streams adapter, so that what is recovered may outlive the process. PING_MS is the interval of its pings, SLOW_MS how long it takes to let a socket in, REFUSES a
+// has the streams adapter, so that what is recovered may outlive the process. PING_MS is the interval of its pings and PONG_MS how long it waits for the answer to one, SLOW_MS how long it takes to let a socket in, REFUSES a
 // namespace that nobody gets into, PARSER is the package of a custom parser, SLASH=off has no slash at the end of its path,
 // HANDSHAKE=refuse refuses every connection, JOURNAL a file that survives it, with a
 // line "CLIENT SEQ" for each event `step`. TLS_PORT is where it can be reached over TLS too, with TLS_CERT and TLS_KEY (PEM);
@@ -69,7 +69,7 @@ const io = new Server(httpServer, {
   transports: ["websocket", "polling"],
   ...(process.env.PARSER && { parser: (await import(process.env.PARSER)).default }),
   addTrailingSlash: process.env.SLASH !== "off",
-  pingTimeout: process.env.PING_MS ? 500 : 60_000,
+  pingTimeout: process.env.PING_MS ? Number(process.env.PONG_MS ?? 500) : 60_000,
   pingInterval: Number(process.env.PING_MS ?? 25_000),
   allowRequest: (_request, decide) => decide(null, process.env.HANDSHAKE !== "refuse"),
   ...(process.env.RECOVERY === "on" && { connectionStateRecovery: {} }),
@@ -85,6 +85,7 @@ if (process.env.TLS_PORT) {
 io.engine.on("connection", (transport) => {
   seen.transports += 1;
   seen.opened.push(Math.round(performance.now()));
+  transport.on("heartbeat", () => (seen.heartbeats += 1));
   transport.on("close", (reason) => {
     if (reason === "parse error") seen.faults.push(reason);
   });
