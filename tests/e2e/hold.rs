@@ -20,10 +20,11 @@ async fn held(gate: &Gate, sessions: u32) {
     gate.counts(f64::from(sessions), "tidegate_held_sessions", &[]).await;
 }
 
-/// A gate without limits, a service, and a client that is connected.
+/// A gate without limits, a service, and a client that is connected. However long a busy machine takes to start the service
+/// again, the session is held.
 async fn connected(settings: &str) -> (Service, Gate, Client) {
     let service = Service::start().await;
-    let gate = Gate::before(&service).with("rate_limit = []").with(settings).await;
+    let gate = Gate::before(&service).with("rate_limit = []\nsession.hold = \"5m\"").with(settings).await;
     let client = gate.client(token("ada")).await;
     (service, gate, client)
 }

@@ -258,12 +258,15 @@ async fn a_service_that_speaks_another_subprotocol_is_not_the_same() {
 #[tokio::test]
 async fn no_client_is_held_for_longer_than_the_file_says() {
     let mut service = Service::plain().await;
-    let gate = Gate::before(&service).with("session.hold = \"1s\"").with(HOLD).await;
+    let mut gate = Gate::before(&service).with("session.hold = \"5m\"").with(HOLD).await;
     let mut client = connected(&gate).await;
     client.echo("before").await;
     service.kill().await;
     held(&gate, 1).await;
     client.send("in vain").await;
+    gate.counts(1.0, "tidegate_queue_packets", &[]).await;
+
+    gate.change("session.hold = \"1s\"");
 
     assert_eq!(client.closed().await, (1012, "service unavailable".to_owned()));
     gate.counts(1.0, "tidegate_queue_dropped_total", &[]).await;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, env, fs, time::Duration};
 use tokio::time::sleep;
 
 use super::held;
-use crate::support::{Gate, Service, json, token};
+use crate::support::{Gate, Service, eventually, json, token};
 
 /// With `scripts/test --long` it takes two minutes, and is what was promised; without, fifteen seconds.
 struct Size {
@@ -31,7 +31,8 @@ async fn no_client_of_a_service_that_is_killed_again_and_again_is_disconnected()
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("journal");
     let mut service = Service::with(&[("JOURNAL", journal.to_str().unwrap())]).await;
-    let gate = Gate::before(&service).with("rate_limit = []\nlimits.connections_per_ip = 1000").await;
+    let gate =
+        Gate::before(&service).with("rate_limit = []\nlimits.connections_per_ip = 1000\nsession.hold = \"5m\"").await;
     let driver = gate.driver().await;
     let with = json!({
         "url": gate.url(), "token": token("ada"), "clients": clients, "rate": rate,
@@ -40,12 +41,16 @@ async fn no_client_of_a_service_that_is_killed_again_and_again_is_disconnected()
         let driver = driver.clone();
         async move { driver.call("steady", with).await.unwrap() }
     });
-    gate.counts(f64::from(clients), "websocket_connections_total", &[]).await;
+    eventually("all speak", async || (service.received("step").await >= u64::from(2 * clients)).then_some(())).await;
     for _ in 0..rounds {
         sleep(up).await;
         service.kill().await;
         held(&gate, clients).await;
         sleep(down).await;
+        eventually("events of all clients wait", async || {
+            (gate.metrics().await.sum("tidegate_queue_packets", &[]) >= f64::from(clients)).then_some(())
+        })
+        .await;
         service.restart().await;
         held(&gate, 0).await;
     }
@@ -57,10 +62,8 @@ async fn no_client_of_a_service_that_is_killed_again_and_again_is_disconnected()
     assert_eq!((&total["lost"], &total["doubled"]), (&json!(0), &json!(0)), "{total}");
     let (emitted, acked) = (total["emitted"].as_u64().unwrap(), total["acked"].as_u64().unwrap());
     assert_eq!(acked + total["failed"].as_u64().unwrap(), emitted, "{total}");
-    // So many are on their way at any moment on a machine on which the median ack takes so long.
-    let on_their_way = f64::from(clients * rate * rounds) * total["median"].as_f64().unwrap() / 1000.0;
-    let failed = total["failed"].as_f64().unwrap();
-    assert!(failed < emitted as f64 / 10.0 + 3.0 * on_their_way, "nearly every event waits: {total}");
+    // What fails was on its way when the service went: on a busy machine that may be much, but none of what waited.
+    gate.counts(0.0, "tidegate_queue_dropped_total", &[]).await;
     assert_eq!(total["connects"], json!(clients * (rounds + 1)), "each return is announced once: {total}");
 
     let journal = fs::read_to_string(&journal).unwrap();
