@@ -62,23 +62,21 @@ fn asks(gate: &Gate) -> JoinHandle<Reply> {
 async fn a_sidecar_leaves_before_its_service_does() {
     let program = Program::new();
     let mut service = Service::start().await;
-    let times = "limits.lame_duck = \"5s\"\nlimits.shutdown_grace = \"2s\"";
+    let times = "limits.lame_duck = \"15s\"\nlimits.shutdown_grace = \"2s\"";
     let mut gate = Gate::before(&service).with(times).by(&program.file).await;
     let mut clients = departure::clients(&gate, 6).await;
     let hook_of_service = asks(&gate);
 
     let command = program.drain(&[]);
 
-    assert_eq!(why_not_ready(&gate).await, "SIGUSR1 has come; new clients are served for 5s, then none");
+    assert_eq!(why_not_ready(&gate).await, "SIGUSR1 has come; new clients are served for 15s, then none");
     clients.extend(departure::clients(&gate, 1).await);
     for (number, client) in clients.iter().enumerate() {
         assert_eq!(client.ask("echo", json!([number])).await, number, "new and old ones are served");
     }
     assert!(!hook_of_service.is_finished(), "its clients are there");
 
-    for client in &clients {
-        assert_eq!(client.disconnected().await, "transport close");
-    }
+    are_sent_away(&clients).await;
     assert!(service.is_running());
     let (code, stdout, stderr) = outcome(command).await;
     let pid = gate.pid();
@@ -90,7 +88,10 @@ async fn a_sidecar_leaves_before_its_service_does() {
     assert_eq!((code, stdout.as_str(), stderr.as_str()), (Some(0), said.as_str(), ""));
     let reply = soon("the hook of the service ends", hook_of_service).await.unwrap();
     assert_eq!((reply.status, reply.text()), (200, "drained\n"));
-    assert_eq!(service.seen().await["disconnects"].as_array().unwrap().len(), 7, "the service has seen them off");
+    eventually("the service has seen them off", async || {
+        (service.seen().await["disconnects"].as_array().unwrap().len() == 7).then_some(())
+    })
+    .await;
     service.stop().await;
 
     assert!(gate.is_running());
@@ -117,7 +118,7 @@ async fn a_sidecar_leaves_before_its_service_does() {
 async fn sigterm_during_the_drain_takes_none_of_its_time_and_the_one_after_it_does() {
     let service = Service::start().await;
     for hurry in [false, true] {
-        let grace = if hurry { "10m" } else { "4s" };
+        let grace = if hurry { "10m" } else { "12s" };
         let mut gate = Gate::before(&service).with(&format!("limits.shutdown_grace = {grace:?}")).await;
         let clients = clients(&gate, 4).await;
         let hook_of_service = asks(&gate);
@@ -150,8 +151,12 @@ async fn no_event_that_was_acknowledged_is_lost() {
     let times = "limits.shutdown_grace = \"3s\"\nlimits.lame_duck = \"500ms\"";
     let mut gate = Gate::before(&service).with(times).with("rate_limit = []").await;
     let clients = clients(&gate, 4).await;
+    // The first of each, as the node may leave before a busy machine has let a client speak.
+    for (name, client) in clients.iter().enumerate() {
+        client.ask("step", json!([{ "client": name, "seq": 0 }])).await;
+    }
     let says = async |client: &Client, name: usize| {
-        let mut acknowledged = 0;
+        let mut acknowledged = 1;
         while client.ask_within(10_000, "step", json!([{ "client": name, "seq": acknowledged }])).await.is_ok() {
             acknowledged += 1;
         }
@@ -165,7 +170,6 @@ async fn no_event_that_was_acknowledged_is_lost() {
     gate.log().wait(&["the process stays"]).await;
     let stored = fs::read_to_string(&journal).unwrap();
     for (name, acknowledged) in [told.0, told.1, told.2, told.3].into_iter().enumerate() {
-        assert!(acknowledged > 0);
         for seq in 0..acknowledged {
             assert!(stored.lines().any(|line| line == format!("{name} {seq}")), "{name} {seq}");
         }
@@ -233,7 +237,7 @@ async fn nothing_but_a_node_is_sent_the_signal() {
 #[tokio::test]
 async fn a_node_that_ends_is_waited_for() {
     let (program, service) = (Program::new(), Service::start().await);
-    let mut gate = Gate::before(&service).with("limits.shutdown_grace = \"3s\"").by(&program.file).await;
+    let mut gate = Gate::before(&service).with("limits.shutdown_grace = \"12s\"").by(&program.file).await;
     let clients = clients(&gate, 3).await;
     gate.signal("TERM");
     gate.log().wait(&["draining: no new clients"]).await;
