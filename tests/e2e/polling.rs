@@ -159,22 +159,30 @@ async fn two_posts_at_once_end_the_session() {
     gate.counts(1.0, "tidegate_rate_limit_verdicts_total", &[("rule", "0"), ("action", "delay")]).await;
 }
 
+/// A poll that the gate has read. Its one thread has done so when it has answered `other`, which comes later.
+async fn waiting(gate: &Gate, poller: &Poller, other: &Poller) -> Raw {
+    let mut raw = Raw::connect(gate.address).await;
+    raw.send(format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", poller.target("polling")).as_bytes()).await;
+    other.echoes().await;
+    raw
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_is_let_go() {
     let service = Service::start().await;
-    let gate = Gate::before(&service).await;
-    let poller = Poller::socketio(gate.address).await;
+    let gate = Gate::before(&service).with("listen.workers = 1").await;
+    let (poller, other) = (Poller::socketio(gate.address).await, Poller::socketio(gate.address).await);
 
-    let waiting = poller.polling();
+    let mut waiting = waiting(&gate, &poller, &other).await;
     poller.send("1").await;
 
-    assert_eq!(waiting.await.unwrap().text(), "6");
+    assert!(waiting.answer().await.ends_with("\r\n\r\n6"));
     poller.assert_ended("a poll after it has left").await;
     let late = poller.post("42[\"echo\"]").await;
     assert_eq!((late.status, late.text()), (400, UNKNOWN_SID));
     assert_eq!(service.disconnection().await["reason"], "transport close");
     gate.counts(1.0, "websocket_disconnections_total", &[("reason", "client_closed")]).await;
-    gate.counts(0.0, "tidegate_sessions", &[]).await;
+    gate.counts(1.0, "tidegate_sessions", &[]).await;
 }
 
 #[tokio::test]
@@ -183,11 +191,7 @@ async fn a_poll_whose_client_goes_away_ends_the_session() {
     let gate = Gate::before(&service).with("listen.workers = 1").await;
     let (poller, other) = (Poller::socketio(gate.address).await, Poller::socketio(gate.address).await);
 
-    let mut raw = Raw::connect(gate.address).await;
-    raw.send(format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", poller.target("polling")).as_bytes()).await;
-    // The one thread has read the poll when it has answered what came later.
-    other.echoes().await;
-    drop(raw);
+    drop(waiting(&gate, &poller, &other).await);
 
     assert_eq!(service.disconnection().await["reason"], "transport close");
     poller.assert_ended("after its poll broke off").await;
@@ -285,8 +289,9 @@ async fn connections_and_polling_sessions_are_limited_together() {
     elsewhere.send(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
 
     assert_eq!((refused.status, &refused.json()["code"]), (429, &json!("limit.connections_per_ip")));
-    // The connections that asked are counted as long as they are open.
-    assert!((6..=11).contains(&opened), "{opened} sessions");
+    // The connections that asked are counted as long as they are open: at worst the three of the first session, and one for
+    // each of the others.
+    assert!((5..=11).contains(&opened), "{opened} sessions");
     assert_eq!(elsewhere.status().await, 200);
     eventually("there is a place for its own requests", async || (first.post("1").await.status == 200).then_some(()))
         .await;
@@ -296,7 +301,7 @@ async fn connections_and_polling_sessions_are_limited_together() {
 #[tokio::test]
 async fn a_client_that_joins_nothing_is_told_why_and_closed() {
     let service = Service::start().await;
-    let gate = Gate::before(&service).with("socketio.connect_timeout = \"4s\"").await;
+    let gate = Gate::before(&service).with("socketio.connect_timeout = \"10s\"").await;
     let silent = Poller::engineio(gate.address).await;
     let refused = Poller::engineio(gate.address).await;
 

@@ -373,8 +373,12 @@ async fn a_secret_that_changes_together_with_the_end_of_a_mistake_takes_effect()
     gate.change(&format!("admin.token = {{ file = {operator:?} }}"));
     gate.counts(0.0, "tidegate_config_reload_success", &[]).await;
 
-    fs::write(&secret, NEW).unwrap();
-    fs::write(&operator, "operator-one").unwrap();
+    // Each at once: half a file would be another mistake.
+    for (file, content) in [(&secret, NEW), (&operator, "operator-one")] {
+        let new = folder.path().join("new");
+        fs::write(&new, content).unwrap();
+        fs::rename(new, file).unwrap();
+    }
     gate.counts(1.0, "tidegate_config_reload_success", &[]).await;
 
     let claims = json!({ "sub": "ada", "exp": now() + 60 });

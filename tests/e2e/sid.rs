@@ -122,12 +122,12 @@ async fn a_page_of_another_origin_opens_nothing() {
 
 /// The status of a poll from another address of this machine; 0 where none came, for it waits.
 async fn poll_from_elsewhere(gate: &Gate, owner: &Poller) -> u16 {
-    let mut raw = Raw::connect_from(Ipv4Addr::new(127, 0, 0, 2), gate.address).await;
     owner.send("42[\"echo\",1]").await;
     eventually("the answer waits", async || {
         (gate.metrics().await.sum("websocket_messages_sent_total", &[("event", "echo")]) >= 1.0).then_some(())
     })
     .await;
+    let mut raw = Raw::connect_from(Ipv4Addr::new(127, 0, 0, 2), gate.address).await;
     raw.send(format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", owner.target("polling")).as_bytes()).await;
     raw.status().await
 }

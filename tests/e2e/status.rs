@@ -56,15 +56,16 @@ async fn the_status_is_told_once_a_second_until_the_node_stops() {
 
     let mut stream = http::begin("GET", &gate.admin_url("/events"), &[], "").await.unwrap();
     assert_eq!(stream.headers()["content-type"], "text/event-stream");
-    client.disconnect().await;
     let mut text = String::new();
-    let told = async {
-        while !text.contains("\"sessions\":{\"open\":1,") || !text.contains("\"sessions\":{\"open\":0,") {
+    let mut tells = async |open: u32| {
+        while !text.contains(&format!("\"sessions\":{{\"open\":{open},")) {
             let part = stream.frame().await.expect("it goes on").unwrap().into_data().unwrap();
             text.push_str(std::str::from_utf8(&part).unwrap());
         }
     };
-    soon("the end of the session is told", told).await;
+    soon("the session is told", tells(1)).await;
+    client.disconnect().await;
+    soon("the end of the session is told", tells(0)).await;
     assert!(text.split("\n\n").all(|event| event.is_empty() || event.starts_with("event: status\ndata: {")), "{text}");
 
     gate.signal("TERM");

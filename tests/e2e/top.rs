@@ -172,7 +172,8 @@ async fn what_is_wrong_is_told_with_what_to_do() {
         path.to_str().unwrap().to_owned()
     };
     let (right, wrong) = (file("right", TOKEN), file("wrong", "another-token-of-some-length-12345"));
-    let nobody = Port::reserve().address.to_string();
+    let reserved = Port::reserve();
+    let nobody = reserved.address.to_string();
 
     // (arguments, exit code, what it says)
     let table: &[(&[&str], i32, &[&str])] = &[

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Gate, Poller, Service, eventually, json, poller::SEPARATOR, token};
+use crate::support::{Gate, Poller, Raw, Service, eventually, json, poller::SEPARATOR, token};
 
 /// A session whose websocket has been asked and answered, and that has yet to go over.
-async fn probed(gate: &Gate) -> (Poller, crate::support::Raw) {
+async fn probed(gate: &Gate) -> (Poller, Raw) {
     let poller = Poller::socketio(gate.address).await;
     let mut socket = poller.websocket().await;
     socket.say("2probe").await;
@@ -96,9 +96,11 @@ async fn a_client_whose_poll_breaks_off_during_the_probe_is_gone() {
     let poller = Poller::socketio(gate.address).await;
     let mut socket = poller.websocket().await;
 
-    let waiting = poller.polling();
+    let mut waiting = Raw::connect(gate.address).await;
+    waiting.send(format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", poller.target("polling")).as_bytes()).await;
+    // The one thread has read the poll when it has answered what came later.
     poller.send("42[\"silence\"]").await;
-    waiting.abort();
+    drop(waiting);
 
     assert!(socket.until_end().await.is_empty());
     assert_eq!(service.disconnection().await["reason"], "transport close");
@@ -193,7 +195,7 @@ async fn a_token_that_expires_during_the_probe_ends_both() {
     let service = Service::start().await;
     let gate = Gate::before(&service).with(r#"auth.leeway = "0s""#).await;
     let poller = Poller::engineio(gate.address).await;
-    poller.join(&json!({ "token": crate::support::token::token_for("raw", 2) }).to_string()).await;
+    poller.join(&json!({ "token": crate::support::token::token_for("raw", 10) }).to_string()).await;
     let mut socket = poller.websocket().await;
 
     assert_eq!(poller.poll().await, "1");
