@@ -1,9 +1,6 @@
 //! Frames and packets that no client of good faith sends: the session ends, and the service has seen nothing.
 
-use std::{
-    io::Write as _,
-    time::{Duration, Instant},
-};
+use std::{io::Write as _, time::Duration};
 
 use crate::support::{
     Gate, Raw, Service, eventually,
@@ -265,29 +262,36 @@ async fn what_follows_an_unanswered_connect_waits_for_it() {
 #[tokio::test]
 async fn silence_ends_a_connection() {
     let service = Service::start().await;
-    let gate =
-        Gate::before(&service).with("limits.handshake_timeout = \"500ms\"\nsocketio.connect_timeout = \"500ms\"").await;
+    let gate = Gate::before(&service).with("limits.handshake_timeout = \"500ms\"").await;
+    let times = "limits.handshake_timeout = \"10m\"\nsocketio.connect_timeout = \"500ms\"";
+    let patient = Gate::before(&service).with(times).await;
 
-    let began = Instant::now();
+    // The control: it came first, to a gate that gives it more time.
+    let mut waits = Raw::connect(patient.address).await;
     let mut mute = Raw::connect(gate.address).await;
     assert_eq!(mute.status().await, 0, "not a word is answered with none");
     let mut slow = Raw::connect(gate.address).await;
     slow.send(b"GET /sessions/plan HTTP/1.1\r\nHost: x\r\nX-Slow: ").await;
     assert_eq!(slow.status().await, 408);
-    let mut undecided = Raw::engineio(gate.address).await;
+    waits.send(b"GET /sessions/plan HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(waits.status().await, 200, "it was given up for the time that is set");
+    let mut undecided = Raw::engineio(patient.address).await;
     undecided.until_end().await;
 
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert_eq!(service.seen().await["transports"], 0);
-    let stays = gate.client(token("ada")).await;
+    // A busy machine may need more than one attempt to join in time.
+    let stays = patient.connect(json!({ "token": token("ada") })).await;
+    stays.connected_after_errors().await;
+    let disconnections = stays.untaken("disconnect");
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(stays.ask("echo", json!([1])).await, 1, "those who joined may be silent");
+    assert_eq!(stays.untaken("disconnect"), disconnections);
 }
 
 #[tokio::test]
 async fn an_idle_session_is_closed_where_that_is_wanted() {
     let service = Service::start().await;
-    let gate = Gate::before(&service).with("limits.idle_timeout = \"3s\"\nsocketio.ping_interval = \"300ms\"").await;
+    let gate = Gate::before(&service).with("limits.idle_timeout = \"8s\"\nsocketio.ping_interval = \"300ms\"").await;
     let busy = gate.client(token("busy")).await;
     let idle = gate.client(token("idle")).await;
 
@@ -330,6 +334,8 @@ async fn a_flood_of_refused_messages_is_slowed_down_and_ended_and_others_are_ans
     let rule = r#"rate_limit = [{ scope = "connection", events = ["x"], messages = 100, per = "60s" }]"#;
     let gate = Gate::before(&service).with("listen.workers = 1").with(rule).await;
     let client = gate.client(token("ada")).await;
+    // The control: so many answers come in a second on this machine. The flood takes five.
+    let (alone, ()) = waits_during(&client, tokio::time::sleep(Duration::from_secs(1))).await;
     let Ok(mut raw) = Raw::socketio(gate.address).await.into_stream().into_std() else { panic!("no socket") };
     raw.set_nonblocking(false).unwrap();
 
@@ -342,7 +348,8 @@ async fn a_flood_of_refused_messages_is_slowed_down_and_ended_and_others_are_ans
     gate.counts(1.0, "websocket_disconnections_total", &[("reason", "rate")]).await;
     let refused = gate.metrics().await.sum("websocket_messages_received_total", &[("event", "x")]);
     assert!(refused < 10_000.0, "{refused} were looked at");
-    assert!(waits.len() >= 50, "others have had {} answers only, p99 {:?}", waits.len(), waits.p99());
+    let (had, before) = (waits.len(), alone.len());
+    assert!(had >= before / 2, "others have had {had} answers only, p99 {:?}, after {before}", waits.p99());
 }
 
 #[tokio::test]

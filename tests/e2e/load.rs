@@ -2,6 +2,11 @@
 
 use crate::support::{Gate, Service, Value, json, token};
 
+/// A gate whose dials are not given up and made again where a service on a busy machine answers late.
+async fn gate(service: &Service, settings: &str) -> Gate {
+    Gate::before(service).with("upstream.connect_timeout = \"1m\"").with(settings).await
+}
+
 /// What `tests/upstream/flood.mjs` tells of so many clients, over what the scenario says.
 async fn flood(gate: &Gate, clients: u32, events: u32, with: Value) -> Value {
     let mut flood = json!({
@@ -42,7 +47,7 @@ async fn assert_figures(gate: &Gate, service: &Service, clients: u32, events: u3
 #[tokio::test]
 async fn a_thousand_clients_get_every_answer_once_and_in_order() {
     let service = Service::start().await;
-    let gate = Gate::before(&service).with("limits.connections_per_ip = 2000").await;
+    let gate = gate(&service, "limits.connections_per_ip = 2000").await;
 
     flood(&gate, 1000, 20, json!({ "options": { "transports": ["websocket"] } })).await;
 
@@ -53,7 +58,7 @@ async fn a_thousand_clients_get_every_answer_once_and_in_order() {
 async fn five_hundred_clients_that_only_poll_get_and_send_everything_once_and_in_order() {
     let service = Service::start().await;
     // Each has a session, a GET and a POST.
-    let gate = Gate::before(&service).with("limits.connections_per_ip = 2000").await;
+    let gate = gate(&service, "limits.connections_per_ip = 2000").await;
 
     let total =
         flood(&gate, 500, 20, json!({ "options": { "transports": ["polling"] }, "counted": 20, "everyMs": 5 })).await;
@@ -67,7 +72,7 @@ async fn five_hundred_clients_that_only_poll_get_and_send_everything_once_and_in
 #[tokio::test]
 async fn fifty_clients_that_upgrade_amid_a_stream_of_events_lose_none() {
     let service = Service::start().await;
-    let gate = Gate::before(&service).with("rate_limit = []").await;
+    let gate = gate(&service, "rate_limit = []").await;
 
     let options = json!({ "transports": ["polling", "websocket"] });
     let total = flood(&gate, 50, 200, json!({ "options": options, "counted": 200, "everyMs": 1 })).await;

@@ -1,10 +1,13 @@
 //! The quick start of the README, typed as it is written.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
-use tokio::process::Command;
+use tokio::{process::Command, time::timeout};
 
-use crate::support::{ports::Port, soon};
+use crate::support::ports::Port;
+
+/// Of a dozen programs, one after the other.
+const PATIENCE: Duration = Duration::from_secs(150);
 
 #[tokio::test]
 async fn the_quick_start_of_the_readme_works_as_it_is_written() {
@@ -15,7 +18,7 @@ async fn the_quick_start_of_the_readme_works_as_it_is_written() {
     script.args(["--built", env!("CARGO_BIN_EXE_tidegate"), "--ports", &numbers, "--modules"]);
     script.arg(folder.join("tests/upstream/node_modules")).kill_on_drop(true);
 
-    let typed = soon("the end of the quick start", script.output()).await.unwrap();
+    let typed = timeout(PATIENCE, script.output()).await.expect("the quick start ends").unwrap();
 
     let (said, complained) = (String::from_utf8_lossy(&typed.stdout), String::from_utf8_lossy(&typed.stderr));
     assert!(typed.status.success(), "{said}\n{complained}");

@@ -288,7 +288,7 @@ async fn the_client_learns_how_the_service_ended_it() {
 #[tokio::test]
 async fn heartbeats_keep_an_idle_session_and_end_a_silent_one() {
     let service = Service::start().await;
-    let gate = Gate::before(&service).with("socketio.ping_interval = \"1s\"\nsocketio.ping_timeout = \"4s\"").await;
+    let gate = Gate::before(&service).with("socketio.ping_interval = \"1s\"\nsocketio.ping_timeout = \"10s\"").await;
 
     let idle = gate.client(token("ada")).await;
     let polls = gate.client_by(Way::Polling, token("bob")).await;

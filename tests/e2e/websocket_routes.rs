@@ -175,7 +175,7 @@ async fn a_token_that_expires_ends_the_connection() {
     let service = Service::plain().await;
     let gate = Gate::before(&service).with(&format!("auth.leeway = \"0s\"\n{ROUTE}")).await;
 
-    let mut client = gate.websocket(&format!("/ws?token={}", token_for("ada", 2)), &[]).await.unwrap();
+    let mut client = gate.websocket(&format!("/ws?token={}", token_for("ada", 10)), &[]).await.unwrap();
 
     assert_eq!(client.closed().await, (1012, "token expired".to_owned()));
     service.disconnection().await;

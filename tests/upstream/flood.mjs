@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { io } from "socket.io-client";
 
 /** Far more than anything here takes. */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 300_000;
 
 /** Clients that connect at the same moment. */
 const CONNECTING_MAX = 50;
@@ -48,11 +48,19 @@ export async function flood({ url, options, tokens, clients, events, counted = 0
   }
   await Promise.all(exchanges);
   const exchangeMs = performance.now() - exchangeBegan;
+  if (["polling", "websocket"].every((transport) => options.transports.includes(transport))) {
+    await Promise.race([Promise.all(sockets.map(upgraded)), sleep(PATIENCE_MS, undefined, { ref: false })]);
+  }
   for (const socket of sockets) {
     total.upgraded += socket.io.engine?.transport.name === "websocket" ? 1 : 0;
     socket.disconnect();
   }
   return { ...total, connectMs, exchangeMs };
+}
+
+/** Waits until it has gone over to a websocket: what it says may be said before that. */
+async function upgraded({ io: { engine } }) {
+  if (engine && engine.transport.name !== "websocket") await new Promise((resolve) => engine.once("upgrade", resolve));
 }
 
 /** Notes numbers that should come one by one from 0. */

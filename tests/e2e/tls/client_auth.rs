@@ -171,7 +171,7 @@ async fn a_revoked_certificate_is_refused_from_the_moment_the_list_says_so() {
 async fn a_ticket_does_not_outlive_the_certificate_that_it_was_given_for() {
     let world = World::new().await;
     let gate = world.gate("required").await;
-    let brief = world.pki.issue(&Request::client("ada").ending_in(Duration::from_secs(5)));
+    let brief = world.pki.issue(&Request::client("ada").ending_in(Duration::from_secs(15)));
     let client = TlsClient::showing(&world.pki, &brief);
     let status = async || client.http1(gate.address, "GET", "/headers", &[], "").await.map(|reply| reply.status);
     assert_eq!((status().await, status().await), (Ok(200), Ok(200)));

@@ -92,7 +92,7 @@ async fn a_configuration_that_is_broken_at_the_same_time_keeps_no_certificate_ba
 async fn one_that_was_not_renewed_keeps_no_other_from_being_replaced() {
     let (pki, service) = (Pki::new(), Service::start().await);
     let mut folder = SecretFolder::of(&pki.localhost(1));
-    let brief = pki.issue(&Request::server(&["brief.test"]).ending_in(Duration::from_secs(8)));
+    let brief = pki.issue(&Request::server(&["brief.test"]).ending_in(Duration::from_secs(20)));
     let (certificate, private_key) =
         (folder.file("brief.crt", &brief.certificate), folder.file("brief.key", &brief.private_key));
     let further = format!("tls.certificates = [{{ certificate = {certificate:?}, private_key = {private_key:?} }}]");
