@@ -300,8 +300,13 @@ async fn a_set_that_is_too_old_is_no_longer_believed() {
     node.told(false).await;
     assert_eq!(node.outcome(&key), UNAVAILABLE);
     issuer.publishes(&[&key]);
-    node.told(true).await;
-    assert_eq!(node.outcome(&key), Ok(()));
+    // The set is good for a moment alone, which a busy machine may miss.
+    within(async {
+        while node.outcome(&key) != Ok(()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }
 
 #[test]

@@ -109,6 +109,9 @@ async fn number(stream: &mut BufReader<TcpStream>) -> Option<usize> {
     line.get(1..)?.trim_end().parse().ok()
 }
 
+/// How long an answer is waited for: long enough for a busy machine to give the one that there is.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+
 /// How long a message waits at most.
 const PATIENCE: Duration = Duration::from_hours(1);
 
@@ -127,7 +130,7 @@ impl Node {
             RedisTable { url: format!("redis+cluster://127.0.0.1:{}", cluster.port), backend, ..RedisTable::default() };
         let name = ClusterTable { name: Some("app".to_owned()), ..ClusterTable::default() };
         let rules = RedisRules::compile(&table, &name, "").unwrap();
-        let connection = open(&rules, None, Duration::from_millis(100)).await.unwrap();
+        let connection = open(&rules, None, ANSWER_WITHIN).await.unwrap();
         let gauges = Arc::new(RedisGauges::default());
         let outbound = Outbound::new(Bounds { messages: 10, bytes: 10_000, age: None }, Arc::clone(&gauges));
         let began = Instant::now();

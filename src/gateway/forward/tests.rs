@@ -219,11 +219,11 @@ async fn a_service_may_say_a_few_times_that_it_is_at_work_but_not_for_ever() {
 
 #[tokio::test]
 async fn the_time_to_answer_does_not_run_while_an_upload_moves() {
-    let table = UpstreamTable { response_timeout: Period(Duration::from_secs(2)), ..upstream(echo().await) };
+    let table = UpstreamTable { response_timeout: Period(Duration::from_secs(6)), ..upstream(echo().await) };
     let mut stream = TcpStream::connect(gate(&table).await).await.unwrap();
     stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 8\r\n\r\n").await.unwrap();
     for _ in 0..8 {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(900)).await;
         stream.write_all(b"a").await.unwrap();
     }
     let mut answer = String::new();

@@ -21,8 +21,11 @@ use crate::{
 /// Nothing takes so long.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Between two pings, and for the answer to one: long enough for a client to join and be delayed.
+/// Between two pings: long enough for a client to join and be delayed.
 const PING: Duration = Duration::from_secs(1);
+
+/// For the answer to one: long enough for a client that is kept waiting by a busy machine.
+const PONG: Duration = Duration::from_secs(3);
 
 async fn until(mut is_so: impl FnMut() -> bool) {
     let waits = async {
@@ -51,7 +54,7 @@ async fn a_client_that_stops_polling_while_its_messages_are_delayed_is_gone_and_
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let per = Period(PATIENCE * 10);
         let limit = RateLimitTable { messages: 1, per, exceeded: Exceeded::Delay, ..RateLimitTable::default() };
-        let settings = Settings { limit, ping_interval: PING, ping_timeout: PING, ..Settings::default() };
+        let settings = Settings { limit, ping_interval: PING, ping_timeout: PONG, ..Settings::default() };
         let worker = worker_obeying(listener.local_addr().unwrap(), settings, &SharedState::default());
         spawn_local(serve(listener, Vec::new(), mpsc::unbounded_channel().0));
         spawn_local({
