@@ -9,6 +9,8 @@ use crate::support::{Gate, Pki, Raw, Service, eventually, http, pki::SecretFolde
 
 const DESCRIPTORS: u32 = 80;
 const CLIENTS: usize = 100;
+/// Clients that do not answer pings stay, and who says nothing has a minute, however slow the machine.
+const PATIENT: &str = "socketio.ping_interval = \"10m\"\nlimits.handshake_timeout = \"60s\"";
 /// The answer to a request that waits for packets, as a session.
 const SERVED: u16 = 101;
 
@@ -25,16 +27,19 @@ async fn comes(gate: SocketAddr) -> (u16, Raw) {
     (status, raw)
 }
 
-/// Asks the operator's address without a pause until `attack` has ended. Returns how often, with its outcome.
+/// Asks the operator's address without a pause until `attack` has ended, which goes on meanwhile. Returns how often, with its
+/// outcome.
 async fn operator_during<T>(gate: &Gate, attack: impl Future<Output = T>) -> (usize, T) {
     let (mut attack, mut asked) = (pin!(attack), 0);
     loop {
-        for path in ["/livez", "/readyz", "/metrics"] {
-            assert_eq!(http::get(&gate.admin_url(path)).await.status, 200, "{path}");
-        }
-        asked += 1;
-        if let Ok(outcome) = timeout(Duration::from_millis(10), &mut attack).await {
-            return (asked, outcome);
+        let asks = async {
+            for path in ["/livez", "/readyz", "/metrics"] {
+                assert_eq!(http::get(&gate.admin_url(path)).await.status, 200, "{path}");
+            }
+        };
+        tokio::select! {
+            outcome = &mut attack => return (asked, outcome),
+            () = asks => asked += 1,
         }
     }
 }
@@ -56,7 +61,7 @@ async fn all_come(gate: SocketAddr) -> (Vec<Raw>, usize) {
 #[tokio::test]
 async fn clients_that_fit_are_served_and_the_operator_always() {
     let service = Service::start().await;
-    let gate = Gate::before(&service).with_descriptors(DESCRIPTORS).await;
+    let gate = Gate::before(&service).with(PATIENT).with_descriptors(DESCRIPTORS).await;
     gate.log().wait(&["limits.connections is 20000", "80 descriptors", "ulimit -n"]).await;
     let fit = gate.metrics().await.sum("tidegate_connections_max", &[]) as usize;
     assert!((10..DESCRIPTORS as usize / 2).contains(&fit), "{fit}");
@@ -83,7 +88,7 @@ async fn clients_that_fit_are_served_and_the_operator_always() {
 #[tokio::test]
 async fn silent_connections_keep_nobody_from_an_answer() {
     let service = Service::start().await;
-    let gate = Gate::before(&service).with_descriptors(DESCRIPTORS).await;
+    let gate = Gate::before(&service).with(PATIENT).with_descriptors(DESCRIPTORS).await;
     let silent = async {
         let mut silent = Vec::new();
         for _ in 0..CLIENTS * 3 {

@@ -2,11 +2,16 @@
 //!
 //! The control of each is the same attack on a gate whose bounds are set so high that they do not matter.
 
+use futures_util::future::join_all;
+
 use crate::support::{
     Gate, Raw, Service, eventually,
     frame::{BINARY, TEXT, masked},
     token, waits_during,
 };
+
+/// Clients that do not answer pings stay, however long a slow machine takes.
+const MUTE: &str = "socketio.ping_interval = \"10m\"";
 
 /// Bounds that do not matter.
 const UNBOUNDED: &str = "limits.memory = \"0B\"\nlimits.session_memory = \"100GB\"\nsocketio.max_payload = \"100MB\"\n\
@@ -60,14 +65,10 @@ async fn control_attachments_cost_memory_where_they_have_no_bound() {
     let gate = Gate::before(&service).with(UNBOUNDED).await;
 
     let before = gate.process_status("VmHWM");
-    let _attackers = attach(&gate, 20).await;
+    // All at once: each has ten seconds for its attachments, in which a slow machine does not get them all.
+    let _attackers = join_all((0..20).map(|_| attach(&gate, 1))).await;
 
-    eventually("all of it is kept", async || {
-        (gate.metrics().await.sum("tidegate_session_memory_bytes", &[]) > 170e6).then_some(())
-    })
-    .await;
-    let grown = grew_by(&gate, before);
-    assert!(grown > 150, "{grown} MB");
+    eventually("more is kept than where it has a bound", async || (grew_by(&gate, before) > 45).then_some(())).await;
 }
 
 /// Clients that each leave 900 kB of a packet unfinished, whose last attachment never comes.
@@ -86,27 +87,24 @@ async fn leave_unfinished(gate: &Gate, clients: usize) -> Vec<Raw> {
 #[tokio::test]
 async fn what_all_sessions_keep_of_unfinished_packets_is_bounded() {
     let service = Service::start().await;
-    let gate = Gate::before(&service).with("limits.session_memory = \"16MB\"").await;
+    let gate = Gate::before(&service).with(MUTE).with("limits.session_memory = \"4MB\"").await;
     let good = gate.client(token("ada")).await;
     let before = gate.process_status("VmHWM");
 
     let (_, attackers) = waits_during(&good, leave_unfinished(&gate, 60)).await;
 
     let kept = gate.metrics().await.sum("tidegate_session_memory_bytes", &[]);
-    assert!((1e6..=16e6).contains(&kept), "{kept}");
-    // On a slow machine some have had their ten seconds before the last one has come.
-    let closed = gate.metrics().await.sum("websocket_disconnections_total", &[]);
-    let for_memory = gate.metrics().await.sum("websocket_disconnections_total", &[("reason", "session_memory")]);
-    assert!(closed >= 40.0 && for_memory > 0.0, "{closed}, of which {for_memory} for memory");
+    assert!((0.8e6..=4e6).contains(&kept), "{kept}");
+    // On a slow machine some have had their ten seconds before the last one has come, or the gate has not read the last ones yet.
+    let closed = async |labels: &[_]| gate.metrics().await.sum("websocket_disconnections_total", labels);
+    eventually("those that do not fit are closed", async || (closed(&[]).await >= 40.0).then_some(())).await;
+    let for_memory = closed(&[("reason", "session_memory")]).await;
+    assert!(for_memory > 0.0, "{for_memory} were closed for memory");
     let grown = grew_by(&gate, before);
     assert!(grown < 50, "{grown} MB");
-    eventually("the others have had their ten seconds", async || {
-        let closed = gate.metrics().await.sum("websocket_disconnections_total", &[]);
-        (closed >= 60.0).then_some(())
-    })
-    .await;
-    let late = gate.metrics().await.sum("websocket_disconnections_total", &[("reason", "attachment_timeout")]);
-    assert!(late >= 5.0, "{late}");
+    eventually("the others have had their ten seconds", async || (closed(&[]).await >= 60.0).then_some(())).await;
+    let late = closed(&[("reason", "attachment_timeout")]).await;
+    assert!(late >= 1.0, "{late}");
     assert_eq!(good.untaken("disconnect"), 0);
     drop(attackers);
 }
@@ -144,7 +142,7 @@ async fn a_large_connect_is_refused_and_not_kept() {
 #[tokio::test]
 async fn control_a_large_connect_costs_memory_where_it_may_be_large() {
     let service = Service::start().await;
-    let gate = Gate::before(&service).with(UNBOUNDED).await;
+    let gate = Gate::before(&service).with(UNBOUNDED).with(MUTE).await;
 
     let grown = connect(&gate, 30).await;
 
@@ -155,8 +153,10 @@ async fn control_a_large_connect_costs_memory_where_it_may_be_large() {
 /// as kept: how much that is, how much the gate grew at its peak, and how much its heap has grown, in megabytes.
 async fn queue_up(bounds: &str, most: u64, clients: usize, packets: usize) -> [u64; 3] {
     let mut service = Service::start().await;
+    // However long the gate takes to read it all.
+    let hold = format!("{MUTE}\nsession.hold = \"10m\"");
     let settings = "rate_limit = []\nsession.queue_packets = 10000000\nsession.queue_bytes = \"1GB\"";
-    let gate = Gate::before(&service).with(settings).with(bounds).await;
+    let gate = Gate::before(&service).with(settings).with(&hold).with(bounds).await;
     let good = gate.client(token("ada")).await;
     let mut attackers = Vec::new();
     for _ in 0..clients {
@@ -167,17 +167,18 @@ async fn queue_up(bounds: &str, most: u64, clients: usize, packets: usize) -> [u
     let [before, heap] = ["VmHWM", "RssAnon"].map(|name| gate.process_status(name));
     let packet = masked(TEXT, b"42[\"a\"]");
     let many = packet.repeat(packets);
-    for raw in &mut attackers {
+    let mut kept = 0;
+    for (sent, raw) in (1..).zip(&mut attackers) {
         let _ = raw.try_send(&many).await;
+        kept = eventually("all that was sent so far has been read", async || {
+            let metrics = gate.metrics().await;
+            let ended = metrics.sum("websocket_disconnections_total", &[]);
+            let waits = metrics.sum("tidegate_queue_packets", &[]);
+            let kept = metrics.sum("tidegate_queue_bytes", &[]) as u64 / 1_000_000;
+            (kept <= most && waits >= (f64::from(sent) - ended) * packets as f64).then_some(kept)
+        })
+        .await;
     }
-    let kept = eventually("all has been read", async || {
-        let metrics = gate.metrics().await;
-        let ended = metrics.sum("websocket_disconnections_total", &[]);
-        let waits = metrics.sum("tidegate_queue_packets", &[]);
-        let kept = metrics.sum("tidegate_queue_bytes", &[]) as u64 / 1_000_000;
-        (kept <= most && waits >= (clients as f64 - ended) * packets as f64).then_some(kept)
-    })
-    .await;
     assert_eq!(good.untaken("disconnect"), 0);
     [kept, grew_by(&gate, before), gate.process_status("RssAnon").saturating_sub(heap) / 1000]
 }
