@@ -85,7 +85,7 @@ impl Life<'_> {
 
 /// A session that has joined a namespace, whatever else it has heard meanwhile.
 ///
-/// On a machine that is busy a session may end before: a heartbeat that is late by a second ends it, as it should.
+/// On a machine that is busy a session may end before: a heartbeat that is late by five seconds ends it, as it should.
 async fn begin(gate: &Gate) -> Poller {
     soon("a session joins", async {
         loop {
@@ -124,7 +124,7 @@ async fn whatever_clients_do_the_gate_stays_and_nothing_of_them_is_left() {
     let service = Service::start().await;
     let gate = Gate::before(&service)
         .with(
-            "socketio.ping_interval = \"200ms\"\nsocketio.ping_timeout = \"1s\"\nsocketio.connect_timeout = \"5s\"\n\
+            "socketio.ping_interval = \"200ms\"\nsocketio.ping_timeout = \"5s\"\nsocketio.connect_timeout = \"5s\"\n\
              limits.connections_per_ip = 5000\nlisten.workers = 3",
         )
         .await;

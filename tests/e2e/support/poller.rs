@@ -44,7 +44,9 @@ impl Poller {
         poller = poller.with_headers(headers);
         let reply = poller.request("GET", &poller.target("polling"), "").await;
         assert_eq!(reply.status, 200, "{reply:?}");
-        let open: serde_json::Value = serde_json::from_str(reply.text().strip_prefix('0').unwrap()).unwrap();
+        // A ping may come with it, where pings are frequent and the gate is slow.
+        let open = reply.text().split(SEPARATOR).next().unwrap();
+        let open: serde_json::Value = serde_json::from_str(open.strip_prefix('0').unwrap()).unwrap();
         poller.sid = open["sid"].as_str().unwrap().to_owned();
         poller
     }
