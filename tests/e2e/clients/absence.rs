@@ -15,11 +15,15 @@ async fn client(gate: &Gate) -> Client {
     client
 }
 
-/// The client is cut off, and what `meanwhile` does reaches it later or never: it comes back once that is done.
-async fn is_absent(gate: &Gate, client: &Client, meanwhile: impl AsyncFnOnce()) {
+/// The client is cut off, and what `meanwhile` lets the service say reaches it later or never: it comes back once the gate has
+/// read that.
+async fn is_absent(gate: &Gate, service: &Service, client: &Client, meanwhile: impl AsyncFnOnce()) {
     client.cut().await;
     gate.counts(1.0, "tidegate_absent_sessions", &[]).await;
     meanwhile().await;
+    let emitted = service.seen().await["emitted"].clone();
+    let said: u64 = emitted.as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    gate.counts(said as f64, "websocket_messages_sent_total", &[]).await;
     client.disconnected().await;
     client.connect_again().await;
     client.connected().await;
@@ -36,7 +40,7 @@ async fn where_the_oldest_is_dropped_a_client_goes_on_with_its_socket_and_knows_
     let gate = gate(&service, bounds).await;
     let client = client(&gate).await;
     let socket = service.seen().await["connections"][0]["sid"].clone();
-    is_absent(&gate, &client, async || {
+    is_absent(&gate, &service, &client, async || {
         for n in 0..20 {
             says(&service, "tutor:message", n).await;
         }
@@ -56,7 +60,7 @@ async fn where_the_oldest_is_dropped_a_client_goes_on_with_its_socket_and_knows_
     let lines = gate.log().wait_for(1, &["a queue is full"]).await;
     assert!(lines.len() == 1 && lines[0].contains("tutor:message") && lines[0].contains("resume"), "{lines:?}");
     // Nothing is missing the next time.
-    is_absent(&gate, &client, async || says(&service, "tutor:message", 20).await).await;
+    is_absent(&gate, &service, &client, async || says(&service, "tutor:message", 20).await).await;
     assert_eq!(client.next("tutor:message").await[0]["n"], 20);
     assert!(client.recovered().await);
 }
@@ -67,7 +71,7 @@ async fn what_is_worth_nothing_later_displaces_nothing_that_is_kept() {
     let volatile = "session.queue_packets = 5\nsession.volatile_events = [\"silence\", \"counted\"]";
     let gate = gate(&service, volatile).await;
     let client = client(&gate).await;
-    is_absent(&gate, &client, async || {
+    is_absent(&gate, &service, &client, async || {
         for n in 0..20 {
             service.emit("ada", "counted", json!([n])).await;
         }
@@ -128,7 +132,7 @@ async fn only_events_and_namespaces_that_are_kept_have_one_more_argument() {
     assert_eq!(arguments(&client, &service, "tutor:message").await, 2);
     says(&service, "lesson", 0).await;
     assert_eq!(client.next("lesson").await.as_array().map_or(0, Vec::len), 1);
-    is_absent(&gate, &client, async || {
+    is_absent(&gate, &service, &client, async || {
         says(&service, "lesson", 1).await;
         says(&service, "tutor:message", 2).await;
     })
@@ -146,7 +150,7 @@ async fn in_other_namespaces_a_client_goes_on_with_its_socket_and_has_not_recove
     let chat = client.namespace("/chat", json!({ "token": token("ada") })).await;
     chat.connected().await;
     assert_eq!(arguments(&client, &service, "lesson").await, 1);
-    is_absent(&gate, &client, async || says(&service, "lesson", 1).await).await;
+    is_absent(&gate, &service, &client, async || says(&service, "lesson", 1).await).await;
     chat.disconnected().await;
     chat.connected().await;
     assert!(chat.recovered().await && !client.recovered().await);
