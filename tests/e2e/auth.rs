@@ -179,10 +179,10 @@ async fn a_token_that_expires_ends_its_session_on_time_and_a_fresh_one_opens_the
     let service = Service::without_auth().await;
     let gate = Gate::before(&service).with(r#"auth.leeway = "0s""#).await;
     gate.driver().await;
-    let exp = now() + 6;
+    let exp = now() + 12;
     let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(exp);
-    // The control: one that is good for four seconds more.
-    let later = signed(&json!({ "sub": "bob", "exp": exp + 4 }), SECRET);
+    // The control: one that is good for ten seconds more.
+    let later = signed(&json!({ "sub": "bob", "exp": exp + 10 }), SECRET);
     let later = gate.connect_with(json!({ "token": later }), json!({ "reconnection": false })).await;
     later.connected().await;
     let expiring = signed(&json!({ "sub": "ada", "exp": exp }), SECRET);
@@ -211,7 +211,7 @@ async fn a_client_that_comes_back_with_its_expired_token_is_stopped() {
     let service = Service::without_auth().await;
     let gate = Gate::before(&service).with(r#"auth.leeway = "0s""#).await;
     gate.driver().await;
-    let client = gate.client(token_for("ada", 5)).await;
+    let client = gate.client(token_for("ada", 10)).await;
 
     client.disconnected().await;
 

@@ -189,7 +189,7 @@ async fn limits_and_rules_hold_as_for_clients_of_socket_io() {
 async fn a_session_ends_with_its_token() {
     let service = Service::start().await;
     let gate = Gate::before(&service).with(ROUTE).await;
-    let client = saying(&driver().await, &gate, &format!("token={}", token_for("ada", 3)), json!([])).await;
+    let client = saying(&driver().await, &gate, &format!("token={}", token_for("ada", 10)), json!([])).await;
     client.next("connected").await;
     assert_eq!(client.next("closed").await, json!([1012, "token expired"]));
     service.disconnection().await;

@@ -97,8 +97,8 @@ async fn a_token_that_is_renewed_between_two_polls_prolongs_the_session() {
     let service = Service::without_auth().await;
     let gate = Gate::before(&service).with(&format!("auth.leeway = \"0s\"\n{LIMIT}")).await;
     gate.driver().await;
-    let expires = now() + 6;
-    let first = token_for("ada", 6);
+    let expires = now() + 12;
+    let first = token_for("ada", 12);
     let options = json!({ "transports": ["polling"], "extraHeaders": bearer(&first) });
     let client = gate.connect_with(json!({}), options).await;
     client.connected().await;
@@ -122,14 +122,14 @@ async fn a_token_that_is_renewed_with_the_upgrade_is_the_same_users() {
     let service = Service::without_auth().await;
     let gate = Gate::before(&service).with("auth.leeway = \"0s\"").await;
     gate.driver().await;
-    let expires = now() + 6;
+    let expires = now() + 12;
     let by_transport = |polling: &str, websocket: &str| {
         let transports = json!({
             "polling": { "extraHeaders": bearer(polling) }, "websocket": { "extraHeaders": bearer(websocket) },
         });
         json!({ "transports": ["polling", "websocket"], "transportOptions": transports })
     };
-    let client = gate.connect_with(json!({}), by_transport(&token_for("ada", 6), &token_for("ada", 3600))).await;
+    let client = gate.connect_with(json!({}), by_transport(&token_for("ada", 12), &token_for("ada", 3600))).await;
     client.connected().await;
     client.travels_by("websocket").await;
     eventually("the first token has expired", async || (now() > expires + 1).then_some(())).await;

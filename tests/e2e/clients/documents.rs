@@ -74,7 +74,7 @@ async fn what_was_written_meanwhile_arrives_when_a_token_has_expired_or_the_serv
     let mut service = Service::of("yjs_service.mjs").await;
     let gate = Gate::before(&service).with(RECIPE).await;
     let driver = Driver::of("protocol_clients.mjs").await;
-    let ada = client(&driver, &gate.url(), &[token_for("ada", 6), token("ada")]).await;
+    let ada = client(&driver, &gate.url(), &[token_for("ada", 10), token("ada")]).await;
     let bob = client(&driver, &gate.url(), &[token("bob")]).await;
     ada.next("connected").await;
 

@@ -66,7 +66,7 @@ async fn a_token_that_expires_is_renewed_without_the_application() {
     let gate = Gate::before(&service).with(RECIPE).await;
     let driver = Driver::of("protocol_clients.mjs").await;
 
-    let client = client(&driver, &gate.url(), &[token_for("ada", 6), token("ada")]).await;
+    let client = client(&driver, &gate.url(), &[token_for("ada", 10), token("ada")]).await;
     client.call("subscribe", json!({ "query": TICKS })).await.unwrap();
     client.next("connected").await;
     client.next("next").await;
@@ -118,7 +118,7 @@ async fn without_a_setting_no_close_code_and_no_text_of_the_gate_is_fatal() {
     let gate = Gate::before(&service).with(plain).await;
     let driver = Driver::of("protocol_clients.mjs").await;
 
-    let expires = client(&driver, &gate.url(), &[token_for("ada", 6), token("ada")]).await;
+    let expires = client(&driver, &gate.url(), &[token_for("ada", 10), token("ada")]).await;
     expires.call("subscribe", json!({ "query": TICKS })).await.unwrap();
     assert_eq!(expires.next("closed").await, json!([1012, "token expired"]));
     expires.next("connected").await;

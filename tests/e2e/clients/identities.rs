@@ -162,7 +162,7 @@ async fn a_namespace_is_left_with_its_token_and_the_others_go_on() {
     let gate = Gate::before(&service).with("auth.leeway = \"0s\"").await;
     let root = gate.connect(with("ada")).await;
     root.connected().await;
-    let chat = root.namespace("/chat", json!({ "token": token_for("ada", 5) })).await;
+    let chat = root.namespace("/chat", json!({ "token": token_for("ada", 10) })).await;
     chat.connected().await;
 
     assert_eq!(chat.disconnected().await, "io server disconnect");
@@ -172,7 +172,7 @@ async fn a_namespace_is_left_with_its_token_and_the_others_go_on() {
     gate.counts(1.0, "tidegate_refused_total", &[("stage", "namespace"), ("reason", "auth.expired")]).await;
 
     // It is renewed for the namespace alone.
-    chat.set_auth(json!({ "token": token_for("ada", 5) })).await;
+    chat.set_auth(json!({ "token": token_for("ada", 10) })).await;
     chat.connect_again().await;
     chat.connected().await;
     assert_eq!(chat.ask("say", json!([1])).await["success"], true);
@@ -185,10 +185,10 @@ async fn a_session_ends_with_the_last_of_its_tokens() {
     let service = Service::without_auth().await;
     let gate = Gate::before(&service).with(&format!("auth.leeway = \"0s\"\n{MANY}")).await;
     gate.driver().await;
-    let until = now() + 10;
-    let root = gate.connect(json!({ "token": token_for("ada", 5) })).await;
+    let until = now() + 20;
+    let root = gate.connect(json!({ "token": token_for("ada", 10) })).await;
     root.connected().await;
-    let chat = root.namespace("/chat", json!({ "token": token_for("bob", 10) })).await;
+    let chat = root.namespace("/chat", json!({ "token": token_for("bob", 20) })).await;
     chat.connected().await;
 
     assert_eq!(root.disconnected().await, "io server disconnect");
@@ -205,7 +205,7 @@ async fn events_that_were_sent_before_the_client_knows_cost_nobody_the_connectio
     let gate = Gate::before(&service).with("auth.leeway = \"0s\"\nrate_limit = []").await;
     let root = gate.connect(with("ada")).await;
     root.connected().await;
-    let chat = root.namespace("/chat", json!({ "token": token_for("ada", 4) })).await;
+    let chat = root.namespace("/chat", json!({ "token": token_for("ada", 6) })).await;
     chat.connected().await;
     // As fast as it can, across the moment.
     while chat.untaken("disconnect") == 0 {
@@ -237,7 +237,7 @@ async fn a_namespace_with_a_login_of_its_own_needs_no_token() {
     assert_eq!(forged.refused().await["data"]["code"], "auth.invalid");
 
     // Beside a user whose token expires it stays.
-    let ada = gate.client(token_for("ada", 5)).await;
+    let ada = gate.client(token_for("ada", 10)).await;
     let beside = ada.namespace("/admin", login.clone()).await;
     beside.connected().await;
     assert_eq!(ada.disconnected().await, "io server disconnect");

@@ -62,7 +62,7 @@ async fn a_token_that_is_refused_or_expires_makes_the_client_come_back_with_the_
     let driver = Driver::of("protocol_clients.mjs").await;
     let wrong = signed(&json!({ "sub": "ada", "exp": 4_000_000_000_u64 }), "another secret of thirty-two bytes");
 
-    let client = client(&driver, &gate.url(), &[wrong, token_for("ada", 6), token("ada")]).await;
+    let client = client(&driver, &gate.url(), &[wrong, token_for("ada", 10), token("ada")]).await;
     client.next("closed").await;
     client.next("connected").await;
     client.call("listen", json!({ "topic": "lesson" })).await.unwrap();

@@ -47,7 +47,7 @@ async fn a_refused_token_fails_and_an_expired_one_is_renewed() {
     assert!(stranger.call("begin", json!({})).await.is_err());
     assert_eq!(service.transports().await, 0);
 
-    let ada = client(&driver, &gate.url(), &[token_for("ada", 6), token("ada")], true).await;
+    let ada = client(&driver, &gate.url(), &[token_for("ada", 10), token("ada")], true).await;
     ada.call("begin", json!({})).await.unwrap();
     ada.next("closed").await;
     ada.next("connected").await;
