@@ -17,8 +17,8 @@ const REFUSED: &str = "tidegate_refused_total";
 
 const SETTINGS: &str = r#"
     auth.token_from = ["connect:token", "header", "query:token"]
-    limits.handshake_timeout = "1s"
-    socketio.connect_timeout = "1s"
+    limits.handshake_timeout = "5s"
+    socketio.connect_timeout = "5s"
     socketio.max_payload = "10KB"
     socketio.payload_packets = 10
     socketio.namespaces = ["/"]

@@ -253,7 +253,7 @@ async fn a_failed_ack_comes_only_when_the_service_is_back_and_the_client_has_had
 async fn no_ack_is_made_up_where_the_service_does_not_come_back() {
     let mut shop = Shop::opens().await;
     let gate = gate(&shop, "session.hold = \"1s\"").await;
-    let client = client(Some(&gate), &shop, json!({ "retries": 3, "ackTimeout": 5000 })).await;
+    let client = client(Some(&gate), &shop, json!({ "retries": 3, "ackTimeout": PATIENT })).await;
     shop.service.freeze();
     let ordered = orders(&client, 0, None);
     on_its_way(Some(&gate), &client).await;
@@ -282,10 +282,10 @@ async fn equal_events_of_a_client_that_repeats_nothing_all_arrive() {
     assert_eq!(shop.stored(), ["ada 7"; 3]);
 }
 
-/// Four orders of a client with `retries`, where two pass in two seconds: what each becomes, and what is stored.
-async fn limited(exceeded: &str, ack_timeout: u32) -> (Vec<Value>, Vec<String>) {
+/// Four orders of a client with `retries`, where two pass in this time: what each becomes, and what is stored.
+async fn limited(exceeded: &str, per: &str, ack_timeout: u32) -> (Vec<Value>, Vec<String>) {
     let shop = Shop::opens().await;
-    let limit = format!("rate_limit = [{{ messages = 2, per = \"2s\", exceeded = \"{exceeded}\" }}]");
+    let limit = format!("rate_limit = [{{ messages = 2, per = {per:?}, exceeded = \"{exceeded}\" }}]");
     let gate = Gate::before(&shop.service).with(&limit).await;
     let client = client(Some(&gate), &shop, json!({ "retries": 20, "ackTimeout": ack_timeout })).await;
     let ordered: Vec<_> = (0..4).map(|seq| orders(&client, seq, None)).collect();
@@ -302,12 +302,12 @@ async fn limited(exceeded: &str, ack_timeout: u32) -> (Vec<Value>, Vec<String>) 
 #[tokio::test]
 async fn a_limit_that_answers_looks_like_an_ack_to_a_client_that_repeats_and_all_others_do_not() {
     // What is dropped is repeated when its time is over; what is delayed must not be.
-    for (exceeded, ack_timeout) in [("drop", 3000), ("delay", PATIENT), ("close", 3000)] {
-        let (heard, stored) = limited(exceeded, ack_timeout).await;
+    for (exceeded, ack_timeout) in [("drop", 8000), ("delay", PATIENT), ("close", PATIENT)] {
+        let (heard, stored) = limited(exceeded, "2s", ack_timeout).await;
         assert_eq!(heard, (0..4).map(|seq| json!({ "seq": seq })).collect::<Vec<_>>(), "{exceeded}");
         assert_eq!(stored, ["ada 0", "ada 1", "ada 2", "ada 3"], "{exceeded}");
     }
-    let (heard, stored) = limited("reply", 3000).await;
+    let (heard, stored) = limited("reply", "1h", PATIENT).await;
     assert_eq!(heard[3]["rateLimited"], true, "{heard:?}");
     assert!(stored.len() < 4, "{stored:?}");
 }
