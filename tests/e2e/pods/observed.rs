@@ -20,10 +20,13 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Panels of what is not set up here: there is no ACME server, and no issuer whose keys are fetched.
 const WITHOUT_DATA: [&str; 2] = ["Orders of certificates", "Age of the key set"];
 
-/// Limits that something here runs into, and heartbeats that come during the test.
+/// Limits that something here runs into, heartbeats that come during the test, and clients that are held however long the outage
+/// lasts on a slow machine.
 const MORE: &str = r#"
 [auth]
 revoke = true
+[session]
+hold = "10m"
 [socketio]
 ping_interval = "1s"
 [[rate_limit]]

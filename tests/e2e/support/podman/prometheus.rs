@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use serde_json::{Value, json};
 
 use super::{Pods, kubelet::Pod, manifests::Manifests};
-use crate::support::{eventually, http};
+use crate::support::{eventually, http, prometheus::FIRING};
 
 const PORT: u16 = 9090;
 /// Between two scrapes, and between two evaluations of the rules, in place of the 15 s of the chart and the minute of Prometheus.
@@ -103,7 +103,7 @@ impl Prometheus {
 
     /// The names of the alerts that fire, in order.
     pub(crate) async fn firing(&self) -> Vec<String> {
-        let series = self.query("ALERTS{alertstate=\"firing\"}").await;
+        let series = self.query(FIRING).await;
         let name = |one: &Value| one["metric"]["alertname"].as_str().unwrap().to_owned();
         let mut names: Vec<_> = series.iter().map(name).collect();
         names.sort_unstable();
