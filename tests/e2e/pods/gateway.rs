@@ -51,8 +51,7 @@ async fn a_rollout_of_the_services_pods_disconnects_nobody_and_loses_no_acknowle
     let ips = [(); 4].map(|()| pods.reserve());
     let endpoints = ips.map(|ip| (ip, SERVICE));
     let old = [started(&pods, ips[0], "old-a").await, started(&pods, ips[1], "old-b").await];
-    let balancer = Balancer::start(&pods, pods.host(), Affinity::None, &endpoints, None);
-    balancer.listens().await;
+    let balancer = Balancer::start(&pods, pods.host(), Affinity::None, &endpoints, None).await;
     let mut all = values(&pods);
     merge(&mut all, &json!({ "mode": "gateway", "upstream": { "url": balancer.url() } }));
     let gate = replica(&pods, &rendered(&pods, &all), "gate").await;

@@ -58,8 +58,7 @@ impl Deployed {
         }
         let endpoints = [0, 1].map(|number: usize| (replicas[number].ip, CLIENTS));
         let ready = Some(("/readyz", ADMIN));
-        let balancer = Balancer::start(pods, [127, 0, 0, 1].into(), Affinity::Client, &endpoints, ready);
-        balancer.listens().await;
+        let balancer = Balancer::start(pods, [127, 0, 0, 1].into(), Affinity::Client, &endpoints, ready).await;
         Self { replicas, redis, balancer, manifests }
     }
 

@@ -81,6 +81,12 @@ impl Browser {
         let frames = Value::Array(pages.iter().map(Page::frame).collect()).to_string();
         let frames: String = frames.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let _browser = Self::open(&format!("{url}/frames?frames={frames}"));
+        eventually("the browser has started", async || {
+            let seen = service.seen().await;
+            let asked = seen["http"].as_array().unwrap().iter();
+            asked.filter_map(|request| request["url"].as_str()).any(|url| url.starts_with("/frames")).then_some(())
+        })
+        .await;
         for Page { name, .. } in pages {
             eventually(&format!("the page `{name}` tells what happened"), async || {
                 (!service.seen().await["reports"][name].is_null()).then_some(())

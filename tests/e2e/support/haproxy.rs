@@ -67,7 +67,8 @@ impl Haproxy {
         // In the foreground, without workers of its own, so that it ends with us.
         let mut child = process::spawn(Command::new("haproxy").arg("-db").arg("-f").arg(&file));
         let log = Lines::of(child.stderr.take().expect("it is piped").into_owned_fd());
-        eventually("HAProxy listens", async || TcpStream::connect(port.address).await.ok()).await;
-        Self { address: port.address, log, _port: port, _child: child, _folder: folder }
+        let haproxy = Self { address: port.address, log, _port: port, _child: child, _folder: folder };
+        eventually("HAProxy listens", async || TcpStream::connect(haproxy.address).await.ok()).await;
+        haproxy
     }
 }

@@ -4,7 +4,10 @@ use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::{
+    net::TcpStream,
+    process::{Child, Command},
+};
 
 use super::{
     eventually,
@@ -67,6 +70,8 @@ impl Pebble {
             "-management",
             "",
         ]));
+        // Pebble asks once for a name, and an order that has failed is repeated a minute later.
+        eventually("the names are there", async || TcpStream::connect(dns.address).await.ok()).await;
         let (process, log) = run(&folder, &dns);
         let issuer = String::new();
         let mut pebble = Self { folder, pki, directory, management, issuer, dns, process, _log: log, _names: names };

@@ -7,7 +7,10 @@ use std::{
     path::Path,
 };
 
-use tokio::process::{Child, Command};
+use tokio::{
+    net::TcpStream,
+    process::{Child, Command},
+};
 
 use super::Pods;
 use crate::support::{
@@ -50,7 +53,8 @@ pub(crate) enum Affinity {
 
 impl Balancer {
     /// Listens on this address of the host. A pod is ready where `ready` answers 200, or without it where its port accepts.
-    pub(crate) fn start(
+    /// The balancer listens when this returns.
+    pub(crate) async fn start(
         of: &Pods,
         host: Ipv4Addr,
         affinity: Affinity,
@@ -82,16 +86,13 @@ impl Balancer {
         let mut child = process::spawn(Command::new("haproxy").arg("-db").arg("-f").arg(&file));
         fs::write(folder.join(PID), child.id().expect("it runs").to_string()).unwrap();
         let log = Lines::of(child.stderr.take().expect("it is piped").into_owned_fd());
-        Self { address, log, _port: port, _child: child }
+        let balancer = Self { address, log, _port: port, _child: child };
+        eventually("the balancer listens", async || TcpStream::connect(address).await.ok()).await;
+        balancer
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
-    }
-
-    /// Waits until it accepts connections.
-    pub(crate) async fn listens(&self) {
-        eventually("the balancer listens", async || tokio::net::TcpStream::connect(self.address).await.ok()).await;
     }
 }
 
