@@ -9,7 +9,7 @@ import { io } from "socket.io-client";
 
 const say = (line) => console.log(JSON.stringify(line));
 
-const clients = []; // {number, user, socket, seq, acked, failed, waiting, wrong, heard, absent, returns, reasons, timer}
+const clients = []; // {number, user, socket, seq, acked, failed, waiting, wrong, heard, absent, returns, attempts, reasons, timer}
 
 function emitStep(client) {
   const seq = client.seq;
@@ -44,6 +44,7 @@ const operations = {
         heard: [],
         absent: undefined,
         returns: [],
+        attempts: [],
         reasons: [],
       };
       clients.push(client);
@@ -55,6 +56,7 @@ const operations = {
         if (client.absent !== undefined) client.returns.push(Math.round(performance.now() - client.absent));
         client.absent = undefined;
       });
+      socket.io.on("reconnect", (attempt) => client.attempts.push(attempt));
       socket.on("tutor:message", (said) => client.heard.push(said));
       return new Promise((done) => {
         socket.once("connect", () => {
@@ -73,7 +75,7 @@ const operations = {
   },
 
   /** No event more; answers when nothing is waited for, or after so long. */
-  async end({ patience = 20_000 }) {
+  async end({ patience = 40_000 }) {
     for (const client of clients) clearInterval(client.timer);
     const until = performance.now() + patience;
     // An event that was on its way at a disconnection is never answered: a stock client does not repeat it.
@@ -104,7 +106,7 @@ const operations = {
   },
 
   state() {
-    return clients.map(({ number, user, socket, seq, acked, failed, waiting, wrong, heard, returns, reasons }) => ({
+    return clients.map(({ number, user, socket, seq, acked, failed, waiting, wrong, heard, returns, attempts, reasons }) => ({
       number,
       user,
       connected: socket.connected,
@@ -116,6 +118,7 @@ const operations = {
       wrong,
       heard,
       returns,
+      attempts,
       reasons,
     }));
   },
