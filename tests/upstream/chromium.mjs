@@ -11,6 +11,9 @@ import WebSocket from "ws";
 const BETWEEN_LOOKS_MS = 25;
 const PATIENCE_MS = 40_000;
 
+/** What an expression becomes that is asked while one page takes the place of another. */
+const IS_BETWEEN_PAGES = /navigated or closed|context was destroyed|Cannot find .*context|Promise was collected/;
+
 /** Of the last question to a browser. */
 let lastId = 0;
 
@@ -66,7 +69,8 @@ export class Page {
     await this.#ask("Emulation.setFocusEmulationEnabled", { enabled: true });
     for (const domain of ["Runtime", "Log", "Page", "Network"]) await this.#ask(`${domain}.enable`);
     await this.#ask("Page.addScriptToEvaluateOnNewDocument", { source: before });
-    await this.#ask("Page.navigate", { url });
+    const { errorText } = await this.#ask("Page.navigate", { url });
+    if (errorText) throw new Error(`${url}: ${errorText}`);
     await this.until("document.readyState === 'complete'");
   }
 
@@ -91,7 +95,9 @@ export class Page {
   /** Waits until an expression is true in the page, and returns its value. */
   async until(expression) {
     for (const deadline = Date.now() + PATIENCE_MS; ;) {
-      const value = await this.read(expression);
+      const value = await this.read(expression).catch((error) => {
+        if (!IS_BETWEEN_PAGES.test(error.message)) throw error;
+      });
       if (value) return value;
       if (Date.now() > deadline) throw new Error(`waited in vain for ${expression}\n${await this.read("document.body.innerText")}`);
       await new Promise((done) => setTimeout(done, BETWEEN_LOOKS_MS));

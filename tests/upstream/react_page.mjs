@@ -89,11 +89,11 @@ async function login(page) {
 
 const measured = (page) => page.until(`/\\d+\\sms/.test(${badge}) && ${badge}`);
 
-/** The grades at each check, from the first check after the line was slowed until `wanted`. */
+/** The grades at each check, from the first check after the line was slowed until one of these. */
 async function gradesUntil(page, wanted) {
   const lastCheck = `${find("main .card dl > div:last-child dd")}.textContent`;
   const grades = [];
-  for (let before = await page.read(lastCheck); grades.at(-1) !== wanted && grades.length < 10; ) {
+  for (let before = await page.read(lastCheck); !wanted.includes(grades.at(-1)) && grades.length < 10; ) {
     before = await page.until(`${lastCheck} !== ${JSON.stringify(before)} && ${lastCheck}`);
     grades.push(await page.read(grade));
   }
@@ -105,9 +105,9 @@ async function gradesUntil(page, wanted) {
 async function quality(page, line) {
   const seen = { badge: await measured(page) };
   line.delayMs = 150;
-  await page.until(`${grade} === "good"`);
+  await page.until(`${grade} !== "excellent"`);
   line.delayMs = 300;
-  seen.slowed = await gradesUntil(page, "fair");
+  seen.slowed = await gradesUntil(page, ["fair", "poor"]);
   line.delayMs = 0;
   return seen;
 }
@@ -119,7 +119,7 @@ async function offline(page, line) {
   await page.until(`${badge}.includes("Offline")`);
   const seen = { badge: await page.read(badge) };
   for (let count = 1; count <= OFFLINE; count += 1) await write(page, `offline ${count}`);
-  seen.written = await page.read(queued);
+  seen.written = await page.until(`${queued} >= ${OFFLINE} && ${queued}`);
   await page.online(true);
   await page.reload();
   await page.until(`${queued} === ${OFFLINE}`);
