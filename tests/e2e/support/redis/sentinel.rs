@@ -10,8 +10,8 @@ use super::{super::ports::Port, Redis, eventually, process, run};
 /// What the Sentinel calls the group.
 pub(crate) const GROUP: &str = "tidegate";
 
-/// After so long without an answer the Sentinel takes a server for gone, in milliseconds.
-const DOWN_AFTER_MS: u32 = 1000;
+/// After so long without an answer the Sentinel takes a server for gone, in milliseconds; a busy machine is not.
+const DOWN_AFTER_MS: u32 = 3000;
 
 /// Both servers and the Sentinel; they end with the value.
 #[derive(Debug)]
