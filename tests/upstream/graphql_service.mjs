@@ -33,7 +33,10 @@ const httpServer = createServer(listener(seen, {}));
 httpServer.on("upgrade", (request) => seen.upgrade(request));
 const server = new WebSocketServer({ server: httpServer, path: "/graphql" });
 server.on("connection", () => (seen.transports += 1));
-useServer({ schema, onSubscribe: (_context, id) => seen.event(null, null, "subscribe", [id]) }, server);
+// By default a client that begins late, as on a slow machine, is closed after three seconds.
+const connectionInitWaitTimeout = 40_000;
+const onSubscribe = (_context, id) => seen.event(null, null, "subscribe", [id]);
+useServer({ schema, onSubscribe, connectionInitWaitTimeout }, server);
 
 httpServer.listen(Number(process.argv[2] ?? 0), "127.0.0.1", () => {
   console.log(JSON.stringify({ port: httpServer.address().port }));

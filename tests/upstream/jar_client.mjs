@@ -38,7 +38,7 @@ for (let round = 0; round < Number(times); round += 1) {
   // The answer of a poll that is under way may bring something.
   const goesOver = !parsed.transports && socket.io.engine.transport.name === "polling";
   if (goesOver) await new Promise((resolve) => socket.io.engine.on("upgrade", resolve));
-  await socket.timeout(10_000).emitWithAck("echo", round);
+  await socket.timeout(40_000).emitWithAck("echo", round);
   socket.disconnect();
   await sleep(20);
 }

@@ -11,7 +11,7 @@ import sys
 
 import socketio
 
-PATIENCE_S = 15
+PATIENCE_S = 40
 LARGE_CHARACTERS = 900_000
 
 url, token, *transports = sys.argv[1:]

@@ -4,7 +4,7 @@
 
 import { io } from "socket.io-client";
 
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 40_000;
 const TOKEN = "let-me-in";
 /** socketioxide refuses a payload of more than 100 KB. */
 const LARGE_CHARACTERS = 90_000;
