@@ -24,8 +24,10 @@ fn hang_up(how: &str) -> String {
     format!("42[\"hang_up\",{{\"how\":\"{how}\"}}]")
 }
 
+/// Clients that do not answer pings stay, however slow the machine.
 fn gate(url: &str) -> Setup {
-    Gate::before_url(url).with("rate_limit = []\nlimits.connections_per_ip = 10000")
+    let settings = "rate_limit = []\nlimits.connections_per_ip = 10000\nsocketio.ping_interval = \"10m\"";
+    Gate::before_url(url).with(settings)
 }
 
 /// Clients that are connected and do nothing wrong.
@@ -190,7 +192,7 @@ async fn beside_a_hundred_that_make_it_hang_up_every_new_client_joins_within_a_s
         (gate.metrics().await.sum("websocket_disconnections_total", OBJECTED) >= 100.0).then_some(())
     });
     // The other: who joins at the service itself, while it is attacked through the gate, on a machine that is as busy.
-    let attack = joins_during_the_attack(gate.address, service.address(), 50, enough);
+    let attack = joins_during_the_attack(gate.address, service.address(), 25, enough);
     let (waits, [took, beside]) = waits_during(&others[0], attack).await;
 
     let figures = format!(
