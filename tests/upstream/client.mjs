@@ -127,6 +127,8 @@ const operations = {
     return {
       connected: socket.connected,
       acks: Object.keys(socket.acks).length,
+      // How often it has sent the first of those that it repeats, where it has `retries`.
+      tries: socket._queue[0]?.tryCount ?? 0,
       active: socket.active,
       sid: socket.id ?? null,
       recovered: socket.recovered,

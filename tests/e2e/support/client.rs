@@ -268,6 +268,11 @@ impl Client {
         self.state().await["acks"].as_u64().unwrap()
     }
 
+    /// How often it has sent the first of the packets that it repeats, where it has `retries`.
+    pub(crate) async fn tries(&self) -> u64 {
+        self.state().await["tries"].as_u64().unwrap()
+    }
+
     /// What the heads of its next requests carry, where it was given `extraHeaders`.
     pub(crate) async fn set_headers(&self, headers: Value) {
         self.call("headers", json!({ "headers": headers })).await.unwrap();
