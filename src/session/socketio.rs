@@ -58,10 +58,10 @@ impl SocketIo {
     }
 
     /// Whether this packet of the service must be seen whole, because something in it is read or changed. `resumable`: the
-    /// client may come back, so every event is numbered and kept.
+    /// client may come back, so every event is numbered and kept, and every other packet is said or dropped in one piece.
     pub(super) fn reads_whole(&self, head: &PacketHead<'_>, resumable: bool) -> bool {
         match head.kind {
-            PacketType::Event | PacketType::BinaryEvent if resumable => true,
+            _ if resumable => true,
             PacketType::Event | PacketType::BinaryEvent => match head.ack_id {
                 Some(_) => self.acks.are_renumbered(),
                 None => self.namespaces.numbers_events(head.namespace),

@@ -15,11 +15,15 @@ use crate::{
         action::Action,
         ended::Ended,
         event::Event,
-        message::{Fate, Side, Until},
+        message::{Fate, Message, Side, Until},
         question::{Answer, Claim, Question, Returning},
     },
     units::{ByteSize, Period},
-    wire::engineio::id::{Pid, Sid},
+    wire::{
+        engineio::id::{Pid, Sid},
+        socketio::packet::PEEK_BYTES,
+        websocket::frame::OpCode,
+    },
 };
 
 #[test]
@@ -334,5 +338,22 @@ fn a_client_that_joins_again_without_its_pid_does_not_know_recovery() {
         world.service(r#"42["news",1]"#);
         let is_as_it_was = world.client_got() == [r#"42["news",1]"#];
         assert_eq!(is_as_it_was, !knows, "its events have no number where nobody knows what that is");
+    }
+}
+
+/// As a client without a session to come back to gets it, where it passes as it is.
+#[test]
+fn a_long_packet_of_the_service_reaches_a_client_that_may_return_to_its_end() {
+    let long = "x".repeat(PEEK_BYTES);
+    for packet in [format!(r#"437["{long}"]"#), format!(r#"44/new,{{"message":"{long}"}}"#)] {
+        let mut world = resumable();
+        world.client(r#"427["question"]"#);
+        world.client("40/new,");
+        world.forget_what_was_said();
+        let bytes = &packet.as_bytes()[..PEEK_BYTES];
+        let shown = Message { opcode: OpCode::Text, bytes, len: packet.len(), complete: false, here: true };
+        assert_eq!(world.session.message(Side::Service, &shown, world.now).0, Fate::Gather, "{}", &packet[..9]);
+        world.service(&packet);
+        assert_eq!(world.client_got(), [packet]);
     }
 }
