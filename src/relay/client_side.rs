@@ -74,6 +74,11 @@ impl ClientSide {
         }
     }
 
+    /// The rules are others now: what waits for its time is judged by them.
+    pub fn judge_again(&mut self) {
+        self.paused = self.paused.filter(|until| matches!(until, Until::Answer(..)));
+    }
+
     /// The session has asked this. Where there is no answer, `otherwise` is one.
     pub fn ask(&mut self, ticket: Ticket, answer: Answered<Answer>, otherwise: Answer) {
         self.asked = Some(Box::new(Asked { ticket, answer, otherwise }));

@@ -18,6 +18,7 @@ impl Driver {
             turn.acts();
             self.rules = self.worker.rules();
             turn.session.event(Event::NewRules(Arc::clone(&self.rules.session)), turn.now);
+            self.client.judge_again();
         }
         if self.cell.take_revocation() {
             turn.acts();

@@ -72,3 +72,32 @@ async fn a_client_that_stops_polling_while_its_messages_are_delayed_is_gone_and_
     };
     LocalSet::new().run_until(play).await;
 }
+
+#[tokio::test]
+async fn what_is_delayed_is_judged_by_the_rules_of_a_reload() {
+    let play = async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let service = listener.local_addr().unwrap();
+        let obeying = |messages| {
+            let per = Period(PATIENCE * 10);
+            let limit = RateLimitTable { messages, per, exceeded: Exceeded::Delay, ..RateLimitTable::default() };
+            let settings = Settings { limit, ping_interval: PING, ping_timeout: PING, ..Settings::default() };
+            worker_obeying(service, settings, &SharedState::default())
+        };
+        let (worker, (heard, mut hears)) = (obeying(1), mpsc::unbounded_channel());
+        spawn_local(serve(listener, Vec::new(), heard));
+        spawn_local({
+            let worker = Rc::clone(&worker);
+            async move { worker.sweep(Instant::now(), Duration::from_millis(20)).await }
+        });
+        let client = delayed(&worker).await;
+        let mut comes = async |wanted: &str| while hears.recv().await.unwrap() != wanted.into() {};
+        comes(r#"42["a"]"#).await;
+
+        worker.adopt(obeying(2).rules());
+        let comes = comes(r#"42["b"]"#);
+        tokio::time::timeout(PATIENCE, comes).await.expect("it waits as long as the rule before wanted");
+        assert!(!client.ended.get());
+    };
+    LocalSet::new().run_until(play).await;
+}
