@@ -256,9 +256,9 @@ impl Session {
     }
 
     fn beat(&mut self, now: Now) {
-        let again_after = self.core.rules.pings_again_after();
-        match self.core.heartbeat.beat(now.instant, self.core.rules.ping_timeout) {
-            Beat::Wait if self.core.heartbeat.again(now.instant, again_after) => self.say_ping(),
+        let pings = self.core.pings();
+        match self.core.heartbeat.beat(now.instant, pings.timeout) {
+            Beat::Wait if self.core.heartbeat.again(now.instant, pings.again_after()) => self.say_ping(),
             Beat::Wait => {}
             Beat::Dead => self.core.end(Ended::PingTimeout),
             Beat::Ping => self.say_ping(),
@@ -342,7 +342,7 @@ impl Session {
         let hold = &self.core.rules.hold;
         let beat = self.client.absent_since().is_none().then(|| self.core.heartbeat.due());
         let acks = self.service.deadline().filter(|_| !self.upstream.has_begun());
-        let again = self.core.heartbeat.again_at(self.core.rules.pings_again_after()).filter(|_| beat.is_some());
+        let again = self.core.heartbeat.again_at(self.core.pings().again_after()).filter(|_| beat.is_some());
         let others = [self.upstream.deadline(hold), acks, self.service.pong_by(), beat, again];
         let deadlines = self.core.deadlines().into_iter().chain(self.client.deadlines(hold)).chain(others);
         let deadline = deadlines.flatten().min();
@@ -405,7 +405,7 @@ impl Session {
     /// The client sent a WebSocket pong. One that answers a ping counts in no limit: many may come at once that stood behind
     /// delayed messages.
     fn client_pong(&mut self, now: Now) -> Note {
-        let interval = self.core.rules.ping_interval;
+        let interval = self.core.pings().interval;
         let pong = match self.client {
             ClientSpeech::EngineIo(_) => Pong::Unasked,
             _ => self.core.heartbeat.answered_by_any(now.instant, interval),

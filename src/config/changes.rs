@@ -23,8 +23,10 @@ pub const NEEDS_RESTART: [&str; 9] = [
 const READ_AT_START: [&str; 2] = ["tls.acme.root_ca", "cluster.secret"];
 
 /// Keys whose change open sessions do not follow: they go on as they began. `[]` stands for any number.
-const FOR_NEW_SESSIONS: [&str; 8] = [
+const FOR_NEW_SESSIONS: [&str; 10] = [
     "upstream.max_message",
+    "socketio.ping_interval",
+    "socketio.ping_timeout",
     "socketio.max_payload",
     "websocket[].path",
     "websocket[].event_field",

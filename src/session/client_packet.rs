@@ -51,7 +51,7 @@ pub(super) fn judge(talk: &mut Conversation<'_>, message: &Message<'_>, now: Now
             judged
         }
         Some(EnginePacket::Pong) => {
-            let interval = talk.core.rules.ping_interval;
+            let interval = talk.core.pings().interval;
             match talk.core.heartbeat.answered(now.instant, interval) {
                 Pong::Last(rtt) => {
                     if let Some(resume) = &mut talk.client.resume {

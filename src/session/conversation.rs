@@ -117,7 +117,7 @@ impl Conversation<'_> {
 
     /// Pings the client. False: it has yet to answer an earlier ping.
     fn ask_echo(&mut self, now: Now) -> bool {
-        let asks = self.core.heartbeat.ask(now.instant, self.core.rules.ping_timeout);
+        let asks = self.core.heartbeat.ask(now.instant, self.core.pings().timeout);
         if asks {
             self.say_ping();
         }

@@ -20,7 +20,7 @@ use crate::{
         control_rate::ControlRate,
         ended::{Ended, FLOOD},
         flood::Flood,
-        heartbeat::Heartbeat,
+        heartbeat::{Heartbeat, PingTimes},
         join_rate::JoinRate,
         message::{Answered, Fate, Note, Pinged, Refused, Side, Ticket, Until},
         namespaces::Login,
@@ -89,6 +89,8 @@ struct Rare {
     told: Option<Instant>,
     /// What the side that closed said of it.
     close_reason: Box<str>,
+    /// What the client was told of its pings. `None`: what the rules say.
+    told_of_pings: Option<PingTimes>,
 }
 
 impl Core {
@@ -140,6 +142,9 @@ impl Core {
             self.users.moved(&self.rules.policies, peer, now);
         }
         self.peer = peer;
+        if let Some(rare) = &mut self.rare {
+            rare.told_of_pings = None;
+        }
         self.heartbeat.begin_again(now.instant, self.rules.ping_interval);
         self.actions.push(Action::Opened);
     }
@@ -151,8 +156,18 @@ impl Core {
         }
     }
 
-    /// Counts anew by other rules.
+    /// How often the client is pinged, and how long it may take to answer, as it was told.
+    #[inline]
+    pub(super) fn pings(&self) -> PingTimes {
+        self.rare.as_ref().and_then(|rare| rare.told_of_pings).unwrap_or_else(|| self.rules.pings())
+    }
+
+    /// Counts anew by other rules. The client is pinged as it was told.
     pub(super) fn adopt(&mut self, rules: Arc<SessionRules>, now: Now) {
+        let told = Some(self.pings()).filter(|told| *told != rules.pings());
+        if told.is_some() || self.rare.is_some() {
+            self.rare(now).told_of_pings = told;
+        }
         self.rules = rules;
         self.users.adopt(&self.rules.policies, self.peer, now);
     }
@@ -205,6 +220,7 @@ impl Core {
                 is_again: false,
                 told: None,
                 close_reason: Box::default(),
+                told_of_pings: None,
             })
         })
     }
@@ -212,7 +228,7 @@ impl Core {
     /// A message came from the client, be it a heartbeat. Until when it waits, where its client was refused too much.
     #[inline]
     pub(super) fn client_spoke(&mut self, now: Now) -> Option<Instant> {
-        self.heartbeat.heard(now.instant, self.rules.ping_timeout);
+        self.heartbeat.heard(now.instant, self.pings().timeout);
         let rare = self.rare.as_mut()?;
         rare.fragments_until = None;
         let Some(until) = rare.flood.pause(now.instant) else {
@@ -227,7 +243,7 @@ impl Core {
 
     /// Nothing is read of the client, so what it has to say has all of its time again.
     pub(super) fn unread(&mut self, now: Now) {
-        self.heartbeat.heard(now.instant, self.rules.ping_timeout);
+        self.heartbeat.heard(now.instant, self.pings().timeout);
         self.used(now);
         if let Some(until) = self.rare.as_mut().and_then(|rare| rare.fragments_until.as_mut()) {
             *until = now.instant + FRAGMENTS_WITHIN;

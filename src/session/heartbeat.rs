@@ -4,6 +4,23 @@ use std::time::{Duration, Instant};
 
 use crate::session::quality::RoundTrips;
 
+/// How often a client is pinged, and how long it may take to answer. Official clients are told both at their handshake, and leave
+/// where no ping comes for so long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PingTimes {
+    /// Between two pings.
+    pub interval: Duration,
+    /// For the answer to one.
+    pub timeout: Duration,
+}
+
+impl PingTimes {
+    /// From a ping without an answer to the next one.
+    pub(super) fn again_after(self) -> Duration {
+        self.interval.max(self.timeout)
+    }
+}
+
 /// When the next ping is due, or the answer to the last one.
 #[derive(Debug)]
 pub struct Heartbeat {

@@ -8,6 +8,7 @@ use crate::{
     mirror::rules::MirrorRules,
     policy::policies::Policies,
     session::{
+        heartbeat::PingTimes,
         hold::{HoldRules, SessionTable},
         join_rate::JoinLimit,
         quality::ping_rules::PingRules,
@@ -139,9 +140,9 @@ impl SessionRules {
         self.ping_interval + self.ping_timeout
     }
 
-    /// From a ping without an answer to the next one.
-    pub(super) fn pings_again_after(&self) -> Duration {
-        self.ping_interval.max(self.ping_timeout)
+    /// What a client that comes now is told.
+    pub(super) const fn pings(&self) -> PingTimes {
+        PingTimes { interval: self.ping_interval, timeout: self.ping_timeout }
     }
 
     /// All of them.

@@ -76,7 +76,7 @@ fn keys_that_open_sessions_do_not_follow_are_told_apart() {
     let changes = Changes::between(&read(old), &read(new));
     assert_eq!(changes.now.len(), 5, "{:?}", changes.now);
     let told: Vec<_> = changes.for_new_sessions().collect();
-    assert_eq!(told, ["socketio.max_payload", "websocket[1].event_field"]);
+    assert_eq!(told, ["socketio.ping_interval", "socketio.max_payload", "websocket[1].event_field"]);
 }
 
 /// A key that is renamed would be told no longer.

@@ -1,6 +1,6 @@
 //! How a client comes back to its session: what it says, what it is told, and when it is too late.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use super::{
     resumed::{pid_in, read},
@@ -356,4 +356,29 @@ fn a_long_packet_of_the_service_reaches_a_client_that_may_return_to_its_end() {
         world.service(&packet);
         assert_eq!(world.client_got(), [packet]);
     }
+}
+
+/// Official clients leave if none comes within the times of their handshake.
+#[test]
+fn a_client_is_pinged_as_it_was_told_and_one_that_is_back_as_it_is_told_then() {
+    let mut world = resumable();
+    world.reloads(|config| {
+        config.auth.required = false;
+        config.session.resume = Period::from_secs(30);
+        config.socketio.ping_interval = Period::from_secs(60);
+    });
+    let is_pinged = |world: &mut World, seconds| {
+        for _ in 0..seconds {
+            world.service("2");
+            world.passes(Duration::from_secs(1));
+        }
+        let is_pinged = mem::take(&mut world.at_client) == ["2"];
+        world.client("3");
+        is_pinged
+    };
+    assert!(is_pinged(&mut world, 25) && is_pinged(&mut world, 25));
+    world.event(Event::Lost(Ended::ClientLost));
+    world.event(Event::Returned(returning(&world, "/")));
+    world.forget_what_was_said();
+    assert!(!is_pinged(&mut world, 59) && is_pinged(&mut world, 1));
 }
