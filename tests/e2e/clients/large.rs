@@ -31,6 +31,17 @@ async fn a_large_message_arrives_over_every_transport_as_it_does_directly() {
 }
 
 #[tokio::test]
+async fn a_long_answer_arrives_whole_at_a_client_that_may_come_back() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with("session.resume = \"1m\"").await;
+    let client = gate.client_by(Way::Websocket, token("ada")).await;
+    // Within what is shown of a frame, beyond it, and beyond what is stored of a message elsewhere.
+    for bytes in [500, 5_000, LARGE] {
+        assert_eq!(length(&client, bytes, false).await, Ok(json!(bytes)), "{bytes}");
+    }
+}
+
+#[tokio::test]
 async fn on_a_websocket_a_large_message_is_not_stored() {
     let service = Service::start().await;
     let gate = Gate::before(&service).await;
