@@ -17,13 +17,13 @@ use nix::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::yield_now,
 };
 
-use crate::gateway::trust_headers;
+use crate::{gateway::trust_headers, relay::stream::bound_unsent};
 
 /// Connections that wait in the kernel to be accepted; `net.core.somaxconn` may lower it.
 const BACKLOG: i32 = 4096;
@@ -83,6 +83,7 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<StdListener> {
     // Connections have these from their listener, so they need not be set on each.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    bound_unsent(&SockRef::from(&socket));
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -112,7 +113,8 @@ pub fn probe(address: SocketAddr) -> io::Result<()> {
     socket.bind(&address.into())
 }
 
-/// Accepts connections until `stop`. Those of a listener made by [`bind`] have `TCP_NODELAY` and `TCP_USER_TIMEOUT`.
+/// Accepts connections until `stop`. Those of a listener made by [`bind`] have `TCP_NODELAY`, `TCP_USER_TIMEOUT` and
+/// `TCP_NOTSENT_LOWAT`.
 ///
 /// When descriptors or memory run out, it calls `on_exhausted`, closes the client that has waited longest, and pauses
 /// for 50 ms. Other errors concern a client that has already gone, and are ignored.
@@ -206,7 +208,6 @@ impl SpareDescriptor {
 mod tests {
     use std::{cell::Cell, rc::Rc};
 
-    use socket2::SockRef;
     use tokio::{
         io::AsyncReadExt,
         sync::oneshot,
@@ -248,7 +249,9 @@ mod tests {
             async { drop(stopped.await) },
             move |stream, _| {
                 assert!(stream.nodelay().unwrap());
-                assert_eq!(SockRef::from(&stream).tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+                let socket = SockRef::from(&stream);
+                assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+                assert_eq!(socket.tcp_notsent_lowat().unwrap(), 262_144);
                 count.set(count.get() + 1);
             },
             |error| panic!("{error}"),

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, uri::Authority};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -22,7 +22,7 @@ use crate::{
     relay::{
         dial_answer::{self, broken, take_answer},
         dial_error::DialError,
-        stream::{ServiceIo, ServiceStream},
+        stream::{ServiceIo, ServiceStream, bound_unsent},
     },
     units::{ByteSize, Period, SecretSource},
     wire::websocket::handshake,
@@ -220,6 +220,7 @@ impl Dialler {
         let refused = |source| DialError::Connect { address: address(), source };
         let stream = TcpStream::connect(&*self.address).await.map_err(refused)?;
         stream.set_nodelay(true).map_err(refused)?;
+        bound_unsent(&SockRef::from(&stream));
         match &self.tls {
             None => Ok(ServiceStream::Plain(stream)),
             Some(tls) => match tls.secure(stream).await {
@@ -271,5 +272,14 @@ mod tests {
             let faults = compile(bad).unwrap_err();
             assert_eq!((faults.len(), faults[0].key.as_str()), (1, "upstream.url"), "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_service_that_reads_slowly_is_seen_to_read() {
+        let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", service.local_addr().unwrap());
+        let dialler = Dialler::compile(&UpstreamTable { url, ..UpstreamTable::default() }, None).unwrap();
+        let Ok(ServiceStream::Plain(stream)) = dialler.connect().await else { panic!("no connection") };
+        assert_eq!(SockRef::from(&stream).tcp_notsent_lowat().unwrap(), 262_144);
     }
 }
