@@ -2,12 +2,16 @@
 
 mod delayed;
 mod deliveries;
+mod message;
 mod offers;
 pub(in crate::relay) mod world;
 
 use proptest::prelude::*;
 
-use self::world::{Message, Way, play};
+use self::{
+    message::Message,
+    world::{Way, play},
+};
 
 const WAYS: [Way; 7] = [
     Way::Websocket,

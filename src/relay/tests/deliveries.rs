@@ -9,7 +9,10 @@ use tokio::{
     task::{LocalSet, spawn_local},
 };
 
-use super::world::{Client, Message, Way, arrive, arrive_unread, read_message, send, serve, worker};
+use super::{
+    message::{Message, read_message},
+    world::{Client, Way, arrive, arrive_unread, send, serve, worker},
+};
 use crate::{
     event_names::EventNames,
     observe::Exposition,

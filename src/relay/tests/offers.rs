@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::world::{Message, Way, play_beside};
+use super::{
+    message::Message,
+    world::{Way, play_beside},
+};
 use crate::{
     mirror::{rules::MirrorRules, table::MirrorTable},
     relay::outlet::{Offer, Outlet},

@@ -7,15 +7,15 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf},
+    io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf},
     net::{TcpListener, TcpStream},
     sync::mpsc,
     task::{LocalSet, spawn_local},
     time::timeout,
 };
 
+use super::message::{Message, read_message};
 use crate::{
     event_names::EventNames,
     mirror::rules::MirrorRules,
@@ -56,13 +56,9 @@ use crate::{
         engineio::{
             error::EngineError,
             id::{NodeId, Sid},
-            payload::{self, PayloadPacket, PayloadReader},
         },
         json::check::{JsonBounds, JsonReading},
-        websocket::{
-            frame::{FrameHeader, OpCode, Sender},
-            handshake, mask,
-        },
+        websocket::{frame::Sender, handshake},
     },
 };
 
@@ -72,13 +68,6 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// Asks for an ack behind everything else, so that its answer says that all has arrived.
 const LAST: &str = r#"42999["last"]"#;
 const LAST_ACK: &str = "43999[";
-
-/// What passes between the two.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Message {
-    Text(String),
-    Binary(Vec<u8>),
-}
 
 /// How a client comes.
 #[derive(Debug, Clone, Copy)]
@@ -97,71 +86,6 @@ pub(super) struct Outcome {
     pub(super) client: Vec<Message>,
     /// Was the client sent away?
     pub(super) ended: bool,
-}
-
-impl From<&str> for Message {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-impl Message {
-    fn frame(&self, key: Option<[u8; 4]>) -> Vec<u8> {
-        let (opcode, bytes) = match self {
-            Self::Text(text) => (OpCode::Text, text.as_bytes()),
-            Self::Binary(bytes) => (OpCode::Binary, &bytes[..]),
-        };
-        let mut frame = Vec::new();
-        FrameHeader::encode(opcode, bytes.len() as u64, key, &mut frame);
-        let at = frame.len();
-        frame.extend_from_slice(bytes);
-        if let Some(key) = key {
-            mask::apply(&mut frame[at..], key, 0);
-        }
-        frame
-    }
-
-    fn payload(messages: &[Self]) -> Vec<u8> {
-        let packet = |message: &Self| match message {
-            Self::Text(text) => text.clone(),
-            Self::Binary(bytes) => format!("b{}", STANDARD.encode(bytes)),
-        };
-        messages.iter().map(packet).collect::<Vec<_>>().join("\x1e").into_bytes()
-    }
-
-    fn of_payload(payload: Vec<u8>) -> Vec<Self> {
-        let text = |bytes: &[u8]| Self::Text(String::from_utf8(bytes.to_vec()).unwrap());
-        let read = |packet| match packet {
-            PayloadPacket::Text(bytes) => text(&bytes),
-            PayloadPacket::Binary(base64) => {
-                let mut bytes = vec![0; base64.len()];
-                let (_, len) = payload::decode(&base64, &mut bytes).unwrap();
-                Self::Binary(bytes[..len].to_vec())
-            }
-        };
-        PayloadReader::new(payload.into()).map(read).collect()
-    }
-}
-
-/// The next message; none at a Close or the end.
-pub(super) async fn read_message(io: &mut (impl AsyncRead + Unpin), sender: Sender) -> Option<Message> {
-    let mut head = Vec::new();
-    let header = loop {
-        head.push(io.read_u8().await.ok()?);
-        if let Some(header) = FrameHeader::parse(&head, sender).unwrap() {
-            break header;
-        }
-    };
-    let mut bytes = vec![0; usize::try_from(header.payload_len).unwrap()];
-    io.read_exact(&mut bytes).await.ok()?;
-    if let Some(key) = header.mask {
-        mask::apply(&mut bytes, key, 0);
-    }
-    match header.opcode {
-        OpCode::Text => Some(Message::Text(String::from_utf8(bytes).unwrap())),
-        OpCode::Binary => Some(Message::Binary(bytes)),
-        _ => None,
-    }
 }
 
 /// A service that accepts every client, says `says` to each that joins `/`, and acknowledges with `["ok"]`.
