@@ -333,6 +333,7 @@ async fn heard_to_the_end(mut stream: TcpStream) -> String {
 
 #[tokio::test]
 async fn what_an_operator_has_begun_is_done_though_nobody_waits_for_the_answer() {
+    let (lines, _guard) = journal::tests::caught();
     let (handle, mut worker) = channel();
     let operator = Operator::of_workers(vec![handle], "127.0.0.1:0", Some("s3cret")).await;
     let command = posted_and_gone(&operator, &mut worker, "/close", r#"{"session":1}"#).await;
@@ -349,6 +350,14 @@ async fn what_an_operator_has_begun_is_done_though_nobody_waits_for_the_answer()
     answer.send(RevokedHere::default()).unwrap();
     timeout(PATIENCE, operator.revoker.added()).await.expect("other nodes are told");
     assert_eq!(operator.revoker.list().len(), 2, "the socket and its token");
+    let is_logged = async {
+        while lines.containing("the operator revoked").is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, is_logged).await.expect("the log says who has revoked what");
+    let [line] = &lines.containing("the operator revoked")[..] else { panic!("more than once") };
+    assert!(line.contains(r#""peer":"127.0.0.1","kind":"socket""#) && line.contains(r#""sessions":1"#), "{line}");
 }
 
 #[tokio::test]

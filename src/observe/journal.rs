@@ -461,4 +461,4 @@ impl From<LogLevel> for LevelFilter {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,10 +5,31 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use tracing::subscriber::DefaultGuard;
+
 use super::*;
 
+/// Lines that were written.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    /// Those that have this in them.
+    pub(crate) fn containing(&self, part: &str) -> Vec<String> {
+        let bytes = self.0.lock().unwrap().clone();
+        let lines = String::from_utf8(bytes).unwrap();
+        lines.lines().filter(|line| line.contains(part)).map(str::to_owned).collect()
+    }
+}
+
+/// Catches what this thread writes from now on, at level INFO and as JSON, until the guard is dropped.
+pub(crate) fn caught() -> (Lines, DefaultGuard) {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let (level, _) = reload::Layer::new(LevelFilter::INFO);
+    let guard = tracing::subscriber::set_default(subscriber(LogFormat::Json, level, move || writer.clone()));
+    (lines, guard)
+}
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
