@@ -19,12 +19,13 @@ use tokio::{
 };
 
 use crate::{
+    bounds::{Bound, Verdicts},
     client::{Client, Target},
     load::Reading,
     measure::{self, Spread},
     peers::{self, Peer, Setup},
     process::{self, Process},
-    report::{shown, verdict},
+    report::shown,
 };
 
 /// As `--only` has it.
@@ -40,7 +41,7 @@ const WARM_UP: Duration = Duration::from_secs(1);
 /// How long the first events may take to reach every client, and any other.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What Tidegate may cost, as a part of what Node does.
-const RATIO_MAX: f64 = 0.20;
+const RATIO: Bound = Bound::above(0.20, 0.65);
 /// The channel of the adapter for all clients of `/`.
 pub(crate) const CHANNEL: &str = "socket.io#/#";
 
@@ -103,8 +104,8 @@ impl Server {
     }
 }
 
-/// Measures all in turns, and prints what each delivery costs.
-pub(crate) fn measure(setup: &Setup, rounds: usize, seconds: f64) -> io::Result<()> {
+/// Measures all in turns, prints what each delivery costs, and judges it.
+pub(crate) fn measure(setup: &Setup, rounds: usize, seconds: f64, verdicts: &mut Verdicts) -> io::Result<()> {
     println!(
         "\n### {FANOUT}: one event of another node to {CLIENTS} clients, {EVENT_BYTES} bytes: CPU-us per delivery\n"
     );
@@ -128,11 +129,11 @@ pub(crate) fn measure(setup: &Setup, rounds: usize, seconds: f64) -> io::Result<
             readings[at].push(read(servers[at], setup, redis.port, seconds)?);
         }
     }
-    print(&servers, &readings);
+    print(&servers, &readings, verdicts);
     Ok(())
 }
 
-fn print(servers: &[Server], readings: &[Vec<Reading>]) {
+fn print(servers: &[Server], readings: &[Vec<Reading>], verdicts: &mut Verdicts) {
     let cpu_us = |reading: &Reading| reading.cpu_ns as f64 / 1e3 / reading.units.max(1) as f64;
     println!("| server | median (min-max) | deliveries/s |\n|---|---|---|");
     for (server, readings) in servers.iter().zip(readings) {
@@ -148,7 +149,7 @@ fn print(servers: &[Server], readings: &[Vec<Reading>]) {
         let ratios = tidegate.iter().zip(readings).map(|(tidegate, other)| cpu_us(tidegate) / cpu_us(other)).collect();
         let Some(ratio) = Spread::of(ratios) else { continue };
         let goal = match server {
-            Server::Adapter => format!("; at most {RATIO_MAX:.2}: {}", verdict(ratio.median, RATIO_MAX)),
+            Server::Adapter => verdicts.judge("fanout, Tidegate to Node", ratio.median, RATIO),
             _ => String::new(),
         };
         println!("* Tidegate to {}: {}{goal}", server.name(), shown(ratio));

@@ -1,15 +1,16 @@
 //! Rounds of readings as tables: each figure a median with its spread, each ratio taken within its round.
 
 use crate::{
+    bounds::{Bound, Verdicts},
     load::Reading,
     measure::Spread,
     peers::Peer,
     scenario::{Figure, Goal, Load, Scenario},
 };
 
-/// What Tidegate may cost where it is connected to Redis and has nothing to do for other nodes, as a multiple of what it costs
-/// otherwise: what two equal builds lie apart.
-const MIRRORING_MAX: f64 = 1.03;
+/// What Tidegate is to cost where it is connected to Redis and has nothing to do for other nodes, as a multiple of what it costs
+/// otherwise: what two equal builds lie apart. At most: what other work of the machine adds to that.
+const MIRRORING: Bound = Bound::above(1.03, 1.25);
 
 /// The readings of one scenario. A row is a round, with one reading per peer or the reason why there is none.
 pub(crate) struct Table {
@@ -29,8 +30,8 @@ impl Table {
         self.rounds.push(round);
     }
 
-    /// Prints it as Markdown.
-    pub(crate) fn print(&self) {
+    /// Prints it as Markdown, and judges it.
+    pub(crate) fn print(&self, verdicts: &mut Verdicts) {
         let Scenario { name, title, load, tls, .. } = self.scenario;
         println!("\n### {name}: {}{title}\n", if *tls { "over TLS, " } else { "" });
         let (rate, last) = match load {
@@ -44,7 +45,7 @@ impl Table {
             self.print_row(at);
         }
         println!();
-        self.print_goals();
+        self.print_goals(verdicts);
     }
 
     fn print_row(&self, at: usize) {
@@ -80,31 +81,36 @@ impl Table {
         }
     }
 
-    fn print_goals(&self) {
+    fn print_goals(&self, verdicts: &mut Verdicts) {
         let Some(tidegate) = self.position(Peer::Tidegate) else { return };
+        let scenario = self.scenario.name;
         for (at, peer) in self.peers.iter().enumerate().filter(|(at, _)| *at != tidegate) {
             if *peer == Peer::Mirroring {
                 if let Some(ratio) = self.ratios(at, tidegate) {
-                    let judged = verdict(ratio.median, MIRRORING_MAX);
-                    println!("* with Redis to without: {}; at most {MIRRORING_MAX:.2}: {judged}", shown(ratio));
+                    let judged = verdicts.judge(&format!("{scenario}, with Redis to without"), ratio.median, MIRRORING);
+                    println!("* with Redis to without: {}{judged}", shown(ratio));
                 }
             } else if let Some(ratio) = self.ratios(tidegate, at) {
-                println!("* Tidegate to {}: {}{}", peer.name(), shown(ratio), self.judged(Some(*peer), ratio));
+                let judged = self.judged(Some(*peer), ratio, verdicts);
+                println!("* Tidegate to {}: {}{judged}", peer.name(), shown(ratio));
             }
         }
-        if let Some(figure) = self.figures(tidegate) {
-            println!("* Tidegate: {}{}", shown(figure), self.judged(None, figure));
+        match self.figures(tidegate) {
+            Some(figure) => println!("* Tidegate: {}{}", shown(figure), self.judged(None, figure, verdicts)),
+            None => verdicts.lack(scenario),
         }
     }
 
     /// The verdict on tidegate's ratio to a peer, or on its own figure, where there is a goal for it.
-    fn judged(&self, to: Option<Peer>, spread: Spread) -> String {
-        let max = self.scenario.goals.iter().find_map(|goal| match (goal, to) {
-            (Goal::To(other, max), Some(peer)) if *other == peer => Some(*max),
-            (Goal::Figure(max), None) => Some(*max),
+    fn judged(&self, to: Option<Peer>, spread: Spread, verdicts: &mut Verdicts) -> String {
+        let bound = self.scenario.goals.iter().find_map(|goal| match (goal, to) {
+            (Goal::To(other, bound), Some(peer)) if *other == peer => Some(*bound),
+            (Goal::Figure(bound), None) => Some(*bound),
             _ => None,
         });
-        max.map_or_else(String::new, |max| format!("; at most {max:.2}: {}", verdict(spread.median, max)))
+        let to = to.map_or_else(String::new, |peer| format!(" to {}", peer.name()));
+        let name = format!("{}, Tidegate{to}", self.scenario.name);
+        bound.map_or_else(String::new, |bound| verdicts.judge(&name, spread.median, bound))
     }
 
     fn position(&self, of: Peer) -> Option<usize> {
@@ -139,11 +145,6 @@ impl Table {
             Figure::FloodedP99 => reading.steady_p99_us / reading.calm_p99_us,
         }
     }
-}
-
-/// The verdict on a figure that has a greatest allowed value.
-pub(crate) fn verdict(figure: f64, max: f64) -> &'static str {
-    if figure <= max { "met" } else { "MISSED" }
 }
 
 /// A median with its spread.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::peers::Peer;
+use crate::{bounds::Bound, peers::Peer};
 
 /// One way to load a proxy.
 #[derive(Debug)]
@@ -55,13 +55,14 @@ pub(crate) enum Figure {
     FloodedP99,
 }
 
-/// What tidegate must not exceed.
+/// What tidegate must not exceed. The maxima above a goal are what the builds of today have in docs/performance.md, and what
+/// other work of the machine adds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Goal {
     /// Its own figure.
-    Figure(f64),
+    Figure(Bound),
     /// The ratio to that of another.
-    To(Peer, f64),
+    To(Peer, Bound),
 }
 
 /// Between two events of one session while handshakes come in.
@@ -79,7 +80,7 @@ pub(crate) const SB: Scenario = Scenario {
     in_flight: 1,
     event_bytes: 64,
     figure: Figure::Cpu,
-    goals: &[Goal::To(Peer::L4, 1.15), Goal::To(Peer::Haproxy, 1.10)],
+    goals: &[Goal::To(Peer::L4, Bound::above(1.15, 1.25)), Goal::To(Peer::Haproxy, Bound::above(1.10, 1.25))],
 };
 
 /// Many small events in flight on each.
@@ -87,7 +88,7 @@ pub(crate) const SC: Scenario = Scenario {
     name: "sc",
     title: "64 connections x 16 in flight, 64 bytes: CPU-us per round trip",
     in_flight: 16,
-    goals: &[Goal::To(Peer::L4, 1.25)],
+    goals: &[Goal::To(Peer::L4, Bound::above(1.25, 1.60))],
     ..SB
 };
 
@@ -98,7 +99,7 @@ const BULK: Scenario = Scenario {
     in_flight: 2,
     event_bytes: 16 * 1024,
     figure: Figure::CpuPerMegabyte,
-    goals: &[Goal::To(Peer::L4, 0.40), Goal::To(Peer::Haproxy, 0.60)],
+    goals: &[Goal::To(Peer::L4, Bound::above(0.40, 0.90)), Goal::To(Peer::Haproxy, Bound::above(0.60, 1.20))],
     ..SB
 };
 
@@ -107,7 +108,7 @@ const SF: Scenario = Scenario {
     title: "connect, OPEN, CONNECT with its own HS256 token, one event, close: CPU-us per connection",
     load: Load::Churn,
     connections: 16,
-    goals: &[Goal::To(Peer::L4, 1.35)],
+    goals: &[Goal::To(Peer::L4, Bound::above(1.35, 1.75))],
     ..SB
 };
 
@@ -116,7 +117,7 @@ const SIDLE: Scenario = Scenario {
     title: "connections that wait: KiB of resident memory each",
     load: Load::Idle,
     figure: Figure::Resident,
-    goals: &[Goal::Figure(4.5)],
+    goals: &[Goal::Figure(Bound::met(4.5))],
     ..SB
 };
 
@@ -125,27 +126,36 @@ const LATENCY: Scenario = Scenario {
     title: "1 connection x 1 in flight, 64 bytes: p50 in us",
     connections: 1,
     figure: Figure::P50,
-    goals: &[Goal::To(Peer::L4, 1.10)],
+    goals: &[Goal::To(Peer::L4, Bound::above(1.10, 1.25))],
     ..SB
 };
 
 /// [`SB`] over TLS.
-pub(crate) const TB: Scenario =
-    Scenario { name: "tb", tls: true, goals: &[Goal::To(Peer::L4, 1.15), Goal::To(Peer::Nginx, 1.00)], ..SB };
+pub(crate) const TB: Scenario = Scenario {
+    name: "tb",
+    tls: true,
+    goals: &[Goal::To(Peer::L4, Bound::above(1.15, 1.25)), Goal::To(Peer::Nginx, Bound::above(1.00, 1.30))],
+    ..SB
+};
 
-const TD16K: Scenario =
-    Scenario { name: "td16k", tls: true, goals: &[Goal::To(Peer::L4, 0.55), Goal::To(Peer::Haproxy, 0.60)], ..BULK };
+const TD16K: Scenario = Scenario {
+    name: "td16k",
+    tls: true,
+    goals: &[Goal::To(Peer::L4, Bound::above(0.55, 0.95)), Goal::To(Peer::Haproxy, Bound::above(0.60, 0.90))],
+    ..BULK
+};
 
-const TF: Scenario = Scenario { name: "tf", tls: true, goals: &[Goal::To(Peer::Nginx, 0.75)], ..SF };
+const TF: Scenario =
+    Scenario { name: "tf", tls: true, goals: &[Goal::To(Peer::Nginx, Bound::above(0.75, 0.85))], ..SF };
 
-const TIDLE: Scenario = Scenario { name: "tidle", tls: true, goals: &[Goal::Figure(18.0)], ..SIDLE };
+const TIDLE: Scenario = Scenario { name: "tidle", tls: true, goals: &[Goal::Figure(Bound::met(18.0))], ..SIDLE };
 
 const FLOOD: Scenario = Scenario {
     name: "flood",
     title: "64 sessions, 3,200 events/s, with 500 full handshakes/s beside them: p99, as a multiple of that without",
     load: Load::Flood,
     figure: Figure::FloodedP99,
-    goals: &[Goal::Figure(2.0)],
+    goals: &[Goal::Figure(Bound::above(2.0, 2.5))],
     ..TB
 };
 
