@@ -271,6 +271,7 @@ async fn beside_an_adapter_on_the_same_key_nothing_is_published_or_delivered_unt
     drop(other);
     for gate in [&nodes.a, &nodes.b] {
         gate.counts(0.0, CONFLICT, &[]).await;
+        gate.log().wait(&["no Redis adapter of the service is on the key", "events go between nodes again"]).await;
     }
     nodes.service_a.emit("ada", "tutor:message", json!(["heard"])).await;
     assert_eq!(far.next("tutor:message").await, json!(["heard"]));
