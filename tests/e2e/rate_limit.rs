@@ -2,7 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Gate, Service, Value, Way, eventually, json, raw::upgrade_refusal, token};
+use socket2::{SockFilter, SockRef};
+use tokio::net::TcpStream;
+
+use crate::support::{
+    Client, Gate, Service, Value, Way, eventually,
+    frame::PING,
+    json,
+    raw::{Raw, upgrade_refusal},
+    token,
+};
 
 /// What a client hears of a packet over the limit.
 fn refusal() -> Value {
@@ -261,6 +270,56 @@ async fn outlasts_a_delay(way: Way) {
 #[tokio::test]
 async fn a_delay_may_be_longer_than_a_client_may_be_silent() {
     tokio::join!(outlasts_a_delay(Way::Polling), outlasts_a_delay(Way::Websocket));
+}
+
+/// Its network drops everything from now on: the kernel acknowledges nothing that comes for it.
+fn goes_silent(client: &TcpStream) {
+    const BPF_RET: u16 = 0x06;
+    SockRef::from(client).attach_filter(&[SockFilter::new(BPF_RET, 0, 0, 0)]).unwrap();
+}
+
+/// Nothing is read of it, so nobody but TCP finds out, after 30 s in which a ping is not acknowledged, and the gate hears of it
+/// when it sends the next one.
+#[tokio::test]
+async fn a_delayed_client_that_is_gone_without_a_word_ends_and_one_that_is_there_does_not() {
+    let service = Service::plain().await;
+    let gate = Gate::before(&service)
+        .with(
+            r#"
+            socketio.ping_interval = "5s"
+            socketio.ping_timeout = "10s"
+            [[websocket]]
+            path = "/ws"
+            exceeded = "delay"
+            [[rate_limit]]
+            messages = 1
+            per = "1h"
+            "#,
+        )
+        .await;
+    let delayed = async || {
+        let token = format!("Authorization: Bearer {}\r\n", token("ada"));
+        let mut client = Raw::upgraded(gate.address, "/ws", &token).await;
+        client.say("first").await;
+        client.say("second").await;
+        client
+    };
+    let (mut here, gone) = (delayed().await, delayed().await.into_stream());
+    gate.counts(2.0, "tidegate_rate_limit_verdicts_total", &[("action", "delay")]).await;
+
+    goes_silent(&gone);
+
+    let mut pings = async |count: usize| {
+        let mut came = 0;
+        while came < count {
+            came += usize::from(here.frame().await.opcode == PING);
+        }
+    };
+    // One after five seconds, and one every ten from then on.
+    pings(4).await;
+    gate.log().wait(&["session ended"]).await;
+    pings(1).await;
+    assert_eq!(gate.logged().await.containing("session ended").len(), 1);
 }
 
 #[tokio::test]
