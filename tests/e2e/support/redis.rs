@@ -3,7 +3,7 @@
 pub(crate) mod cluster;
 pub(crate) mod sentinel;
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf};
 
 use tempfile::TempDir;
 use tokio::{
@@ -111,7 +111,7 @@ impl Setup {
     fn spawn(&self, port: &Port, folder: &TempDir) -> Child {
         let number = port.address.port().to_string();
         let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--enable-debug-command", "yes"]);
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         command.arg("--dir").arg(folder.path());
         match &self.tls {
             None => drop(command.args(["--port", &number])),
@@ -222,16 +222,6 @@ impl Redis {
     /// It goes on after `freeze`.
     pub(crate) fn thaw(&self) {
         signal(&self.child, "CONT");
-    }
-
-    /// `DEBUG SLEEP`: it answers nobody for so long, from about now on. What is asked meanwhile is answered then.
-    pub(crate) fn pause(&self, time: Duration) {
-        let seconds = time.as_secs_f64().to_string();
-        let mut cli = Command::new("redis-cli");
-        cli.args(["-h", "127.0.0.1", "-p", &self.port().to_string(), "DEBUG", "SLEEP", &seconds]);
-        assert!(self.setup.tls.is_none() && self.setup.password.is_none(), "not written for such a server");
-        // Redis sleeps on also without this process.
-        tokio::spawn(async move { run(&mut cli, b"").await });
     }
 
     /// `CLIENT KILL` for all connections but that of the command; how many there were.
