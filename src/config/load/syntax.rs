@@ -1,7 +1,7 @@
 //! Why a file is not TOML, in plain words, with what to write instead.
 
 /// Keys whose value is not shown, because it may be a secret.
-const SECRETS: [&str; 4] = ["secret", "token", "passphrase", "password"];
+const SECRETS: [&str; 5] = ["secret", "token", "passphrase", "password", "url_from"];
 const QUOTES: [char; 2] = ['"', '\''];
 
 /// `at`: where the parser stopped, `message`: what it says.
@@ -13,6 +13,7 @@ pub(super) fn in_plain_words(text: &str, at: usize, message: &str) -> String {
         return twice(text.get(..begin).unwrap_or_default(), line, key);
     }
     let (key, value) = line.split_once('=').map_or((line, None), |(key, value)| (key.trim(), Some(value.trim())));
+    let key = if may_have_a_login(key) { "…" } else { key };
     match value {
         Some(value) if !line.starts_with('[') => of_value(key, value, &message),
         _ => of_line(line, &message),
@@ -112,6 +113,7 @@ fn of_bare_value(key: &str, value: &str) -> String {
                 "{key}: text needs quotes, and a secret is only named: {{ env = \"NAME\" }} or {{ file = \"PATH\" }}"
             )
         }
+        _ if may_have_a_login(value) => format!("text needs quotes: {}", assigned(key, value)),
         _ => format!("text needs quotes: {}", assigned(key, bare)),
     }
 }
@@ -119,12 +121,17 @@ fn of_bare_value(key: &str, value: &str) -> String {
 /// The line as it should be.
 fn assigned(key: &str, value: &str) -> String {
     let value = value.trim_end_matches([',', ';']).trim();
-    if is_secret(key) {
+    if is_secret(key) || may_have_a_login(value) {
         return format!("{key} = …");
     }
     let whole = value.starts_with(['[', '{']) || value.parse::<f64>().is_ok() || ["true", "false"].contains(&value);
     let bare = value.trim_matches(QUOTES);
     if whole { format!("{key} = {value}") } else { format!("{key} = \"{bare}\"") }
+}
+
+/// Is it a URL with a user and a password in it, or a part of one?
+fn may_have_a_login(text: &str) -> bool {
+    text.contains('@')
 }
 
 fn is_secret(key: &str) -> bool {

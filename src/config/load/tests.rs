@@ -355,7 +355,24 @@ fn what_is_no_toml_is_told_in_plain_words() {
         let stop = 2 + line.matches('\n').count() - usize::from(line.starts_with("secret"));
         assert_eq!(loaded(&format!("[auth]\n{line}\n"), &[]).unwrap_err(), format!("tidegate.toml:{stop}: {told}"));
     }
-    for secret in ["secret = hunter2", "token = 5hunter2", "secret: hunter2", "secret hunter2", "secret = 'hunter2"] {
+}
+
+#[test]
+fn what_may_be_a_secret_is_not_shown_where_a_line_is_no_toml() {
+    for secret in [
+        "secret = hunter2",
+        "token = 5hunter2",
+        "secret: hunter2",
+        "secret hunter2",
+        "secret = 'hunter2",
+        "url_from = hunter2",
+        "url = redis://ada:hunter2@redis",
+        "url = redis://ada:hunter2#@redis",
+        "url: redis://ada:hunter2@redis",
+        "url redis://ada:hunter2@redis",
+        "redis://ada:hunter2@redis",
+        "redis://ada:hunter2@redis?timeout=5s",
+    ] {
         let told = loaded(&format!("[auth]\n{secret}\n"), &[]).unwrap_err();
         assert!(told.starts_with("tidegate.toml:2: ") && !told.contains("hunter2"), "{told}");
     }
