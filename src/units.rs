@@ -41,6 +41,20 @@ impl HasUnit for ByteSize {
     const EXAMPLE: &str = "for example \"16KB\" (B, KB, MB, GB, KiB, MiB, GiB)";
 }
 
+/// Why a text is none of these.
+fn not_read<T: HasUnit>(text: &str) -> String {
+    let why = if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        "needs a unit"
+    } else {
+        "is a whole number with its unit, without blanks"
+    };
+    format!("is {text:?}; {} {why}, {}", T::KIND, T::EXAMPLE)
+}
+
+fn too_large(text: &str) -> String {
+    format!("is {text:?}, which is too large")
+}
+
 /// Is this the content of a PEM file, where its path should stand? It may be a private key, so it is not to be shown.
 #[must_use]
 pub fn is_pem(path: &Path) -> bool {
@@ -131,7 +145,7 @@ impl FromStr for Period {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("is {text:?}; {} needs a unit, {}", Self::KIND, Self::EXAMPLE);
+        let wrong = || not_read::<Self>(text);
         let mut rest = text;
         let mut millis = 0_u64;
         while !rest.is_empty() {
@@ -139,7 +153,8 @@ impl FromStr for Period {
             let unit_len = behind.find(|c: char| c.is_ascii_digit()).unwrap_or(behind.len());
             let (unit, behind) = behind.split_at(unit_len);
             let (_, factor) = PERIOD_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
-            millis = number.checked_mul(*factor).and_then(|part| millis.checked_add(part)).ok_or_else(wrong)?;
+            let part = number.checked_mul(*factor);
+            millis = part.and_then(|part| millis.checked_add(part)).ok_or_else(|| too_large(text))?;
             rest = behind;
         }
         if text.is_empty() { Err(wrong()) } else { Ok(Self(Duration::from_millis(millis))) }
@@ -172,10 +187,10 @@ impl FromStr for ByteSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("is {text:?}; {} needs a unit, {}", Self::KIND, Self::EXAMPLE);
+        let wrong = || not_read::<Self>(text);
         let (number, unit) = leading_number(text).ok_or_else(wrong)?;
         let (_, factor) = SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
-        number.checked_mul(*factor).map(Self).ok_or_else(wrong)
+        number.checked_mul(*factor).map(Self).ok_or_else(|| too_large(text))
     }
 }
 
@@ -416,13 +431,32 @@ mod tests {
 
     #[test]
     fn what_has_no_unit_is_told_so() {
-        for text in ["60", "", "s", "60 s", "-1s", "1.5s", "60sec", "99999999999999999999s", "9999999999999999999d"] {
+        for text in ["60", "", "99999999999999999999"] {
             let error = text.parse::<Period>().unwrap_err();
             assert!(error.starts_with(&format!("is {text:?}; a duration needs a unit")), "{error}");
         }
-        for text in ["16", "", "KB", "16 KB", "16kb", "1.5MB", "99999999999999GB"] {
+        for text in ["16", "", "99999999999999999999"] {
             assert!(text.parse::<ByteSize>().unwrap_err().contains("a size needs a unit"), "{text}");
         }
+    }
+
+    #[test]
+    fn what_has_another_unit_or_another_number_is_not_told_to_have_none() {
+        for text in ["s", "60 s", "-1s", "1.5s", "60sec", "99999999999999999999s"] {
+            let error = text.parse::<Period>().unwrap_err();
+            assert!(error.contains("; a duration is a whole number with its unit, without blanks"), "{error}");
+        }
+        for text in ["KB", "16 KB", "16kb", "1.5MB", "1M"] {
+            assert!(
+                text.parse::<ByteSize>().unwrap_err().contains("; a size is a whole number with its unit"),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            "9999999999999999999d".parse::<Period>().unwrap_err(),
+            "is \"9999999999999999999d\", which is too large"
+        );
+        assert_eq!("99999999999999GB".parse::<ByteSize>().unwrap_err(), "is \"99999999999999GB\", which is too large");
     }
 
     #[test]

@@ -45,7 +45,7 @@ fn values_in_the_wrong_form_say_what_to_write() {
         ),
         (
             "[session]\nresume = \"2 min\"\n",
-            "4: session.resume is \"2 min\"; a duration needs a unit, for example \"60s\" (ms, s, m, h, d)",
+            "4: session.resume is \"2 min\"; a duration is a whole number with its unit, without blanks, for example \"60s\" (ms, s, m, h, d)",
         ),
         (
             "[[rate_limit]]\nmessages = -1\n",
