@@ -1,5 +1,7 @@
 //! What no single table can tell, and what works but may not be meant.
 
+use std::net::{IpAddr, SocketAddr};
+
 use super::{error::Warning, model::Config};
 use crate::{
     fault::{Fault, Faults},
@@ -16,10 +18,7 @@ impl Config {
     /// Each key that cannot be put into effect beside the others.
     pub fn check(&self) -> Result<(), Vec<Fault>> {
         let mut faults = Faults::default();
-        let (listen, admin) = (self.listen.address, self.admin.address);
-        if listen == admin && listen.port() != 0 {
-            faults.add("admin.address", format!("is {admin}, as listen.address; give the operator another port"));
-        }
+        self.check_addresses(&mut faults);
         faults.keep(self.limits.check());
         if self.limits.send_buffer.0 < self.socketio.max_payload.0.min(SEND_BUFFER_MIN) {
             let message = format!("is {}; it must be at least \"64KiB\"", self.limits.send_buffer);
@@ -34,6 +33,31 @@ impl Config {
             }
         }
         faults.finish(Some(()))
+    }
+
+    /// No two listeners at one address, and no service where the gate itself listens.
+    fn check_addresses(&self, faults: &mut Faults) {
+        let (listen, admin) = (self.listen.address, self.admin.address);
+        if listen == admin && listen.port() != 0 {
+            faults.add("admin.address", format!("is {admin}, as listen.address; give the operator another port"));
+        } else if listen.port() == admin.port() && (includes(listen, admin.ip()) || includes(admin, listen.ip())) {
+            let message =
+                format!("is {admin}, whose port listen.address {listen} takes; give the operator another port");
+            faults.add("admin.address", message);
+        }
+        let service = self.upstream.url.parse::<http::Uri>().ok();
+        let service = service.as_ref().and_then(http::Uri::authority);
+        let is_here = |host: &str| match host.trim_matches(['[', ']']) {
+            "localhost" => listen.ip().is_loopback() || listen.ip().is_unspecified(),
+            host => {
+                host.parse::<IpAddr>().is_ok_and(|ip| listen.ip() == ip || ip.is_loopback() && includes(listen, ip))
+            }
+        };
+        if service.is_some_and(|service| service.port_u16() == Some(listen.port()) && is_here(service.host())) {
+            let message =
+                format!("is {:?}, where the gate itself listens (listen.address); name the service", self.upstream.url);
+            faults.add("upstream.url", message);
+        }
     }
 
     /// What is written out must do something.
@@ -78,6 +102,17 @@ impl Config {
                 "auth.revoke",
                 "has no effect: nobody can revoke without admin.token or [redis]; give one of them, or remove this key",
             );
+        }
+        for (key, text) in [("auth.issuer", &auth.issuer), ("auth.audience", &auth.audience)] {
+            if text.as_deref() == Some("") {
+                faults.add(key, "is empty, which no token has; write what tokens have, or remove this key");
+            }
+        }
+        if let Some(cookie) = self.socketio.cookie.as_deref().filter(|name| !is_cookie_name(name)) {
+            let message = format!(
+                "is {cookie:?}; the name of a cookie has letters, digits, '_', '-' and '.', for example \"io\""
+            );
+            faults.add("socketio.cookie", message);
         }
         if auth.keep_query_token && !auth.token_from.iter().any(|source| source.starts_with("query:")) {
             faults.add(
@@ -129,6 +164,16 @@ impl Config {
     }
 }
 
+/// Whether a listener at `address`, which may be every address of its family, takes this one.
+fn includes(address: SocketAddr, ip: IpAddr) -> bool {
+    address.port() != 0 && address.ip().is_unspecified() && address.is_ipv4() == ip.is_ipv4()
+}
+
+/// RFC 6265 §4.1.1.
+fn is_cookie_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +199,63 @@ mod tests {
             change(&mut config);
             assert!(!warned(&config).contains(&"origins.hosts"), "{:?}", config.origins);
         }
+    }
+
+    fn refused(change: impl FnOnce(&mut Config)) -> Vec<String> {
+        let mut config = Config::default();
+        change(&mut config);
+        let faults = config.check().err().unwrap_or_default();
+        faults.into_iter().map(|fault| fault.key).collect()
+    }
+
+    #[test]
+    fn two_listeners_take_no_address_from_each_other() {
+        for (listen, admin, is_refused) in [
+            ("0.0.0.0:9464", "127.0.0.1:9464", true),
+            ("127.0.0.1:9464", "0.0.0.0:9464", true),
+            ("[::]:9464", "[::1]:9464", true),
+            ("127.0.0.1:9464", "127.0.0.1:9464", true),
+            ("127.0.0.2:9464", "127.0.0.1:9464", false),
+            ("0.0.0.0:9464", "[::1]:9464", false),
+            ("0.0.0.0:0", "127.0.0.1:0", false),
+            ("0.0.0.0:8443", "127.0.0.1:9464", false),
+        ] {
+            let keys = refused(|config| {
+                (config.listen.address, config.admin.address) = (listen.parse().unwrap(), admin.parse().unwrap());
+            });
+            assert_eq!(keys == ["admin.address"], is_refused, "{listen} {admin} {keys:?}");
+        }
+    }
+
+    #[test]
+    fn the_service_is_not_the_gate_itself() {
+        for (listen, url, is_refused) in [
+            ("0.0.0.0:8443", "http://127.0.0.1:8443", true),
+            ("0.0.0.0:8443", "https://localhost:8443", true),
+            ("127.0.0.1:8443", "http://127.0.0.1:8443/", true),
+            ("10.0.0.7:8443", "http://10.0.0.7:8443", true),
+            ("[::]:8443", "http://[::1]:8443", true),
+            ("127.0.0.1:80", "http://127.0.0.1", false),
+            ("10.0.0.7:8443", "http://127.0.0.1:8443", false),
+            ("0.0.0.0:8443", "http://10.0.0.8:8443", false),
+            ("0.0.0.0:8443", "http://chat:8443", false),
+            ("0.0.0.0:8443", "http://127.0.0.1:4003", false),
+        ] {
+            let keys = refused(|config| {
+                (config.listen.address, config.upstream.url) = (listen.parse().unwrap(), url.to_owned());
+            });
+            assert_eq!(keys == ["upstream.url"], is_refused, "{listen} {url} {keys:?}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_and_what_a_token_must_have_are_named() {
+        for cookie in ["", "a b", "a=b", "a;b", "\u{e9}"] {
+            assert_eq!(refused(|config| config.socketio.cookie = Some(cookie.to_owned())), ["socketio.cookie"]);
+        }
+        assert!(refused(|config| config.socketio.cookie = Some("__Host-io.1".to_owned())).is_empty());
+        assert_eq!(refused(|config| config.auth.issuer = Some(String::new())), ["auth.issuer"]);
+        assert_eq!(refused(|config| config.auth.audience = Some(String::new())), ["auth.audience"]);
     }
 
     #[test]

@@ -98,7 +98,9 @@ impl Loaded {
     /// Where these faults of the configuration are written: the one place that knows.
     #[must_use]
     pub fn place(&self, faults: Vec<Fault>) -> ConfigError {
-        self.layers.place(faults)
+        let mut error = self.layers.place(faults);
+        error.sort();
+        error
     }
 }
 
