@@ -33,7 +33,7 @@ impl<'a> Jws<'a> {
             let is_encrypted = claims.bytes().filter(|&byte| byte == b'.').count() == 2;
             return Err(if is_encrypted { TokenFault::Encrypted } else { TokenFault::Parts });
         }
-        if header.is_empty() || claims.is_empty() || signature.is_empty() {
+        if header.is_empty() || claims.is_empty() {
             return Err(TokenFault::Parts);
         }
         let (mut algorithm, mut kid) = (None, None);
@@ -48,6 +48,10 @@ impl<'a> Jws<'a> {
                 ("kid", _) => return Err(TokenFault::KeyId),
                 _ => {}
             }
+        }
+        // Behind the header, because a token of `alg` none has an empty one (RFC 7519 §6.1), and is told so.
+        if signature.is_empty() {
+            return Err(TokenFault::Parts);
         }
         let algorithm = algorithm.ok_or(TokenFault::AlgorithmUnknown)?;
         Ok(Self { signed, claims, signature, algorithm, kid })

@@ -49,6 +49,10 @@ fn what_is_wrong_with_a_token_that_nobody_believes_has_a_sentence() {
         head.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         HMAC.mint(&head.to_string(), &good)
     };
+    let unsigned = |alg: &str| {
+        let token = HMAC.mint(&header(alg), &good);
+        token.rsplit_once('.').map(|(signed, _)| format!("{signed}.")).unwrap()
+    };
     for (token, sentence, setting) in [
         ("x".to_owned(), "it is no JWT: a JWT is three parts of base64url with dots between them", None),
         ("a.b.c.d".to_owned(), "it is no JWT: a JWT is three parts of base64url with dots between them", None),
@@ -63,6 +67,8 @@ fn what_is_wrong_with_a_token_that_nobody_believes_has_a_sentence() {
         (HMAC.mint("{}", &good), "its alg is missing, or none that is known", None),
         (HMAC.mint(&header("HS257"), &good), "its alg is missing, or none that is known", None),
         (HMAC.mint(&header("none"), &good), "its alg is none: nobody has signed it", None),
+        (unsigned("none"), "its alg is none: nobody has signed it", None),
+        (unsigned("HS256"), "it is no JWT: a JWT is three parts of base64url with dots between them", None),
         (
             HMAC.mint_as(Algorithm::HS512, &header("HS512"), &good),
             "its alg is HS512, which auth.algorithms does not list",
