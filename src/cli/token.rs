@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::load::Sources,
-    policy::auth::{AuthTable, compile::shared_secret},
+    policy::auth::{AuthTable, USER_MAX_BYTES, compile::shared_secret},
     units::Period,
 };
 
@@ -33,7 +33,7 @@ line; a --claim of the same name counts over them, so that --claim exp=1 makes a
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The user: the claim sub
-    #[arg(long, value_name = "WHO")]
+    #[arg(long, value_name = "WHO", value_parser = user)]
     sub: String,
     /// How long it is valid
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time_to_live)]
@@ -83,6 +83,13 @@ fn claims(auth: &AuthTable, args: Args, now: SystemTime) -> Result<Map<String, V
         return Err(TokenError::NoUser { names: auth.user_claim.clone(), sub: args.sub });
     }
     Ok(claims)
+}
+
+fn user(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=USER_MAX_BYTES => Ok(text.to_owned()),
+        bytes => Err(format!("a user has a name of 1 to {USER_MAX_BYTES} bytes, and this has {bytes}")),
+    }
 }
 
 fn time_to_live(text: &str) -> Result<Duration, String> {
@@ -202,6 +209,14 @@ mod tests {
         assert!(refusal(&auth).contains("cannot be read"));
         auth.secret = None;
         assert!(refusal(&auth).starts_with("auth.secret is not set"));
+    }
+
+    #[test]
+    fn a_user_has_a_name_that_the_gate_takes() {
+        for (name, is_taken) in [(String::new(), false), ("a".repeat(256), true), ("a".repeat(257), false)] {
+            let taken = Cli::try_parse_from(["tidegate", "token", "--sub", &name]);
+            assert_eq!(taken.is_ok(), is_taken, "{}", name.len());
+        }
     }
 
     #[test]

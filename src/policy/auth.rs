@@ -17,6 +17,7 @@ use jsonwebtoken::Algorithm;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::claims::USER_MAX_BYTES;
 pub use self::refusals::{AuthError, EXPIRED, INVALID, KEYS_UNAVAILABLE, KEYS_WITHIN, MISSING, OTHER_USER, REVOKED};
 use self::{
     claims::{Claims, Expected},

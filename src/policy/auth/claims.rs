@@ -16,7 +16,7 @@ use crate::policy::{
 /// 2100-01-01. A later `exp` is a mistake or an attack: milliseconds for seconds, or "never".
 const YEAR_2100_SECS: f64 = 4_102_444_800.0;
 /// The longest user name, in bytes: it is stored with the session and in the map of limits per user.
-const USER_MAX_BYTES: usize = 256;
+pub const USER_MAX_BYTES: usize = 256;
 /// The longest other claim that is kept, in bytes: it is stored with the session too.
 const CLAIM_MAX_BYTES: usize = 256;
 
