@@ -204,7 +204,8 @@ impl LeaseLedger {
         while batch.len() < BATCH
             && let Some(key) = self.due.pop_front()
         {
-            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            // A released entry leaves its place in the queue: the next one of its key is reported once all the same.
+            let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.is_due) else { continue };
             entry.is_due = false;
             let Some(lease) = entry.lease.upgrade() else { continue };
             let purpose = entry.purpose(&lease);

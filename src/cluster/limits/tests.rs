@@ -336,6 +336,23 @@ fn who_comes_back_before_the_lease_begins_with_the_advance_if_the_budget_has_roo
 }
 
 #[test]
+fn who_comes_back_after_a_release_is_leased_the_budget_once() {
+    let mut world = World::new(1, 4, Duration::from_hours(24));
+    assert_eq!(world.sends(0, 2), 1);
+    let (node, now) = (&mut world.nodes[0], world.now);
+    node.meters = None;
+    node.calls(now);
+    // Meanwhile the leases are looked at: this one is due once more, and then there is none to report.
+    node.calls(now);
+    node.reaches(&mut world.server);
+    node.hears(now);
+    assert_eq!(world.sends(0, 26), 1);
+    world.tick(&[0], 1);
+    assert_eq!(world.sends(0, 17), 2);
+    assert_eq!(world.passed(), 4);
+}
+
+#[test]
 fn what_a_dead_node_held_is_free_after_the_life_of_its_lease() {
     let mut world = World::hundred();
     for node in [0, 1] {
