@@ -226,7 +226,7 @@ impl LeaseLedger {
         }
     }
 
-    fn settle_one(&mut self, lease: &Lease, report: &Report, answer: &Answer, sent: Instant, now: Instant) {
+    fn settle_one(&mut self, lease: &Arc<Lease>, report: &Report, answer: &Answer, sent: Instant, now: Instant) {
         let Some(entry) = self.entries.get_mut(&report.key) else { return };
         let left = lease.settle(report.stock.used, answer.change, answer.wait, now);
         lease.note_room(report.stock.used, answer.room);
@@ -243,6 +243,10 @@ impl LeaseLedger {
         if report.purpose == Purpose::Release {
             lease.may_ask();
             self.forget(report.key);
+            // A session that came back during the call may have found that it was asked already.
+            if !is_left(lease) {
+                self.asked(lease, now);
+            }
             return;
         }
         self.totals.held += u64::from(left);

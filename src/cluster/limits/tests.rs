@@ -353,6 +353,20 @@ fn who_comes_back_after_a_release_is_leased_the_budget_once() {
 }
 
 #[test]
+fn who_comes_back_during_the_release_gets_a_lease_without_a_packet() {
+    let mut world = World::hundred();
+    let now = world.now;
+    world.sends(0, 0);
+    world.nodes[0].meters = None;
+    world.nodes[0].calls(now);
+    world.sends(0, 0);
+    world.nodes[0].reaches(&mut world.server);
+    world.nodes[0].hears(now);
+    world.tick(&ALL, 1);
+    assert_eq!(world.sends(0, 300), 96);
+}
+
+#[test]
 fn what_a_dead_node_held_is_free_after_the_life_of_its_lease() {
     let mut world = World::hundred();
     for node in [0, 1] {
