@@ -1,6 +1,6 @@
 //! What no single table can tell, and what works but may not be meant.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{error::Warning, model::Config};
 use crate::{
@@ -45,15 +45,14 @@ impl Config {
                 format!("is {admin}, whose port listen.address {listen} takes; give the operator another port");
             faults.add("admin.address", message);
         }
-        let service = self.upstream.url.parse::<http::Uri>().ok();
-        let service = service.as_ref().and_then(http::Uri::authority);
-        let is_here = |host: &str| match host.trim_matches(['[', ']']) {
-            "localhost" => listen.ip().is_loopback() || listen.ip().is_unspecified(),
-            host => {
-                host.parse::<IpAddr>().is_ok_and(|ip| listen.ip() == ip || ip.is_loopback() && includes(listen, ip))
-            }
+        let Ok(url) = self.upstream.url.parse::<http::Uri>() else { return };
+        let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
+        let ips = match url.host().unwrap_or_default().trim_matches(['[', ']']) {
+            "localhost" => vec![IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)],
+            host => host.parse().into_iter().collect(),
         };
-        if service.is_some_and(|service| service.port_u16() == Some(listen.port()) && is_here(service.host())) {
+        let is_here = |ip: IpAddr| listen.ip() == ip || ip.is_loopback() && includes(listen, ip);
+        if port == listen.port() && ips.into_iter().any(is_here) {
             let message =
                 format!("is {:?}, where the gate itself listens (listen.address); name the service", self.upstream.url);
             faults.add("upstream.url", message);
@@ -235,7 +234,10 @@ mod tests {
             ("127.0.0.1:8443", "http://127.0.0.1:8443/", true),
             ("10.0.0.7:8443", "http://10.0.0.7:8443", true),
             ("[::]:8443", "http://[::1]:8443", true),
-            ("127.0.0.1:80", "http://127.0.0.1", false),
+            ("127.0.0.1:80", "http://127.0.0.1", true),
+            ("0.0.0.0:443", "https://localhost", true),
+            ("127.0.0.1:443", "http://127.0.0.1", false),
+            ("127.0.0.2:8443", "http://localhost:8443", false),
             ("10.0.0.7:8443", "http://127.0.0.1:8443", false),
             ("0.0.0.0:8443", "http://10.0.0.8:8443", false),
             ("0.0.0.0:8443", "http://chat:8443", false),
