@@ -96,8 +96,9 @@ impl Attack {
     async fn go_on(self, source: Ipv4Addr, gate: std::net::SocketAddr, lasts: Duration) {
         loop {
             let once = async {
-                let _connection = self.once(source, gate).await;
-                sleep(lasts / 2).await;
+                if let Some(_connection) = self.once(source, gate).await {
+                    sleep(lasts / 2).await;
+                }
             };
             let _ = timeout(lasts, once).await;
             sleep(Duration::from_millis(200)).await;
