@@ -35,9 +35,11 @@ pub struct MetricsTable {
     /// Upper bounds of the latency histogram's buckets, in milliseconds, ascending.
     pub latency_buckets_ms: Vec<u32>,
     /// How many event names become labels; further names are counted as `other`. At most 400.
+    #[schemars(range(max = EVENT_NAMES_MAX))]
     pub event_names: usize,
     /// How long a name of an event may be to become a label, in bytes, at most 1024. An event with a longer name passes like any
     /// other, is judged by its whole name, and is counted as `other`.
+    #[schemars(range(min = 1, max = 1024))]
     pub event_name_bytes: u32,
 }
 

@@ -33,6 +33,7 @@ pub struct RedisTable {
     /// How nodes publish to each other. They all need the same.
     pub backend: BackendKind,
     /// With `streams`, how many messages Redis keeps for nodes that do not reach it for a while, approximately.
+    #[schemars(range(min = 100))]
     pub stream_length: u32,
     /// Whether the node is ready (`/readyz`) only while Redis is there.
     pub required: bool,

@@ -104,6 +104,11 @@ impl<'a> Node<'a> {
         written.collect()
     }
 
+    /// The least and the greatest number that may stand here, as far as it has bounds.
+    pub(super) fn bounds(self) -> [Option<u64>; 2] {
+        ["minimum", "maximum"].map(|bound| self.forms().into_iter().find_map(|node| node[bound].as_u64()))
+    }
+
     /// May text stand here?
     pub(super) fn wants_text(self) -> bool {
         self.is_of("string")

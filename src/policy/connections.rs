@@ -40,16 +40,20 @@ const LAME_DUCK_MAX: Period = Period::from_secs(300);
 pub struct LimitsTable {
     /// Connections open at once. One more gets 503. Each takes two file descriptors; where there are fewer, a warning at
     /// the start says so. It also bounds the sessions that wait for absent clients (`session.resume`).
+    #[schemars(range(min = 1))]
     pub connections: u32,
     /// Connections open at once from one IPv4 address or one IPv6 /64 network. One more gets 429.
+    #[schemars(range(min = 1))]
     pub connections_per_ip: u32,
     /// Sessions that wait for absent clients (`session.resume`) of one IPv4 address or one IPv6 /64 network. They do not
     /// count among its connections. One more is not kept: its client gets a new session. `0`: none is kept.
     pub absent_per_ip: u32,
     /// HTTP requests under way at once: those forwarded to the service, until their answer has been read, and payloads of
     /// polling clients. One more gets 503.
+    #[schemars(range(min = 1))]
     pub requests: u32,
     /// The same from one IPv4 address or one IPv6 /64 network. One more gets 429.
+    #[schemars(range(min = 1))]
     pub requests_per_ip: u32,
     /// TLS handshakes a second from one IPv4 address or one IPv6 /64 network, and four times as many at once; those of
     /// `listen.trusted_proxies` are not counted. One more is closed. `0`: any number.
@@ -60,6 +64,7 @@ pub struct LimitsTable {
     /// 16KiB, as long as it is not started with another `--max-http-header-size`.
     pub header_bytes: ByteSize,
     /// How many header fields a request may have, 16 to 900.
+    #[schemars(range(min = 16, max = HEADER_FIELDS_MAX))]
     pub header_fields: u16,
     /// Sessions without a packet from either side for this long are closed; heartbeats do not count. `"0s"`: never.
     pub idle_timeout: Period,
@@ -71,11 +76,12 @@ pub struct LimitsTable {
     pub rooms_per_session: u32,
     /// How many rooms there may be at once. Every socket that has joined a namespace has one of its own, and a room with
     /// clients on several `listen.workers` counts once for each. A client for which there would be one more is not in that room.
+    #[schemars(range(min = 1))]
     pub rooms: u32,
     /// How many sessions of one of `listen.workers` may be in a room at once. One more is not in it. Without it, as many as
     /// `limits.connections`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &10_000)]
+    #[schemars(range(min = 1), example = &10_000)]
     pub room_members: Option<u32>,
     /// How much memory all sessions together may keep for what was sent to them: packets that wait or are not
     /// complete, what slow readers have not taken, CONNECT packets. If there is more, the session that keeps most is closed.

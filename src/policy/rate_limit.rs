@@ -52,6 +52,7 @@ pub struct RateLimitTable {
     /// The events it counts: names, or patterns with `*`.
     pub events: Vec<String>,
     /// How many packets in `per`.
+    #[schemars(range(min = 1, max = MESSAGES_MAX))]
     pub messages: u32,
     /// The span of time of `messages`.
     pub per: Period,

@@ -21,10 +21,12 @@ pub struct SocketioTable {
     pub namespaces: Vec<String>,
     /// In how many namespaces a session may be at once, at most 255; a place for `/` is always kept. A CONNECT for one more is
     /// refused by a CONNECT_ERROR with the code `too_many_namespaces`, and the session goes on.
+    #[schemars(range(min = 1, max = 255))]
     pub max_namespaces: u32,
     /// How many times a session may join a namespace at once, after its first join. Then one more each `joins_per / joins`. A
     /// join beyond that ends the session. The rate limits count events alone, and to the service a join is a new
     /// connection.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub joins: u32,
     /// The span of time of `joins`.
     pub joins_per: Period,
@@ -43,12 +45,14 @@ pub struct SocketioTable {
     pub max_payload: ByteSize,
     /// How many packets one payload of a polling client may have. A client sends in one payload what it has to say while another
     /// one is on its way, and after a reconnect what it had to say meanwhile.
+    #[schemars(range(min = 1))]
     pub payload_packets: u32,
     /// How the JSON of a client's packets is read before they pass: `"structure"` or `"full"`. What is refused ends the
     /// session.
     pub json: JsonReading,
     /// How many objects and arrays may be nested in each other in it, at most 64. Services read values by functions that call
     /// themselves for each level.
+    #[schemars(range(min = 1, max = DEPTH_MAX))]
     pub json_depth: u32,
     /// The largest packet that may ask for a namespace, with the token in it. It is kept as long as the client is in the
     /// namespace; those of one session together may be four times as large.

@@ -64,7 +64,11 @@ fn of_value(message: String, at: &At<'_>) -> String {
         let found = value(found);
         match (wanted, at.node) {
             ("a sequence", Some(node)) => Some(no_list(node, at, &found)),
-            _ => Some(format!("is {found}; it must be {}{}", kind_of_value(wanted), without_quotes(wanted, text))),
+            _ => Some(format!(
+                "is {found}; it must be {}{}",
+                kind_of_value(wanted, at.node),
+                without_quotes(wanted, text)
+            )),
         }
     });
     rejected.unwrap_or(message)
@@ -87,12 +91,12 @@ fn value(found: &str) -> String {
 }
 
 /// Rust's types as TOML's.
-fn kind_of_value(wanted: &str) -> String {
+fn kind_of_value(wanted: &str, node: Option<Node<'_>>) -> String {
     match wanted {
-        "u32" => format!("a whole number from 0 to {}", u32::MAX),
-        "u16" => format!("a whole number from 0 to {}", u16::MAX),
-        "u8" => format!("a whole number from 0 to {}", u8::MAX),
-        "u64" | "usize" => "a whole number, 0 or more".to_owned(),
+        "u32" => whole_number(node, Some(u32::MAX.into())),
+        "u16" => whole_number(node, Some(u16::MAX.into())),
+        "u8" => whole_number(node, Some(u8::MAX.into())),
+        "u64" | "usize" => whole_number(node, None),
         "a boolean" => "true or false".to_owned(),
         "a string" | "a borrowed string" | "path string" => "text in quotes".to_owned(),
         "a map" => "a table".to_owned(),
@@ -101,6 +105,16 @@ fn kind_of_value(wanted: &str) -> String {
         "IPv4 or IPv6 network address" => "a network in quotes, for example \"10.0.0.0/8\"".to_owned(),
         table if table.starts_with("struct ") => "a table".to_owned(),
         variants => variants.replace('`', "\""),
+    }
+}
+
+/// With the bounds of the key, where it has some; its type has `most` at any rate.
+fn whole_number(node: Option<Node<'_>>, most: Option<u64>) -> String {
+    let [least, own] = node.map_or([None; 2], Node::bounds);
+    let least = least.unwrap_or_default();
+    match own.or(most) {
+        Some(most) => format!("a whole number from {least} to {most}"),
+        None => format!("a whole number, {least} or more"),
     }
 }
 

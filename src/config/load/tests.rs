@@ -121,7 +121,7 @@ fn a_mistake_in_the_file_is_told_with_its_line() {
         ),
         (
             "[[rate_limit]]\nmessages = -1\n",
-            "tidegate.toml:2: rate_limit[0].messages is -1; it must be a whole number from 0 to 4294967295",
+            "tidegate.toml:2: rate_limit[0].messages is -1; it must be a whole number from 1 to 1000000",
         ),
         (
             "[[rate_limit]]\n\nscope = \"room\"\n",
@@ -159,7 +159,7 @@ fn a_mistake_in_the_environment_names_the_variable() {
         ("AUTH__REQUIRED", "yes", "auth.required is \"yes\"; it must be true or false"),
         ("LISTEN", "{ workers = \"two\" }", "listen.workers is \"two\"; it must be a whole number, 0 or more"),
         ("LISTEN", "0.0.0.0:1", "listen is \"0.0.0.0:1\"; it must be a table"),
-        ("LIMITS__CONNECTIONS", "-1", "limits.connections is -1; it must be a whole number from 0 to 4294967295"),
+        ("LIMITS__CONNECTIONS", "-1", "limits.connections is -1; it must be a whole number from 1 to 4294967295"),
         (
             "LISTEN__ADDRESS",
             "here",
@@ -279,11 +279,11 @@ fn every_value_that_cannot_be_read_is_told_in_one_reading() {
             "tidegate.toml:4: listen.trusted_proxies[0] is \"lan\"; a network is written \"10.0.0.0/8\"",
             "tidegate.toml:4: listen.trusted_proxies[2] is 5; it must be a network in quotes, for example \"10.0.0.0/8\"",
             "tidegate.toml:4: listen.trusted_proxies[3] is \"10.0.0.1\"; a network is written \"10.0.0.1/32\"",
-            "tidegate.toml:6: limits.connections is \"7\"; it must be a whole number from 0 to 4294967295, without quotes: 7",
+            "tidegate.toml:6: limits.connections is \"7\"; it must be a whole number from 1 to 4294967295, without quotes: 7",
             "tidegate.toml:7: limits.idle_timeout is 5; a duration needs a unit and quotes, for example \"60s\" (ms, s, m, h, d)",
             "tidegate.toml:9: websocket[0].paht is not a key here; did you mean \"path\"?",
             "tidegate.toml:12: websocket[2] needs \"path\"",
-            "tidegate.toml:13: websocket[2].replay_first is true; it must be a whole number from 0 to 255",
+            "tidegate.toml:13: websocket[2].replay_first is true; it must be a whole number from 0 to 8",
             "tidegate.toml:15: auth.secret.envv is not a key here; did you mean \"env\"?",
             "tidegate.toml:15: auth.secret.fil is not a key here; did you mean \"file\"?",
             "environment variable TIDEGATE__ADMIN__TOKENS: admin.tokens is not a key here; did you mean \"token\"?",

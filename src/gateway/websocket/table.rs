@@ -53,7 +53,7 @@ pub struct WebsocketTable {
     /// With `"hold"`, how many of the client's first messages are replayed when the service is back, at most 8. The
     /// answers to them reach the client.
     #[serde(default)]
-    #[schemars(example = 1)]
+    #[schemars(range(max = 8), example = 1)]
     pub replay_first: u8,
     /// With `"hold"`, messages of these events are replayed too, each text once: names, or patterns with `*`. At most 8
     /// messages and 16 KiB are kept; a client that sent more is closed when the service is lost.
@@ -74,12 +74,12 @@ pub struct WebsocketTable {
     pub refusal: Option<String>,
     /// The close code when the token expires: 1012 by default, after which all known clients come back by themselves.
     #[serde(default = "expired_close")]
-    #[schemars(example = 4403)]
+    #[schemars(range(min = 1000, max = 4999), example = 4403)]
     pub expired_close: u16,
     /// The close code when a limit ends the connection, 1013 by default: a rate limit, `limits.idle_timeout`, pings without an
     /// answer.
     #[serde(default = "limit_close")]
-    #[schemars(example = 4429)]
+    #[schemars(range(min = 1000, max = 4999), example = 4429)]
     pub limit_close: u16,
 }
 

@@ -1,6 +1,7 @@
 //! Mistakes as users make them: each is told with what to write instead.
 
 use super::*;
+use crate::config::schema;
 
 #[test]
 fn values_in_the_wrong_form_say_what_to_write() {
@@ -49,16 +50,48 @@ fn values_in_the_wrong_form_say_what_to_write() {
         ),
         (
             "[[rate_limit]]\nmessages = -1\n",
-            "4: rate_limit[0].messages is -1; it must be a whole number from 0 to 4294967295",
+            "4: rate_limit[0].messages is -1; it must be a whole number from 1 to 1000000",
         ),
         (
             "[[rate_limit]]\nmessages = \"100\"\n",
-            "4: rate_limit[0].messages is \"100\"; it must be a whole number from 0 to 4294967295, without quotes: 100",
+            "4: rate_limit[0].messages is \"100\"; it must be a whole number from 1 to 1000000, without quotes: 100",
         ),
         ("[[rate_limit]]\nevents = \"*\"\n", "4: rate_limit[0].events is \"*\"; it must be a list: [\"*\"]"),
     ] {
         told(&format!("{OPEN}{text}"), message);
     }
+}
+
+#[test]
+fn the_bounds_of_a_whole_number_are_those_of_its_check() {
+    let schema: serde_json::Value = serde_json::from_str(&schema::schema()).unwrap();
+    let tables = schema["properties"].as_object().unwrap().iter();
+    let mut keys = 0;
+    for (name, table) in tables {
+        let is_list = table["items"].is_object();
+        let table = [&table["items"]["$ref"], &table["anyOf"][0]["$ref"], &table["$ref"]];
+        let table = table.into_iter().find_map(|of| of.as_str()).unwrap().strip_prefix('#').unwrap();
+        let heading = match &**name {
+            "websocket" => "[[websocket]]\npath = \"/ws\"\non_upstream_loss = \"hold\"\n".to_owned(),
+            name if is_list => format!("[[{name}]]\n"),
+            name => format!("[{name}]\n"),
+        };
+        for (key, bounds) in schema.pointer(table).unwrap()["properties"].as_object().unwrap() {
+            let (least, most) = (bounds["minimum"].as_u64(), bounds["maximum"].as_u64());
+            let outside = [least.and_then(|least| least.checked_sub(1)), most.map(|most| most + 1)];
+            let inside = [least, most];
+            for (value, is_refused) in
+                outside.map(|value| (value, true)).into_iter().chain(inside.map(|value| (value, false)))
+            {
+                let Some(value) = value else { continue };
+                let told = verified(&format!("{OPEN}{heading}{key} = {value}\n"), &[], Sources::default());
+                let told = told.err().unwrap_or_default();
+                assert_eq!(told.contains(&format!(".{key} is {value}")), is_refused, "{name}.{key} = {value}: {told}");
+                keys += 1;
+            }
+        }
+    }
+    assert!(keys > 30, "{keys}");
 }
 
 #[test]
