@@ -295,7 +295,7 @@ fn certificates(
     let (mut certificates, mut faults) = (Vec::new(), Faults::default());
     if table.acme.is_none() {
         let first = faults.keep(first_files(table));
-        let first = first.and_then(|files| faults.keep(files.load(provider, now, in_force)));
+        let first = first.and_then(|files| faults.keep(files.load_or_faults(provider, now, in_force)));
         certificates.extend(first);
     } else {
         let beside = [
@@ -317,10 +317,11 @@ fn certificates(
             private_key: &pair.private_key,
             passphrase: pair.passphrase.as_ref(),
         };
-        let loaded = files.load(provider, now, in_force).and_then(|certificate| match certificate.names.is_empty() {
-            true => files.of_certificate(Err(FileFault::NoName)),
-            false => Ok(certificate),
-        });
+        let loaded =
+            files.load_or_faults(provider, now, in_force).and_then(|certificate| match certificate.names.is_empty() {
+                true => Ok(files.of_certificate(Err(FileFault::NoName))?),
+                false => Ok(certificate),
+            });
         certificates.extend(faults.keep(loaded));
     }
     faults.finish(Some(certificates))

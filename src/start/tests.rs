@@ -210,7 +210,8 @@ fn addresses_and_paths_are_told_with_their_line() {
         ),
         (
             "[tls]\nprivate_key = \"/nowhere/tls.key\"\ncertificate = \"/nowhere/tls.crt\"\n",
-            "5: tls.certificate: /nowhere/tls.crt cannot be read: No such file or directory (os error 2)",
+            "4: tls.private_key: /nowhere/tls.key cannot be read: No such file or directory (os error 2)\n\
+             tidegate.toml:5: tls.certificate: /nowhere/tls.crt cannot be read: No such file or directory (os error 2)",
         ),
     ] {
         told(&format!("{OPEN}{text}"), message);

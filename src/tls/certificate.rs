@@ -225,6 +225,19 @@ impl CertificateFiles<'_> {
         Ok(Certificate { key: Arc::new(CertifiedKey::new(chain, key)), names, not_after })
     }
 
+    /// The same; where the certificate is at fault, what is wrong with the key's own file is told beside it.
+    pub(in crate::tls) fn load_or_faults(
+        &self,
+        provider: &CryptoProvider,
+        now: SystemTime,
+        in_force: &[Certificate],
+    ) -> Result<Certificate, Vec<Fault>> {
+        self.load(provider, now, in_force).map_err(|error| {
+            let of_key = self.of_private_key(self.key()).err().filter(|other| other.key != error.key);
+            std::iter::once(error).chain(of_key).map(Fault::from).collect()
+        })
+    }
+
     /// Attributes an error to the certificate's file.
     pub(super) fn of_certificate<T>(&self, outcome: Result<T, FileFault>) -> Result<T, FileError> {
         outcome.map_err(|fault| self.error("certificate", self.certificate, fault))

@@ -133,6 +133,20 @@ fn tables_and_keys_in_the_wrong_place_say_what_to_write() {
 }
 
 #[test]
+fn both_files_of_a_pair_are_told_of() {
+    let pair = "certificate = \"/nowhere/tls.crt\"\nprivate_key = \"/nowhere/tls.key\"\n";
+    for heading in ["[tls]", "[tls]\ncertificate = \"/nowhere/tls.crt\"\n[[tls.certificates]]"] {
+        let told = verified(&format!("{OPEN}{heading}\n{pair}"), &[], Sources::default()).unwrap_err();
+        for (at, key) in ["certificate", "private_key"].into_iter().enumerate() {
+            let line = 2 + heading.lines().count() + at + 1;
+            let begin = format!("tidegate.toml:{line}: tls.");
+            let is_it = |told: &str| told.starts_with(&begin) && told.contains(&format!(".{key}: /nowhere/"));
+            assert!(told.lines().any(is_it), "{begin} {key}: {told}");
+        }
+    }
+}
+
+#[test]
 fn a_file_without_a_key_says_what_to_add_and_where() {
     for text in ["", "[listen]\naddress = \"127.0.0.1:1\"\n", "[auth]\n"] {
         let error = verified(text, &[], Sources::default()).unwrap_err();
