@@ -63,6 +63,7 @@ pub struct AdminTable {
     pub address: SocketAddr,
     /// The bearer token for what the status page shows, users among it (`/status`, `/events`, `/sessions`, `/config`). Without
     /// it that is off unless `address` is loopback. `/revoke` and `/close` change something, and are off without it everywhere.
+    /// It has 16 bytes at least; 32 random ones are a good token.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = SecretSource::Env("TIDEGATE_ADMIN_TOKEN".to_owned()))]
     pub token: Option<SecretSource>,

@@ -87,8 +87,21 @@ pub(super) fn redis_rules(config: &Config) -> Result<Option<RedisRules>, Vec<Fau
     config.redis.as_ref().map(|redis| RedisRules::compile(redis, &config.cluster, service)).transpose()
 }
 
-/// Reads `admin.token`. `None` where there is none.
+/// Nothing bounds how many tokens somebody may try.
+const ADMIN_TOKEN_MIN_BYTES: usize = 16;
+
+/// Reads `admin.token`, and refuses one that can be guessed. `None` where there is none.
 pub(super) fn admin_token(config: &Config) -> Result<Option<Secret>, Fault> {
     let token = config.admin.token.as_ref().map(SecretSource::read).transpose();
-    token.map_err(|error| Fault::unread("admin.token", error.to_string()))
+    let token = token.map_err(|error| Fault::unread("admin.token", error.to_string()))?;
+    match token.as_ref().map(|token| token.expose().len()) {
+        Some(length) if length < ADMIN_TOKEN_MIN_BYTES => {
+            let message = format!(
+                "has {length} bytes, and can be guessed; make one of at least {ADMIN_TOKEN_MIN_BYTES}, for example with \
+                 \"openssl rand -base64 48\""
+            );
+            Err(Fault::new("admin.token", message))
+        }
+        _ => Ok(token),
+    }
 }

@@ -380,7 +380,7 @@ async fn what_the_operator_alone_may_read_is_read_with_the_token() {
     assert!(!found.stdout.contains(SECRET));
     let other = before(&service.url())
         .with(&format!("admin.address = \"{}\"\nadmin.token = {{ env = \"ADMIN\" }}", gate.admin_address()))
-        .variable("ADMIN", "another");
+        .variable("ADMIN", "another-token-of-operators");
     says(&examined(&other).await, "skip", "node", "the gate has another admin.token");
 }
 

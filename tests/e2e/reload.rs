@@ -272,7 +272,7 @@ async fn secrets_in_files_are_replaced_without_a_signal() {
     let secrets = TempDir::new().unwrap();
     let (secret, operator) = (secrets.path().join("secret"), secrets.path().join("operator"));
     fs::write(&secret, SECRET).unwrap();
-    fs::write(&operator, "operator-one").unwrap();
+    fs::write(&operator, "token-of-operator-one").unwrap();
     let settings = format!("auth.secret = {{ file = {secret:?} }}\nadmin.token = {{ file = {operator:?} }}");
     let gate = Gate::before(&service).with(&settings).await;
     let stays = gate.client(token("ada")).await;
@@ -297,11 +297,11 @@ async fn secrets_in_files_are_replaced_without_a_signal() {
     gate.connect(json!({ "token": token("eve") })).await.refused().await;
     assert_eq!(stays.ask("echo", json!([1])).await, 1);
 
-    assert_eq!((operators("operator-one").await, operators("operator-two").await), (200, 401));
-    fs::write(&operator, "operator-two").unwrap();
+    assert_eq!((operators("token-of-operator-one").await, operators("token-of-operator-two").await), (200, 401));
+    fs::write(&operator, "token-of-operator-two").unwrap();
     gate.log().wait(&["the file of admin.token was read again"]).await;
-    assert_eq!((operators("operator-one").await, operators("operator-two").await), (401, 200));
-    assert!(gate.log().containing(NEW).is_empty() && gate.log().containing("operator-two").is_empty());
+    assert_eq!((operators("token-of-operator-one").await, operators("token-of-operator-two").await), (401, 200));
+    assert!(gate.log().containing(NEW).is_empty() && gate.log().containing("token-of-operator-two").is_empty());
 }
 
 #[tokio::test]
@@ -374,7 +374,7 @@ async fn a_secret_that_changes_together_with_the_end_of_a_mistake_takes_effect()
     gate.counts(0.0, "tidegate_config_reload_success", &[]).await;
 
     // Each at once: half a file would be another mistake.
-    for (file, content) in [(&secret, NEW), (&operator, "operator-one")] {
+    for (file, content) in [(&secret, NEW), (&operator, "token-of-operator-one")] {
         let new = folder.path().join("new");
         fs::write(&new, content).unwrap();
         fs::rename(new, file).unwrap();

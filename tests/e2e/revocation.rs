@@ -242,7 +242,10 @@ async fn the_command_line_revokes_at_the_running_node() {
             .with("admin.token = { env = \"TIDEGATE_ADMIN_TOKEN\" }")
     };
 
-    let wrong = like().variable("TIDEGATE_ADMIN_TOKEN", "guessed").cli(&["revoke", "FILE", "--user", "ada"]).await;
+    let wrong = like()
+        .variable("TIDEGATE_ADMIN_TOKEN", "another-operators-token")
+        .cli(&["revoke", "FILE", "--user", "ada"])
+        .await;
     assert_eq!((wrong.code, &*wrong.stdout), (Some(1), ""), "{wrong:?}");
     assert!(wrong.stderr.contains("401") && wrong.stderr.contains("admin.token"), "{wrong:?}");
     gate.log().wait(&["127.0.0.1 asked /revoke without the token"]).await;

@@ -147,6 +147,20 @@ fn both_files_of_a_pair_are_told_of() {
 }
 
 #[test]
+fn a_token_of_operators_that_can_be_guessed_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    let text = format!("{OPEN}[admin]\ntoken = {{ file = {path:?} }}\n");
+    fs::write(&path, "a".repeat(15)).unwrap();
+    told(
+        &text,
+        "4: admin.token has 15 bytes, and can be guessed; make one of at least 16, for example with \"openssl rand -base64 48\"",
+    );
+    fs::write(&path, "a".repeat(16)).unwrap();
+    assert_eq!(verified(&text, &[], Sources::default()), Ok(()));
+}
+
+#[test]
 fn a_file_without_a_key_says_what_to_add_and_where() {
     for text in ["", "[listen]\naddress = \"127.0.0.1:1\"\n", "[auth]\n"] {
         let error = verified(text, &[], Sources::default()).unwrap_err();
