@@ -82,7 +82,7 @@ pub enum SecretError {
     #[error("the environment variable {0} is not set; set it to the secret")]
     Unset(String),
     /// The file cannot be read.
-    #[error("the secret file {path} cannot be read: {source}", path = .path.display())]
+    #[error("the secret file {} cannot be read: {source}; {}", .path.display(), what_to_do(.path, .source))]
     File {
         /// Which.
         path: PathBuf,
@@ -92,6 +92,19 @@ pub enum SecretError {
     /// There is nothing in it.
     #[error("the secret in {0} is empty")]
     Empty(String),
+}
+
+/// What to do about a file of a secret that cannot be read.
+fn what_to_do(path: &Path, error: &io::Error) -> String {
+    match env::current_dir() {
+        _ if error.kind() == io::ErrorKind::PermissionDenied => {
+            "give the user that runs Tidegate read access".to_owned()
+        }
+        Ok(folder) if path.is_relative() => {
+            format!("a relative path begins at the working directory, {}: write the whole path", folder.display())
+        }
+        _ => "write the secret to it, or name another file".to_owned(),
+    }
 }
 
 /// Units from long to short, with their length in milliseconds.

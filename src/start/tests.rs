@@ -105,7 +105,8 @@ fn addresses_and_paths_are_told_with_their_line() {
         ),
         (
             "[admin]\ntoken = { file = \"/nowhere/token\" }\n",
-            "4: admin.token: the secret file /nowhere/token cannot be read: No such file or directory (os error 2)",
+            "4: admin.token: the secret file /nowhere/token cannot be read: No such file or directory (os error 2); write the \
+             secret to it, or name another file",
         ),
         (
             "[origins]\nallow = [\"https://a.example/\"]\n",

@@ -147,6 +147,14 @@ fn both_files_of_a_pair_are_told_of() {
 }
 
 #[test]
+fn a_secret_at_a_relative_path_is_told_of_with_the_folder_around_it() {
+    let told = verified("[auth]\nsecret = { file = \"nowhere/secret\" }\n", &[], Sources::default()).unwrap_err();
+    let folder = std::env::current_dir().unwrap();
+    let end = format!("a relative path begins at the working directory, {}: write the whole path", folder.display());
+    assert!(told.starts_with("tidegate.toml:2: auth.secret: ") && told.ends_with(&end), "{told}");
+}
+
+#[test]
 fn a_token_of_operators_that_can_be_guessed_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
