@@ -161,6 +161,9 @@ pub(super) enum TokenError {
     /// Tokens are verified with a public key, or not at all.
     #[error("auth.secret is not set; a token can only be made where tokens are signed with a shared secret")]
     NoSecret,
+    /// The same, perhaps because no file was read.
+    #[error("{}\nno file was read: there is no {SYSTEM_CONFIG}, and none was named", TokenError::NoSecret)]
+    NoSecretWithoutFile,
     /// The secret cannot be used.
     #[error(transparent)]
     Secret(#[from] Fault),

@@ -11,7 +11,7 @@ use super::{
     output::print,
 };
 use crate::{
-    config::load::Sources,
+    config::load::{Loaded, Sources},
     policy::auth::{AuthTable, USER_MAX_BYTES, compile::shared_secret},
     units::Period,
 };
@@ -46,12 +46,19 @@ pub(super) struct Args {
 }
 
 pub(super) fn token(args: Args) -> Result<(), Failure> {
-    let (loaded, _) = load(args.file.clone(), Sources::default())?;
-    let token = mint(&loaded.config.auth, args, SystemTime::now()).map_err(|error| match error {
-        TokenError::Secret(fault) => Failure::Config(loaded.place(fault.into())),
-        error => error.into(),
-    })?;
+    let (loaded, sources) = load(args.file.clone(), Sources::default())?;
+    let token = mint(&loaded.config.auth, args, SystemTime::now());
+    let token = token.map_err(|error| failure(error, &loaded, &sources))?;
     Ok(print(&format!("{token}\n"))?)
+}
+
+/// With the place of what is at fault, or that no file was read.
+fn failure(error: TokenError, loaded: &Loaded, sources: &Sources) -> Failure {
+    match error {
+        TokenError::Secret(fault) => Failure::of_config(loaded.place(fault.into()), sources),
+        TokenError::NoSecret if sources.file.is_none() => TokenError::NoSecretWithoutFile.into(),
+        error => error.into(),
+    }
 }
 
 fn mint(auth: &AuthTable, args: Args, now: SystemTime) -> Result<String, TokenError> {
@@ -122,6 +129,7 @@ mod tests {
     use super::*;
     use crate::{
         cli::{Cli, Command},
+        config::Config,
         policy::{
             auth::{Auth, AuthError, Credential, EXPIRED, INVALID},
             identity::Identity,
@@ -209,6 +217,16 @@ mod tests {
         assert!(refusal(&auth).contains("cannot be read"));
         auth.secret = None;
         assert!(refusal(&auth).starts_with("auth.secret is not set"));
+    }
+
+    #[test]
+    fn where_no_file_was_read_that_is_told() {
+        let told = |file: Option<&str>| {
+            let sources = Sources { file: file.map(Into::into), ..Sources::default() };
+            failure(TokenError::NoSecret, &Loaded::from(Config::default()), &sources).to_string()
+        };
+        assert!(told(None).starts_with("auth.secret is not set; ") && told(None).contains("\nno file was read: "));
+        assert!(!told(Some("tidegate.toml")).contains("no file was read"));
     }
 
     #[test]
