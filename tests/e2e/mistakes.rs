@@ -61,6 +61,7 @@ const MISTAKES: &[Mistake] = &[
     mistake("tls.certificate = \"/nowhere/tls.crt\"\ntls.private_key = \"/nowhere/tls.key\"", "tls.certificate"),
     mistake("tls.private_key = \"/nowhere/tls.key\"", "tls.private_key"),
     mistake("admin.token = { env = \"SHORT_SECRET\" }", "admin.token"),
+    mistake("auth.secret = { value = \"in the clear\" }", "auth.secret"),
     mistake("[tls.acme]\ndomains = []", "domains"),
     mistake("[[rate_limit]]\n[[rate_limit]]\nmessages = 0", "messages"),
     mistake("session.retry_events = [\"save\", \"\"]", "session.retry_events"),

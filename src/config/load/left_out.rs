@@ -102,11 +102,11 @@ impl LeftOut {
         let table = |key: &str| key.split('.').next().unwrap_or_default().to_owned();
         let words = || fault.message.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
         self.keys.iter().any(|key| {
-            let name = key.rsplit('.').next().unwrap_or_default().split('[').next().unwrap_or_default();
+            let mut names = key.split('.').skip(1).map(|part| part.split('[').next().unwrap_or_default());
             is_within(&fault.key, key)
                 || is_within(key, &fault.key)
                 || key.contains('.') && fault.message.contains(key.as_str())
-                || table(key) == table(&fault.key) && words().any(|word| word == name)
+                || table(key) == table(&fault.key) && names.any(|name| words().any(|word| word == name))
         })
     }
 }

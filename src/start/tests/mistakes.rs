@@ -133,6 +133,12 @@ fn tables_and_keys_in_the_wrong_place_say_what_to_write() {
 }
 
 #[test]
+fn a_secret_that_is_written_out_is_told_of_without_what_follows_from_it() {
+    let told = verified("[auth]\nsecret = { value = \"in the clear\" }\n", &[], Sources::default()).unwrap_err();
+    assert_eq!(told, "tidegate.toml:2: auth.secret.value is not a key here; the keys are env, file");
+}
+
+#[test]
 fn both_files_of_a_pair_are_told_of() {
     let pair = "certificate = \"/nowhere/tls.crt\"\nprivate_key = \"/nowhere/tls.key\"\n";
     for heading in ["[tls]", "[tls]\ncertificate = \"/nowhere/tls.crt\"\n[[tls.certificates]]"] {
