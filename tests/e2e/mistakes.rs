@@ -62,6 +62,8 @@ const MISTAKES: &[Mistake] = &[
     mistake("tls.private_key = \"/nowhere/tls.key\"", "tls.private_key"),
     mistake("admin.token = { env = \"SHORT_SECRET\" }", "admin.token"),
     mistake("auth.secret = { value = \"in the clear\" }", "auth.secret"),
+    mistake("[log]\nsession.hold = \"10s\"", "session.hold"),
+    mistake("upstream.ulr = \"http://127.0.0.1:9\"", "upstream.ulr"),
     mistake("[tls.acme]\ndomains = []", "domains"),
     mistake("[[rate_limit]]\n[[rate_limit]]\nmessages = 0", "messages"),
     mistake("session.retry_events = [\"save\", \"\"]", "session.retry_events"),

@@ -145,6 +145,12 @@ fn unknown_key(found: &str, known: &[&str], at: &At<'_>) -> Explanation {
     if let Some((_, new)) = RENAMED.iter().find(|(old, _)| *old == found) {
         return Explanation { message: format!("is not a key any more; it is {new:?} now"), meant: None };
     }
+    if let Some(table) = at.schema.key(found).filter(|_| !at.is_top) {
+        let is_list = table.entry().is_some();
+        let heading = if is_list { format!("[[{found}]]") } else { format!("[{found}]") };
+        let message = format!("is not a key here; {heading} is a table of its own, in a line before its keys");
+        return Explanation { message, meant: None };
+    }
     let tables = at.schema.tables_with(found);
     let nearest = known.iter().min_by_key(|name| distance(found, name));
     let nearest = nearest.filter(|nearest| distance(found, nearest) <= found.len().max(nearest.len()) / 2);
@@ -160,16 +166,22 @@ fn unknown_key(found: &str, known: &[&str], at: &At<'_>) -> Explanation {
     Explanation { message, meant: nearest.map(|name| (*name).to_owned()) }
 }
 
-/// How many characters must be changed, added or dropped (Levenshtein).
+/// How many characters must be changed, added or dropped, or exchanged with the next one (Damerau and Levenshtein).
 fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in other.bytes().enumerate() {
-            let changed = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut rows = vec![vec![0; other.len() + 1]; one.len() + 1];
+    for i in 0..=one.len() {
+        for j in 0..=other.len() {
+            if i == 0 || j == 0 {
+                rows[i][j] = i + j;
+                continue;
+            }
+            let changed = rows[i - 1][j - 1] + usize::from(one[i - 1] != other[j - 1]);
+            rows[i][j] = changed.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+            if i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1] {
+                rows[i][j] = rows[i][j].min(rows[i - 2][j - 2] + 1);
+            }
         }
     }
-    row[other.len()]
+    rows[one.len()][other.len()]
 }

@@ -105,6 +105,15 @@ fn tables_and_keys_in_the_wrong_place_say_what_to_write() {
             "[[listen]]\naddress = \"127.0.0.1:1\"\n",
             "3: listen is a list; write [listen], with one pair of brackets, and once",
         ),
+        (
+            "[limits]\nsession.hold = \"10s\"\n",
+            "4: limits.session is not a key here; [session] is a table of its own, in a line before its keys",
+        ),
+        (
+            "[log]\nroom = \"a\"\n",
+            "4: log.room is not a key here; [[room]] is a table of its own, in a line before its keys",
+        ),
+        ("[upstream]\nulr = \"http://a:1\"\n", "4: upstream.ulr is not a key here; did you mean \"url\"?"),
         ("[websockets]\npath = \"/ws\"\n", "3: websockets is not a key here; did you mean [[websocket]]?"),
         (
             "[limits]\nmax_payload = \"1MB\"\n",
