@@ -43,7 +43,8 @@ pub struct Config {
     pub session: SessionTable,
     /// How good connections are.
     pub quality: QualityTable,
-    /// The Redis server that several nodes share. Without the table a node is alone.
+    /// The Redis server that several nodes share. Without the table a node is alone; an empty one means the Redis at
+    /// `127.0.0.1:6379`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis: Option<RedisTable>,
     /// The nodes that serve one service.

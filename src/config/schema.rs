@@ -18,7 +18,8 @@ const REFERENCE_HEAD: &str = "\
 # earlier; --listen and --upstream of the command line count over all of them. SIGHUP, or a change
 # of the file, reloads it; the log names a changed key that waits for a restart.
 #
-# A key right behind a `#`, without a space, is not set and shows an example.
+# A key right behind a `#`, without a space, is not set and shows an example, or its default where
+# that is said behind it. A table right behind a `#` is off.
 ";
 
 /// A secret has one source.
@@ -230,6 +231,15 @@ mod tests {
                 assert!(lines.iter().any(is_there), "{name}.{key} has no example");
             }
         }
+    }
+
+    #[test]
+    fn a_key_that_is_not_set_says_whether_it_shows_its_default() {
+        let reference = reference();
+        let redis = "#url = \"redis://127.0.0.1:6379\"  # the default\n";
+        let other = "# Default: `\"close\"`\n#on_upstream_loss = \"hold\"\n";
+        assert!(reference.contains(redis) && reference.contains(other));
+        assert!(!reference.contains("# Default: `\"\"`"), "an empty name is none");
     }
 
     #[test]

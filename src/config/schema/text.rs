@@ -12,6 +12,9 @@ const COMMENT_COLUMNS: usize = 100;
 /// Where the schema keeps what tables and keys have in common.
 const DEFINITION_PREFIX: &str = "#/$defs/";
 
+/// Behind a key that is not set and shows its default.
+const DEFAULT_MARK: &str = "  # the default";
+
 /// What is written above tables and keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Comments {
@@ -67,7 +70,7 @@ impl<'a> Text<'a> {
         self.line(header);
         for (key, property) in self.keys(property) {
             match table.get(key) {
-                Some(value) => self.key("", key, property, value),
+                Some(value) => self.key(key, property, value),
                 None => self.example_key(key, property),
             }
         }
@@ -105,7 +108,7 @@ impl<'a> Text<'a> {
         self.definition(property)["properties"].is_object()
     }
 
-    fn key(&mut self, mark: &str, key: &str, property: &'a Value, value: &Value) {
+    fn key(&mut self, key: &str, property: &'a Value, value: &Value) {
         if self.comments == Comments::Docs {
             self.blank_line();
             self.doc(property);
@@ -114,13 +117,21 @@ impl<'a> Text<'a> {
                 self.comment("", &format!("Example: `{}`", inline(example)));
             }
         }
-        self.line(&format!("{mark}{key} = {}", inline(value)));
+        self.line(&format!("{key} = {}", inline(value)));
     }
 
+    /// A key that is not set. Whether it shows its default or an example is said.
     fn example_key(&mut self, key: &str, property: &'a Value) {
-        if let (Comments::Docs, Some(value)) = (self.comments, example(property).or(property.get("default"))) {
-            self.key("#", key, property, value);
+        let default = property.get("default").filter(|default| !default.is_null());
+        let Some(shown) = example(property).or(default).filter(|_| self.comments == Comments::Docs) else { return };
+        self.blank_line();
+        self.doc(property);
+        self.choices(property);
+        if let Some(default) = default.filter(|default| *default != shown && !is_empty(default)) {
+            self.comment("", &format!("Default: `{}`", inline(default)));
         }
+        let mark = if default == Some(shown) { DEFAULT_MARK } else { "" };
+        self.line(&format!("#{key} = {}{mark}", inline(shown)));
     }
 
     /// What a key may be where it is one of a few words.
@@ -182,7 +193,12 @@ fn example(property: &Value) -> Option<&Value> {
 }
 
 fn is_empty(value: &Value) -> bool {
-    value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(serde_json::Map::is_empty)
+    match value {
+        Value::Array(list) => list.is_empty(),
+        Value::Object(table) => table.is_empty(),
+        Value::String(text) => text.is_empty(),
+        _ => false,
+    }
 }
 
 /// On one line, as TOML has it behind the equals sign.

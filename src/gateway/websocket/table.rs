@@ -72,7 +72,7 @@ pub struct WebsocketTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &r#"{"id":${id},"type":"error","payload":[{"message":"Rate limit exceeded"}]}"#)]
     pub refusal: Option<String>,
-    /// The close code when the token expires: 1012 by default, after which all known clients come back by themselves.
+    /// The close code when the token expires. After 1012, the default, all known clients come back by themselves.
     #[serde(default = "expired_close")]
     #[schemars(range(min = 1000, max = 4999), example = 4403)]
     pub expired_close: u16,
