@@ -39,7 +39,7 @@ const MISTAKES: &[Mistake] = &[
     mistake("session.hold = 30", "session.hold"),
     mistake("socketio.max_payload = \"1000\"", "socketio.max_payload"),
     mistake("listen.address = \"8443\"", "listen.address"),
-    mistake("listen.address = \"127.0.0.1:9\"\nadmin.address = \"127.0.0.1:9\"", "admin.address"),
+    mistake("listen.address = \"127.0.0.1:8\"\nadmin.address = \"127.0.0.1:8\"", "admin.address"),
     mistake("listen.trusted_proxies = [\"10.0.0.0/8\", \"balancer\"]", "listen.trusted_proxies"),
     mistake("upstream.url = \"127.0.0.1:4003\"", "upstream.url"),
     mistake("upstream.url = \"ws://127.0.0.1:4003\"", "upstream.url"),
