@@ -23,12 +23,12 @@ pub(super) fn table(config: &Config) -> Option<&AcmeTable> {
     config.tls.as_ref().and_then(|table| table.acme.as_ref())
 }
 
-/// Checks `[tls.acme]`, and what it needs of other tables.
-pub(super) fn verify(config: &Config) -> Result<(), Vec<Fault>> {
+/// Checks `[tls.acme]`, and what it needs of other tables. `runs_it`: as for [`Acme::verify`].
+pub(super) fn verify(config: &Config, runs_it: bool) -> Result<(), Vec<Fault>> {
     let mut faults = Faults::default();
     let acme = table(config);
     if let Some(acme) = acme {
-        faults.keep(Acme::verify(acme));
+        faults.keep(Acme::verify(acme, runs_it));
     }
     let in_redis = acme.is_some_and(AcmeTable::is_cached_in_redis);
     if in_redis && config.redis.is_none() {

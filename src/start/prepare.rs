@@ -47,12 +47,14 @@ pub(super) struct Beside<'a> {
     pub(super) ordered: Option<&'a OrderedHere>,
     /// The TLS rules in force.
     pub(super) earlier: Option<&'a TlsRules>,
+    /// This is the process that runs: what it may not write, the next start may not.
+    pub(super) runs: bool,
 }
 
 impl<'a> Beside<'a> {
     /// Nothing is in force.
     pub(super) const fn at_start(gauges: &'a Arc<Gauges>, lasting: &'a Lasting) -> Self {
-        Self { gauges, lasting, generation: 1, published: None, ordered: None, earlier: None }
+        Self { gauges, lasting, generation: 1, published: None, ordered: None, earlier: None, runs: false }
     }
 }
 
@@ -62,7 +64,7 @@ impl<'a> Beside<'a> {
 /// Everything that is wrong with it.
 pub(super) fn prepare(config: &Config, beside: &Beside<'_>) -> Result<Prepared, Vec<Fault>> {
     let mut faults = Faults::default();
-    faults.keep(acme::verify(config));
+    faults.keep(acme::verify(config, beside.runs));
     let keys = faults.keep(match beside.published {
         Some(published) => Ok(Keys::kept(published)),
         None => Keys::of(config, beside.gauges),

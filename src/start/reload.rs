@@ -232,6 +232,7 @@ impl Reload {
             published: same_server.then_some(&self.keys.published),
             ordered: shared.ordered.as_ref().filter(|_| !changes.keeps_tls),
             earlier: earlier.as_deref(),
+            runs: true,
         };
         prepare(config, &beside)
     }

@@ -31,14 +31,17 @@ pub struct Acme {
 }
 
 impl Acme {
-    /// Checks the table. Makes no file and no connection.
+    /// Checks the table. Makes no file and no connection. `runs_it`: this user runs the gate, and must be able to use the
+    /// `cache` folder.
     ///
     /// # Errors
     /// What is wrong with the table, or with the files it names.
-    pub fn verify(table: &AcmeTable) -> Result<(), Vec<Fault>> {
+    pub fn verify(table: &AcmeTable, runs_it: bool) -> Result<(), Vec<Fault>> {
         table.check()?;
         if !table.is_cached_in_redis() {
-            FileCache::verify(&table.cache).map_err(Fault::from)?;
+            let verified = FileCache::verify(&table.cache);
+            let usable = verified.and_then(|()| if runs_it { FileCache::could_open(&table.cache) } else { Ok(()) });
+            usable.map_err(Fault::from)?;
         }
         Authority::new(table.root_ca.as_deref())?;
         Ok(())

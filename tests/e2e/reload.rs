@@ -236,6 +236,28 @@ async fn a_file_that_the_next_start_would_lack_fails_the_reload_until_it_is_ther
 }
 
 #[tokio::test]
+async fn a_cache_that_the_next_start_could_not_write_fails_the_reload_and_not_a_check() {
+    let service = Service::start().await;
+    let mut gate = Gate::before(&service).await;
+    let folder = TempDir::new().unwrap();
+    // Even root cannot write it.
+    let lock = folder.path().join("lock");
+    fs::create_dir(&lock).unwrap();
+
+    gate.change(&format!("tls.acme.domains = [\"a.test\"]\ntls.acme.cache = {:?}", folder.path()));
+    let place = format!("tidegate.toml:{}: tls.acme.cache: ", gate.line_of("tls.acme.cache"));
+    gate.log().wait(&["the configuration was not reloaded", &place, "lock cannot be written"]).await;
+    gate.counts(0.0, "tidegate_config_reload_success", &[]).await;
+    assert_eq!(gate.cli(&["check", "FILE"]).await.code, Some(0), "another user may run it");
+
+    fs::remove_dir(&lock).unwrap();
+    gate.signal("HUP");
+    gate.log().wait(&["nothing changed that takes effect now; the mistakes are gone"]).await;
+    gate.counts(1.0, "tidegate_config_reload_success", &[]).await;
+    assert!(!lock.exists(), "asking makes nothing");
+}
+
+#[tokio::test]
 async fn an_address_that_another_program_has_is_told_before_the_next_start() {
     let service = Service::start().await;
     let mut gate = Gate::before(&service).await;

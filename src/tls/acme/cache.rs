@@ -10,6 +10,7 @@ use std::{
     sync::Arc,
 };
 
+use rustix::fs::{Access, access};
 use tokio::task::spawn_blocking;
 
 /// The largest entry. Larger files are not ours.
@@ -108,6 +109,21 @@ impl FileCache {
         }
     }
 
+    /// Asks whether [`open`](Self::open) would succeed now, for this user. Makes nothing.
+    ///
+    /// # Errors
+    /// The folder could not be made or written to.
+    pub fn could_open(folder: &Path) -> Result<(), CacheError> {
+        let lock = folder.join(LOCK);
+        match OpenOptions::new().write(true).open(&lock) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let (verb, path) = if folder.exists() { ("written", lock.as_path()) } else { ("made", folder) };
+                is_writable(would_hold(folder)).map_err(failed(verb, path))
+            }
+            opened => opened.map(drop).map_err(failed("written", &lock)),
+        }
+    }
+
     /// Opens the folder. A missing one is made, for this user only.
     ///
     /// # Errors
@@ -179,6 +195,16 @@ impl Cache for FileCache {
             }
         })
     }
+}
+
+/// The folder, or, as long as it is missing, the one in which it would be made.
+pub(super) fn would_hold(folder: &Path) -> &Path {
+    folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."))
+}
+
+/// Whether this user can read this folder and make files in it.
+pub(super) fn is_writable(folder: &Path) -> io::Result<()> {
+    Ok(access(folder, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
 fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CacheError {

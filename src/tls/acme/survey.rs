@@ -1,16 +1,16 @@
 //! What the cache of `[tls.acme]` holds, and whether it can be used: for people. Makes no file and no connection.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use rustix::fs::{Access, access, statvfs};
+use rustix::fs::statvfs;
 use zeroize::Zeroizing;
 
 use super::{
-    cache::FileCache,
+    cache::{FileCache, is_writable, would_hold},
     certificate::Ordered,
     entries::{Entries, Entry},
     schedule::{Attempts, Chance},
@@ -50,8 +50,7 @@ pub struct OrderTimes {
 /// What is wrong with the table.
 pub async fn survey(table: &AcmeTable) -> Result<Survey, Vec<Fault>> {
     let rules = table.check()?;
-    let there = |path: &&Path| path.exists();
-    let folder = table.cache.ancestors().find(there).unwrap_or(Path::new(".")).to_owned();
+    let folder = would_hold(&table.cache).to_owned();
     let entries = Entries::new(Arc::new(FileCache::unopened(&table.cache)), &rules, Arc::new(Gauges::new()));
     let stored = entries.load(Entry::Certificate).await;
     let held = stored.map(|pem| {
@@ -62,8 +61,7 @@ pub async fn survey(table: &AcmeTable) -> Result<Survey, Vec<Fault>> {
     let attempts = entries.load(Entry::Attempts).await;
     let attempts: Attempts = attempts.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
     Ok(Survey {
-        writable: access(&folder, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)
-            .map_err(|error| std::io::Error::from(error).to_string()),
+        writable: is_writable(&folder).map_err(|error| error.to_string()),
         free: statvfs(&folder).ok().map(|about| about.f_bavail.saturating_mul(about.f_frsize)),
         folder,
         held,
@@ -73,6 +71,8 @@ pub async fn survey(table: &AcmeTable) -> Result<Survey, Vec<Fault>> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn table(cache: &Path) -> AcmeTable {

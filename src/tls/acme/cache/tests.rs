@@ -98,3 +98,18 @@ fn what_is_no_folder_is_refused_when_opened() {
     FileCache::verify(&folder.path().join("deep/acme")).unwrap();
     assert!(!folder.path().join("deep").exists(), "asking makes nothing");
 }
+
+#[test]
+fn what_cannot_be_opened_is_told_when_asked_and_asking_makes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let (good, bad) = (folder.path().join("deep/acme"), folder.path().join("bad"));
+    FileCache::could_open(&good).unwrap();
+    assert!(!folder.path().join("deep").exists());
+    FileCache::open(&good).unwrap();
+    FileCache::could_open(&good).unwrap();
+    // A folder in the place of the lock: even root cannot write there.
+    fs::create_dir_all(bad.join(LOCK)).unwrap();
+    let (asked, opened) = (FileCache::could_open(&bad).unwrap_err(), FileCache::open(&bad).unwrap_err());
+    assert_eq!(asked.to_string(), opened.to_string());
+    assert!(FileCache::could_open(std::path::Path::new("/proc/self/acme")).is_err(), "nothing can be made there");
+}
