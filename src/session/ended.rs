@@ -232,7 +232,6 @@ impl Ended {
             | Self::ClientPacket(_)
             | Self::Refused(_)
             | Self::TokenExpired
-            | Self::TokenRevoked
             | Self::PingTimeout
             | Self::ConnectTimeout
             | Self::IdleTimeout
@@ -253,7 +252,7 @@ impl Ended {
             | Self::QueueFull
             | Self::Disconnected
             | Self::ConnectRefused => Fault::Service,
-            Self::ClosedByOperator | Self::Drained => Fault::Operator,
+            Self::ClosedByOperator | Self::Drained | Self::TokenRevoked => Fault::Operator,
             Self::Panicked => Fault::Us,
         }
     }
@@ -316,5 +315,11 @@ mod tests {
         assert!(!Ended::ClientPacket("rule").client_may_return(), "a client that breaks a rule is disconnected");
         assert!(Ended::ClientStalled.client_may_return(), "its network may be gone");
         assert!(!Ended::SlowReader.client_may_return(), "it would get as much again");
+    }
+
+    #[test]
+    fn an_operator_revokes_and_a_client_lets_its_token_expire() {
+        assert_eq!(Ended::TokenRevoked.fault().name(), "operator");
+        assert_eq!(Ended::TokenExpired.fault().name(), "client");
     }
 }

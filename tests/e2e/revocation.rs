@@ -100,6 +100,7 @@ async fn a_token_that_is_revoked_at_one_node_is_good_at_none() {
     gates[1].counts(1.0, "tidegate_revoked_sessions_total", &[]).await;
     let errors = gates[1].metrics().await.sum("websocket_errors_total", &[("type", "auth.revoked")]);
     assert!(errors >= 2.0, "{errors}");
+    gates[1].log().wait(&["session ended", "\"cause\":\"auth.revoked\"", "\"fault\":\"operator\""]).await;
     let line = gates[0].log().wait(&["the operator revoked", "\"kind\":\"jti\"", "\"sessions\":1"]).await;
     assert!(line.contains("\"peer\":\"127.0.0.1\"") && !line.contains("\"one\""), "{line}");
 }
