@@ -58,7 +58,7 @@ use crate::{
         cluster::Cluster,
         compile::{Lasting, NodeRules, Shared},
         control::Control,
-        descriptors::Found,
+        descriptors::{FirstDescriptors, Found},
         prepare::{Beside, Prepared, prepare, redis_rules},
         thread::ThreadArgs,
     },
@@ -113,7 +113,7 @@ impl Running {
 /// # Errors
 /// See [`StartError`].
 pub fn start(config: Config) -> Result<Running, StartError> {
-    launch(config.into(), None, control::runtime)
+    launch(config.into(), None, FirstDescriptors::now(), control::runtime)
 }
 
 /// Runs a node until SIGTERM or SIGINT has drained it, or has come after SIGUSR1 did. SIGHUP and a changed file read the `sources` again.
@@ -121,13 +121,14 @@ pub fn start(config: Config) -> Result<Running, StartError> {
 /// # Errors
 /// See [`StartError`].
 pub fn run(sources: Sources) -> Result<(), StartError> {
+    let first = FirstDescriptors::now();
     let runtime = control::runtime()?;
     // From before they are read: a change while the node starts is one like any other.
     let watch = runtime.block_on(async { Watch::start(sources.file.as_deref()) })?;
     let loaded = sources.load(verify)?;
     let journal = journal::init(&loaded.config.log)?;
     let source = reload::Source { sources, journal: journal.clone(), watch };
-    let running = launch(loaded, Some(source), || Ok(runtime)).inspect_err(|_| journal.flush(LOG_PATIENCE))?;
+    let running = launch(loaded, Some(source), first, || Ok(runtime)).inspect_err(|_| journal.flush(LOG_PATIENCE))?;
     journal::line(LogLevel::Info, &format!("listening on {}, admin on {}", running.address, running.admin));
     running.wait();
     journal::line(LogLevel::Info, "stopped");
@@ -141,7 +142,7 @@ pub fn run(sources: Sources) -> Result<(), StartError> {
 /// Everything that is wrong with it.
 pub fn verify(loaded: &Loaded) -> Result<(), ConfigError> {
     let config = &loaded.config;
-    let found = Found::at_start(config, worker_count(config));
+    let found = Found::at_start(config, worker_count(config), FirstDescriptors::now());
     let (gauges, names) = (Arc::new(Gauges::new()), compile::event_names(config));
     let service = Arc::new(ServiceState::new(Arc::clone(&gauges.service)));
     let sharing = Cluster::of(None, &gauges).sharing();
@@ -153,13 +154,14 @@ pub fn verify(loaded: &Loaded) -> Result<(), ConfigError> {
 fn launch(
     loaded: Loaded,
     source: Option<reload::Source>,
+    first: FirstDescriptors,
     runtime: impl FnOnce() -> io::Result<Runtime>,
 ) -> Result<Running, StartError> {
     let started = Instant::now();
     let config = &loaded.config;
     reload::warn_of(config);
     let count = worker_count(config);
-    let found = Found::at_start(config, count);
+    let found = Found::at_start(config, count, first);
     // Watched before they are read.
     let files = source.as_ref().map(|_| reload::watch_files(&[config]));
     let (gauges, names) = (Arc::new(Gauges::new()), compile::event_names(config));

@@ -31,7 +31,10 @@ use super::{
 };
 use crate::{
     config::load::{Loaded, Sources},
-    start::{self, survey},
+    start::{
+        self,
+        survey::{self, FirstDescriptors},
+    },
     units::{Period, SecretSource},
 };
 
@@ -84,20 +87,21 @@ pub(super) struct Args {
 pub(super) fn doctor(args: Args) -> Result<Exit, Failure> {
     let from_elsewhere = !args.bypass.is_empty() || args.handshake.is_some();
     let json = args.json;
+    // Before anything is opened, and a check raises the limit.
+    let first = FirstDescriptors::now();
     let runtime = Builder::new_current_thread().enable_all().build().map_err(DoctorError::Runtime)?;
     let findings = match from_elsewhere {
         true => {
             let client = client(&args)?;
             runtime.block_on(elsewhere(&args.bypass, client.as_ref()))
         }
-        // Read before a check raises it.
-        false => match (survey::descriptor_limit(), load(args.file, Sources::default())) {
-            (soft, Ok((loaded, sources))) => {
-                let (configuration, checks) = (configuration(&loaded, &sources), here(&loaded, &args.name, soft));
+        false => match load(args.file, Sources::default()) {
+            Ok((loaded, sources)) => {
+                let (configuration, checks) = (configuration(&loaded, &sources), here(&loaded, &args.name, first));
                 [configuration, runtime.block_on(checks)].concat()
             }
-            (_, Err(Failure::Config(error) | Failure::ConfigWithoutFile(error))) => mistakes(&error.to_string()),
-            (_, Err(failure)) => return Err(failure),
+            Err(Failure::Config(error) | Failure::ConfigWithoutFile(error)) => mistakes(&error.to_string()),
+            Err(failure) => return Err(failure),
         },
     };
     // A name that is still being looked up keeps nobody waiting.
@@ -142,7 +146,7 @@ fn mistakes(error: &str) -> Vec<Finding> {
 }
 
 /// All checks of a configuration, at once, told in a fixed order.
-async fn here(loaded: &Loaded, names: &[String], soft: Option<u64>) -> Vec<Finding> {
+async fn here(loaded: &Loaded, names: &[String], first: FirstDescriptors) -> Vec<Finding> {
     let config = &loaded.config;
     let mut hurried = config.clone();
     hurried.upstream.connect_timeout = hurried.upstream.connect_timeout.min(CONNECT_WITHIN);
@@ -171,7 +175,7 @@ async fn here(loaded: &Loaded, names: &[String], soft: Option<u64>) -> Vec<Findi
     let sightings: Vec<Sighting> =
         [&keys, &service, &redis].into_iter().filter_map(|checked| checked.sighting.clone()).collect();
     let clock = clock::judge(&sightings, config.auth.leeway.0).into();
-    let capacity = capacity::check(config, soft).into();
+    let capacity = capacity::check(config, first).into();
     let in_order = [node, around, service, certificate, keys, redis, clock, capacity, dns];
     in_order.into_iter().flat_map(|checked: Checked| checked.findings).collect()
 }

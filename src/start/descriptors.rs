@@ -12,8 +12,25 @@ use crate::{
 
 /// What each worker opens for itself: its reactor, its listener, a spare descriptor.
 const PER_WORKER: usize = 6;
-/// What the control thread opens: its reactor, signals, watches on files, the listeners beside the gate.
-const OF_CONTROL: usize = 12;
+/// What the control thread and that of Redis open: their reactors, signals, watches on files, the listeners beside the gate.
+const OF_CONTROL: usize = 20;
+
+/// The descriptors with which this process has begun. Asked before it opens any, so that all commands find the same.
+#[derive(Debug, Clone, Copy)]
+pub struct FirstDescriptors {
+    /// The limit, not yet raised. `None`: the system does not tell.
+    pub limit: Option<u64>,
+    open: usize,
+}
+
+impl FirstDescriptors {
+    /// As they are now. Where the system does not tell how many are open, as many as a process usually begins with.
+    #[must_use]
+    pub fn now() -> Self {
+        let open = fs::read_dir("/proc/self/fd").map_or(10, Iterator::count);
+        Self { limit: listener::descriptor_limit().ok(), open }
+    }
+}
 
 /// The descriptors of this process.
 #[derive(Debug)]
@@ -27,7 +44,7 @@ pub(super) struct Found {
 
 impl Found {
     /// Raises the limit as far as it goes, before the workers start.
-    pub(super) fn at_start(config: &Config, workers: usize) -> Self {
+    pub(super) fn at_start(config: &Config, workers: usize, first: FirstDescriptors) -> Self {
         let limit = match listener::raise_descriptor_limit() {
             Ok((_, limit)) => limit,
             Err(error) => {
@@ -36,7 +53,7 @@ impl Found {
             }
         };
         let sides = 1 + usize::from(acme::table(config).is_some());
-        Self::of(limit, open_now() + OF_CONTROL + PER_WORKER * workers, workers, sides)
+        Self::of(limit, first.open + OF_CONTROL + PER_WORKER * workers, workers, sides)
     }
 
     fn of(limit: u64, open: usize, workers: usize, sides: usize) -> Self {
@@ -61,11 +78,6 @@ impl Found {
             )
         })
     }
-}
-
-/// The descriptors that are open now. Where the system does not tell, as many as a process usually begins with.
-fn open_now() -> usize {
-    fs::read_dir("/proc/self/fd").map_or(10, Iterator::count)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use crate::{
     units::Secret,
 };
 
+pub use crate::start::descriptors::FirstDescriptors;
+
 /// How to reach the service, with the TLS rules of `[upstream.tls]`.
 ///
 /// # Errors
@@ -47,16 +49,10 @@ pub struct DescriptorRoom {
 
 /// Raises the limit of descriptors, as a node does at its start, and splits it.
 #[must_use]
-pub fn descriptors(config: &Config) -> DescriptorRoom {
-    let found = Found::at_start(config, worker_count(config));
+pub fn descriptors(config: &Config, first: FirstDescriptors) -> DescriptorRoom {
+    let found = Found::at_start(config, worker_count(config), first);
     let limit = listener::descriptor_limit().unwrap_or(u64::MAX);
     DescriptorRoom { limit, connections: found.connections(config), warning: found.warning(config) }
-}
-
-/// The limit of descriptors now. A node raises it at its start.
-#[must_use]
-pub fn descriptor_limit() -> Option<u64> {
-    listener::descriptor_limit().ok()
 }
 
 /// A limit of memory that holds for this process.

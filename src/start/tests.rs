@@ -331,7 +331,9 @@ fn a_start_tells_every_mistake_beside_one_of_the_order_of_a_certificate_and_make
         let acme = format!("[tls.acme]\ndomains = [{domain:?}]\ncache = {cache:?}\n");
         let text = format!("{OPEN}[limits]\nconnections = 0\n{rest}{acme}");
         let error =
-            launch(Loaded::of_text("tidegate.toml", &text).unwrap(), None, control::runtime).unwrap_err().to_string();
+            launch(Loaded::of_text("tidegate.toml", &text).unwrap(), None, FirstDescriptors::now(), control::runtime)
+                .unwrap_err()
+                .to_string();
         assert_eq!(error.lines().count(), places.len(), "{error}");
         for place in places {
             assert!(error.lines().any(|line| line.starts_with(&format!("tidegate.toml:{place}"))), "{place}: {error}");

@@ -3,7 +3,7 @@
 use super::finding::Finding;
 use crate::{
     config::Config,
-    start::survey::{DescriptorRoom, MemoryLimit, descriptors, memory},
+    start::survey::{DescriptorRoom, FirstDescriptors, MemoryLimit, descriptors, memory},
 };
 
 const DESCRIPTORS: &str = "descriptors";
@@ -12,11 +12,12 @@ const MEMORY: &str = "memory";
 /// Of a limit, so much in use is near its end, in percent.
 const NEARLY_FULL: u64 = 90;
 
-/// `soft`: the limit of descriptors with which this process has begun.
-pub(super) fn check(config: &Config, soft: Option<u64>) -> Vec<Finding> {
-    vec![judge_descriptors(&descriptors(config), soft, config.limits.connections), judge_memory(&memory(config))]
+pub(super) fn check(config: &Config, first: FirstDescriptors) -> Vec<Finding> {
+    let room = descriptors(config, first);
+    vec![judge_descriptors(&room, first.limit, config.limits.connections), judge_memory(&memory(config))]
 }
 
+/// `soft`: the limit with which this process has begun.
 fn judge_descriptors(room: &DescriptorRoom, soft: Option<u64>, wanted: u32) -> Finding {
     if let Some(warning) = &room.warning {
         return Finding::warn(DESCRIPTORS, warning.as_str());

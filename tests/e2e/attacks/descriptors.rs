@@ -59,6 +59,21 @@ async fn all_come(gate: SocketAddr) -> (Vec<Raw>, usize) {
 }
 
 #[tokio::test]
+async fn the_doctor_wants_as_many_as_a_node_does() {
+    let service = Service::start().await;
+    let gate = Gate::before(&service).with_descriptors(1000).await;
+    let line = gate.log().wait(&["1000 descriptors", "ulimit -n"]).await;
+    let mut doctor = tokio::process::Command::new("prlimit");
+    doctor.args(["--nofile=1000", env!("CARGO_BIN_EXE_tidegate"), "doctor"]).arg(gate.file());
+    let found = String::from_utf8(doctor.output().await.unwrap().stdout).unwrap();
+    let sentence = |text: &str| {
+        let (_, rest) = text.split_once("limits.connections is 20000").expect("it warns");
+        rest.split_once(" or lower").unwrap().0.to_owned()
+    };
+    assert_eq!(sentence(&found), sentence(&line));
+}
+
+#[tokio::test]
 async fn clients_that_fit_are_served_and_the_operator_always() {
     let service = Service::start().await;
     let gate = Gate::before(&service).with(PATIENT).with_descriptors(DESCRIPTORS).await;
