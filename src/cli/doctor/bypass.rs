@@ -13,7 +13,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{finding::Finding, request::PATIENCE};
+use super::{
+    finding::{Finding, in_kubernetes},
+    request::PATIENCE,
+};
 use crate::{config::Config, relay::dial::Dialler};
 
 const CHECK: &str = "bypass";
@@ -21,8 +24,37 @@ const CHECK: &str = "bypass";
 /// The addresses of this pod, as Kubernetes can be told to write them (`fieldRef`): one, or all with commas.
 const POD_ADDRESSES: [&str; 2] = ["POD_IP", "POD_IPS"];
 
-const NAME_IT: &str =
-    "name an address of the service's pod and its port, HOST:PORT, and ask from where it can be reached";
+const NAME_IT: &str = "name an address of the service and its port, HOST:PORT, and ask from where it can be reached";
+
+/// The words for where this process runs.
+#[derive(Debug)]
+struct Place {
+    this: &'static str,
+    another: &'static str,
+    /// What closes a port.
+    barrier: &'static str,
+    lone: &'static str,
+}
+
+const POD: Place = Place {
+    this: "this pod",
+    another: "another pod",
+    barrier: "a NetworkPolicy",
+    lone: "this pod has no address but loopback; if it has, set POD_IP to it",
+};
+
+const MACHINE: Place = Place {
+    this: "this machine",
+    another: "another machine",
+    barrier: "a firewall",
+    lone: "this machine has no address but loopback",
+};
+
+impl Place {
+    fn here() -> &'static Self {
+        if in_kubernetes() { &POD } else { &MACHINE }
+    }
+}
 
 /// What became of a connection. Of several, the greatest counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,20 +71,15 @@ enum Tried {
 
 /// From within the pod, or on the machine of the service.
 pub(super) async fn check(config: &Config, service: &Dialler) -> Vec<Finding> {
+    let place = Place::here();
     let port =
         service.authority().port_u16().unwrap_or(if config.upstream.url.starts_with("https") { 443 } else { 80 });
     if !is_loopback(service.authority()) {
-        let why = format!(
-            "the service is at {}, beside this pod: let a NetworkPolicy admit the gate alone there, and try from another pod: \
-             tidegate doctor --bypass {}:{port}",
-            service.authority(),
-            service.authority().host()
-        );
-        return vec![Finding::skip(CHECK, why)];
+        return vec![Finding::skip(CHECK, elsewhere(place, service.authority(), port))];
     }
     let addresses = own_addresses();
     if addresses.is_empty() {
-        return vec![Finding::skip(CHECK, "this pod has no address but loopback; if it has, set POD_IP to it")];
+        return vec![Finding::skip(CHECK, place.lone)];
     }
     let runs = async {
         let host = service.authority().host().trim_start_matches('[').trim_end_matches(']');
@@ -66,7 +93,7 @@ pub(super) async fn check(config: &Config, service: &Dialler) -> Vec<Finding> {
         let is_gate = listen.port() == port && (listen.ip().is_unspecified() || listen.ip() == ip);
         match is_gate {
             true => Finding::skip(CHECK, format!("{address} is the gate's own address")),
-            false => judge_own(address, tried, runs),
+            false => judge_own(place, address, tried, runs),
         }
     });
     judged.collect()
@@ -75,7 +102,7 @@ pub(super) async fn check(config: &Config, service: &Dialler) -> Vec<Finding> {
 /// From elsewhere: whoever is answered at `host:port` goes around the gate.
 pub(super) async fn check_from_elsewhere(target: &str) -> Finding {
     match reached(&target).await {
-        Ok(tried) => judge_elsewhere(target, tried),
+        Ok(tried) => judge_elsewhere(Place::here(), target, tried),
         // What could not be tried is no proof that there is no way around.
         Err(why) => Finding::fail(CHECK, format!("{target} was not tried: {why}")).fix(NAME_IT),
     }
@@ -107,18 +134,26 @@ async fn tried(address: SocketAddr) -> Tried {
     }
 }
 
+fn elsewhere(Place { another, barrier, .. }: &Place, service: &Authority, port: u16) -> String {
+    format!(
+        "the service is at {service}, an address of its own: let {barrier} admit the gate alone there, and try from {another}: \
+         tidegate doctor --bypass {}:{port}",
+        service.host()
+    )
+}
+
 /// `runs`: the service answers where the gate reaches it. Otherwise that nothing answers elsewhere says nothing.
-fn judge_own(address: SocketAddr, tried: Tried, runs: bool) -> Finding {
-    let port = address.port();
+fn judge_own(place: &Place, address: SocketAddr, tried: Tried, runs: bool) -> Finding {
+    let (port, Place { this, another, barrier, .. }) = (address.port(), place);
     match tried {
-        // Not more than a warning: a NetworkPolicy may close the port, and holds for others alone.
+        // Not more than a warning: the port may be closed for others alone.
         Tried::Answers => Finding::warn(
             CHECK,
-            format!("the service answers at {address}: only a NetworkPolicy can keep clients from going around the gate"),
+            format!("the service answers at {address}: only {barrier} can keep clients from going around the gate"),
         )
         .fix(format!(
-            "let it listen on 127.0.0.1:{port} alone, or close port {port} of the pod with a NetworkPolicy, which is not seen \
-             from within the pod: ask from another one, tidegate doctor --bypass {address}"
+            "let it listen on 127.0.0.1:{port} alone, or close port {port} of {this} with {barrier}, which is not seen from \
+             within: ask from {another}, tidegate doctor --bypass {address}"
         )),
         _ if !runs => Finding::skip(
             CHECK,
@@ -132,10 +167,10 @@ fn judge_own(address: SocketAddr, tried: Tried, runs: bool) -> Finding {
     }
 }
 
-fn judge_elsewhere(target: &str, tried: Tried) -> Finding {
+fn judge_elsewhere(Place { barrier, .. }: &Place, target: &str, tried: Tried) -> Finding {
     match tried {
         Tried::Answers => Finding::fail(CHECK, format!("{target} answers: from here clients can go around the gate"))
-            .fix("let the service listen on 127.0.0.1 alone, or close its port with a NetworkPolicy"),
+            .fix(format!("let the service listen on 127.0.0.1 alone, or close its port with {barrier}")),
         Tried::Refused => Finding::ok(CHECK, format!("{target} refuses the connection")),
         Tried::Silent => Finding::ok(CHECK, format!("nothing comes back from {target}: it is filtered")),
         Tried::Unsent => {
@@ -181,23 +216,37 @@ mod tests {
             (Tried::Silent, Status::Ok, Status::Ok),
             (Tried::Unsent, Status::Skip, Status::Fail),
         ] {
-            assert_eq!(judge_own(address, tried, true).status, own, "{tried:?}");
-            assert_eq!(judge_elsewhere("pod:4003", tried).status, elsewhere, "{tried:?}");
+            assert_eq!(judge_own(&POD, address, tried, true).status, own, "{tried:?}");
+            assert_eq!(judge_elsewhere(&POD, "pod:4003", tried).status, elsewhere, "{tried:?}");
         }
-        let fix = judge_own(address, Tried::Answers, true).fix.unwrap();
-        for part in ["127.0.0.1:4003", "NetworkPolicy", "--bypass 10.0.0.7:4003"] {
-            assert!(fix.contains(part), "{fix}");
+    }
+
+    #[test]
+    fn what_closes_a_port_is_named_for_where_it_runs() {
+        let (address, service) = (SocketAddr::from(([10, 0, 0, 7], 4003)), "10.0.0.7:4003".parse().unwrap());
+        for (place, barrier, others) in
+            [(&POD, "a NetworkPolicy", ["firewall", "machine"]), (&MACHINE, "a firewall", ["NetworkPolicy", "pod"])]
+        {
+            let own = judge_own(place, address, Tried::Answers, true);
+            let there = judge_elsewhere(place, "service:4003", Tried::Answers);
+            let fixes = [own.fix.unwrap(), there.fix.unwrap()].map(|fix| fix.to_string());
+            let [fix, _] = &fixes;
+            assert!(fix.contains("127.0.0.1:4003") && fix.contains("--bypass 10.0.0.7:4003"), "{fix}");
+            for text in fixes.iter().chain([&own.found.to_string(), &elsewhere(place, &service, 4003)]) {
+                assert!(text.contains(barrier) && !others.iter().any(|other| text.contains(other)), "{text}");
+            }
         }
+        assert!(!MACHINE.lone.contains("POD") && !NAME_IT.contains("pod"));
     }
 
     #[test]
     fn of_a_service_that_does_not_run_nothing_is_said() {
         let address = SocketAddr::from(([10, 0, 0, 7], 4003));
         for tried in [Tried::Refused, Tried::Silent, Tried::Unsent] {
-            let finding = judge_own(address, tried, false);
+            let finding = judge_own(&POD, address, tried, false);
             assert!(finding.status == Status::Skip && finding.found.contains("does not run"), "{finding:?}");
         }
-        assert_eq!(judge_own(address, Tried::Answers, false).status, Status::Warn);
+        assert_eq!(judge_own(&POD, address, Tried::Answers, false).status, Status::Warn);
     }
 
     #[test]

@@ -145,6 +145,12 @@ impl Report {
     }
 }
 
+/// Whether this is a process in a pod.
+pub(super) fn in_kubernetes() -> bool {
+    // The kubelet sets it in every container.
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

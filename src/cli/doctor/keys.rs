@@ -62,7 +62,7 @@ fn judge_published(probed: &Probed, algorithms: &[String]) -> Finding {
         Ok(keys) => keys,
         Err(why) => {
             return Finding::fail(CHECK, format!("the key set of {address} was not fetched: {why}"))
-                .fix("is auth.jwks_url right, and can this pod reach it?");
+                .fix("is auth.jwks_url right, and can it be reached from here?");
         }
     };
     let without: Vec<_> = algorithms.iter().filter(|name| keys.usable_for(name) == 0).map(String::as_str).collect();

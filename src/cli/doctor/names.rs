@@ -68,7 +68,7 @@ async fn resolve(host: &str) -> Resolved {
 fn judge(key: &str, host: &str, resolved: Resolved, took: Duration) -> Finding {
     match resolved {
         Err(why) => Finding::fail(CHECK, format!("{host} ({key}) has no address: {why}"))
-            .fix("is the name right, and does this pod have DNS?"),
+            .fix("is the name right, and is there DNS here?"),
         Ok(addresses) => {
             let mut shown: Vec<_> = addresses.iter().take(SHOWN).map(ToString::to_string).collect();
             if addresses.len() > SHOWN {

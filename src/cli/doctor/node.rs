@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
 use super::{
-    finding::Finding,
+    finding::{Finding, in_kubernetes},
     request::{self, Answer},
 };
 use crate::{
@@ -46,7 +46,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
         Err(why) => {
             return vec![
                 Finding::warn(CHECK, format!("no gate runs here, by admin.address: {why}"))
-                    .fix("start it, or run this where it runs: kubectl exec POD -c tidegate -- /tidegate doctor"),
+                    .fix(start_it(in_kubernetes())),
             ];
         }
     };
@@ -62,6 +62,13 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
         Err(why) => Finding::skip(CHECK, why),
     });
     findings
+}
+
+const fn start_it(in_kubernetes: bool) -> &'static str {
+    match in_kubernetes {
+        true => "start it, or run this where it runs: kubectl exec POD -c tidegate -- /tidegate doctor",
+        false => "start it, or run this where it runs",
+    }
 }
 
 fn judge_health(address: &str, live: &Answer, ready: Result<&Answer, &String>) -> Vec<Finding> {
