@@ -3,6 +3,7 @@
 //! The first build takes four to seven minutes on two cores: it compiles 250 crates, among them the C code of aws-lc.
 //! The demo needs no network, no Node, no Redis, no configuration. The service does not know of the gate.
 
+mod args;
 mod life;
 mod line;
 mod log;
@@ -13,10 +14,12 @@ mod token;
 mod tutor;
 
 use std::{
+    env,
     error::Error,
     io::{self, ErrorKind},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
+    process::ExitCode,
     time::Duration,
 };
 
@@ -32,6 +35,7 @@ use tidegate::{
 use tracing_subscriber::{Layer, filter::filter_fn, layer::SubscriberExt};
 
 use crate::{
+    args::{ADMIN_PORT, PORT},
     life::Life,
     line::Line,
     log::LogBook,
@@ -40,15 +44,25 @@ use crate::{
     token::Secret,
 };
 
-/// The port of the service in the README. Its clients connect to it, so the line to the gate begins there.
-const PORT: u16 = 4003;
-const ADMIN_PORT: u16 = 9464;
 /// There are descriptors for as many everywhere.
 const CONNECTIONS: u32 = 200;
 /// Short, so that a change of the line is soon in the gate's own measurement.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let args: Vec<_> = env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+    match args::instead_of_a_start(&args) {
+        Some((help, 0)) => println!("{help}"),
+        Some((mistake, code)) => {
+            eprintln!("{mistake}");
+            return Ok(code.into());
+        }
+        None => run()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let secret = Secret::random()?;
     let token = secret.token_for(LEARNER)?;
     let secret_file = secret.to_file()?;

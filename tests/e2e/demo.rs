@@ -4,6 +4,8 @@ use std::{net::TcpListener, time::Duration};
 
 use crate::support::{Gate, Value, json, node};
 
+#[path = "../../examples/demo/args.rs"]
+mod args;
 #[path = "../../examples/demo/life.rs"]
 mod life;
 #[path = "../../examples/demo/line.rs"]
@@ -63,6 +65,21 @@ async fn played() -> Value {
     };
     assert!(ended.status.success(), "its errors are above");
     serde_json::from_slice(&ended.stdout).unwrap()
+}
+
+#[test]
+fn it_says_that_it_has_no_arguments_and_starts_with_none() {
+    let said = |args: &[&str]| args::instead_of_a_start(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>());
+    assert_eq!(said(&[]), None);
+    let (help, code) = said(&["--help"]).unwrap();
+    assert_eq!(code, 0);
+    for part in ["no arguments", "127.0.0.1", "4003", "9464"] {
+        assert!(help.contains(part), "{help}");
+    }
+    for wrong in [&["--port", "1"][..], &["--help", "more"], &[""]] {
+        let (mistake, code) = said(wrong).unwrap();
+        assert!(code == 2 && mistake.contains(&format!("{:?} is not known", wrong[0])), "{mistake}");
+    }
 }
 
 #[tokio::test]
