@@ -192,7 +192,7 @@ fn one_round(
 fn count_all(setup: &Setup, peers: &[Peer], verdicts: &mut Verdicts) -> io::Result<()> {
     let echo = Process::echo()?;
     println!("\n### counts: one 64-byte round trip\n");
-    let mut goal = |peer: Peer, what: &str, figure: f64, bound: Bound| match peer {
+    let goal = |verdicts: &mut Verdicts, peer: Peer, what: &str, figure: f64, bound: Bound| match peer {
         Peer::Tidegate => verdicts.judge(what, figure, bound),
         _ => String::new(),
     };
@@ -201,13 +201,18 @@ fn count_all(setup: &Setup, peers: &[Peer], verdicts: &mut Verdicts) -> io::Resu
     } else {
         for scenario in [&SB, &TB] {
             for peer in peers {
-                let (peer_name, name) = (peer.name(), scenario.name);
+                let (peer_name, what) = (peer.name(), format!("system calls in {}", scenario.name));
                 match counts::system_calls(*peer, scenario, &echo, setup) {
                     Ok((calls, named)) => {
-                        let goal = goal(*peer, &format!("system calls in {name}"), calls, SYSTEM_CALLS);
-                        println!("* {peer_name}: {calls:.2} system calls in {name} ({named}){goal}");
+                        let goal = goal(verdicts, *peer, &what, calls, SYSTEM_CALLS);
+                        println!("* {peer_name}: {calls:.2} {what} ({named}){goal}");
                     }
-                    Err(error) => eprintln!("system calls in {name}, {peer_name}: {error}"),
+                    Err(error) => {
+                        eprintln!("{what}, {peer_name}: {error}");
+                        if *peer == Peer::Tidegate {
+                            verdicts.lack(&what);
+                        }
+                    }
                 }
             }
         }
@@ -218,10 +223,10 @@ fn count_all(setup: &Setup, peers: &[Peer], verdicts: &mut Verdicts) -> io::Resu
     }
     for (scenario, bound) in [(&SB, INSTRUCTIONS), (&SC, INSTRUCTIONS_BATCHED)] {
         for peer in [Peer::L4, Peer::Tidegate] {
-            let name = scenario.name;
+            let what = format!("user instructions in {}", scenario.name);
             let instructions = counts::instructions(peer, scenario, &echo, setup)?;
-            let goal = goal(peer, &format!("user instructions in {name}"), instructions, bound);
-            println!("* {}: {instructions:.0} user instructions in {name}{goal}", peer.name());
+            let goal = goal(verdicts, peer, &what, instructions, bound);
+            println!("* {}: {instructions:.0} {what}{goal}", peer.name());
         }
     }
     Ok(())
