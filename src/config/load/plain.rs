@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use serde_json::Value;
+use strsim::osa_distance;
 
 use super::address::no_address;
 use crate::config::schema::Node;
@@ -152,8 +153,8 @@ fn unknown_key(found: &str, known: &[&str], at: &At<'_>) -> Explanation {
         return Explanation { message, meant: None };
     }
     let tables = at.schema.tables_with(found);
-    let nearest = known.iter().min_by_key(|name| distance(found, name));
-    let nearest = nearest.filter(|nearest| distance(found, nearest) <= found.len().max(nearest.len()) / 2);
+    let nearest = known.iter().min_by_key(|name| osa_distance(found, name));
+    let nearest = nearest.filter(|nearest| osa_distance(found, nearest) <= found.len().max(nearest.len()) / 2);
     let message = match nearest {
         _ if !tables.is_empty() => format!("is not a key here, but of {}; write it there", tables.join(" and ")),
         Some(nearest) => {
@@ -164,24 +165,4 @@ fn unknown_key(found: &str, known: &[&str], at: &At<'_>) -> Explanation {
         None => format!("is not a key here; the keys are {}", known.join(", ")),
     };
     Explanation { message, meant: nearest.map(|name| (*name).to_owned()) }
-}
-
-/// How many characters must be changed, added or dropped, or exchanged with the next one (Damerau and Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
-    let mut rows = vec![vec![0; other.len() + 1]; one.len() + 1];
-    for i in 0..=one.len() {
-        for j in 0..=other.len() {
-            if i == 0 || j == 0 {
-                rows[i][j] = i + j;
-                continue;
-            }
-            let changed = rows[i - 1][j - 1] + usize::from(one[i - 1] != other[j - 1]);
-            rows[i][j] = changed.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
-            if i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1] {
-                rows[i][j] = rows[i][j].min(rows[i - 2][j - 2] + 1);
-            }
-        }
-    }
-    rows[one.len()][other.len()]
 }
