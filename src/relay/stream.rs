@@ -12,12 +12,12 @@ use tokio::{
     net::TcpStream,
 };
 
-/// So many bytes may wait in the kernel before they are sent (`TCP_NOTSENT_LOWAT`). Without a bound it takes in megabytes, and
-/// says only when a third of them has gone that it takes more: a peer that takes 100 KB/s would seem to take nothing for ten
-/// seconds.
+/// The most unsent bytes that the kernel holds for one connection (`TCP_NOTSENT_LOWAT`). Without this bound the send buffer grows
+/// to megabytes, and the socket is writable again only when a third of it is free: a peer that reads 100 KB/s would seem to read
+/// nothing for ten seconds.
 const UNSENT_MAX: u32 = 256 * 1024;
 
-/// Has the kernel say soon that the other side has taken something of what is sent to it.
+/// Sets that bound, so that the socket becomes writable soon after the other side has read something.
 pub fn bound_unsent(socket: &SockRef<'_>) {
     // All works without it.
     let _ = socket.set_tcp_notsent_lowat(UNSENT_MAX);

@@ -162,7 +162,7 @@ impl Core {
         self.rare.as_ref().and_then(|rare| rare.told_of_pings).unwrap_or_else(|| self.rules.pings())
     }
 
-    /// Counts anew by other rules. The client is pinged as it was told.
+    /// Applies other rules, and counts by them from the start. Pings keep the times that the client was told.
     pub(super) fn adopt(&mut self, rules: Arc<SessionRules>, now: Now) {
         let told = Some(self.pings()).filter(|told| *told != rules.pings());
         if told.is_some() || self.rare.is_some() {

@@ -49,7 +49,7 @@ impl<'a> Jws<'a> {
                 _ => {}
             }
         }
-        // Behind the header, because a token of `alg` none has an empty one (RFC 7519 §6.1), and is told so.
+        // After the header: a token whose `alg` is `none` has an empty signature (RFC 7519 §6.1), and a reason of its own.
         if signature.is_empty() {
             return Err(TokenFault::Parts);
         }
